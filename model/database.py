@@ -1,0 +1,368 @@
+"""The database: its tables, and how a session on it is opened. SQLite by default, PostgreSQL by address.
+
+    project ──< correction ──< correction_revision
+       │            └── image (by content hash)
+       ├──< suggestion      what was answered to Label Studio, or why nothing was
+       ├──< run             a press of "Start Training", and what became of it
+       ├──< version         a model directory; the base has no project, since all projects share it
+       └── champion         *the* fact that decides what is served: changing it is the promotion
+
+Rows are never deleted, only marked.
+"""
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Enum, ForeignKey, Index, UniqueConstraint, create_engine, event, text
+from sqlalchemy.engine import Dialect, Engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
+from sqlalchemy.types import TypeDecorator
+
+from captionloop.errors import ServiceError, SettingsError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+# How long a writer waits for another one before SQLite says "database is locked".
+_SQLITE_BUSY_TIMEOUT_S = 30
+_READ_ONLY = "captionloop_read_only"
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class CorrectionState(str, enum.Enum):
+    """Whether a correction teaches the model, and if not, why."""
+
+    ACTIVE = "active"
+    SKIPPED = "skipped"  # the annotator pressed Skip
+    EMPTIED = "emptied"  # submitted without any text
+    ANNOTATION_DELETED = "annotation_deleted"
+    TASK_DELETED = "task_deleted"
+    IMAGE_UNREADABLE = "image_unreadable"
+
+
+class RunState(str, enum.Enum):
+    """The life of a run. WAITING is behind another run of its project; QUEUED is handed to Redis."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_over(self) -> bool:
+        return self in {RunState.FINISHED, RunState.FAILED, RunState.CANCELLED}
+
+
+class RunKind(str, enum.Enum):
+    FINETUNE = "finetune"
+    ANNOTATE = "annotate"
+
+
+class VersionState(str, enum.Enum):
+    """What became of a version. The champion is named by `project.champion`, so it is not a state stored here."""
+
+    CANDIDATE = "candidate"  # made, and not judged, or judged too close to call
+    REJECTED = "rejected"
+    RETIRED = "retired"  # was champion once
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment with its time zone, also on SQLite, which stores none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+
+
+def _words(states: type[enum.Enum]) -> Enum:
+    """An enum kept as its value in plain text: a new member needs no change of the schema."""
+    return Enum(states, native_enum=False, length=32, values_callable=lambda kind: [member.value for member in kind])
+
+
+class Table(DeclarativeBase):
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own protocol)
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        CorrectionState: _words(CorrectionState),
+        RunState: _words(RunState),
+        RunKind: _words(RunKind),
+        VersionState: _words(VersionState),
+    }
+
+
+class Project(Table):
+    """One Label Studio project: its own corrections, runs, versions and champion."""
+
+    __tablename__ = "project"
+    __table_args__ = (UniqueConstraint("server", "label_studio_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    server: Mapped[str]  # the Label Studio it lives on: its address, or "local" for the one that `up` starts
+    label_studio_id: Mapped[int]
+    title: Mapped[str] = mapped_column(default="")
+    is_sample: Mapped[bool] = mapped_column(default=False)
+    # False until somebody connected it on purpose: a project id read from a request alone promises nothing.
+    is_connected: Mapped[bool] = mapped_column(default=False)
+    label_config: Mapped[str] = mapped_column(default="")
+    ml_backend_id: Mapped[int | None]
+    webhook_id: Mapped[int | None]
+    webhook_secret: Mapped[str]
+    champion: Mapped[str | None] = mapped_column(ForeignKey("version.name"))  # None until the base is registered
+    champion_since: Mapped[datetime | None]
+    synced_until: Mapped[datetime | None]  # corrections changed up to this moment of Label Studio's clock are here
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Version(Table):
+    """A model directory. Its files never change once the row is there."""
+
+    __tablename__ = "version"
+
+    name: Mapped[str] = mapped_column(primary_key=True)  # what Label Studio sees as `model_version`
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("project.id"), index=True)  # None: the shared base
+    parent: Mapped[str | None] = mapped_column(ForeignKey("version.name"))
+    state: Mapped[VersionState] = mapped_column(default=VersionState.CANDIDATE)
+    reason: Mapped[str] = mapped_column(default="")  # why it was promoted or rejected, for a person
+    corrections: Mapped[int] = mapped_column(default=0)  # how many it was trained on
+    metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    generation: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    snapshot: Mapped[str | None]  # hash of the dataset it was trained on
+    path: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    promoted_at: Mapped[datetime | None]
+
+
+class Image(Table):
+    """Our own copy of an annotated image. The bytes lie in the home directory under their hash."""
+
+    __tablename__ = "image"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    size_bytes: Mapped[int]
+    width: Mapped[int]
+    height: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Suggestion(Table):
+    """The last answer for a task by a version: a caption with its score, or the reason why there is none."""
+
+    __tablename__ = "suggestion"
+    __table_args__ = (UniqueConstraint("project_id", "task_id", "model_version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    task_id: Mapped[int]
+    model_version: Mapped[str]
+    caption: Mapped[str | None]
+    score: Mapped[float | None]
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Correction(Table):
+    """What a person made of a suggestion: one Label Studio annotation, with all that it came from."""
+
+    __tablename__ = "correction"
+    __table_args__ = (
+        UniqueConstraint("project_id", "annotation_id"),
+        Index("correction_by_state", "project_id", "state"),
+        Index("correction_by_task", "project_id", "task_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    annotation_id: Mapped[int]
+    task_id: Mapped[int]
+    image_sha256: Mapped[str | None] = mapped_column(ForeignKey("image.sha256"), index=True)
+    captions: Mapped[list[str]] = mapped_column(default=list)  # what the person wrote; several for one image are fine
+    suggestion: Mapped[str | None]
+    suggestion_version: Mapped[str | None]
+    suggestion_score: Mapped[float | None]
+    parent_prediction: Mapped[int | None]  # Label Studio's id of that suggestion
+    origin: Mapped[str | None]  # prediction, prediction-changed or manual, as Label Studio says
+    annotator: Mapped[str | None]
+    lead_time_s: Mapped[float | None]
+    state: Mapped[CorrectionState] = mapped_column(default=CorrectionState.ACTIVE)
+    reason: Mapped[str | None]  # why the image could not be read
+    annotated_at: Mapped[datetime]
+    updated_at: Mapped[datetime]  # Label Studio's clock; an older one never overwrites a newer one
+    revisions: Mapped[list["CorrectionRevision"]] = relationship(order_by="CorrectionRevision.id")
+
+
+class CorrectionRevision(Table):
+    """What a correction said before it was changed."""
+
+    __tablename__ = "correction_revision"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    correction_id: Mapped[int] = mapped_column(ForeignKey("correction.id"), index=True)
+    captions: Mapped[list[str]]
+    state: Mapped[CorrectionState]
+    updated_at: Mapped[datetime]
+    replaced_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+def _one_per_project(name: str, state: RunState) -> Index:
+    """At most one run of a kind is in this state in a project, whoever asks and however many ask at once."""
+    condition = text(f"state = '{state.value}'")
+    return Index(
+        name, "project_id", "kind", unique=True, sqlite_where=condition, postgresql_where=condition
+    )
+
+
+class Run(Table):
+    """A piece of work for the worker. Redis only carries its id; this row is the truth about it."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        _one_per_project("run_one_waiting", RunState.WAITING),
+        _one_per_project("run_one_queued", RunState.QUEUED),
+        _one_per_project("run_one_running", RunState.RUNNING),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    kind: Mapped[RunKind]
+    state: Mapped[RunState]
+    asked_by: Mapped[str] = mapped_column(default="")
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    progress: Mapped[float] = mapped_column(default=0.0)  # 0 to 1
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)  # stage, step, steps, loss, seconds_left
+    message: Mapped[str] = mapped_column(default="")  # the outcome, or what went wrong, for a person
+    version: Mapped[str | None] = mapped_column(ForeignKey("version.name"))
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    started_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]  # the worker's sign of life; an old one means it was killed
+    finished_at: Mapped[datetime | None]
+
+
+class Database:
+    """An opened database. `session()` is the only way in; `close()` may be called twice."""
+
+    def __init__(self, url: str) -> None:
+        """Connect to `url` without touching it yet.
+
+        Raises:
+            SettingsError: the address is not one that SQLAlchemy understands, or its driver is not installed.
+        """
+        self.url = url
+        self.engine = _engine(url)
+        self._writing = sessionmaker(self.engine, expire_on_commit=False)
+        self._reading = sessionmaker(self.engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False)
+
+    def migrate(self) -> None:
+        """Bring the schema up to date; safe when several processes start at once.
+
+        Raises:
+            ServiceError: the database does not answer, or refuses.
+        """
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        try:
+            with self.engine.begin() as connection:
+                _lock_schema(connection)
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except SQLAlchemyError as error:
+            raise ServiceError(f"The database {self.shown_url} cannot be used: {_cause(error)}.") from error
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A transaction that writes: committed at the end of the block, rolled back when the block raises."""
+        with self._writing.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that only reads, and so waits for nobody. The rows stay usable after the block."""
+        with self._reading() as session:
+            yield session
+
+    def check(self) -> None:
+        """Ask the database for an answer.
+
+        Raises:
+            ServiceError: it gives none.
+        """
+        try:
+            with self.reading() as session:
+                session.execute(text("SELECT count(*) FROM project"))
+        except SQLAlchemyError as error:
+            raise ServiceError(f"The database {self.shown_url} does not answer: {_cause(error)}.") from error
+
+    @property
+    def shown_url(self) -> str:
+        """The address without its password."""
+        return make_url(self.url).render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        sqlite = parsed.get_backend_name() == "sqlite"
+        arguments = {"timeout": _SQLITE_BUSY_TIMEOUT_S} if sqlite else {}
+        engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=not sqlite)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise SettingsError(
+            f"CAPTIONLOOP_DATABASE_URL cannot be used ({error}). Expected sqlite:///FILE or "
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME (`pip install 'captionloop[postgres]'`)."
+        ) from error
+    if sqlite:
+        _prepare_sqlite(engine)
+    return engine
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """Readers beside a writer (WAL), enforced references, and writers that lock when their transaction begins.
+
+    Python's driver opens transactions late, so that two writers can both read first and then fail against each other;
+    SQLAlchemy's documentation gives this pair of listeners as the remedy ("Serializable isolation / Savepoints").
+    """
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Any) -> None:
+        reads = connection.get_execution_options().get(_READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _lock_schema(connection: Any) -> None:
+    # SQLite's BEGIN IMMEDIATE already keeps a second process out.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(7163528)"))
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")

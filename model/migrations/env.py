@@ -1,0 +1,12 @@
+"""How Alembic reaches the database: through the connection that `Database.migrate` holds, inside its transaction."""
+
+from alembic import context
+
+from captionloop.model.database import Table
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Table.metadata,
+    render_as_batch=True,
+)
+context.run_migrations()

@@ -1,0 +1,64 @@
+"""Every error that Captionloop raises on purpose.
+
+    CaptionloopError
+    ├── SettingsError         a setting is missing or wrong                          exit code 2
+    ├── NotFoundError         a project, version, run or file that was named is not there    4
+    ├── BusyError             something else holds what is needed (a port, a lock)   5
+    ├── ServiceError          a service does not answer or refuses                   3
+    │   └── LabelStudioError  Label Studio refused, or answered what nobody expects  3
+    ├── LabelConfigError      a label config in which no caption can be put          1
+    ├── ImageError            one image that cannot be read or used                  1
+    ├── CheckpointError       a model directory that cannot be loaded or trusted     1
+    └── RunError              a fine-tuning run that cannot go on                    1
+
+The message of each is one or two sentences for a person: what was found, where (task, file, field), what to do.
+"""
+
+
+class CaptionloopError(Exception):
+    """Base of all of them; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class SettingsError(CaptionloopError):
+    exit_code = 2
+
+
+class NotFoundError(CaptionloopError):
+    exit_code = 4
+
+
+class BusyError(CaptionloopError):
+    exit_code = 5
+
+
+class ServiceError(CaptionloopError):
+    exit_code = 3
+
+
+class LabelStudioError(ServiceError):
+    """Label Studio refused a call or gave an unexpected answer.
+
+    `status` is the HTTP status, or None when there was no answer at all.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class LabelConfigError(CaptionloopError):
+    pass
+
+
+class ImageError(CaptionloopError):
+    pass
+
+
+class CheckpointError(CaptionloopError):
+    pass
+
+
+class RunError(CaptionloopError):
+    pass

@@ -1,0 +1,118 @@
+"""Where files lie. The only place that knows the layout of the home directory.
+
+    HOME/
+    ├── captionloop.db        the database, unless CAPTIONLOOP_DATABASE_URL names another
+    ├── secrets.json          what `captionloop up` made: logins, tokens, the backend's password   (0600)
+    ├── services.json         what runs now, where, and as which process                          (0600)
+    ├── images/ab/abcd…       our own copies of annotated images, named by the SHA-256 of their bytes
+    ├── features/             cached outputs of image encoders
+    ├── versions/NAME/        one immutable `transformers` directory for each version
+    ├── datasets/HASH.jsonl   one immutable snapshot for each run
+    ├── runs/ID/              scratch of a run while it trains
+    ├── logs/                 one file for each process that `captionloop up` starts
+    └── label-studio/         Label Studio's own data
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# A unix socket's address holds 108 bytes on Linux and 104 on macOS, the closing zero included.
+_LONGEST_SOCKET_PATH = 100
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths below one home directory; making the object touches nothing on disk."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "captionloop.db"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets.json"
+
+    @property
+    def services(self) -> Path:
+        return self.root / "services.json"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def features(self) -> Path:
+        return self.root / "features"
+
+    @property
+    def versions(self) -> Path:
+        return self.root / "versions"
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def label_studio(self) -> Path:
+        return self.root / "label-studio"
+
+    @property
+    def redis_socket(self) -> Path:
+        """The socket of the embedded Redis: in the home directory, or in a private short one when that is too deep."""
+        inside = self.root / "redis.sock"
+        if len(os.fsencode(inside)) <= _LONGEST_SOCKET_PATH:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"captionloop-{os.getuid()}-{digest}" / "redis.sock"
+
+    def image(self, sha256: str) -> Path:
+        return self.images / sha256[:2] / sha256
+
+    def create(self) -> None:
+        """Make the home directory, closed to other users."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file so that a crash leaves the old one or the new one, and never half of either."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty when there is no such file."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    write_atomically(path, json.dumps(value, indent=2).encode())

@@ -1,0 +1,226 @@
+"""The settings of Captionloop: one class, read once at start from the environment and a `.env` file.
+
+Each field says its variable, its default and what it is for, so the table in the README can be tested against it.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from captionloop.errors import SettingsError
+
+LABEL_STUDIO_VERSION = "1.23.2"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value that must not show up in a log or a traceback; `reveal()` gives it."""
+
+    _value: str
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    __str__ = __repr__
+
+    def reveal(self) -> str:
+        return self._value
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _path(value: str) -> Path:
+    return Path(value).expanduser().absolute()
+
+
+def _port(value: str) -> int:
+    number = _positive(value)
+    if number > 65535:
+        raise ValueError("a port between 1 and 65535")
+    return number
+
+
+def _positive(value: str) -> int:
+    if not value.isdecimal() or int(value) == 0:
+        raise ValueError("a whole number above 0")
+    return int(value)
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("an address such as http://localhost:8080")
+    return value.rstrip("/")
+
+
+def _redis_url(value: str) -> str:
+    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("an address such as redis://localhost:6379/0 or unix:///run/redis.sock")
+    return value
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError("one of " + ", ".join(allowed))
+        return value
+
+    return parse
+
+
+def _setting(variable: str, help: str, parse: Callable[[str], Any] = _text, **default: Any) -> Any:
+    return field(metadata={"variable": variable, "help": help, "parse": parse}, kw_only=True, **default)
+
+
+def _default_home() -> Path:
+    return Path.home() / ".captionloop"
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "captionloop"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person may set. Build it with `read()`; every value has been checked by then."""
+
+    home: Path = _setting(
+        "CAPTIONLOOP_HOME",
+        "Everything that is kept: database, images, versions, logs, Label Studio's own data.",
+        _path,
+        default_factory=_default_home,
+    )
+    cache: Path = _setting(
+        "CAPTIONLOOP_CACHE",
+        "What can be made again: Label Studio's virtual environment.",
+        _path,
+        default_factory=_default_cache,
+    )
+    model: str = _setting(
+        "CAPTIONLOOP_MODEL",
+        "The BLIP that every project starts from: `starter`, a directory, or a hub id.",
+        default="starter",
+    )
+    precision: str = _setting(
+        "CAPTIONLOOP_PRECISION",
+        "Number format for captioning: `auto` is bf16 where the hardware is fast at it.",
+        _choice("auto", "fp32", "bf16"),
+        default="auto",
+    )
+    prompt: str = _setting(
+        "CAPTIONLOOP_PROMPT", "Words that each caption of the base model is led in with, and which are cut off again.",
+        default="",
+    )  # fmt: skip
+    beams: int = _setting("CAPTIONLOOP_BEAMS", "Beams of the search for the best caption.", _positive, default=3)
+    host: str = _setting("CAPTIONLOOP_HOST", "Address that the backend listens on.", default="127.0.0.1")
+    port: int = _setting("CAPTIONLOOP_PORT", "Port of the backend.", _port, default=9090)
+    backend_url: str | None = _setting(
+        "CAPTIONLOOP_URL",
+        "Where Label Studio reaches the backend; unset: `http://localhost:PORT`.",
+        _http_url,
+        default=None,
+    )
+    user: str | None = _setting(
+        "CAPTIONLOOP_USER", "Basic-auth user of the backend; unset: what `captionloop up` made.", default=None
+    )
+    password: Secret | None = _setting(
+        "CAPTIONLOOP_PASSWORD", "Basic-auth password of the backend.", Secret, default=None
+    )
+    database_url: str | None = _setting(
+        "CAPTIONLOOP_DATABASE_URL",
+        "SQLAlchemy address of the database; unset: SQLite in the home directory.",
+        default=None,
+    )
+    redis_url: str | None = _setting(
+        "REDIS_URL", "Your own Redis; unset: the one that `captionloop up` starts.", _redis_url, default=None
+    )
+    label_studio_url: str | None = _setting(
+        "LABEL_STUDIO_URL", "Your own Label Studio; unset: the one that `captionloop up` starts.", _http_url,
+        default=None,
+    )  # fmt: skip
+    label_studio_api_key: Secret | None = _setting(
+        "LABEL_STUDIO_API_KEY", "Its access token, legacy or personal.", Secret, default=None
+    )
+    label_studio_port: int = _setting(
+        "CAPTIONLOOP_LABEL_STUDIO_PORT", "Port of the Label Studio that `captionloop up` starts.", _port, default=8080
+    )
+    max_image_mb: int = _setting(
+        "CAPTIONLOOP_MAX_IMAGE_MB", "Largest image file that is read, in megabytes.", _positive, default=50
+    )
+    max_image_megapixels: int = _setting(
+        "CAPTIONLOOP_MAX_IMAGE_MEGAPIXELS", "Largest image that is decoded, in millions of pixels.", _positive,
+        default=100,
+    )  # fmt: skip
+    features_gb: int = _setting(
+        "CAPTIONLOOP_FEATURES_GB", "Most disk that cached image features may take, in gigabytes.", _positive, default=20
+    )
+    log_level: str = _setting(
+        "CAPTIONLOOP_LOG_LEVEL",
+        "How much is logged.",
+        _choice("debug", "info", "warning", "error"),
+        default="info",
+    )
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None, *, env_file: Path = Path(".env"), **given: Any) -> "Settings":
+        """Read the environment and, for what it does not hold, `env_file`; `given` values win over both.
+
+        An empty variable counts as unset, as shells and compose files produce it.
+
+        Raises:
+            SettingsError: a value is not of the expected form, or a `CAPTIONLOOP_` variable is not known.
+        """
+        found = {name: value for name, value in dotenv_values(env_file).items() if value}
+        found |= {name: value for name, value in (os.environ if environment is None else environment).items() if value}
+        _refuse_unknown(found)
+        values = {
+            item.name: _parse(item.metadata["variable"], found[item.metadata["variable"]], item.metadata["parse"])
+            for item in fields(cls)
+            if item.metadata["variable"] in found
+        }
+        return cls(**values | {name: value for name, value in given.items() if value is not None})
+
+    @property
+    def uses_own_label_studio(self) -> bool:
+        """True when a person named a Label Studio, rather than leaving it to `captionloop up`."""
+        return self.label_studio_url is not None
+
+    def as_environment(self) -> dict[str, str]:
+        """The variables from which a child process reads equal settings (secrets included)."""
+        values = {item.metadata["variable"]: getattr(self, item.name) for item in fields(self)}
+        return {
+            name: value.reveal() if isinstance(value, Secret) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+def _parse(variable: str, value: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise SettingsError(f"{variable} is {value!r}, but must be {error}.") from error
+
+
+def _refuse_unknown(found: Mapping[str, str]) -> None:
+    known = {item.metadata["variable"] for item in fields(Settings)}
+    unknown = sorted(name for name in found if name.startswith("CAPTIONLOOP_") and name not in known)
+    if unknown:
+        raise SettingsError(
+            f"{unknown[0]} is not a setting of Captionloop. The CAPTIONLOOP_ variables are: "
+            + ", ".join(sorted(name for name in known if name.startswith("CAPTIONLOOP_")))
+            + "."
+        )
+
+
+def python_is_supported() -> bool:
+    """True on the Python versions that Label Studio and the embedded Redis have packages for."""
+    return (3, 10) <= sys.version_info[:2] <= (3, 12)

@@ -5,6 +5,7 @@
        ├──< suggestion      what was answered to Label Studio, or why nothing was
        ├──< run             a press of "Start Training", and what became of it
        ├──< version         a model directory; the base has no project, since all projects share it
+       ├──< promotion       every change of champion
        └── champion         *the* fact that decides what is served: changing it is the promotion
 
 Rows are never deleted, only marked.
@@ -145,7 +146,19 @@ class Version(Table):
     snapshot: Mapped[str | None]  # hash of the dataset it was trained on
     path: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    promoted_at: Mapped[datetime | None]
+
+
+class Promotion(Table):
+    """One change of a project's champion. `previous` is where a rollback from it leads."""
+
+    __tablename__ = "promotion"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    version: Mapped[str] = mapped_column(ForeignKey("version.name"))
+    previous: Mapped[str | None] = mapped_column(ForeignKey("version.name"))
+    reason: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class Image(Table):
@@ -248,6 +261,7 @@ class Run(Table):
     message: Mapped[str] = mapped_column(default="")  # the outcome, or what went wrong, for a person
     version: Mapped[str | None] = mapped_column(ForeignKey("version.name"))
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    attempts: Mapped[int] = mapped_column(default=0)  # more than one after a worker was killed
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     started_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]  # the worker's sign of life; an old one means it was killed

@@ -62,7 +62,7 @@ def draw(scene: Scene, size: int = 96, seed: int = 0) -> Image.Image:
     Returns:
         An RGB picture, size x size, antialiased by drawing it larger first.
     """
-    scale = 4 if size <= 128 else 2
+    scale = 3 if size <= 128 else 2
     side = size * scale
     rng = random.Random(f"look {seed}")  # noqa: S311
     image = Image.new("RGB", (side, side))
@@ -221,6 +221,11 @@ def _lighter(fill: Colour) -> Colour:
     return _mix(fill, _WHITE, 0.4)
 
 
+def _detail(fill: Colour) -> Colour:
+    """A highlight, or on white, where none would show, a shade."""
+    return _lighter(fill) if fill != FILLS["white"] else _darker(fill)
+
+
 def _eye(pen: _Pen, x: float, y: float, r: float) -> None:
     pen.ellipse(x, y, r, r * 1.2, _INK, bare=True)
     pen.ellipse(x - r * 0.3, y - r * 0.4, r * 0.38, r * 0.38, _WHITE, bare=True)
@@ -246,7 +251,7 @@ def _tree(pen: _Pen, fill: Colour) -> None:
     pen.polygon([(-0.15, 0.2), (0.15, 0.2), (0.22, 0.96), (-0.22, 0.96)], _BROWN)
     pen.blob([(-0.45, 0.1, 0.42), (0.45, 0.1, 0.42), (0, -0.4, 0.55), (-0.3, -0.2, 0.45), (0.3, -0.2, 0.45), (0, 0.1, 0.45)], fill)
     for x, y in ((-0.3, -0.42), (0.22, -0.12), (-0.42, 0.12)):
-        pen.stroke(_arc(x, y, 0.16, 0.14, 180, 290), _lighter(fill), width=1.2)
+        pen.stroke(_arc(x, y, 0.16, 0.14, 180, 290), _detail(fill), width=1.2)
 
 
 def _car(pen: _Pen, fill: Colour) -> None:
@@ -279,7 +284,7 @@ def _fish(pen: _Pen, fill: Colour) -> None:
     pen.ellipse(0.16, 0.0, 0.78, 0.54, fill)
     pen.stroke(_arc(0.14, 0.0, 0.24, 0.42, -62, 62), _darker(fill), width=1.2)
     for x, y in ((-0.36, -0.14), (-0.08, -0.14), (-0.22, 0.14), (0.06, 0.14)):
-        pen.stroke(_arc(x, y, 0.1, 0.1, -70, 70), _lighter(fill) if fill != FILLS["white"] else _darker(fill), width=0.9)
+        pen.stroke(_arc(x, y, 0.1, 0.1, -70, 70), _detail(fill), width=0.9)
     pen.ellipse(0.58, -0.13, 0.14, 0.14, _WHITE)
     pen.ellipse(0.61, -0.13, 0.07, 0.07, _INK, bare=True)
     _smile(pen, 0.74, 0.08, 0.13, _outline(fill))
@@ -383,8 +388,8 @@ def _plain(canvas: ImageDraw.ImageDraw, side: int, rng: random.Random) -> None:
 def _fade(canvas: ImageDraw.ImageDraw, side: int, top: Colour, bottom: Colour) -> None:
     bands = 32
     for band in range(bands):
-        y = side * band / bands
-        canvas.rectangle((0, y, side, side), fill=_mix(top, bottom, band / (bands - 1)))
+        y = side * band // bands
+        canvas.rectangle((0, y, side, side * (band + 1) // bands), fill=_mix(top, bottom, band / (bands - 1)))
 
 
 def _sky(canvas: ImageDraw.ImageDraw, side: int, rng: random.Random) -> None:

@@ -8,7 +8,6 @@ A wording may leave something out (as people do) but never says anything false.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -100,14 +99,6 @@ def wordings(scene: Scene, rng: random.Random) -> str:
     voice = _Voice(rng)
     body = rng.choices((_related, _placed, _listed, _by_attribute), weights=(6, 3, 2, 1))[0](scene, voice)
     return _framed(scene, voice, body)
-
-
-@dataclass
-class _Style:
-    """How one writer names a thing: which order, what stands between."""
-
-    order: tuple[str, ...]
-    template: str
 
 
 class _Voice:

@@ -9,7 +9,8 @@
     ├── LabelConfigError      a label config in which no caption can be put          1
     ├── ImageError            one image that cannot be read or used                  1
     ├── CheckpointError       a model directory that cannot be loaded or trusted     1
-    └── RunError              a fine-tuning run that cannot go on                    1
+    └── RunError              a run that cannot go on                                1
+        └── RunCancelled      somebody cancelled it; nothing of it is kept           1
 
 The message of each is one or two sentences for a person: what was found, where (task, file, field), what to do.
 """
@@ -61,4 +62,8 @@ class CheckpointError(CaptionloopError):
 
 
 class RunError(CaptionloopError):
+    pass
+
+
+class RunCancelled(RunError):
     pass

@@ -16,6 +16,8 @@ from dotenv import dotenv_values
 from captionloop.errors import SettingsError
 
 LABEL_STUDIO_VERSION = "1.23.2"
+# The server name of the Label Studio that `captionloop up` starts, whatever its port.
+LOCAL_SERVER = "local"
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,11 @@ class Settings:
     label_studio_api_key: Secret | None = _setting(
         "LABEL_STUDIO_API_KEY", "Its access token, legacy or personal.", Secret, default=None
     )
+    server: str | None = _setting(
+        "CAPTIONLOOP_SERVER",
+        "Name under which this Label Studio's projects are kept; unset: its address, so set it before moving one.",
+        default=None,
+    )
     label_studio_port: int = _setting(
         "CAPTIONLOOP_LABEL_STUDIO_PORT", "Port of the Label Studio that `captionloop up` starts.", _port, default=8080
     )
@@ -189,9 +196,9 @@ class Settings:
         return cls(**values | {name: value for name, value in given.items() if value is not None})
 
     @property
-    def uses_own_label_studio(self) -> bool:
-        """True when a person named a Label Studio, rather than leaving it to `captionloop up`."""
-        return self.label_studio_url is not None
+    def server_name(self) -> str:
+        """What tells the projects of one Label Studio from those of another, also after it changed its port."""
+        return self.server or self.label_studio_url or LOCAL_SERVER
 
     def as_environment(self) -> dict[str, str]:
         """The variables from which a child process reads equal settings (secrets included)."""

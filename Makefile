@@ -1,0 +1,53 @@
+# Captionloop needs Python 3.10 to 3.12 and make; everything else is installed into .venv by plain pip.
+# Another Python: make run PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: $(VENV)/.installed  ## Install and start everything: Label Studio, Redis, the worker, the backend
+	@$(BIN)/captionloop up $(ARGS)
+
+test: check  ## Run the checks and the whole suite, in a browser and against a real Label Studio
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev  ## Check format, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed-dev  ## Put the code into its format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:  ## Delete the virtual environment and what the tools left; no data of yours
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-results build dist
+
+# A virtual environment that works is kept; one that is half made, or whose Python has gone, is made anew.
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
+		echo "Captionloop needs Python 3.10, 3.11 or 3.12, but $(PYTHON) is" \
+			"$$($(PYTHON) --version 2>/dev/null || echo 'not there')."; \
+		echo "Name another one, for example: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12"; exit 1; } >&2
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		echo "Making $(VENV) …"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); } || { rm -rf $(VENV); \
+		echo "On Debian and Ubuntu, venv is a package of its own: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+# Installed again only when pyproject.toml changed. What the tests need includes what a run needs.
+$(VENV)/.installed: $(VENV)/.python pyproject.toml
+	@echo "Installing Captionloop and what it needs (PyTorch is large: several minutes the first time) …"
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.python pyproject.toml
+	@echo "Installing Captionloop and what its tests need (PyTorch is large: several minutes the first time) …"
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,67 @@
+"""The Flask app: routes come from the blueprints, state lives on the app, errors have one shape.
+
+Every error is answered as `{"error": "a sentence", "type": "…"}` with a fitting status.
+"""
+
+import logging
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from captionloop.backend.auth import Gatekeeper
+from captionloop.backend.protocol import protocol
+from captionloop.backend.service import CaptionService
+from captionloop.errors import (
+    BusyError,
+    CaptionloopError,
+    LabelConfigError,
+    NotFoundError,
+    ServiceError,
+    SettingsError,
+)
+
+_log = logging.getLogger(__name__)
+
+# A request holds at most some thousands of tasks, each a few kilobytes of JSON (or an image as a `data:` address).
+_MAX_REQUEST_BYTES = 512 * 1024 * 1024
+
+_STATUS: dict[type[CaptionloopError], int] = {
+    SettingsError: 400,
+    LabelConfigError: 400,
+    NotFoundError: 404,
+    BusyError: 409,
+    ServiceError: 503,
+}
+
+
+def create_app(service: CaptionService, gatekeeper: Gatekeeper) -> Flask:
+    app = Flask("captionloop")
+    app.config["MAX_CONTENT_LENGTH"] = _MAX_REQUEST_BYTES
+    app.extensions["captionloop"] = service
+    app.extensions["captionloop_gatekeeper"] = gatekeeper
+    app.register_blueprint(protocol)
+    app.register_error_handler(CaptionloopError, _on_own_error)
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(Exception, _on_surprise)
+    return app
+
+
+def _on_own_error(error: CaptionloopError) -> tuple[Response, int]:
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+    if status >= 500:
+        _log.error("%s", error)
+    return jsonify(error=str(error), type=type(error).__name__), status
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    response = Response(response=error.get_response().headers, status=error.code)
+    response = jsonify(error=error.description, type=error.name)
+    response.status_code = error.code or 500
+    if error.get_headers() and (challenge := dict(error.get_headers()).get("WWW-Authenticate")):
+        response.headers["WWW-Authenticate"] = challenge
+    return response
+
+
+def _on_surprise(error: Exception) -> Response:
+    _log.exception("unexpected error")
+    return _on_http_error(InternalServerError(f"Unexpected {type(error).__name__}. The log of the backend says more."))

@@ -1,0 +1,61 @@
+"""`captionloop caption`: captions for files on this machine, with the base model and without any service."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from captionloop.backend.progress import Progress
+from captionloop.errors import ImageError
+from captionloop.model.generation import GenerationSettings
+from captionloop.model.images import ImageLimits, open_image
+from captionloop.settings import Settings
+
+_BATCH = 16
+
+
+def caption_files(paths: Sequence[Path], settings: Settings) -> list[dict[str, Any]]:
+    """Caption image files, all or none.
+
+    Returns:
+        for each file, in order: `image`, `caption`, `score` (0 to 1), `model_version`, `generation`.
+
+    Raises:
+        ImageError: a file is not there or holds no picture; it is named. Nothing is captioned then.
+        CheckpointError: the model cannot be loaded.
+    """
+    from captionloop.model.captioner import Captioner
+
+    limits = ImageLimits(max_bytes=settings.max_image_mb * 10**6, max_pixels=settings.max_image_megapixels * 10**6)
+    for path in paths:  # before the model loads, and holding one picture at a time
+        _open(path, limits)
+    generation = GenerationSettings(num_beams=settings.beams, prompt=settings.prompt)
+    precision = cast(Literal["auto", "fp32", "bf16"], settings.precision)
+    captioner = Captioner.load(settings.model, version=settings.model, generation=generation, precision=precision)
+    found: list[dict[str, Any]] = []
+    with Progress("Captioning") as progress:
+        for start in range(0, len(paths), _BATCH):
+            batch = paths[start : start + _BATCH]
+            suggestions = captioner.caption([_open(path, limits) for path in batch])
+            for path, suggestion in zip(batch, suggestions, strict=True):
+                found.append(
+                    {
+                        "image": str(path),
+                        "caption": suggestion.caption,
+                        "score": suggestion.score,
+                        "model_version": captioner.version,
+                        "generation": {**generation.to_dict(), "precision": captioner.precision},
+                    }
+                )
+            progress.update(len(found), len(paths))
+    return found
+
+
+def _open(path: Path, limits: ImageLimits):  # type: ignore[no-untyped-def]
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        return open_image(data, limits=limits)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error

@@ -1,0 +1,181 @@
+"""From a label config to the one pair that matters here: a text box and the picture that it describes.
+
+A label config is a small XML document. It is read here directly, and not with the SDK's `LabelInterface`: that one
+builds every tag of a config, refuses whole configs for a tag it does not know or a broken neighbour, and takes
+seconds to import, all for the two attributes that are needed.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from captionloop.errors import ImageError, LabelConfigError
+
+# Picture and text box side by side: a text box below a tall picture is out of sight. `maxSubmissions="1"` makes the
+# annotator change the suggestion; without it, they leave it standing and add a second text.
+SAMPLE_LABEL_CONFIG = """\
+<View style="display: flex; gap: 24px; align-items: flex-start">
+  <View style="flex: 1 1 60%; min-width: 0">
+    <Image name="image" value="$image" zoom="true"/>
+  </View>
+  <View style="flex: 0 0 36%">
+    <Header value="What does the picture show?" size="4"/>
+    <TextArea name="caption" toName="image" rows="3" editable="true" maxSubmissions="1"
+              placeholder="Write one sentence" required="true"/>
+  </View>
+</View>
+"""
+
+_USABLE = '<Image name="image" value="$image"/> together with <TextArea name="caption" toName="image"/>'
+# Label Studio writes `$field`, `$object.field` and `$list[0].field`, and looks each up as lodash's `get` does.
+_VARIABLE = re.compile(r"\$[^\s${}]+")
+_STEP = re.compile(r"[^.\[\]]+")
+# The key of a file that was uploaded before the project had a label config.
+_UNDEFINED_FIELD = "$undefined$"
+
+
+@dataclass(frozen=True)
+class CaptionTarget:
+    """Where captions live in a project.
+
+    Attributes:
+        from_name: the TextArea's name.
+        to_name: the Image's name.
+        image_field: the task field that holds the image's address, without the dollar sign; may be a path (`a.b[0]`).
+        max_submissions: how many texts the annotator may leave; None: any number.
+        per_item: True for a TextArea that has a text for each image of a list; captions then belong to the first.
+    """
+
+    from_name: str
+    to_name: str
+    image_field: str
+    max_submissions: int | None = None
+    per_item: bool = False
+
+
+@lru_cache(maxsize=256)
+def read_label_config(xml: str) -> CaptionTarget:
+    """Find the TextArea that holds captions, and its picture.
+
+    The first TextArea, in the order of the document, that labels an Image wins. Not candidates: a TextArea for each
+    region (`perRegion`), since its text describes a part of the picture, and tags inside a `Repeater`, whose names are
+    only known in the browser. Of several images, the first one that the TextArea labels is taken; of an image list
+    (`valueList`), the first image.
+
+    Raises:
+        LabelConfigError: it is not XML, or holds no such pair.
+    """
+    root = _parse(xml)
+    elements = list(_outside_repeaters(root))
+    images = {element.get("name", ""): element for element in elements if _is_tag(element, "Image")}
+    for element in elements:
+        if not _is_tag(element, "TextArea") or not element.get("name") or _is_true(element.get("perRegion")):
+            continue
+        for to_name in _split_names(element.get("toName")):
+            field = _image_field(images.get(to_name))
+            if field is not None:
+                return CaptionTarget(
+                    from_name=element.get("name", ""),
+                    to_name=to_name,
+                    image_field=field,
+                    max_submissions=_whole_number(element.get("maxSubmissions")),
+                    per_item=_is_true(element.get("perItem")),
+                )
+    raise LabelConfigError(_what_is_missing(elements, images))
+
+
+def task_image(target: CaptionTarget, task_data: Mapping[str, Any]) -> str:
+    """The address of the task's image: the value of the field that the label config names.
+
+    Raises:
+        ImageError: the field is missing or empty, or holds no text.
+    """
+    field = target.image_field
+    value = _look_up(task_data, field)
+    if value is None:
+        value = task_data.get(_UNDEFINED_FIELD)
+    if isinstance(value, (list, tuple)):
+        value = next(iter(value), None)
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if value is None:
+        fields = ", ".join(sorted(task_data)) or "none"
+        raise ImageError(f"The task has no field {field!r}, where its image should be (it has: {fields}).")
+    if value == "" or isinstance(value, str):
+        raise ImageError(f"The task's field {field!r}, where its image should be, is empty.")
+    raise ImageError(f"The task's field {field!r} holds {type(value).__name__}, not the address of an image.")
+
+
+def _parse(xml: str) -> Element:
+    try:
+        return fromstring(xml)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise LabelConfigError(
+            f"The label config is not readable XML ({error}). A usable one holds {_USABLE}."
+        ) from error
+
+
+def _outside_repeaters(element: Element) -> Iterator[Element]:
+    if _is_tag(element, "Repeater"):
+        return
+    yield element
+    for child in element:
+        yield from _outside_repeaters(child)
+
+
+def _image_field(image: Element | None) -> str | None:
+    if image is None:
+        return None
+    value = (image.get("value") or image.get("valueList") or "").strip()
+    return value[1:] if _VARIABLE.fullmatch(value) else None
+
+
+def _what_is_missing(elements: list[Element], images: Mapping[str, Element]) -> str:
+    if not images:
+        found = "it has no Image"
+    elif not any(_is_tag(element, "TextArea") for element in elements):
+        found = "it has no TextArea"
+    elif all(_image_field(image) is None for image in images.values()):
+        found = 'its Image takes its picture from no task field (value="$image")'
+    else:
+        found = "none of its TextAreas describes a whole Image"
+    return f"The label config has no place for captions: {found}. A usable one holds {_USABLE}."
+
+
+def _is_tag(element: Element, name: str) -> bool:
+    # Label Studio's frontend takes tag names in any case.
+    return element.tag.lower() == name.lower()
+
+
+def _look_up(data: Mapping[str, Any], path: str) -> Any:
+    """`data[path]`, or the value that the steps of the path lead to; None when there is none."""
+    if path in data:
+        return data[path]
+    value: Any = data
+    for step in _STEP.findall(path):
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
+
+
+def _split_names(names: str | None) -> list[str]:
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
+
+
+def _is_true(value: str | None) -> bool:
+    return (value or "").strip().lower() == "true"
+
+
+def _whole_number(value: str | None) -> int | None:
+    text = (value or "").strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else None

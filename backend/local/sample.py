@@ -1,0 +1,101 @@
+"""The sample project: pictures that Captionloop draws itself, for a newcomer's first captions.
+
+`sample.json` in the home directory says which project it is, whether all pictures are there, and the canonical caption
+of each by its file name (Label Studio puts eight digits and a dash in front of the names of uploaded files).
+"""
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio import LabelStudio
+from captionloop.errors import LabelStudioError
+from captionloop.home import Home, read_json, write_json
+
+TITLE = "Captionloop sample"
+_DESCRIPTION = "Pictures drawn by Captionloop. Correct some captions, then start training in Settings → Model."
+_IMAGES = 160
+_SIZE_PX = 480
+_SEED = "captionloop sample"
+_PER_UPLOAD = 20
+
+Progress = Callable[[float], None]  # called with the part that is done, 0 to 1
+
+
+def ensure_sample(label_studio: LabelStudio, home: Home, *, server: str, progress: Progress) -> int:
+    """Make the sample project and fill it, once; gives its id in Label Studio.
+
+    What a crash left half filled is completed. Once complete it is the person's own: tasks that were deleted do not
+    come back. A project that was deleted as a whole is made anew.
+
+    Args:
+        server: the name of this Label Studio (`Settings.server_name`).
+
+    Raises:
+        LabelStudioError: Label Studio does not answer or refuses.
+    """
+    path = home.root / "sample.json"
+    manifest = read_json(path)
+    if manifest.get("server") != server or not _exists(label_studio, manifest["project_id"]):
+        manifest = {"server": server, "project_id": _find_or_create(label_studio), "complete": False, "images": {}}
+        write_json(path, manifest)
+    project_id = int(manifest["project_id"])
+    if not manifest["complete"]:
+        images = _fill(label_studio, project_id, progress)
+        write_json(path, manifest | {"complete": True, "images": images})
+    return project_id
+
+
+def pictures() -> Iterator[tuple[str, str, bytes]]:
+    """The sample's pictures, the same ones each time: file name, canonical caption, PNG."""
+    from captionloop.model.starter.scenes import caption, draw, random_scene
+
+    rng = random.Random(_SEED)  # noqa: S311 (pictures, not secrets)
+    for number in range(1, _IMAGES + 1):
+        scene = random_scene(rng)
+        file = io.BytesIO()
+        draw(scene, size=_SIZE_PX, seed=number).save(file, "PNG")
+        yield f"scene-{number:03}.png", caption(scene), file.getvalue()
+
+
+def _exists(label_studio: LabelStudio, project_id: int) -> bool:
+    try:
+        label_studio.project(project_id)
+    except LabelStudioError as error:
+        if error.status == 404:
+            return False
+        raise
+    return True
+
+
+def _find_or_create(label_studio: LabelStudio) -> int:
+    """A crash right after the project was made leaves it without a manifest: it is known by its title and config."""
+    for project in label_studio.projects():
+        if project["title"] == TITLE and project["label_config"].strip() == SAMPLE_LABEL_CONFIG.strip():
+            return int(project["id"])
+    return int(label_studio.create_project(TITLE, SAMPLE_LABEL_CONFIG, description=_DESCRIPTION)["id"])
+
+
+def _fill(label_studio: LabelStudio, project_id: int, progress: Progress) -> dict[str, str]:
+    """Upload the pictures that are not there yet; gives the captions of all by file name."""
+    present = {_file_name(task.data) for task in label_studio.all_tasks(project_id)}
+    captions: dict[str, str] = {}
+    waiting: list[tuple[str, bytes]] = []
+    for name, caption, png in pictures():
+        captions[name] = caption
+        if name not in present:
+            waiting.append((name, png))
+        if len(waiting) == _PER_UPLOAD:
+            label_studio.upload_images(project_id, waiting)
+            waiting.clear()
+        progress(len(captions) / _IMAGES)
+    if waiting:
+        label_studio.upload_images(project_id, waiting)
+    return captions
+
+
+def _file_name(data: dict[str, Any]) -> str:
+    """The name under which a task's picture was uploaded: `/data/upload/1/0a1b2c3d-scene-001.png` → `scene-001.png`."""
+    return str(data.get("image", "")).rpartition("/")[2].partition("-")[2]

@@ -1,0 +1,77 @@
+"""Projects as the backend meets them: the row of each, made when it is first seen."""
+
+import secrets
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from captionloop.errors import NotFoundError
+from captionloop.model.database import Database, Project
+
+
+class Projects:
+    """The projects of one Label Studio server."""
+
+    def __init__(self, database: Database, *, server: str) -> None:
+        """
+        Args:
+            server: the server's name (`Settings.server_name`).
+        """
+        self._database = database
+        self._server = server
+
+    def seen(self, label_studio_id: int, *, label_config: str | None = None) -> Project:
+        """The project's row, made if need be, with its label config brought up to date."""
+        known = self.find(label_studio_id)
+        if known is None or (label_config is not None and known.label_config != label_config):
+            with self._database.session() as session:
+                known = find_or_add(session, self._server, label_studio_id)
+                known.label_config = label_config if label_config is not None else known.label_config
+        return known
+
+    def find(self, label_studio_id: int) -> Project | None:
+        with self._database.reading() as session:
+            return _find(session, self._server, label_studio_id)
+
+    def connected(self) -> list[Project]:
+        """Those that somebody connected on purpose."""
+        with self._database.reading() as session:
+            query = select(Project).where(Project.server == self._server, Project.is_connected)
+            return list(session.scalars(query.order_by(Project.id)))
+
+    def choose(self, label_studio_id: int | None) -> Project:
+        """The project that a command is about: the one named, else the only one, else the sample one.
+
+        Raises:
+            NotFoundError: no such project is connected, or it is not clear which one is meant.
+        """
+        projects = self.connected()
+        if label_studio_id is not None:
+            projects = [project for project in projects if project.label_studio_id == label_studio_id]
+            if not projects:
+                raise NotFoundError(
+                    f"Project {label_studio_id} is not connected. Run `captionloop connect --project {label_studio_id}`."
+                )
+        if len(projects) > 1:
+            projects = [project for project in projects if project.is_sample] or projects
+        if not projects:
+            raise NotFoundError("No project is connected yet. Run `captionloop connect --project ID`.")
+        if len(projects) > 1:
+            ids = ", ".join(str(project.label_studio_id) for project in projects)
+            raise NotFoundError(f"Several projects are connected ({ids}). Say which one with --project ID.")
+        return projects[0]
+
+
+def find_or_add(session: Session, server: str, label_studio_id: int) -> Project:
+    """The row of a project, added with a fresh webhook secret when there is none."""
+    project = _find(session, server, label_studio_id)
+    if project is None:
+        project = Project(server=server, label_studio_id=label_studio_id, webhook_secret=secrets.token_urlsafe(32))
+        session.add(project)
+        session.flush()
+    return project
+
+
+def _find(session: Session, server: str, label_studio_id: int) -> Project | None:
+    query = select(Project).where(Project.server == server, Project.label_studio_id == label_studio_id)
+    return session.scalars(query).one_or_none()

@@ -1,0 +1,102 @@
+"""The backend process: puts the service together and serves it until a signal comes."""
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+from captionloop.backend.app import create_app
+from captionloop.backend.auth import Gatekeeper
+from captionloop.backend.champions import Champions
+from captionloop.backend.projects import Projects
+from captionloop.backend.service import CaptionService
+from captionloop.errors import CaptionloopError, ServiceError
+from captionloop.jobs.context import Context
+from captionloop.model.suggestions import SuggestionLog
+
+_log = logging.getLogger(__name__)
+
+# Label Studio's own limit for the answer to an annotation event is 1 s; with fewer threads a few slow pictures could
+# keep it waiting.
+_THREADS = 16
+# How long a promotion may go unnoticed when Redis did not deliver its announcement.
+_POLL_S = 15
+
+
+def serve(context: Context) -> None:
+    """Answer Label Studio until SIGINT or SIGTERM; what is being answered then is finished."""
+    from waitress.server import create_server
+
+    context.database.migrate()
+    service = build_service(context)
+    settings = context.settings
+    app = create_app(service, Gatekeeper(settings.user, settings.password))
+    if settings.password is None:
+        _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
+    server = create_server(app, host=settings.host, port=settings.port, threads=_THREADS, ident="captionloop")
+    stop = threading.Event()
+    watchers = [
+        threading.Thread(target=_warm_up, args=(service,), name="warm-up", daemon=True),
+        threading.Thread(target=_follow_announcements, args=(context, service, stop), name="follow", daemon=True),
+        threading.Thread(target=_poll, args=(context, service, stop), name="poll", daemon=True),
+    ]
+    signal.signal(signal.SIGTERM, _interrupt)
+    for watcher in watchers:
+        watcher.start()
+    _log.info("listening on %s:%s", settings.host, settings.port)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        _log.info("stopping")
+    finally:
+        stop.set()
+        server.close()
+        service.close()
+        context.close()
+
+
+def build_service(context: Context) -> CaptionService:
+    """The service on top of a context's parts."""
+    return CaptionService(
+        projects=Projects(context.database, server=context.settings.server_name),
+        versions=context.versions,
+        champions=Champions(context.versions, base=context.base, load=context.captioner),
+        suggestions=SuggestionLog(context.database),
+        queue=context.queue,
+        read_image=lambda value, task_id: context.image_source.read(value, task_id=task_id),
+        limits=context.image_limits,
+    )
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _warm_up(service: CaptionService) -> None:
+    """Load the champions of connected projects before anybody asks. A failure is told again to whoever asks."""
+    for project in service.projects.connected():
+        try:
+            with service.champions.lease(project.id):
+                pass
+        except CaptionloopError as error:
+            _log.error("project %s: %s", project.label_studio_id, error)
+
+
+def _follow_announcements(context: Context, service: CaptionService, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            for project_id in context.queue.champion_changes(stop):
+                service.champions.refresh(project_id)
+        except ServiceError as error:
+            _log.error("%s", error)
+            stop.wait(_POLL_S)
+
+
+def _poll(context: Context, service: CaptionService, stop: threading.Event) -> None:
+    """Look up what an announcement that got lost would have said, and what Redis may have forgotten."""
+    while not stop.wait(_POLL_S):
+        service.champions.refresh_all()
+        try:
+            context.queue.keep_moving()
+        except ServiceError as error:
+            _log.error("%s", error)

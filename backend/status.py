@@ -1,0 +1,151 @@
+"""What `captionloop status`, `versions` and `finetune --wait` show."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from captionloop.backend.local import services
+from captionloop.backend.progress import Progress
+from captionloop.backend.projects import Projects
+from captionloop.errors import CaptionloopError, NotFoundError
+from captionloop.home import Home
+from captionloop.jobs.context import Context
+from captionloop.model import corrections
+from captionloop.model.database import CorrectionState, Project, Run
+from captionloop.model.versions import VersionInfo
+from captionloop.settings import Secret, Settings
+
+_LOOK_EVERY_S = 0.5
+
+
+def read_status(settings: Settings, *, label_studio_id: int | None = None) -> dict[str, Any]:
+    """The state of everything, as `captionloop status --json` prints it. What is not known is null.
+
+    It reads our own records only, so it answers at once, whatever runs or not.
+
+    Args:
+        settings: completed with what a running `captionloop up` knows.
+
+    Raises:
+        NotFoundError: the project that was named is not connected.
+    """
+    home = Home(settings.home)
+    login = services.login(home)
+    shown: dict[str, Any] = {
+        "ready": services.is_ready(home),
+        "home": str(settings.home),
+        "champion": None,
+        "corrections": 0,
+        "job": None,
+        "label_studio": {
+            "url": settings.label_studio_url,
+            "email": login.email if login and settings.server_name == "local" else None,
+            "password": login.password.reveal() if login and settings.server_name == "local" else None,
+            "token": _revealed(settings.label_studio_api_key),
+            "project_id": None,
+            "ml_backend_id": None,
+        },
+        "backend": {
+            "url": settings.backend_url or services.local_url(settings.port),
+            "user": settings.user,
+            "password": _revealed(settings.password),
+        },
+        "redis": settings.redis_url,
+        "database": settings.database_url or f"sqlite:///{home.database}",
+    }
+    if settings.database_url is None and not home.database.exists():
+        return shown
+    with ExitStack() as stack:
+        context = Context.open(settings)
+        stack.callback(context.close)
+        context.database.migrate()
+        _add_project(shown, context, label_studio_id)
+    return shown
+
+
+def _add_project(shown: dict[str, Any], context: Context, label_studio_id: int | None) -> None:
+    try:
+        project = Projects(context.database, server=context.settings.server_name).choose(label_studio_id)
+    except NotFoundError:
+        if label_studio_id is not None:
+            raise
+        return
+    run = context.queue.runs.current(project.id)
+    shown["champion"] = project.champion or context.base.name
+    shown["corrections"] = count_corrections(context, project)
+    shown["job"] = describe_run(run) if run is not None and not run.state.is_over else None
+    shown["label_studio"] |= {"project_id": project.label_studio_id, "ml_backend_id": project.ml_backend_id}
+
+
+def count_corrections(context: Context, project: Project) -> int:
+    """How many corrections teach the project's model."""
+    with context.database.reading() as session:
+        return corrections.counts(session, project.id)[CorrectionState.ACTIVE]
+
+
+def status_lines(shown: dict[str, Any]) -> list[str]:
+    """The same for a person to read."""
+    job, studio, backend = shown["job"], shown["label_studio"], shown["backend"]
+    going_on = f"{job['kind']}, {job['state']}, {job['progress']:.0%}" if job else "nothing at the moment"
+    return [
+        "Everything is up." if shown["ready"] else "Not running, or not ready yet. `captionloop up` starts everything.",
+        f"Champion:      {shown['champion'] or 'none yet'}",
+        f"Corrections:   {shown['corrections']}",
+        f"Going on:      {going_on}",
+        f"Label Studio:  {studio['url'] or 'not known'}" + (f"  ({studio['email']})" if studio["email"] else ""),
+        f"Backend:       {backend['url']}",
+        f"Home:          {shown['home']}",
+    ]
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "kind": run.kind.value,
+        "state": run.state.value,
+        "progress": run.progress,
+        "detail": run.detail,
+        "message": run.message,
+        "version": run.version,
+    }
+
+
+def watch_run(context: Context, run_id: str) -> Run:
+    """Show how far a run is until it is over, and give its last state."""
+    with Progress("Fine-tuning") as progress:
+        while True:
+            run = context.queue.runs.get(run_id)
+            if run is None:
+                raise CaptionloopError(f"The run {run_id} has vanished from the database.")
+            if run.state.is_over:
+                return run
+            progress.update(run.progress, note=_note(run))
+            time.sleep(_LOOK_EVERY_S)
+
+
+def _note(run: Run) -> str:
+    detail = run.detail
+    parts = [str(detail.get("stage", run.state.value))]
+    if "loss" in detail:
+        parts.append(f"step {detail['step']} of {detail['steps']}, loss {detail['loss']:.3f}")
+    if "seconds_left" in detail:
+        parts.append(f"{detail['seconds_left']:.0f} s left")
+    return ", ".join(parts)
+
+
+def versions_table(rows: Sequence[VersionInfo]) -> str:
+    columns: list[tuple[str, Callable[[VersionInfo], str]]] = [
+        ("version", lambda row: row.version),
+        ("state", lambda row: row.state),
+        ("corrections", lambda row: str(row.corrections)),
+        ("made", lambda row: row.created_at.astimezone().strftime("%Y-%m-%d %H:%M")),
+        ("why", lambda row: row.reason),
+    ]
+    table = [[title for title, _ in columns], *([show(row) for _, show in columns] for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(columns))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table)
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return secret.reveal() if secret else None

@@ -1,0 +1,126 @@
+"""What a job works with, opened once per process from the settings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, cast
+
+from captionloop.backend.image_source import ImageSource
+from captionloop.backend.label_studio import LabelStudio
+from captionloop.errors import SettingsError
+from captionloop.home import Home
+from captionloop.jobs.queue import Queue
+from captionloop.jobs.runs import Runs
+from captionloop.model.database import Database, Project
+from captionloop.model.features import FeatureCache
+from captionloop.model.generation import GenerationSettings
+from captionloop.model.images import ImageLimits
+from captionloop.model.versions import Base, VersionInfo, VersionStore
+from captionloop.settings import Settings
+
+if TYPE_CHECKING:
+    from captionloop.model.captioner import Captioner
+
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts that jobs share. Close it when done."""
+
+    settings: Settings
+    home: Home
+    database: Database
+    queue: Queue
+    versions: VersionStore
+    features: FeatureCache
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Context":
+        """
+        Raises:
+            SettingsError: no Redis is named.
+        """
+        if settings.redis_url is None:
+            raise SettingsError("No Redis is known here. Set REDIS_URL, or let `captionloop up` start one.")
+        home = Home(settings.home)
+        home.create()
+        database = Database(settings.database_url or f"sqlite:///{home.database}")
+        return cls(
+            settings=settings,
+            home=home,
+            database=database,
+            queue=Queue(settings.redis_url, Runs(database)),
+            versions=VersionStore(database, home.versions),
+            features=FeatureCache(home.features, max_bytes=settings.features_gb * 10**9),
+        )
+
+    @cached_property
+    def label_studio(self) -> LabelStudio:
+        """
+        Raises:
+            SettingsError: no Label Studio, or no token for it, is known.
+        """
+        if self.settings.label_studio_url is None or self.settings.label_studio_api_key is None:
+            raise SettingsError(
+                "No Label Studio is known here. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, "
+                "or let `captionloop up` start one."
+            )
+        return LabelStudio(self.settings.label_studio_url, self.settings.label_studio_api_key.reveal())
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        return ImageLimits(
+            max_bytes=self.settings.max_image_mb * 10**6, max_pixels=self.settings.max_image_megapixels * 10**6
+        )
+
+    @cached_property
+    def image_source(self) -> ImageSource:
+        return ImageSource(self.label_studio, max_bytes=self.image_limits.max_bytes)
+
+    @cached_property
+    def base(self) -> Base:
+        """What every project starts from."""
+        generation = GenerationSettings(num_beams=self.settings.beams, prompt=self.settings.prompt)
+        return Base(self.settings.model, generation)
+
+    @property
+    def precision(self) -> Literal["auto", "fp32", "bf16"]:
+        return cast(Literal["auto", "fp32", "bf16"], self.settings.precision)
+
+    def captioner(self, version: VersionInfo) -> "Captioner":
+        """The model of a version, ready to caption.
+
+        Raises:
+            CheckpointError: its files are damaged or gone.
+        """
+        from captionloop.model.captioner import Captioner
+
+        return Captioner.load(
+            version.path,
+            version=version.version,
+            generation=version.generation,
+            precision=self.precision,
+            features=self.features,
+        )
+
+    def champion_captioner(self, project_id: int) -> "Captioner":
+        return self.captioner(self.versions.champion(project_id))
+
+    def project(self, project_id: int) -> Project:
+        with self.database.reading() as session:
+            return session.get_one(Project, project_id)
+
+    def close(self) -> None:
+        self.queue.close()
+        self.database.close()
+
+
+@contextmanager
+def opened() -> Iterator[Context]:
+    """A context from the environment, as the worker's jobs find it."""
+    context = Context.open(Settings.read())
+    try:
+        yield context
+    finally:
+        context.close()

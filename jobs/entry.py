@@ -1,0 +1,101 @@
+"""The functions that RQ calls by name, each with one plain id: `finetune(run)`, `annotate(run)`, `sync(project)`."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from captionloop.errors import CaptionloopError, RunCancelled, ServiceError
+from captionloop.jobs import context as contexts
+from captionloop.jobs.context import Context
+from captionloop.jobs.runs import HEARTBEAT_S
+from captionloop.model.database import Run, RunState
+
+_log = logging.getLogger(__name__)
+
+# Events come in bursts (several annotations saved at once); a sync that waits a moment serves all of a burst.
+_DEBOUNCE_S = 1.0
+
+
+def finetune(run_id: str) -> None:
+    from captionloop.jobs.finetune import run_finetune
+
+    _carry_out(run_id, run_finetune)
+
+
+def annotate(run_id: str) -> None:
+    from captionloop.jobs.annotate import run_annotate
+
+    _carry_out(run_id, run_annotate)
+
+
+def sync(project_id: int) -> None:
+    from captionloop.jobs.sync import sync as sync_project
+
+    with contexts.opened() as context:
+        time.sleep(_DEBOUNCE_S)
+        context.queue.sync_begins(project_id)
+        try:
+            result = sync_project(
+                project_id,
+                database=context.database,
+                label_studio=context.label_studio,
+                image_source=context.image_source,
+                home=context.home,
+            )
+        except CaptionloopError as error:
+            # Nothing is lost: the next event, or the sync before the next run, reads the same annotations.
+            _log.error("project %s could not be synced: %s", project_id, error)
+        else:
+            _log.info("project %s: %s", project_id, result)
+
+
+def _carry_out(run_id: str, work: Callable[[Context, Run], tuple[str, str | None]]) -> None:
+    """Start a run, do its work, and write down how it ended, whatever happens short of a kill."""
+    with contexts.opened() as context:
+        runs = context.queue.runs
+        run = runs.start(run_id)
+        if run is None:
+            return
+        try:
+            with _heartbeat(context, run_id):
+                message, version = work(context, run)
+            runs.finish(run_id, RunState.FINISHED, message=message, version=version)
+            _log.info("run %s: %s", run_id, message)
+        except RunCancelled:
+            runs.finish(run_id, RunState.CANCELLED, message="Cancelled. Everything is as it was before.")
+            _log.info("run %s was cancelled", run_id)
+        except CaptionloopError as error:
+            runs.finish(run_id, RunState.FAILED, message=str(error))
+            _log.error("run %s: %s", run_id, error)
+        except Exception as error:
+            runs.finish(run_id, RunState.FAILED, message=f"Unexpected {type(error).__name__}: {error}.")
+            raise
+        finally:
+            _keep_moving(context)
+
+
+def _keep_moving(context: Context) -> None:
+    try:
+        context.queue.keep_moving()
+    except ServiceError as error:
+        _log.error("the next run begins when Redis is back: %s", error)
+
+
+@contextmanager
+def _heartbeat(context: Context, run_id: str) -> Iterator[None]:
+    """Give signs of life from beside the work, which may be silent for minutes (a model loads, a file is written)."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT_S):
+            context.queue.runs.sign_of_life(run_id)
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

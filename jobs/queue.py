@@ -1,0 +1,158 @@
+"""The queue: how a run gets from the database to a worker, and the only place that knows Redis keys.
+
+Redis carries plain ids and can be emptied at any moment: `keep_moving` puts what the database knows back into it.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Event
+from typing import Any
+
+import redis
+import rq
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+
+from captionloop.errors import ServiceError
+from captionloop.jobs.runs import Requested, Runs
+from captionloop.model.database import Run, RunKind
+
+_log = logging.getLogger(__name__)
+
+QUEUE_NAME = "captionloop"
+_CHAMPION_CHANNEL = "captionloop:champion"
+_SYNC_ASKED = "captionloop:sync-asked:{project_id}"
+# Should the job that removes the mark be lost, the next event may ask again after this time.
+_SYNC_ASKED_EXPIRES_S = 30
+_TIMEOUT_S = 5
+_NO_JOB_TIMEOUT = -1  # a run ends when it is finished or cancelled, however long a large one takes
+
+_ENTRY_POINTS = {
+    RunKind.FINETUNE: "captionloop.jobs.entry.finetune",
+    RunKind.ANNOTATE: "captionloop.jobs.entry.annotate",
+}
+_IN_REDIS = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED}
+
+
+class Queue:
+    """Requests for work, on one Redis."""
+
+    def __init__(self, redis_url: str, runs: Runs) -> None:
+        self.url = redis_url
+        self.runs = runs
+        self.redis = redis.Redis.from_url(redis_url, socket_connect_timeout=_TIMEOUT_S)
+        self._queue = rq.Queue(QUEUE_NAME, connection=self.redis, serializer=JSONSerializer)
+
+    def request(
+        self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
+    ) -> Requested:
+        """Ask for a run; see `Runs.request`.
+
+        Raises:
+            ServiceError: Redis does not answer. The run is kept and begins once it does.
+        """
+        requested = self.runs.request(project_id, kind, asked_by=asked_by, settings=settings)
+        if requested.must_be_sent:
+            with _explained(self.url, "The run is kept and begins when Redis is back."):
+                self._send(requested.run)
+        return requested
+
+    def request_sync(self, project_id: int) -> bool:
+        """Ask for a sync soon; False when one that has not begun yet will do.
+
+        Raises:
+            ServiceError: Redis does not answer.
+        """
+        with _explained(self.url):
+            key = _SYNC_ASKED.format(project_id=project_id)
+            if not self.redis.set(key, 1, nx=True, ex=_SYNC_ASKED_EXPIRES_S):
+                return False
+            # At the front: a sync takes a second, and an annotator's work should be safe before anything else is done.
+            self._queue.enqueue("captionloop.jobs.entry.sync", project_id, at_front=True, result_ttl=0)
+            return True
+
+    def sync_begins(self, project_id: int) -> None:
+        """From now on an event needs a new sync, since this one may have read past it."""
+        self.redis.delete(_SYNC_ASKED.format(project_id=project_id))
+
+    def keep_moving(self) -> None:
+        """Send what should be in Redis and is not; to be called now and then by every process that lives long.
+
+        Raises:
+            ServiceError: Redis does not answer.
+        """
+        with _explained(self.url):
+            for run in self.runs.advance():
+                if not self._holds(run):
+                    self._send(run)
+
+    def announce_champion(self, project_id: int) -> None:
+        """Tell every backend that a project has another champion. They also look by themselves, less often."""
+        with _explained(self.url):
+            self.redis.publish(_CHAMPION_CHANNEL, str(project_id))
+
+    def champion_changes(self, stop: Event) -> Iterator[int]:
+        """The projects whose champion was announced to have changed, until `stop` is set.
+
+        Raises:
+            ServiceError: the connection is lost; what was announced meanwhile has to be looked up.
+        """
+        with _explained(self.url), self.redis.pubsub(ignore_subscribe_messages=True) as channel:
+            channel.subscribe(_CHAMPION_CHANNEL)
+            while not stop.is_set():
+                message = channel.get_message(timeout=1.0)
+                if message is not None:
+                    yield int(message["data"])
+
+    def check(self) -> None:
+        """Raise `ServiceError` when Redis does not answer."""
+        with _explained(self.url):
+            self.redis.ping()
+
+    def workers(self) -> list[str]:
+        """The names of the workers that listen now."""
+        with _explained(self.url):
+            return [str(worker.name) for worker in rq.Worker.all(queue=self._queue, serializer=JSONSerializer)]
+
+    def close(self) -> None:
+        self.redis.close()
+
+    def _send(self, run: Run) -> None:
+        self._queue.enqueue_call(
+            _ENTRY_POINTS[run.kind],
+            args=(run.id,),
+            job_id=_job_id(run),
+            timeout=_NO_JOB_TIMEOUT,
+            result_ttl=0,
+            failure_ttl=0,
+        )
+
+    def _holds(self, run: Run) -> bool:
+        try:
+            job = Job.fetch(_job_id(run), connection=self.redis, serializer=JSONSerializer)
+        except NoSuchJobError:
+            return False
+        return job.get_status(refresh=False) in _IN_REDIS
+
+
+def _job_id(run: Run) -> str:
+    """Each attempt is a job of its own: RQ remembers the one that was killed as still started."""
+    return f"{run.id}-{run.attempts + 1}"
+
+
+@contextmanager
+def _explained(url: str, consequence: str = "") -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise ServiceError(
+            f"Redis does not answer at {_without_password(url)} ({error}). {consequence} "
+            "Start it with `captionloop up`, or set REDIS_URL to one that runs.".replace("  ", " ")
+        ) from error
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -1,0 +1,200 @@
+"""Runs: what is to be done, what is being done, and what became of it. The database is the truth; Redis only carries.
+
+    WAITING ──▶ QUEUED ──▶ RUNNING ──▶ FINISHED | FAILED | CANCELLED
+    (behind a    (in Redis)     │
+     running one)    ▲──────────┘  its worker was killed: once more, `MAX_ATTEMPTS` times at most
+
+A project has at most one run of a kind in each of the first three states; unique indexes see to it.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from captionloop.errors import NotFoundError, RunCancelled
+from captionloop.model.database import Database, Project, Run, RunKind, RunState, utc_now
+
+# A running run that has given no sign of life for this long was killed. Signs come every `HEARTBEAT_S`.
+DEAD_AFTER_S = 60
+HEARTBEAT_S = 10
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Requested:
+    """The answer to somebody who asked for a run."""
+
+    run: Run
+    is_new: bool  # False: the request was folded into a run that has not begun yet
+
+    @property
+    def must_be_sent(self) -> bool:
+        return self.is_new and self.run.state is RunState.QUEUED
+
+
+class Runs:
+    """The only place where the state of a run changes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def request(
+        self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
+    ) -> Requested:
+        """Ask for a run. One that has not begun yet takes the request over, with the newer settings."""
+        with self._database.session() as session:
+            _lock(session, project_id)
+            pending = _one(session, project_id, kind, RunState.WAITING, RunState.QUEUED)
+            if pending is not None:
+                pending.settings = dict(settings or {})
+                return Requested(pending, is_new=False)
+            busy = _one(session, project_id, kind, RunState.RUNNING) is not None
+            run = Run(
+                id=uuid.uuid4().hex,
+                project_id=project_id,
+                kind=kind,
+                state=RunState.WAITING if busy else RunState.QUEUED,
+                asked_by=asked_by,
+                settings=dict(settings or {}),
+            )
+            session.add(run)
+            return Requested(run, is_new=True)
+
+    def start(self, run_id: str) -> Run | None:
+        """Take a queued run for this worker; None when there is nothing to do (cancelled, or taken already)."""
+        with self._database.session() as session:
+            run = session.get(Run, run_id, with_for_update=True)
+            if run is None or run.state is not RunState.QUEUED:
+                return None
+            if _one(session, run.project_id, run.kind, RunState.RUNNING) is not None:
+                run.state = RunState.WAITING
+                return None
+            run.state, run.attempts = RunState.RUNNING, run.attempts + 1
+            run.started_at = run.heartbeat_at = utc_now()
+            run.progress, run.detail, run.message = 0.0, {}, ""
+            return run
+
+    def report(self, run_id: str, progress: float, **detail: Any) -> None:
+        """Say how far a run is, which is also a sign of life.
+
+        Args:
+            progress: 0 to 1.
+            detail: the stage, and what is known in it (step, steps, loss, seconds_left).
+
+        Raises:
+            RunCancelled: somebody cancelled the run, or another worker was given it.
+        """
+        with self._database.session() as session:
+            run = session.get_one(Run, run_id)
+            _refuse_if_over(run)
+            run.progress, run.detail, run.heartbeat_at = progress, detail, utc_now()
+
+    def sign_of_life(self, run_id: str) -> None:
+        with self._database.session() as session:
+            session.get_one(Run, run_id).heartbeat_at = utc_now()
+
+    def check_cancelled(self, run_id: str) -> None:
+        """Raise `RunCancelled` when somebody cancelled the run."""
+        with self._database.reading() as session:
+            _refuse_if_over(session.get_one(Run, run_id))
+
+    def finish(self, run_id: str, state: RunState, *, message: str, version: str | None = None) -> None:
+        """End a run. A run that is over already keeps its first end."""
+        with self._database.session() as session:
+            run = session.get_one(Run, run_id)
+            if run.state.is_over:
+                return
+            run.state, run.message, run.version, run.finished_at = state, message, version, utc_now()
+            if state is RunState.FINISHED:
+                run.progress = 1.0
+
+    def cancel(self, run_id: str) -> Run:
+        """Cancel a run: at once when it has not begun, else as soon as its worker looks.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.session() as session:
+            run = session.get(Run, run_id)
+            if run is None:
+                raise NotFoundError(f"There is no run {run_id!r}.")
+            if run.state is RunState.RUNNING:
+                run.cancel_requested = True
+            elif not run.state.is_over:
+                run.state, run.message, run.finished_at = RunState.CANCELLED, "Cancelled before it began.", utc_now()
+            return run
+
+    def advance(self) -> list[Run]:
+        """Bring what stands still back into motion; give the runs that must be in Redis now.
+
+        A run whose worker was killed is queued once more or failed; a waiting run whose way is clear is queued.
+        """
+        with self._database.session() as session:
+            for run in session.scalars(select(Run).where(Run.state == RunState.RUNNING)):
+                if run.heartbeat_at is None or utc_now() - run.heartbeat_at > timedelta(seconds=DEAD_AFTER_S):
+                    _after_death(session, run)
+            session.flush()
+            for run in session.scalars(select(Run).where(Run.state == RunState.WAITING)):
+                if _one(session, run.project_id, run.kind, RunState.QUEUED, RunState.RUNNING) is None:
+                    run.state = RunState.QUEUED
+                    session.flush()
+            return list(session.scalars(select(Run).where(Run.state == RunState.QUEUED).order_by(Run.created_at)))
+
+    def get(self, run_id: str) -> Run | None:
+        with self._database.reading() as session:
+            return session.get(Run, run_id)
+
+    def current(self, project_id: int) -> Run | None:
+        """The run to show for a project: the running one, else the next one, else the last one; None before any."""
+        with self._database.reading() as session:
+            runs = session.scalars(
+                select(Run).where(Run.project_id == project_id).order_by(Run.created_at.desc()).limit(20)
+            ).all()
+        by_interest = {RunState.RUNNING: 0, RunState.QUEUED: 1, RunState.WAITING: 2}
+        return min(runs, key=lambda run: by_interest.get(run.state, 3), default=None)
+
+    def active(self) -> Sequence[Run]:
+        """All runs of all projects that are not over."""
+        with self._database.reading() as session:
+            states = [RunState.WAITING, RunState.QUEUED, RunState.RUNNING]
+            return session.scalars(select(Run).where(Run.state.in_(states)).order_by(Run.created_at)).all()
+
+
+def _lock(session: Session, project_id: int) -> None:
+    """Let one request at a time decide for a project (SQLite's write lock does so already)."""
+    if session.get(Project, project_id, with_for_update=True) is None:
+        raise NotFoundError(f"There is no project with the number {project_id} in the database.")
+
+
+def _one(session: Session, project_id: int, kind: RunKind, *states: RunState) -> Run | None:
+    return session.scalars(
+        select(Run)
+        .where(Run.project_id == project_id, Run.kind == kind, Run.state.in_(states))
+        .order_by(Run.created_at)
+        .limit(1)
+    ).one_or_none()
+
+
+def _refuse_if_over(run: Run) -> None:
+    if run.cancel_requested or run.state is not RunState.RUNNING:
+        raise RunCancelled("The run was cancelled.")
+
+
+def _after_death(session: Session, run: Run) -> None:
+    waiting_elsewhere = _one(session, run.project_id, run.kind, RunState.QUEUED)
+    if run.cancel_requested:
+        run.state, run.message = RunState.CANCELLED, "Cancelled."
+    elif run.attempts >= MAX_ATTEMPTS or waiting_elsewhere is not None:
+        run.state = RunState.FAILED
+        run.message = (
+            f"The worker was killed {run.attempts} times during this run, perhaps for want of memory. "
+            "Its log says more; start the run again when the cause is removed."
+        )
+    else:
+        run.state = RunState.QUEUED
+    run.finished_at = utc_now() if run.state.is_over else None

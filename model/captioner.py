@@ -1,0 +1,261 @@
+"""One model version at work: pictures in, captions with scores out.
+
+This is the slow reference in the sense that decoding is `transformers`' own `generate` on the text decoder; what it
+adds is that the image encoder runs once per image, ever, when there is a feature cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from PIL import Image
+from transformers import GenerationConfig
+from transformers.generation.utils import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
+
+from captionloop.errors import CheckpointError
+from captionloop.model.checkpoint import Checkpoint, encoder_hash, load_checkpoint
+from captionloop.model.features import FeatureCache
+from captionloop.model.generation import START_AND_END, GenerationSettings
+from captionloop.model.text import decode_caption, encode_caption
+
+Precision = Literal["fp32", "bf16"]
+
+# On two cores larger batches bring nothing more for BLIP-base, and cost memory.
+DEFAULT_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A caption and how sure the model is of it.
+
+    `score` is the mean probability, 0 to 1, that the model gives to the tokens it wrote: with c_1 ... c_n the caption's
+    word pieces and, unless the length limit cut it, the end token,
+
+        score = 1/n * sum over t of softmax(logits_t)[c_t]
+
+    from the logits as the model computes them, before repetition penalty and length rules.
+    """
+
+    caption: str
+    score: float
+
+
+class Captioner:
+    """A loaded model version. Callers from several threads take turns.
+
+    Args:
+        checkpoint: the model; it belongs to the captioner from here on, which casts and moves it.
+        version: the name that goes with every caption.
+        generation: how captions are generated.
+        precision: of the weights and the computation; "auto" is bf16 where the device computes in it, else fp32.
+        device: "auto" is CUDA where there is one.
+        features: where encoder outputs are kept; None keeps none.
+
+    Raises:
+        CheckpointError: the generation settings do not fit the model.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        version: str,
+        generation: GenerationSettings,
+        precision: Literal["auto", "fp32", "bf16"] = "auto",
+        device: str = "auto",
+        features: FeatureCache | None = None,
+    ) -> None:
+        self.version = version
+        self.generation = generation
+        self.device = _resolve_device(device)
+        self.precision: Precision = _resolve_precision(precision, self.device)
+        self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        # Features in another precision are other features.
+        self.encoder_hash = hashlib.sha256(f"{encoder_hash(checkpoint)} {self.precision}".encode()).hexdigest()
+        self.checkpoint = checkpoint
+        self._model = checkpoint.model.to(self.device, self.dtype).eval()
+        self._features = features
+        self._lock = threading.Lock()
+        self._prompt = self._prompt_ids()
+        self._settings = self._generation_config()
+        # `generate` takes what is not set from the model's own settings, and a checkpoint may bring odd ones.
+        self._model.text_decoder.generation_config = self._settings
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        version: str,
+        generation: GenerationSettings,
+        precision: Literal["auto", "fp32", "bf16"] = "auto",
+        device: str = "auto",
+        features: FeatureCache | None = None,
+    ) -> Captioner:
+        """Load a hub id, a directory or "starter"; the arguments are those of the class and of `load_checkpoint`.
+
+        Raises:
+            CheckpointError: the model cannot be loaded or does not fit the generation settings.
+        """
+        return cls(
+            load_checkpoint(source),
+            version=version,
+            generation=generation,
+            precision=precision,
+            device=device,
+            features=features,
+        )
+
+    def caption(
+        self,
+        images: Sequence[Image.Image],
+        *,
+        image_hashes: Sequence[str] | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+    ) -> list[Suggestion]:
+        """Caption pictures, in their order.
+
+        Args:
+            images: RGB pictures, as `open_image` returns them.
+            image_hashes: their content hashes, which let known images skip the encoder.
+            batch_size: how many are computed at once.
+        """
+        suggestions: list[Suggestion] = []
+        for start in range(0, len(images), batch_size):
+            chunk = slice(start, start + batch_size)
+            hashes = None if image_hashes is None else image_hashes[chunk]
+            suggestions += self.caption_features(self.encode(images[chunk], image_hashes=hashes))
+        return suggestions
+
+    def encode(self, images: Sequence[Image.Image], *, image_hashes: Sequence[str] | None = None) -> torch.Tensor:
+        """Run the image encoder, or take what it gave before.
+
+        Returns:
+            (images, patches + 1, vision hidden) on the captioner's device, in its dtype, without gradient.
+        """
+        if image_hashes is not None and len(image_hashes) != len(images):
+            raise ValueError(f"{len(images)} images, but {len(image_hashes)} hashes")
+        if self._features is None or image_hashes is None:
+            return self._run_encoder(images)
+        known = self._features.get_many(image_hashes, self.encoder_hash)
+        unknown = {name: image for name, image in zip(image_hashes, images, strict=True) if name not in known}
+        if unknown:
+            computed = dict(zip(unknown, self._run_encoder(list(unknown.values())), strict=True))
+            self._features.put_many(computed, self.encoder_hash)
+            known |= computed
+        return torch.stack([known[name].to(self.device) for name in image_hashes])
+
+    def caption_features(self, features: torch.Tensor) -> list[Suggestion]:
+        """Caption encoder outputs: (images, patches + 1, vision hidden), in any float dtype, on any device."""
+        if len(features) == 0:
+            return []
+        features = features.to(self.device, self.dtype)
+        with self._lock, torch.no_grad():
+            output = self._generate(features)
+        captions = [decode_caption(self.checkpoint.tokenizer, ids) for ids in output.sequences[:, len(self._prompt) :]]
+        scores = _mean_token_probabilities(
+            output, prompt_length=len(self._prompt), end=self._model.config.text_config.sep_token_id
+        )
+        return [Suggestion(caption, score) for caption, score in zip(captions, scores, strict=True)]
+
+    def _run_encoder(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        pixels = self.checkpoint.image_processor(list(images), return_tensors="pt")["pixel_values"]
+        with self._lock, torch.no_grad():
+            hidden: torch.Tensor = self._model.vision_model(
+                pixel_values=pixels.to(self.device, self.dtype)
+            ).last_hidden_state
+        return hidden
+
+    def _generate(self, features: torch.Tensor) -> GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput:
+        """What `BlipForConditionalGeneration.generate` does after the image encoder."""
+        prompt = torch.tensor([self._prompt], device=self.device).expand(len(features), -1)
+        return self._model.text_decoder.generate(
+            input_ids=prompt,
+            generation_config=self._settings,
+            attention_mask=torch.ones_like(prompt),
+            encoder_hidden_states=features,
+            encoder_attention_mask=torch.ones(features.shape[:2], dtype=torch.long, device=self.device),
+        )
+
+    def _generation_config(self) -> GenerationConfig:
+        text = self._model.config.text_config
+        return GenerationConfig(
+            num_beams=self.generation.num_beams,
+            min_length=self.generation.min_length,
+            max_length=self.generation.max_length,
+            repetition_penalty=self.generation.repetition_penalty,
+            do_sample=False,
+            early_stopping=False,
+            length_penalty=1.0,
+            bos_token_id=text.bos_token_id,
+            eos_token_id=text.sep_token_id,  # BLIP ends captions with [SEP]; text_config.eos_token_id is not used
+            pad_token_id=text.pad_token_id,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+
+    def _prompt_ids(self) -> list[int]:
+        """[DEC], whose id only the configuration knows, and the prompt's word pieces."""
+        text, settings = self._model.config.text_config, self.generation
+        ids = [text.bos_token_id, *encode_caption(self.checkpoint.tokenizer, settings.prompt)]
+        if settings.max_length > text.max_position_embeddings:
+            raise CheckpointError(
+                f"Generation setting max_length is {settings.max_length}; "
+                f"the model has only {text.max_position_embeddings} positions."
+            )
+        if len(ids) + START_AND_END > settings.max_length:
+            raise CheckpointError(
+                f"Generation setting max_length is {settings.max_length}, which leaves no room for a caption after "
+                f"the prompt {settings.prompt!r} ({len(ids) - 1} tokens)."
+            )
+        return ids
+
+
+def _mean_token_probabilities(
+    output: GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput, *, prompt_length: int, end: int
+) -> list[float]:
+    """The score of each sequence, as `Suggestion` defines it."""
+    tokens = output.sequences[:, prompt_length:]  # (images, steps)
+    count, steps = tokens.shape
+    beams = getattr(output, "beam_indices", None)  # the row of the logits that each token was chosen from
+    rows = torch.arange(count)[:, None].expand(-1, steps) if beams is None else beams[:, :steps].cpu().clamp(min=0)
+    probabilities = torch.stack(
+        [
+            torch.softmax(output.logits[step][rows[:, step].to(tokens.device)].float(), dim=-1)
+            .gather(1, tokens[:, step : step + 1])
+            .squeeze(1)
+            for step in range(steps)
+        ],
+        dim=1,
+    )
+    ended = (tokens == end).long()
+    written = (ended.cumsum(1) - ended) == 0  # up to the end token and with it; padding follows
+    scores = (probabilities * written).sum(1) / written.sum(1)
+    return [float(score) for score in scores.clamp(0, 1)]
+
+
+def _resolve_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def _resolve_precision(precision: str, device: torch.device) -> Precision:
+    if precision == "fp32" or precision == "bf16":
+        return precision
+    if precision != "auto":
+        raise ValueError(f"precision is {precision!r}; expected 'auto', 'fp32' or 'bf16'")
+    return "bf16" if _computes_in_bf16(device) else "fp32"
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 matrices itself; where it does not, bf16 is slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,178 @@
+"""What the image encoder made of each image, kept on disk.
+
+Most of a caption's cost is the image encoder, and in the loop its weights stay the same: every later epoch, evaluation
+and re-captioning can start from its stored output. An entry is named by the image's content hash below the encoder's
+hash, so a changed image or a changed encoder is another entry and nothing is ever stale:
+
+    <directory>/<encoder hash>/<first two digits of the image hash>/<image hash>.safetensors
+
+Several processes may use one directory at once: an entry appears by rename, whole or not at all, and one that cannot be
+read (or was just evicted by somebody else) is a miss.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+_KEEP_AFTER_EVICTION = 0.9  # evict a little more than needed, so that not every write has to
+_RECOUNT_AFTER = 1 / 16  # of the bound: how much is written between two looks at what other processes have written
+_ABANDONED_SECONDS = 3600  # a temporary file this old belongs to a process that was killed
+
+
+class FeatureCache:
+    """A bounded cache of encoder outputs; the least recently used ones make room.
+
+    Args:
+        directory: where the entries lie; made when first written to.
+        max_bytes: the bound on all entries together. Concurrent writers may pass it for a moment by a sixteenth each.
+    """
+
+    def __init__(self, directory: Path, *, max_bytes: int) -> None:
+        self.directory = Path(directory)
+        self.max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._room: float = 0  # bytes that may still be written before the next look at the directory
+
+    def get_many(self, hashes: Iterable[str], encoder: str) -> dict[str, torch.Tensor]:
+        """The entries that are there, by image hash.
+
+        Args:
+            hashes: content hashes of images.
+            encoder: the encoder's hash.
+
+        Returns:
+            For each known image its features on the CPU, (patches + 1, hidden) in the dtype they were stored in.
+        """
+        found = {}
+        for name in hashes:
+            tensor = _read(self._path(name, encoder))
+            if tensor is not None:
+                found[name] = tensor
+        return found
+
+    def put_many(self, features: Mapping[str, torch.Tensor], encoder: str) -> None:
+        """Store features by image hash. A disk that cannot take them is logged: a cache must not stop a caption."""
+        for name, tensor in features.items():
+            path = self._path(name, encoder)
+            try:
+                size = _write(path, tensor)
+            except OSError as error:
+                logger.warning("Cannot keep image features in %s: %s", self.directory, error)
+                return
+            self._make_room(size)
+
+    def total_bytes(self) -> int:
+        """Size of all entries of all encoders together, counted on disk."""
+        return sum(entry.stat().st_size for entry in self._entries())
+
+    def _path(self, name: str, encoder: str) -> Path:
+        for value in (name, encoder):
+            if not re.fullmatch(r"[0-9a-f]{8,128}", value):
+                raise ValueError(f"{value!r} is no hash; expected hexadecimal digits")
+        return self.directory / encoder / name[:2] / f"{name}.safetensors"
+
+    def _make_room(self, written: int) -> None:
+        with self._lock:
+            self._room -= written
+            if self._room < 0:
+                free = self.max_bytes - self._evict()
+                self._room = min(free, self.max_bytes * _RECOUNT_AFTER)
+
+    def _evict(self) -> int:
+        """Delete the least recently used entries if there are too many; returns the bytes that are left."""
+        entries = []
+        for entry in self._entries():
+            try:
+                status = entry.stat()
+            except FileNotFoundError:  # another process evicted it
+                continue
+            entries.append((status.st_mtime_ns, status.st_size, entry.path))
+        total = sum(size for _, size, _ in entries)
+        if total <= self.max_bytes:
+            return total
+        for _, size, path in sorted(entries):
+            Path(path).unlink(missing_ok=True)
+            total -= size
+            if total <= self.max_bytes * _KEEP_AFTER_EVICTION:
+                break
+        return total
+
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        """All stored entries; what killed processes left half-written is removed on the way."""
+        for encoder in _scan(self.directory):
+            for shard in _scan(encoder.path):
+                for entry in _scan(shard.path):
+                    if entry.name.endswith(".safetensors"):
+                        yield entry
+                    else:
+                        _remove_if_abandoned(entry)
+
+
+def _scan(directory: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _remove_if_abandoned(entry: os.DirEntry[str]) -> None:
+    try:
+        if time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+            os.unlink(entry.path)
+    except FileNotFoundError:
+        pass
+
+
+def _read(path: Path) -> torch.Tensor | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            checksum = (file.metadata() or {}).get("crc32")
+            tensor: torch.Tensor = file.get_tensor("features")
+        if checksum != _checksum(tensor):
+            raise SafetensorError("checksum differs")
+        os.utime(path)  # the time of last use, which eviction goes by
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError) as error:
+        logger.warning("Ignoring damaged image features in %s: %s", path, error)
+        return None
+    return tensor
+
+
+def _write(path: Path, tensor: torch.Tensor) -> int:
+    """Write one entry, atomically; returns its size in bytes."""
+    from safetensors.torch import save
+
+    tensor = tensor.detach().cpu().contiguous()
+    data = save({"features": tensor}, metadata={"crc32": _checksum(tensor)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return len(data)
+
+
+def _checksum(tensor: torch.Tensor) -> str:
+    import torch
+
+    return str(zlib.crc32(tensor.contiguous().view(torch.uint8).numpy()))

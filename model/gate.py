@@ -1,0 +1,240 @@
+"""The gate: a candidate becomes champion only if its captions of the held-out images are better.
+
+Both caption the same images with the same generation settings; `judge` compares what they wrote with what people wrote.
+Three things make it more than the sign of a difference:
+
+* CIDEr-D weighs rare words, and a dozen images cannot tell which words are rare: the document frequencies come from all
+  corrections (`corpus`);
+* the words a person would have to change count beside it (see `metrics.comparison`);
+* a candidate has to look at the picture. One that was trained on mixed-up captions, or on one caption, writes the house
+  style to perfection, and so beats a champion that has never seen it on every word-counting score. It is caught by
+  dealing its captions out to the images at random: if they fit no worse than in their own places, it is rejected.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from captionloop.errors import RunError, SettingsError
+from captionloop.model.metrics import Comparison, Evaluation, compare_captions, tokenize
+
+Rule = Literal["better", "surely better", "always", "never"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+SURE = 0.95  # the probability that "surely better" asks for
+FEW_IMAGES = 5  # below it a verdict is little more than a guess, and no chance test can reach _CHANCE
+_CHANCE = 0.01  # how often captions dealt out at random may fit as well as in their own places
+_DEALS = 2000
+_MOST_DEALT_EXACTLY = 6  # images whose 720 orders are all tried instead
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate decided, why, and the figures behind it.
+
+    Args:
+        promote: whether the candidate is to become champion.
+        reason: one or two sentences for a person.
+        champion, candidate: their figures on the held-out images.
+        difference: candidate minus champion in CIDEr-D (0–10) + BLEU-4 (0–1).
+        interval: its 95 % paired-bootstrap interval.
+        probability: that the candidate is better, by the same bootstrap.
+        too_close_to_call: the interval contains 0.
+        follows_pictures: whether the candidate's captions fit their own images better than each other's; None where
+            the held-out captions are too few, or too much alike, to tell.
+    """
+
+    promote: bool
+    reason: str
+    champion: Evaluation
+    candidate: Evaluation
+    difference: float
+    interval: tuple[float, float]
+    probability: float
+    too_close_to_call: bool
+    follows_pictures: bool | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a manifest."""
+        return {
+            "promote": self.promote,
+            "reason": self.reason,
+            "champion": self.champion.to_dict(),
+            "candidate": self.candidate.to_dict(),
+            "difference": self.difference,
+            "interval": list(self.interval),
+            "probability": self.probability,
+            "too_close_to_call": self.too_close_to_call,
+            "follows_pictures": self.follows_pictures,
+        }
+
+
+def judge(
+    references: Mapping[str, Sequence[str]],
+    champion_captions: Mapping[str, str],
+    candidate_captions: Mapping[str, str],
+    *,
+    corpus: Iterable[Sequence[str]] = (),
+    rule: Rule = "better",
+    seed: int = 0,
+) -> Verdict:
+    """Decide whether the candidate replaces the champion.
+
+    Args:
+        references: held-out image → the captions people wrote for it.
+        champion_captions, candidate_captions: the same images → what each version writes.
+        corpus: captions people wrote for the other images, a sequence for each.
+        rule: "better" on balance; "surely better" with a probability of at least 0.95; "always" (only a candidate that
+            ignores the pictures is held back); "never" (a person promotes by hand).
+        seed: of the bootstrap and the chance test.
+
+    Raises:
+        RunError: there is no held-out image.
+        SettingsError: an unknown rule, or captions and references of different images.
+    """
+    if rule not in RULES:
+        raise SettingsError(f"The gate's rule is {rule!r}; expected one of {', '.join(map(repr, RULES))}.")
+    if not references:
+        raise RunError("No image is held out, so nobody can say whether the candidate is better. Correct a few more.")
+    comparison = compare_captions(references, champion_captions, candidate_captions, corpus=corpus, seed=seed)
+    follows = _follows_pictures(references, candidate_captions, seed=seed)
+    low, high = comparison.interval
+    promote = follows is not False and _passes(comparison, rule)
+    return Verdict(
+        promote=promote,
+        reason=_reason(comparison, rule, promote=promote, follows=follows),
+        champion=comparison.first,
+        candidate=comparison.second,
+        difference=comparison.difference,
+        interval=comparison.interval,
+        probability=comparison.probability,
+        too_close_to_call=low <= 0 <= high,
+        follows_pictures=follows,
+    )
+
+
+def _passes(comparison: Comparison, rule: Rule) -> bool:
+    if rule == "always":
+        return True
+    if rule == "never" or comparison.same_captions:
+        return False
+    if rule == "surely better":
+        return comparison.evidence > 0 and comparison.probability >= SURE
+    return comparison.evidence > 0
+
+
+# --- does it look at the picture? ----------------------------------------------------------------------------------
+
+
+def _follows_pictures(
+    references: Mapping[str, Sequence[str]], captions: Mapping[str, str], *, seed: int
+) -> bool | None:
+    images = list(references)
+    written = tokenize({image: [captions[image]] for image in images})
+    wanted = tokenize(references)
+    people = {image: texts[:1] for image, texts in wanted.items()}
+    if len(images) < FEW_IMAGES or _chance_of_fit(people, wanted, seed=seed) > _CHANCE:
+        return None
+    return _chance_of_fit(written, wanted, seed=seed) <= _CHANCE
+
+
+def _chance_of_fit(captions: Mapping[str, list[str]], references: Mapping[str, list[str]], *, seed: int) -> float:
+    """How likely captions dealt out at random fit the images' references as well as they do in their own places."""
+    fit = _fit(captions, references)
+    images = np.arange(len(fit))
+    own = fit[images, images].mean()
+    if len(fit) <= _MOST_DEALT_EXACTLY:
+        deals = list(itertools.permutations(images))
+    else:
+        rng = np.random.default_rng(seed)
+        deals = [tuple(images), *(tuple(rng.permutation(len(fit))) for _ in range(_DEALS))]
+    return float(np.mean([fit[images, list(deal)].mean() >= own - 1e-9 for deal in deals]))
+
+
+def _fit(captions: Mapping[str, list[str]], references: Mapping[str, list[str]]) -> np.ndarray:
+    """(images, images): how well the caption of one suits another, as the cosine of their tf-idf vectors.
+
+    The words of a style are in all references and weigh nothing, so what is left is what the pictures show.
+    """
+    words = {word: index for index, word in enumerate(sorted(_words_of(references)))}
+    wanted, written = (
+        np.asarray([_counts(_joined(texts), words) for texts in side.values()]) for side in (references, captions)
+    )
+    rarity = np.log(len(references) / np.maximum((wanted > 0).sum(axis=0), 1))
+    return _unit(written * rarity) @ _unit(wanted * rarity).T
+
+
+def _words_of(texts: Mapping[str, list[str]]) -> set[str]:
+    return {word for image in texts.values() for text in image for word in text.split()}
+
+
+def _joined(texts: Sequence[str]) -> list[str]:
+    return " ".join(texts).split()
+
+
+def _counts(text: Sequence[str], words: Mapping[str, int]) -> np.ndarray:
+    counts = np.zeros(len(words))
+    for word in text:
+        if word in words:
+            counts[words[word]] += 1
+    return counts
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+# --- what a person reads -------------------------------------------------------------------------------------------
+
+
+def _reason(comparison: Comparison, rule: Rule, *, promote: bool, follows: bool | None) -> str:
+    images = comparison.second.images
+    verdict = "Promoted" if promote else "Rejected"
+    if follows is False:
+        return (
+            f"{verdict}: its captions do not follow the pictures; dealt out at random, they fit the {images} held-out "
+            "images as well. Were captions and images mixed up, or is one caption repeated?"
+        )
+    if comparison.same_captions:
+        text = f"{verdict}: it writes the same captions as the current version on {_held_out(images)}."
+    else:
+        text = f"{verdict}: {_finding(comparison)} {_figures(comparison)}."
+    if rule in ("always", "never"):
+        text += f' The rule "{rule}" decided.'
+    elif rule == "surely better" and not promote and comparison.evidence > 0:
+        text += f" The rule asks for {SURE:.0%} certainty."
+    if images < FEW_IMAGES:
+        text += f" With only {_held_out(images)} this is little more than a guess; correct more to be surer."
+    return text
+
+
+def _finding(comparison: Comparison) -> str:
+    low, high = comparison.interval
+    place = f"on {_held_out(comparison.second.images)}"
+    if low <= 0 <= high:
+        lean = "is on balance a little better" if comparison.evidence > 0 else "is on balance not better"
+        return f"too close to call {place}; it {lean}"
+    return f"{place} its captions are {'closer to' if comparison.evidence > 0 else 'further from'} what people wrote"
+
+
+def _figures(comparison: Comparison) -> str:
+    low, high = comparison.interval
+    before, after = comparison.first, comparison.second
+    return (
+        f"(CIDEr-D + BLEU-4 {comparison.difference:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}; exactly right "
+        f"{_exact(after)} instead of {_exact(before)} of {after.images}; words to change {after.word_edit_rate:.0%} "
+        f"instead of {before.word_edit_rate:.0%}; better with a probability of {comparison.probability:.0%})"
+    )
+
+
+def _held_out(images: int) -> str:
+    return "one held-out image" if images == 1 else f"{images} held-out images"
+
+
+def _exact(evaluation: Evaluation) -> int:
+    return round(evaluation.exact_match * evaluation.images)

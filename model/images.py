@@ -1,0 +1,166 @@
+"""From bytes that anyone may have sent to a picture that the model can take.
+
+The only place that opens image files. What comes out is always upright 8-bit RGB, as the annotator sees it in the
+browser; what cannot be used ends in an `ImageError` whose message is one sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from captionloop.errors import ImageError
+
+# Pillow's own bomb guard is one number for the whole process that warns before it refuses, and warnings are of no
+# use in a server. `open_image` refuses from the header, by `ImageLimits`, before a pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+# Only these are tried. Pillow knows forty more; several of them start other programs (EPS) or are rarely fuzzed.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+
+_ORIENTATION_TAG = 0x0112
+# EXIF 2.32, table 6: what has to be done to a picture stored with this orientation to see it upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_REMEDY = "save it as JPEG or PNG"
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What is refused before decoding: files over `max_bytes` bytes, pictures over `max_pixels` (width x height)."""
+
+    max_bytes: int = 50_000_000
+    max_pixels: int = 100_000_000
+
+
+_DEFAULT_LIMITS = ImageLimits()
+
+
+def content_hash(data: bytes) -> str:
+    """The SHA-256 of the file's bytes, as 64 hexadecimal digits: the name of an image everywhere in Captionloop."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def open_image(data: bytes, *, limits: ImageLimits = _DEFAULT_LIMITS) -> Image.Image:
+    """Decode an image file.
+
+    Args:
+        data: the whole file, in one of `FORMATS`.
+        limits: refuses what is larger, from the size and the header alone.
+
+    Returns:
+        The first frame, mode RGB, 8 bits per channel, EXIF orientation applied, transparency flattened on white.
+
+    Raises:
+        ImageError: the bytes are empty, no supported image, damaged, cut short, or over a limit.
+    """
+    if not data:
+        raise ImageError("The image file is empty.")
+    if len(data) > limits.max_bytes:
+        raise ImageError(f"The image file has {len(data):,} bytes; the limit is {limits.max_bytes:,}.")
+    image = _read_header(data)
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageError(
+            f"The image has {width:,} x {height:,} = {width * height:,} pixels; the limit is {limits.max_pixels:,}."
+        )
+    # A decoder fed with hostile bytes may raise anything (struct.error, zlib.error, IndexError, SyntaxError, ...).
+    try:
+        image.load()
+        return _upright(_to_rgb(image), _orientation(image))
+    except MemoryError as error:
+        raise ImageError(f"There is not enough memory to decode an image of {width:,} x {height:,} pixels.") from error
+    except Exception as error:
+        raise ImageError(f"The {image.format} image is damaged or cut short ({_reason(error)}).") from error
+
+
+def _read_header(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(_what_it_is(data)) from error
+    except Exception as error:
+        raise ImageError(f"The file starts like an image but its header is damaged ({_reason(error)}).") from error
+
+
+def _what_it_is(data: bytes) -> str:
+    """Name the usual things that people send instead of a supported image."""
+    start = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in start:
+        return f"The file is an SVG drawing, which is not supported; {_REMEDY}."
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "The file is a web page, not an image; the address may need a login."
+    if start.startswith(b"%pdf"):
+        return f"The file is a PDF document, not an image; {_REMEDY}."
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return f"The file is a HEIC photograph, which is not supported; {_REMEDY}."
+    return f"The file is not an image in a supported format ({', '.join(FORMATS)}), or its header is damaged."
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8. Damaged metadata is no reason to refuse a good picture: it counts as upright."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        return int(value)
+    except Exception:  # noqa: BLE001 - third-party parser on untrusted bytes; see above
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    method = _UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return _grey(np.asarray(image).astype(np.float32) / 257)  # 65535 / 257 = 255
+    if image.mode in ("I", "F"):
+        return _grey(_to_8_bit(np.asarray(image).astype(np.float32)))
+    if image.has_transparency_data:
+        return _flatten(image)
+    return image.convert("RGB")
+
+
+def _to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Map grey values of unknown range, float32 (H, W), to 0..255.
+
+    The usual ranges (fractions, 8 bits, 16 bits) keep their meaning, so that a dark picture stays dark; any other
+    range is stretched from its smallest to its largest value.
+    """
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low >= 0:
+        for full in (1.0, 255.0, 65535.0):
+            if high <= full:
+                return values * (255.0 / full)
+    return (values - low) * (255.0 / max(high - low, 1e-12))
+
+
+def _grey(values: np.ndarray) -> Image.Image:
+    """float32 (H, W) in 0..255 to an RGB picture."""
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Lay a picture with alpha (a channel, or a palette entry or colour marked transparent) on white."""
+    if image.mode == "La":  # premultiplied; Pillow converts it only to its own twin
+        image = image.convert("LA")
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB")

@@ -1,0 +1,7 @@
+"""Caption metrics as the field reports them: `evaluate_captions` (BLEU, ROUGE-L, CIDEr-D and more) and its tokeniser."""
+
+from captionloop.model.metrics.comparison import Comparison, compare_captions
+from captionloop.model.metrics.scores import Evaluation, ImageScores, evaluate_captions
+from captionloop.model.metrics.tokenizer import tokenize, tokenize_line
+
+__all__ = ["Comparison", "Evaluation", "ImageScores", "compare_captions", "evaluate_captions", "tokenize", "tokenize_line"]

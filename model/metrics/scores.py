@@ -1,0 +1,259 @@
+"""How good captions are: BLEU, ROUGE-L, CIDEr-D, METEOR, and what a person would still have to change.
+
+The scorers of the first four are `pycocoevalcap`'s, as papers report them; what is called CIDEr there is CIDEr-D
+(clipped, with a penalty on length). They score token strings from our own tokeniser (`metrics.tokenizer`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+from pycocoevalcap.cider.cider_scorer import CiderScorer
+from pycocoevalcap.rouge.rouge import Rouge
+
+from captionloop.errors import SettingsError
+from captionloop.model.metrics.tokenizer import tokenize
+from captionloop.model.text import normalise_caption
+
+BLEU_ORDER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScores:
+    """One image's share. `word_edits` counts words to replace, put in or take out for the reference nearest by rate."""
+
+    bleu_1: float
+    bleu_2: float
+    bleu_3: float
+    bleu_4: float
+    rouge_l: float
+    cider_d: float
+    exact_match: bool
+    word_edits: int
+    reference_words: int
+    meteor: float | None = None
+
+    @property
+    def word_edit_rate(self) -> float:
+        """Edits per word of that reference; above 1 when the caption is much too long."""
+        return self.word_edits / max(self.reference_words, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Scores of a set of captions; `per_image` in the order of the captions.
+
+    BLEU, ROUGE-L, METEOR, exact match and distinct-n lie in 0–1, CIDEr-D in 0–10. `word_edit_rate` is all edits by all
+    reference words. `caption_words` is a caption's mean length in tokens. `distinct_n` is the share of different ones
+    among all n-grams of the captions: low when a model says the same of every picture.
+    """
+
+    bleu_1: float
+    bleu_2: float
+    bleu_3: float
+    bleu_4: float
+    rouge_l: float
+    cider_d: float
+    exact_match: float
+    word_edit_rate: float
+    caption_words: float
+    distinct_1: float
+    distinct_2: float
+    images: int
+    per_image: Mapping[str, ImageScores]
+    meteor: float | None = None
+
+    def to_dict(self) -> dict[str, float | int]:
+        """The corpus figures as plain data; METEOR only if it was asked for."""
+        fields = asdict(self)
+        del fields["per_image"]
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def evaluate_captions(
+    references: Mapping[str, Sequence[str]],
+    captions: Mapping[str, str],
+    *,
+    corpus: Iterable[Sequence[str]] = (),
+    meteor: bool = False,
+) -> Evaluation:
+    """Score one caption per image against its references.
+
+    Args:
+        references: image id → at least one caption written by a person.
+        captions: the same image ids → the caption to score.
+        corpus: references of further images (each a sequence of captions), from which CIDEr-D also takes how common a
+            word is. A handful of images alone tell little about that. Empty for the published definition.
+        meteor: also compute METEOR, which needs Java.
+
+    Raises:
+        SettingsError: ids on one side only, an image without references, nothing to score, or no Java for METEOR.
+    """
+    _check_ids(references, captions)
+    tokens = Tokens.of(references, captions, corpus=corpus)
+    edits = {image: _nearest(captions[image], references[image]) for image in captions}
+    bleu, bleu_per_image = _bleu(tokens)
+    rouge, rouge_per_image = Rouge().compute_score(tokens.references, tokens.captions)
+    cider_per_image = _cider_d(tokens)
+    meteor_corpus, meteor_per_image = _meteor(tokens) if meteor else (None, [None] * len(captions))
+
+    per_image = {
+        image: ImageScores(
+            *(bleu_per_image[order][index] for order in range(BLEU_ORDER)),
+            rouge_l=float(rouge_per_image[index]),
+            cider_d=cider_per_image[index],
+            exact_match=edits[image][0] == 0,
+            word_edits=edits[image][0],
+            reference_words=edits[image][1],
+            meteor=meteor_per_image[index],
+        )
+        for index, image in enumerate(captions)
+    }
+    words = [caption.split() for (caption,) in tokens.captions.values()]
+    return Evaluation(
+        *bleu,
+        rouge_l=float(rouge),
+        cider_d=sum(cider_per_image) / len(captions),
+        exact_match=sum(scores.exact_match for scores in per_image.values()) / len(captions),
+        word_edit_rate=sum(count for count, _ in edits.values()) / max(sum(length for _, length in edits.values()), 1),
+        caption_words=sum(map(len, words)) / len(captions),
+        distinct_1=_distinct(words, 1),
+        distinct_2=_distinct(words, 2),
+        images=len(captions),
+        per_image=per_image,
+        meteor=meteor_corpus,
+    )
+
+
+def word_edits(caption: str, reference: str) -> int:
+    """Words to replace, put in or take out to turn a caption into its reference (Levenshtein's distance on words).
+
+    Both in their one written form, case aside, so that 0 means the same caption.
+    """
+    target = _words(reference)
+    row = list(range(len(target) + 1))
+    for row_number, word in enumerate(_words(caption), 1):
+        diagonal, row[0] = row[0], row_number
+        for column, wanted in enumerate(target, 1):
+            diagonal, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, diagonal + (word != wanted))
+    return row[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token strings, as pycocoevalcap's scorers want them: image → list of strings, one of them for a caption."""
+
+    references: dict[str, list[str]]
+    captions: dict[str, list[str]]
+    corpus: list[list[str]]
+
+    @classmethod
+    def of(
+        cls, references: Mapping[str, Sequence[str]], captions: Mapping[str, str], *, corpus: Iterable[Sequence[str]] = ()
+    ) -> Tokens:
+        # References in their own order, since the tokeniser may look from one line to the next.
+        tokenized = tokenize(references)
+        return cls(
+            references={image: tokenized[image] for image in captions},
+            captions=tokenize({image: [caption] for image, caption in captions.items()}),
+            corpus=list(tokenize({str(index): texts for index, texts in enumerate(corpus)}).values()),
+        )
+
+
+def _check_ids(references: Mapping[str, Sequence[str]], captions: Mapping[str, str]) -> None:
+    problems = {
+        "no caption for": [image for image in references if image not in captions],
+        "no reference for": [image for image in captions if not references.get(image)],
+    }
+    found = [f"{problem} {_some(images)}" for problem, images in problems.items() if images]
+    if found:
+        raise SettingsError(f"References and captions must name the same images: {'; '.join(found)}.")
+    if not captions:
+        raise SettingsError("There is no caption to score.")
+
+
+def _some(images: Sequence[str], most: int = 5) -> str:
+    named = ", ".join(images[:most])
+    return named if len(images) <= most else f"{named} and {len(images) - most} more"
+
+
+def _bleu(tokens: Tokens) -> tuple[list[float], list[list[float]]]:
+    """BLEU-1 to -4 of the corpus, and per order a list by image."""
+    corpus, per_image = _bleu_scorer(tokens).compute_score(option="closest")
+    return list(map(float, corpus)), per_image
+
+
+def _bleu_scorer(tokens: Tokens) -> BleuScorer:
+    scorer = BleuScorer(n=BLEU_ORDER)
+    for image, (caption,) in tokens.captions.items():
+        scorer += (caption, tokens.references[image])
+    return scorer
+
+
+def bleu_counts(tokens: Tokens) -> np.ndarray:
+    """What BLEU is made of, per image: (images, 10), n-grams found, n-grams written (both 1 to 4), length, reference's.
+
+    Sums of rows are the counts of a set of images: `bleu_4_from_counts` of them is that set's BLEU-4.
+    """
+    rows = []
+    for image in _bleu_scorer(tokens).ctest:
+        closest = min((abs(length - image["testlen"]), length) for length in image["reflen"])[1]
+        rows.append([*image["correct"], *image["guess"], image["testlen"], closest])
+    return np.asarray(rows, dtype=float)
+
+
+def bleu_4_from_counts(counts: np.ndarray) -> np.ndarray:
+    """BLEU-4 of sets of images from their summed counts, (sets, 10) → (sets,).
+
+    With pycocoevalcap's own guards against zero (1e-15 above, 1e-9 below the line).
+    """
+    precisions = (counts[:, :BLEU_ORDER] + 1e-15) / (counts[:, BLEU_ORDER : 2 * BLEU_ORDER] + 1e-9)
+    ratio = (counts[:, -2] + 1e-15) / (counts[:, -1] + 1e-9)
+    brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
+    return np.prod(precisions, axis=1) ** (1 / BLEU_ORDER) * brevity
+
+
+def _cider_d(tokens: Tokens) -> list[float]:
+    scorer = CiderScorer(n=4, sigma=6.0)
+    for image, (caption,) in tokens.captions.items():
+        scorer += (caption, tokens.references[image])
+    # Document frequencies come from all images in the scorer: the corpus goes in without captions of its own.
+    for texts in tokens.corpus:
+        scorer += ("", texts)
+    if not any(ngrams for image in scorer.crefs for ngrams in image):
+        return [0.0] * len(tokens.captions)  # references of punctuation alone, on which the scorer fails
+    _, per_image = scorer.compute_score()
+    return [float(score) for score in per_image[: len(tokens.captions)]]
+
+
+def _meteor(tokens: Tokens) -> tuple[float, list[float]]:
+    if shutil.which("java") is None:
+        raise SettingsError("METEOR is computed by a Java program and no java is on the PATH; install one or leave it out.")
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    scorer = Meteor()
+    try:
+        corpus, per_image = scorer.compute_score(tokens.references, tokens.captions)
+    finally:
+        scorer.meteor_p.stdout.close()  # its own destructor closes the other end only
+        scorer.meteor_p.stderr.close()
+    return float(corpus), per_image
+
+
+def _nearest(caption: str, references: Sequence[str]) -> tuple[int, int]:
+    """Edits to the reference that is nearest per word of it, and its number of words."""
+    distances = [(word_edits(caption, reference), len(_words(reference))) for reference in references]
+    return min(distances, key=lambda distance: (distance[0] / max(distance[1], 1), distance[1]))
+
+
+def _words(caption: str) -> list[str]:
+    return normalise_caption(caption).lower().split()
+
+
+def _distinct(captions: Sequence[Sequence[str]], order: int) -> float:
+    ngrams = [tuple(words[start : start + order]) for words in captions for start in range(len(words) - order + 1)]
+    return len(set(ngrams)) / len(ngrams) if ngrams else 0.0

@@ -1,0 +1,357 @@
+"""Trains the starter model from nothing: `python -m captionloop.model.starter.train --seed 0 --out DIR`.
+
+The image encoder learns with help that is thrown away afterwards: from each patch, simple heads must tell which thing
+lies there, its colour, its size and whether it is named first, second or third; from the class token, how many things
+there are and how they lie. The decoder reads two texts for each picture, the canonical caption and one other wording,
+with some words replaced at random, so that it goes by the picture more than by the words before. The canonical caption
+weighs more, and so stays the most likely one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import random
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
+
+from captionloop.model.starter.drawing import layout
+from captionloop.model.starter.evaluate import evaluate
+from captionloop.model.starter.pool import IMAGE_SIZE, drawn, example
+from captionloop.model.starter.scenes import COLOURS, KINDS, RELATIONS, SIZES, Scene, caption, wordings
+from captionloop.model.starter.vocabulary import build_tokenizer
+
+_log = logging.getLogger(__name__)
+
+_PATCH = 12
+_GRID = IMAGE_SIZE // _PATCH
+_HIDDEN = 128
+_LONGEST = 128
+
+_BATCH = 32
+_WARM_UP_STEPS = 100
+_MUON_RATE = 4e-3
+_ADAMW_RATE = 2e-3
+_SMOOTHING = 0.1
+# How much of the decoder's loss is the other wordings: enough to meet words, too little to write them unasked.
+_WORDINGS_SHARE = 0.4
+_REPLACED_WORDS = 0.08
+_HELP_WEIGHT = 1.0
+# Pixels; under a quarter of a patch, so that what the heads on the patches are told stays true.
+_MOST_MOVED = 3
+
+# What the heads on each patch choose between, "nothing there" first, and what those on the class token do.
+_PATCH_CHOICES = (len(KINDS) + 1, len(COLOURS) + 1, len(SIZES) + 1, 4)
+_CLASS_CHOICES = (len(RELATIONS) + 1, 3)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees: `images` as drawn, both texts of each picture, and what the heads must tell.
+
+    Args:
+        images: uint8 (B, IMAGE_SIZE, IMAGE_SIZE, 3)
+        texts: 2 B captions; the canonical ones first.
+        patches: int64 (B, patches, heads)
+        whole: int64 (B, heads)
+    """
+
+    images: Tensor
+    texts: list[str]
+    patches: Tensor
+    whole: Tensor
+
+
+class Helpers(nn.Module):
+    """The heads that help the image encoder to learn and are dropped afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_patches = nn.Linear(_HIDDEN, sum(_PATCH_CHOICES))
+        self.on_class_token = nn.Linear(_HIDDEN, sum(_CLASS_CHOICES))
+
+    def forward(self, image_embeds: Tensor, batch: Batch) -> Tensor:
+        """The heads' mean loss for `image_embeds`: float (B, patches + 1, hidden)."""
+        on_patches = self.on_patches(image_embeds[:, 1:]).float().split(_PATCH_CHOICES, dim=-1)
+        on_class = self.on_class_token(image_embeds[:, 0]).float().split(_CLASS_CHOICES, dim=-1)
+        losses = [functional.cross_entropy(x.flatten(0, 1), batch.patches[..., i].flatten()) for i, x in enumerate(on_patches)]
+        losses += [functional.cross_entropy(x, batch.whole[:, i]) for i, x in enumerate(on_class)]
+        return torch.stack(losses).mean()
+
+
+def build_model(tokenizer: BertTokenizerFast) -> BlipForConditionalGeneration:
+    """An untrained BLIP of the starter's size, whose configuration names its special tokens as the published ones do."""
+    start = len(tokenizer)
+    text = {
+        "vocab_size": start + 2,
+        "hidden_size": _HIDDEN,
+        "encoder_hidden_size": _HIDDEN,
+        "intermediate_size": 4 * _HIDDEN,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "max_position_embeddings": _LONGEST,
+        "projection_dim": _HIDDEN,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "bos_token_id": start,
+        "pad_token_id": tokenizer.pad_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "label_smoothing": 0.0,
+        "is_decoder": True,
+        "tie_word_embeddings": True,
+    }
+    vision = {
+        "hidden_size": _HIDDEN,
+        "intermediate_size": 4 * _HIDDEN,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "image_size": IMAGE_SIZE,
+        "patch_size": _PATCH,
+        # The class's own default, 1e-10, makes a tower that never learns.
+        "initializer_range": 0.02,
+    }
+    config = BlipConfig(text_config=text, vision_config=vision, projection_dim=_HIDDEN, image_text_hidden_size=_HIDDEN)
+    model = BlipForConditionalGeneration._from_config(config, attn_implementation="eager")
+    with torch.no_grad():
+        model.vision_model.embeddings.position_embedding[0, 1:] = _positions() * 0.1
+    return model
+
+
+def build_image_processor() -> BlipImageProcessor:
+    """BLIP's own preparation of pictures, at the starter's size."""
+    return BlipImageProcessor(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
+
+
+def _positions() -> Tensor:
+    """Sine and cosine of each patch's row and column: float32 (patches, hidden). Learning them from noise is slow."""
+    waves = _HIDDEN // 4
+    rates = 1.0 / (50 ** (torch.arange(waves) / waves))
+    angles = torch.arange(_GRID)[:, None] * rates
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)
+    rows = line[:, None].expand(_GRID, _GRID, -1)
+    columns = line[None].expand(_GRID, _GRID, -1)
+    return torch.cat([rows, columns], dim=-1).flatten(0, 1)
+
+
+def patch_targets(scene: Scene, *, picture_seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """What lies under each patch's middle, in the heads' choices: int64 (patches, heads)."""
+    targets = np.zeros((_GRID, _GRID, len(_PATCH_CHOICES)), dtype=np.int64)
+    middles = (np.arange(_GRID) + 0.5) / _GRID
+    places = layout(scene, seed=picture_seed)
+    # From the back to the front, so that a nearer thing hides the one behind it.
+    for index in reversed(range(len(places))):
+        thing, place = scene.things[index], places[index]
+        # A little more than the box, or a small thing between patches would lie under none.
+        reach = max(place.radius * 0.95, 0.6 / _GRID)
+        inside = (np.abs(middles[:, None] - place.y) < reach) & (np.abs(middles[None] - place.x) < reach)
+        targets[inside] = (
+            1 + KINDS.index(thing.kind),
+            1 + COLOURS.index(thing.colour),
+            1 + SIZES.index(thing.size),
+            1 + index,
+        )
+    return targets.reshape(_GRID * _GRID, -1)
+
+
+class Examples:
+    """The training pictures with all that is known about them."""
+
+    def __init__(self, directory: Path, *, split: str, count: int, workers: int) -> None:
+        self._images = drawn(directory, split=split, count=count, workers=workers)
+        described = [example(split, index) for index in range(count)]
+        self._scenes = [scene for scene, _ in described]
+        self._patches = np.stack([patch_targets(scene, picture_seed=seed) for scene, seed in described]).astype(np.uint8)
+
+    def batch(self, indices: Sequence[int], rng: random.Random) -> Batch:
+        """The pictures at `indices`, each with its canonical caption and a fresh other wording."""
+        scenes = [self._scenes[index] for index in indices]
+        whole = [(_relation_index(scene), len(scene.things) - 1) for scene in scenes]
+        return Batch(
+            images=torch.from_numpy(self._images[indices]),
+            texts=[*map(caption, scenes), *(wordings(scene, rng) for scene in scenes)],
+            patches=torch.from_numpy(self._patches[indices].astype(np.int64)),
+            whole=torch.tensor(whole),
+        )
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+
+def _relation_index(scene: Scene) -> int:
+    return 0 if scene.relation is None else 1 + RELATIONS.index(scene.relation)
+
+
+def train(
+    out: Path,
+    *,
+    seed: int,
+    steps: int,
+    pictures: int,
+    cache: Path,
+    workers: int,
+) -> None:
+    """Trains for `steps` steps and writes the model, its tokenizer and its image processor to `out`.
+
+    Args:
+        out: directory to write; made if missing.
+        seed: chooses first weights, pictures and their order. Exact weights also depend on machine and threads.
+        steps: optimiser steps of 32 pictures each.
+        pictures: how many are drawn; they are met again and again, each time with another wording.
+        cache: where drawn pictures are kept for the next run.
+        workers: processes that draw.
+    """
+    torch.manual_seed(seed)
+    rng = random.Random(seed)  # noqa: S311
+    tokenizer, image_processor = build_tokenizer(), build_image_processor()
+    model, helpers = build_model(tokenizer), Helpers()
+    examples = Examples(cache, split=f"train-{seed}", count=pictures, workers=workers)
+    optimizers = _optimizers(model, helpers)
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, steps)) for o in optimizers]
+    parameters = [*model.parameters(), *helpers.parameters()]
+    mean, deviation = (torch.tensor(values) for values in (image_processor.image_mean, image_processor.image_std))
+    begin, order = time.monotonic(), iter(())
+    running = torch.zeros(3)
+    for step in range(steps):
+        order, indices = _next_indices(order, len(examples), rng)
+        batch = examples.batch(indices, rng)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            image_embeds = model.vision_model(pixel_values=_pixels(batch.images, mean, deviation)).last_hidden_state
+            help_loss = helpers(image_embeds, batch)
+            canonical_loss, wordings_loss = _text_losses(model, tokenizer, batch.texts, image_embeds)
+        loss = (1 - _WORDINGS_SHARE) * canonical_loss + _WORDINGS_SHARE * wordings_loss + _HELP_WEIGHT * help_loss
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+            optimizer.step()
+            optimizer.zero_grad()
+            scheduler.step()
+        running += torch.stack([canonical_loss, wordings_loss, help_loss]).detach().float()
+        if (step + 1) % 200 == 0:
+            minutes = (time.monotonic() - begin) / 60
+            means = "  ".join(f"{name} {x:.3f}" for name, x in zip(("caption", "wording", "help"), running / 200, strict=True))
+            _log.info("step %d of %d  %s  %.1f min", step + 1, steps, means, minutes)
+            running.zero_()
+        if (step + 1) % 2000 == 0 or step + 1 == steps:
+            save(out, model, tokenizer, image_processor)
+            _log.info("%s", evaluate(out, images=300 if step + 1 == steps else 100, beams=1))
+
+
+def save(
+    out: Path,
+    model: BlipForConditionalGeneration,
+    tokenizer: BertTokenizerFast,
+    image_processor: BlipImageProcessor,
+) -> None:
+    """Writes a plain BLIP directory with fp16 weights."""
+    half = BlipForConditionalGeneration(model.config)
+    half.load_state_dict(model.state_dict())
+    half.to(torch.float16).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    image_processor.save_pretrained(out)
+
+
+def _optimizers(model: nn.Module, helpers: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon on the matrices inside the layers; AdamW on the rest, heads and embeddings among them."""
+    named = list(model.named_parameters())
+    matrices = [p for name, p in named if p.ndim == 2 and "embeddings" not in name and "cls.predictions.decoder" not in name]
+    chosen = {id(p) for p in matrices}
+    rest = [p for _, p in named if id(p) not in chosen] + list(helpers.parameters())
+    return [
+        torch.optim.Muon(matrices, lr=_MUON_RATE, weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=_ADAMW_RATE, weight_decay=0.01, betas=(0.9, 0.98)),
+    ]
+
+
+def _rate(step: int, steps: int) -> float:
+    """The share of the full learning rate: a linear warm-up, then a cosine to zero."""
+    if step < _WARM_UP_STEPS:
+        return (step + 1) / _WARM_UP_STEPS
+    return 0.5 * (1 + math.cos(math.pi * (step - _WARM_UP_STEPS) / max(1, steps - _WARM_UP_STEPS)))
+
+
+def _next_indices(order: Iterator[int], count: int, rng: random.Random) -> tuple[Iterator[int], list[int]]:
+    """The next batch of a shuffled pass over the pictures, and what is left of the pass."""
+    indices = list(islice(order, _BATCH))
+    if len(indices) < _BATCH:
+        order = iter(rng.sample(range(count), count))
+        indices = list(islice(order, _BATCH))
+    return order, indices
+
+
+def _pixels(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Normalised pixels, float32 (B, 3, height, width), moved a little, brighter or darker, of more or less contrast."""
+    gain = 1 + 0.16 * (torch.rand(len(images), 1, 1, 1) - 0.5)
+    shift = 0.10 * (torch.rand(len(images), 1, 1, 3) - 0.5)
+    pixels = ((images.float() / 255 * gain + shift - mean) / deviation).permute(0, 3, 1, 2)
+    wider = functional.pad(pixels, (_MOST_MOVED,) * 4, mode="replicate")
+    down, right = torch.randint(2 * _MOST_MOVED + 1, (2,)).tolist()
+    return wider[:, :, down : down + IMAGE_SIZE, right : right + IMAGE_SIZE].contiguous()
+
+
+def _text_losses(
+    model: BlipForConditionalGeneration, tokenizer: BertTokenizerFast, texts: list[str], image_embeds: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean losses per token of the canonical captions and of the other wordings."""
+    encoded = tokenizer(texts, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt")
+    labels = encoded["input_ids"].clone()
+    labels[encoded["attention_mask"] == 0] = -100
+    inputs = _with_replaced_words(encoded["input_ids"], tokenizer)
+    # Training starts with [DEC], as generation does; the tokenizer puts [CLS] there.
+    inputs[:, 0] = model.config.text_config.bos_token_id
+    logits = model.text_decoder(
+        input_ids=inputs, attention_mask=encoded["attention_mask"], encoder_hidden_states=image_embeds.repeat(2, 1, 1)
+    ).logits
+    canonical, other = (
+        functional.cross_entropy(
+            some_logits[:, :-1].flatten(0, 1).float(), some_labels[:, 1:].flatten(), label_smoothing=_SMOOTHING
+        )
+        for some_logits, some_labels in zip(logits.chunk(2), labels.chunk(2), strict=True)
+    )
+    return canonical, other
+
+
+def _with_replaced_words(ids: Tensor, tokenizer: BertTokenizerFast) -> Tensor:
+    """The same ids with a few of the words replaced by any others, so that a strange word does not lead astray."""
+    replace = (torch.rand(ids.shape) < _REPLACED_WORDS) & (ids >= len(tokenizer.all_special_tokens))
+    return torch.where(replace, torch.randint(5, len(tokenizer), ids.shape), ids)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="directory to write the model to")
+    parser.add_argument("--seed", type=int, default=0, help="first weights, pictures and their order (default 0)")
+    parser.add_argument("--steps", type=int, default=12_000, help="steps of 32 pictures (default 12000)")
+    parser.add_argument("--pictures", type=int, default=34_000, help="pictures to draw (default 34000, 0.9 GB)")
+    parser.add_argument("--cache", type=Path, help="keep drawn pictures here for the next run (default: do not keep)")
+    parser.add_argument("--threads", type=int, default=2, help="processor threads (default 2)")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        cache = options.cache or Path(temporary)
+        cache.mkdir(parents=True, exist_ok=True)
+        train(
+            options.out,
+            seed=options.seed,
+            steps=options.steps,
+            pictures=options.pictures,
+            cache=cache,
+            workers=options.threads,
+        )
+
+
+if __name__ == "__main__":
+    main()

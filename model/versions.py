@@ -1,0 +1,400 @@
+"""Versions: immutable model directories, and the one row per project that says which of them is champion.
+
+A directory is complete before anybody can see it: it is written under a temporary name, gets a manifest with the
+SHA-256 of each file, is renamed, and only then entered in the database. A crash leaves no version or a whole one.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from captionloop.errors import CheckpointError, NotFoundError
+from captionloop.model.database import Database, Project, Promotion, Version, VersionState, utc_now
+from captionloop.model.generation import GenerationSettings
+
+MANIFEST = "captionloop.json"
+_UNFINISHED = ".unfinished-"
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """A version as one project sees it."""
+
+    version: str
+    parent: str | None
+    state: str  # champion, candidate, rejected or retired
+    created_at: datetime
+    corrections: int
+    metrics: Mapping[str, Any]
+    path: Path
+    reason: str
+    generation: GenerationSettings
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "parent": self.parent,
+            "state": self.state,
+            "created_at": self.created_at.isoformat(),
+            "corrections": self.corrections,
+            "metrics": dict(self.metrics),
+            "path": str(self.path),
+            "reason": self.reason,
+            "generation": self.generation.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a new version came from; all of it is written into the manifest."""
+
+    parent: str
+    snapshot: str
+    corrections: int
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    reason: str  # the gate's, for a person
+    state: VersionState
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that every project starts from, and how it writes captions."""
+
+    source: str  # `starter`, a directory or a hub id
+    generation: GenerationSettings
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the version made from it, known before anything is loaded or copied.
+
+        It changes with the source's files and with the settings, so that two different bases never share a name.
+        """
+        facts = json.dumps([_identity(self.source), self.generation.to_dict()], sort_keys=True)
+        return f"{_slug(self.source)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+
+
+class VersionStore:
+    """The versions of all projects: their directories below `directory`, their rows in `database`."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self._database = database
+        self._directory = directory
+
+    # The base ------------------------------------------------------------------------------------------------------
+
+    def add_base(self, base: "Base") -> None:
+        """Copy a base into the store, unless it is there already.
+
+        Raises:
+            CheckpointError: there is no BLIP at its source.
+        """
+        with self._database.reading() as session:
+            if session.get(Version, base.name) is not None:
+                return
+        from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
+
+        directory = self._begin()
+        try:
+            save_checkpoint(load_checkpoint(base.source), directory)
+            with self._database.session() as session:
+                if session.get(Version, base.name) is None:  # else another process was quicker
+                    facts = {"source": base.source, "generation": base.generation.to_dict()}
+                    path = self._finish(directory, base.name, facts)
+                    session.add(Version(name=base.name, path=str(path), generation=base.generation.to_dict()))
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    # New versions --------------------------------------------------------------------------------------------------
+
+    def create(
+        self, project_id: int, write: Callable[[Path], None], *, lineage: Lineage, generation: GenerationSettings
+    ) -> str:
+        """Add a version whose model files `write` puts into the directory that it is given.
+
+        Returns:
+            the new version's name.
+        """
+        directory = self._begin()
+        try:
+            write(directory)
+            with self._database.session() as session:
+                name = _next_name(session, project_id)
+                facts = {
+                    "parent": lineage.parent,
+                    "snapshot": lineage.snapshot,
+                    "corrections": lineage.corrections,
+                    "settings": dict(lineage.settings),
+                    "metrics": dict(lineage.metrics),
+                    "reason": lineage.reason,
+                    "generation": generation.to_dict(),
+                }
+                path = self._finish(directory, name, facts)
+                session.add(
+                    Version(
+                        name=name,
+                        project_id=project_id,
+                        parent=lineage.parent,
+                        corrections=lineage.corrections,
+                        metrics=dict(lineage.metrics),
+                        reason=lineage.reason,
+                        state=lineage.state,
+                        generation=generation.to_dict(),
+                        snapshot=lineage.snapshot,
+                        path=str(path),
+                    )
+                )
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        return name
+
+    def _begin(self) -> Path:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=self._directory, prefix=_UNFINISHED))
+
+    def _finish(self, directory: Path, name: str, facts: Mapping[str, Any]) -> Path:
+        files = {path.name: _sha256(path) for path in sorted(directory.iterdir()) if path.is_file()}
+        manifest = {"version": name, "created_at": utc_now().isoformat(), **facts, "files": files}
+        (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        for path in directory.iterdir():
+            _flush_to_disk(path)
+        directory.chmod(0o755)
+        final = self._directory / name
+        if final.is_dir():  # a crash came between the renaming and the row, which alone makes a version
+            shutil.rmtree(final)
+        directory.rename(final)
+        _flush_to_disk(self._directory)
+        return final
+
+    def sweep(self) -> list[Path]:
+        """Remove what crashes left behind: unfinished directories, and whole ones that no row names.
+
+        Only for a moment when no run is being written, such as the start of the one worker.
+        """
+        if not self._directory.is_dir():
+            return []
+        with self._database.reading() as session:
+            known = set(session.scalars(select(Version.name)))
+        leftovers = [path for path in self._directory.iterdir() if path.is_dir() and path.name not in known]
+        for path in leftovers:
+            shutil.rmtree(path)
+        return leftovers
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    def champion(self, project_id: int) -> VersionInfo:
+        """The version that serves a project.
+
+        Raises:
+            NotFoundError: there is no such project, or nothing was promoted in it yet.
+        """
+        with self._database.reading() as session:
+            project = _project(session, project_id)
+            if project.champion is None:
+                raise NotFoundError(f"Project {project.label_studio_id} has no champion yet.")
+            return _info(session.get_one(Version, project.champion), project, set())
+
+    def all_of(self, project_id: int) -> list[VersionInfo]:
+        """The versions that a project can serve, oldest first: the bases it started from and its own."""
+        with self._database.reading() as session:
+            project = _project(session, project_id)
+            served = set(session.scalars(select(Promotion.version).where(Promotion.project_id == project_id)))
+            mine = or_(Version.project_id == project_id, Version.name.in_(served))
+            rows = session.scalars(select(Version).where(mine).order_by(Version.created_at, Version.name))
+            return [_info(row, project, served) for row in rows]
+
+    def get(self, project_id: int, name: str) -> VersionInfo:
+        """One of `all_of`, by name.
+
+        Raises:
+            NotFoundError: the project has no such version.
+        """
+        versions = {info.version: info for info in self.all_of(project_id)}
+        if name not in versions:
+            raise NotFoundError(
+                f"There is no version {name!r} in this project. It has: {', '.join(versions) or 'none yet'}."
+            )
+        return versions[name]
+
+    def verify(self, path: Path) -> None:
+        """Compare each file of a version with the checksum that was taken when it was written.
+
+        Raises:
+            CheckpointError: a file is missing or has changed.
+        """
+        manifest = read_manifest(path)
+        for name, digest in manifest["files"].items():
+            file = path / name
+            if not file.is_file():
+                raise CheckpointError(f"Version {path.name} has lost its file {name}. Roll back to another version.")
+            if _sha256(file) != digest:
+                raise CheckpointError(
+                    f"The file {name} of version {path.name} is damaged (its checksum has changed). "
+                    "Roll back to another version."
+                )
+
+    # Changing the champion -----------------------------------------------------------------------------------------
+
+    def ensure_champion(self, project_id: int, base: "Base") -> str:
+        """Let a project start from `base`, or move to it when it still serves another base; give its champion.
+
+        Raises:
+            CheckpointError: there is no BLIP at the base's source.
+        """
+        self.add_base(base)
+        with self._database.session() as session:
+            project = _project(session, project_id, lock=True)
+            current = session.get(Version, project.champion) if project.champion else None
+            if current is None or (current.project_id is None and current.name != base.name):
+                _set_champion(session, project, base.name, previous=None, reason="the base that every project starts from")
+            return str(project.champion)
+
+    def promote(self, project_id: int, name: str, *, reason: str, expected: str | None = None) -> bool:
+        """Make a version champion.
+
+        Args:
+            expected: when given, promote only if this version is still the champion: a candidate that was compared
+                with one champion says nothing about another.
+
+        Returns:
+            False when the champion is not the `expected` one, and nothing was changed.
+
+        Raises:
+            NotFoundError: the project has no such version.
+        """
+        self.get(project_id, name)
+        with self._database.session() as session:
+            project = _project(session, project_id, lock=True)
+            if expected is not None and project.champion != expected:
+                return False
+            if project.champion != name:
+                _set_champion(session, project, name, previous=project.champion, reason=reason)
+            return True
+
+    def rollback(self, project_id: int) -> str:
+        """Make the version champion again that was it before the present one; give its name.
+
+        Rolling back twice leads two steps back.
+
+        Raises:
+            NotFoundError: there was none before.
+        """
+        with self._database.session() as session:
+            project = _project(session, project_id, lock=True)
+            previous = _previous_of(session, project, project.champion)
+            if previous is None:
+                raise NotFoundError(
+                    f"Project {project.label_studio_id} has no earlier version than {project.champion} to go back to."
+                )
+            further_back = _previous_of(session, project, previous)
+            _set_champion(session, project, previous, previous=further_back, reason=f"rolled back from {project.champion}")
+            return previous
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a version's directory.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    try:
+        return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"Version {path.name} has no readable {MANIFEST}. Roll back to another version.") from error
+
+
+def _project(session: Session, project_id: int, *, lock: bool = False) -> Project:
+    project = session.get(Project, project_id, with_for_update=lock)
+    if project is None:
+        raise NotFoundError(f"There is no project with the number {project_id} in the database.")
+    return project
+
+
+def _set_champion(session: Session, project: Project, name: str, *, previous: str | None, reason: str) -> None:
+    if project.champion is not None:
+        outgoing = session.get_one(Version, project.champion)
+        if outgoing.project_id is not None:
+            outgoing.state = VersionState.RETIRED
+    project.champion, project.champion_since = name, utc_now()
+    session.add(Promotion(project_id=project.id, version=name, previous=previous, reason=reason))
+
+
+def _previous_of(session: Session, project: Project, name: str | None) -> str | None:
+    promotion = session.scalars(
+        select(Promotion)
+        .where(Promotion.project_id == project.id, Promotion.version == name)
+        .order_by(Promotion.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return promotion.previous if promotion else None
+
+
+def _info(row: Version, project: Project, served: set[str]) -> VersionInfo:
+    if row.name == project.champion:
+        state = "champion"
+    elif row.name in served:
+        state = VersionState.RETIRED.value
+    else:
+        state = row.state.value
+    return VersionInfo(
+        version=row.name,
+        parent=row.parent,
+        state=state,
+        created_at=row.created_at,
+        corrections=row.corrections,
+        metrics=row.metrics,
+        path=Path(row.path),
+        reason=row.reason,
+        generation=GenerationSettings.from_dict(row.generation),
+    )
+
+
+def _next_name(session: Session, project_id: int) -> str:
+    """`v3-9c41f2`: counted within the project for people, with a random tail to be unique among all projects."""
+    count = session.scalar(select(func.count()).where(Version.project_id == project_id)) or 0
+    return f"v{count + 1}-{secrets.token_hex(3)}"
+
+
+def _identity(source: str) -> str:
+    """What a base is known by: the hub id, or the directory with a hash that changes when its files do."""
+    from captionloop.model.checkpoint import checkpoint_directory
+
+    directory = checkpoint_directory(source)
+    if directory is None:
+        return source
+    files: Sequence[Path] = sorted(path for path in directory.iterdir() if path.is_file())
+    digest = hashlib.sha256("".join(f"{path.name}:{_sha256(path)}" for path in files).encode()).hexdigest()
+    return f"{source}@{digest[:16]}"
+
+
+def _slug(source: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", Path(source).name.lower()).strip("-") or "base"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

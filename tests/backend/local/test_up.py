@@ -1,0 +1,223 @@
+"""`captionloop up` as a person runs it: a command in a terminal, ended with Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.servers import descendants
+
+from captionloop.backend.local import services
+from captionloop.backend.local.ports import free_port, is_free
+from captionloop.backend.local.processes import sole_owner
+from captionloop.home import Home
+
+pytestmark = pytest.mark.slow
+
+_CLI = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
+_FIRST_START_WITHIN_S = 600
+# On an idle machine. One that is busy with other things shows nothing about us.
+_SECOND_START_WITHIN_S = 30
+_SECOND_START_WITHIN_S_WHEN_BUSY = 240
+
+
+def _second_start_within_s() -> float:
+    is_idle = os.getloadavg()[0] <= (os.cpu_count() or 1)
+    return _SECOND_START_WITHIN_S if is_idle else _SECOND_START_WITHIN_S_WHEN_BUSY
+
+
+@dataclass
+class Person:
+    """Somebody with a home and two free ports, who types commands."""
+
+    home: Home
+    environment: dict[str, str]
+    directory: Path
+
+    def starts(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        log = (self.directory / "up.log").open("ab")
+        with log:
+            return subprocess.Popen(
+                (*_CLI, "up", *arguments), env=self.environment, cwd=self.directory, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def asks(self, *arguments: str) -> Any:
+        done = subprocess.run(
+            (*_CLI, *arguments, "--json"), env=self.environment, cwd=self.directory, capture_output=True
+        )
+        return json.loads(done.stdout)
+
+    def screen(self) -> str:
+        return (self.directory / "up.log").read_text(encoding="utf-8")
+
+    def waits_until_ready(self, up: "subprocess.Popen[bytes]", *, within_s: float) -> float:
+        begun = time.monotonic()
+        while not services.is_ready(self.home):
+            assert up.poll() is None, self.screen()
+            assert time.monotonic() - begun < within_s, self.screen()
+            time.sleep(0.2)
+        return time.monotonic() - begun
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Person:
+    directory = tmp_path_factory.mktemp("person")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CAPTIONLOOP_", "LABEL_STUDIO_")) and name != "REDIS_URL"
+    }
+    environment |= {
+        "CAPTIONLOOP_HOME": str(directory / "home"),
+        "CAPTIONLOOP_CACHE": str(cache),
+        "CAPTIONLOOP_PORT": str(free_port()),
+        "CAPTIONLOOP_LABEL_STUDIO_PORT": str(free_port()),
+        "PYTHONUTF8": "1",
+    }
+    return Person(Home(directory / "home"), environment, directory)
+
+
+@pytest.fixture(scope="module")
+def running(person: Person) -> Iterator["subprocess.Popen[bytes]"]:
+    """A first `up`, ready; ended after the tests of this module that use it."""
+    up = person.starts()
+    try:
+        person.waits_until_ready(up, within_s=_FIRST_START_WITHIN_S)
+        yield up
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait(60)
+
+
+def test_status_tells_other_programs_how_to_reach_everything(
+    person: Person, running: "subprocess.Popen[bytes]"
+) -> None:
+    status = person.asks("status")
+    assert status["ready"] is True
+    assert status["label_studio"]["url"] == f"http://localhost:{person.environment['CAPTIONLOOP_LABEL_STUDIO_PORT']}"
+    assert status["backend"]["url"] == f"http://localhost:{person.environment['CAPTIONLOOP_PORT']}"
+    assert status["label_studio"]["project_id"] == 1
+    assert status["label_studio"]["ml_backend_id"] is not None
+    assert status["champion"]
+
+
+def test_every_picture_of_the_sample_has_a_caption(person: Person, running: "subprocess.Popen[bytes]") -> None:
+    studio = person.asks("status")["label_studio"]
+    request = urllib.request.Request(
+        f"{studio['url']}/api/projects/{studio['project_id']}/", headers={"Authorization": f"Token {studio['token']}"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        project = json.load(answer)
+    assert project["task_number"] == 160
+    assert project["total_predictions_number"] == 160
+
+
+def test_the_last_screen_says_where_how_and_what_now(person: Person, running: "subprocess.Popen[bytes]") -> None:
+    login = services.login(person.home)
+    assert login is not None
+    screen = person.screen()
+    assert f"Open http://localhost:{person.environment['CAPTIONLOOP_LABEL_STUDIO_PORT']}/projects/1/data" in screen
+    assert f"E-mail {login.email}   Password {login.password.reveal()}" in screen
+    assert "What to do now" in screen
+    assert "starter model, which knows only our drawn scenes" in screen
+
+
+def test_the_doctor_finds_nothing(person: Person, running: "subprocess.Popen[bytes]") -> None:
+    broken = [check for check in person.asks("doctor") if not check["ok"]]
+    assert broken == []
+
+
+def test_a_second_one_in_the_same_home_is_refused(person: Person, running: "subprocess.Popen[bytes]") -> None:
+    second = subprocess.run((*_CLI, "up"), env=person.environment, cwd=person.directory, capture_output=True, text=True)
+    assert second.returncode == 5
+    assert f"already running in {person.home.root} (process {running.pid})" in second.stderr
+
+
+def test_a_taken_port_is_named_with_its_variable(
+    person: Person, running: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    environment = person.environment | {"CAPTIONLOOP_HOME": str(tmp_path / "another")}
+    second = subprocess.run((*_CLI, "up"), env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert second.returncode == 5
+    assert f"Port {environment['CAPTIONLOOP_LABEL_STUDIO_PORT']} for Label Studio is taken" in second.stderr
+    assert "CAPTIONLOOP_LABEL_STUDIO_PORT=" in second.stderr
+
+
+def test_no_secret_is_in_any_processs_arguments(person: Person, running: "subprocess.Popen[bytes]") -> None:
+    secrets = json.loads(person.home.secrets.read_text())
+    values = [secrets["label_studio"]["password"], secrets["label_studio"]["token"], secrets["backend"]["password"]]
+    for pid in descendants(running.pid):
+        arguments = Path(f"/proc/{pid}/cmdline").read_text()
+        assert not any(value in arguments for value in values)
+
+
+def test_a_killed_worker_and_backend_come_back(person: Person, running: "subprocess.Popen[bytes]") -> None:
+    guards = json.loads(person.home.services.read_text())["processes"]
+    for name in ("worker", "backend"):
+        (child,) = [pid for pid in descendants(guards[name]) if _parent(pid) == guards[name]]
+        os.kill(child, signal.SIGKILL)
+    deadline = time.monotonic() + 120
+    while f"started again in 1 s. Its log: {person.home.logs}/worker.log" not in person.screen() or any(
+        not check["ok"] for check in person.asks("doctor")
+    ):
+        assert time.monotonic() < deadline, person.asks("doctor")
+        time.sleep(1)
+
+
+def test_ctrl_c_ends_every_process_and_the_next_start_finds_all_data(
+    person: Person, running: "subprocess.Popen[bytes]"
+) -> None:
+    before = person.asks("status")
+    family = descendants(running.pid)
+    assert len(family) >= 8  # Redis, Label Studio, the backend, the worker, and a guard for each
+
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 0
+    assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
+    assert is_free(int(person.environment["CAPTIONLOOP_PORT"]))
+    assert is_free(int(person.environment["CAPTIONLOOP_LABEL_STUDIO_PORT"]))
+    assert person.asks("status")["ready"] is False
+
+    second = person.starts()
+    try:
+        took = person.waits_until_ready(second, within_s=_second_start_within_s())
+        after = person.asks("status")
+    finally:
+        second.send_signal(signal.SIGINT)
+        second.wait(60)
+    print(f"the second start took {took:.0f} s")
+    assert after["label_studio"]["project_id"] == before["label_studio"]["project_id"]
+    assert after["label_studio"]["ml_backend_id"] == before["label_studio"]["ml_backend_id"]
+    assert after["champion"] == before["champion"]
+
+
+def test_a_killed_up_leaves_nothing_behind_and_the_next_one_starts(person: Person) -> None:
+    first = person.starts()
+    person.waits_until_ready(first, within_s=_second_start_within_s())
+    family = descendants(first.pid)
+    first.kill()
+    first.wait()
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in family):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    with sole_owner(person.home):  # the lock went with its holder
+        pass
+    second = person.starts()
+    person.waits_until_ready(second, within_s=_second_start_within_s())
+    second.terminate()
+    assert second.wait(60) == 0
+    assert "The last run did not end properly" in person.screen()
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -1,0 +1,154 @@
+"""Fixtures for the whole suite. Nothing here is a stand-in: Redis, Label Studio and the browser are real."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Read by huggingface_hub when it is first imported: no test may download a model.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for `from tests.support import …`
+
+from captionloop.home import Home
+from captionloop.model.database import Database
+from captionloop.settings import Settings
+from tests.support.browser import ARGUMENTS, NO_BROWSER, NoBrowserError, find_or_install
+from tests.support.servers import LabelStudioServer, RedisServer, running_label_studio, running_redis
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+# Where the suite keeps what takes minutes to make; read before a test cleans the environment.
+_CACHE = Settings.read({name: value for name, value in os.environ.items() if name == "CAPTIONLOOP_CACHE"}).cache
+_OURS = ("CAPTIONLOOP_", "LABEL_STUDIO_")
+_BROWSER_TIMEOUT_MS = 30_000
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the person who runs the tests reaches one, and no test touches that person's home."""
+    for name in os.environ:
+        if name.startswith(_OURS) or name == "REDIS_URL":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CAPTIONLOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CAPTIONLOOP_CACHE", str(_CACHE))
+    monkeypatch.chdir(tmp_path)  # a `.env` is read from the current directory
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    made.create()
+    return made
+
+
+@pytest.fixture(scope="session")
+def _migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("database") / "migrated.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture
+def database(_migrated: Path, home: Home) -> Iterator[Database]:
+    """A fresh database with all its tables, where `Settings` would look for it."""
+    shutil.copy(_migrated, home.database)
+    opened = Database(f"sqlite:///{home.database}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The suite's Redis, never emptied; its database 1 belongs to `redis_url`."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The address of an empty Redis database."""
+    from redis import Redis
+
+    with Redis.from_url(redis_server.test_url) as client:
+        client.flushdb()  # ours alone, since the suite started this server
+    return redis_server.test_url
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """Where Label Studio's virtual environment lives, from one run of the suite to the next."""
+    return _CACHE
+
+
+@pytest.fixture(scope="session")
+def label_studio_server(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, request: pytest.FixtureRequest
+) -> Iterator[LabelStudioServer]:
+    """A real Label Studio, started once. Make a project of your own in it; it may hold those of other tests."""
+    from captionloop.backend.local.label_studio_server import is_installed
+
+    if not is_installed(cache):
+        _tell(request.config, "\nInstalling Label Studio, which takes a few minutes, once …")
+    with running_label_studio(tmp_path_factory.mktemp("label-studio"), cache=cache) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A Chromium or Chrome. Where none can be had the test is skipped, and with CI=true it fails."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        try:
+            path = find_or_install(playwright.chromium)
+        except NoBrowserError as error:
+            give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            give_up(f"{NO_BROWSER}: {error}")
+        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: "Browser") -> Iterator["Page"]:
+    """A tab of its own, without anybody's cookies, of the size that the issues talk about."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
+    context.set_default_timeout(_BROWSER_TIMEOUT_MS)
+    yield context.new_page()
+    context.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the real parts they use, so that `-m "not label_studio"` leaves out what is slow to start."""
+    for item in items:
+        used = getattr(item, "fixturenames", ())
+        if "label_studio_server" in used:
+            item.add_marker(pytest.mark.label_studio)
+        if "browser" in used:
+            item.add_marker(pytest.mark.browser)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that had no browser: pytest's own summary folds them into one line."""
+    names = [
+        report.nodeid for report in terminalreporter.stats.get("skipped", []) if NO_BROWSER in str(report.longrepr)
+    ]
+    if names:
+        terminalreporter.section("skipped for want of a browser")
+        for name in names:
+            terminalreporter.write_line(name)
+
+
+def _tell(config: pytest.Config, text: str) -> None:
+    """Say something now, although pytest keeps back what tests print."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(text, flush=True)

@@ -1,0 +1,58 @@
+"""Held-out images are a matter of the image alone and never leak."""
+
+import random
+
+import pytest
+
+from captionloop.errors import SettingsError
+from captionloop.model.split import Split, split_images
+
+
+def hashes(count: int, *, seed: int = 0) -> list[str]:
+    rng = random.Random(seed)
+    return [f"{rng.getrandbits(256):064x}" for _ in range(count)]
+
+
+def test_no_image_is_on_both_sides_and_none_is_lost() -> None:
+    images = hashes(300)
+    split = split_images(images)
+    assert not set(split.train) & set(split.held_out)
+    assert set(split.train) | set(split.held_out) == set(images)
+
+
+def test_about_a_fifth_is_held_out() -> None:
+    sizes = [len(split_images(hashes(60, seed=seed)).held_out) for seed in range(200)]
+    assert 11 < sum(sizes) / len(sizes) < 13
+    assert min(sizes) >= 3
+
+
+@pytest.mark.parametrize("most", [10, 500])
+def test_an_image_once_trained_on_is_never_held_out_later(most: int) -> None:
+    images = hashes(400)
+    trained: set[str] = set()
+    for count in range(1, len(images) + 1):
+        split = split_images(images[:count], most=most)
+        assert not trained & set(split.held_out)
+        trained |= set(split.train)
+
+
+def test_the_order_of_images_and_their_repetition_do_not_matter() -> None:
+    images = hashes(100)
+    assert split_images(images) == split_images([*reversed(images), *images])
+
+
+def test_at_least_one_is_held_out_even_of_one() -> None:
+    for seed in range(20):
+        assert split_images(hashes(3, seed=seed)).held_out
+        assert split_images(hashes(1, seed=seed)).train == ()
+    assert split_images([]) == Split(train=(), held_out=())
+
+
+def test_no_more_than_the_most_are_held_out() -> None:
+    assert len(split_images(hashes(1000), most=50).held_out) == 50
+
+
+@pytest.mark.parametrize(("share", "most", "message"), [(0, 5, "is 0;"), (1.0, 5, "is 1.0;"), (0.2, 0, "at least 1")])
+def test_shares_that_cannot_be_are_refused(share: float, most: int, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        split_images(hashes(10), share=share, most=most)

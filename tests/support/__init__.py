@@ -1,0 +1,1 @@
+"""Real parts for the tests: a Redis, a Label Studio, a browser."""

@@ -1,0 +1,97 @@
+"""The Redis and the Label Studio that the suite starts, with the same code as `captionloop up`."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from captionloop.backend.local import label_studio_server, redis_server
+from captionloop.backend.local.ports import free_port
+from captionloop.backend.local.processes import Process
+from captionloop.settings import Secret
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A running Redis. Database 0 is for what lives as long as the suite, 1 is emptied before each test."""
+
+    socket: Path
+
+    @property
+    def url(self) -> str:
+        return redis_server.url(self.socket)
+
+    @property
+    def test_url(self) -> str:
+        return f"{self.url}?db=1"
+
+
+@dataclass(frozen=True)
+class LabelStudioServer:
+    """A running Label Studio with one account."""
+
+    url: str
+    email: str
+    password: str
+    token: str
+    data: Path
+    log: Path
+
+
+@contextmanager
+def running_redis() -> Iterator[RedisServer]:
+    # Not below pytest's own directory: its path may be too long for a unix socket.
+    directory = Path(tempfile.mkdtemp(prefix="captionloop-test-"))
+    socket = directory / "redis.sock"
+    process = Process(redis_server.program(socket), log=directory / "redis.log")
+    try:
+        process.start()
+        redis_server.wait_until_ready(redis_server.url(socket), meanwhile=process.require_running)
+        yield RedisServer(socket)
+    finally:
+        process.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def running_label_studio(
+    directory: Path, *, cache: Path, port: int | None = None, progress: Callable[[str], None] = lambda _: None
+) -> Iterator[LabelStudioServer]:
+    """Label Studio with its data in `directory`, installed into `cache` first if need be."""
+    command = label_studio_server.install(cache, progress=progress)
+    login = label_studio_server.Login("tester@localhost", Secret("correct-horse-battery"), Secret("5" * 40))
+    port = port or free_port()
+    log = directory / "label-studio.log"
+    process = Process(label_studio_server.program(command, data=directory / "data", port=port, login=login), log=log)
+    server = LabelStudioServer(
+        url=f"http://localhost:{port}",
+        email=login.email,
+        password=login.password.reveal(),
+        token=login.token.reveal(),
+        data=directory / "data",
+        log=log,
+    )
+    try:
+        process.start()
+        label_studio_server.wait_until_ready(server.url, meanwhile=process.require_running)
+        yield server
+    finally:
+        process.stop()
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid`, from /proc."""
+    parents: dict[int, int] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                parents[int(entry)] = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found = [pid]
+    for ancestor in found:
+        found += [child for child, parent in parents.items() if parent == ancestor]
+    return found[1:]

@@ -1,0 +1,75 @@
+"""Who may import whom (docs/design.md). Read from the source, so that a lazy import inside a function counts too."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parent.parent
+_PACKAGE = "captionloop."
+
+_SHARED = {"errors", "home", "settings"}
+# What jobs need to read Label Studio: its client, images, label configs and the JSON of annotations.
+_JOBS_FROM_BACKEND = {"annotations", "image_source", "label_config", "label_studio"}
+# Modules that put the parts together, and so have to know them.
+_ASSEMBLERS = {"backend/doctor.py", "backend/local/up.py", "backend/serve.py", "backend/status.py"}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """What a file imports of ours, as `model.versions`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            # `from captionloop.jobs import queue` imports a module, too.
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module else []
+        yield from (name.removeprefix(_PACKAGE) for name in names if name.startswith(_PACKAGE))
+
+
+def _files(folder: str) -> list[Path]:
+    return sorted((_ROOT / folder).rglob("*.py"))
+
+
+def _may_import(path: str, name: str) -> bool:
+    folder, part = [*name.split("."), ""][:2]
+    if path.startswith("model/"):
+        return folder in {"model", "errors", "home"}
+    if path.startswith("jobs/"):
+        return folder in {"jobs", "model"} | _SHARED or (folder == "backend" and part in _JOBS_FROM_BACKEND)
+    if folder != "jobs" or path == "backend/cli.py":
+        return True
+    return part == "queue" or (path in _ASSEMBLERS and part in {"context", "runs"})
+
+
+@pytest.mark.parametrize("folder", ["model", "jobs", "backend"])
+def test_each_folder_imports_only_what_it_may(folder: str) -> None:
+    files = _files(folder)
+    assert files
+    wrong = [
+        f"{path.relative_to(_ROOT)} imports captionloop.{name}"
+        for path in files
+        for name in _imports(path)
+        if name != "__version__" and not _may_import(str(path.relative_to(_ROOT)), name)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("library", ["flask", "redis", "rq", "label_studio_sdk", "httpx", "requests", "click"])
+def test_the_model_knows_no_service(library: str) -> None:
+    wrong = [
+        str(path.relative_to(_ROOT))
+        for path in _files("model")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == library for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
+    ]
+    assert not wrong
+
+
+def test_the_top_folders_are_the_package() -> None:
+    """`src/captionloop` links to them; a checkout without links (some Windows settings) would be an empty package."""
+    for folder in ("backend", "jobs", "model"):
+        assert (_ROOT / "src" / "captionloop" / folder).resolve() == _ROOT / folder

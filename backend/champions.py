@@ -160,4 +160,6 @@ def _check(captioner: "Captioner") -> None:
     except (RuntimeError, ValueError, IndexError) as error:
         raise CheckpointError(f"Version {captioner.version} loads, but cannot caption a picture: {error}.") from error
     if not 0.0 <= suggestion.score <= 1.0:
-        raise CheckpointError(f"Version {captioner.version} gives the score {suggestion.score}, which is no probability.")
+        raise CheckpointError(
+            f"Version {captioner.version} gives the score {suggestion.score}, which is no probability."
+        )

@@ -341,7 +341,9 @@ def rollback(*, project_id: int | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…", type=click.Path(path_type=Path))
 @model_option
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Default: CAPTIONLOOP_PRECISION, else auto.")
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Default: CAPTIONLOOP_PRECISION, else auto."
+)
 @json_option
 def caption(*, images: Sequence[Path], model: str | None, precision: str | None, as_json: bool) -> None:
     """Caption image files, without any service.

@@ -114,7 +114,8 @@ def task_image(target: CaptionTarget, task_data: Mapping[str, Any]) -> str:
 
 def _parse(xml: str) -> Element:
     try:
-        return fromstring(xml)
+        root: Element = fromstring(xml)
+        return root
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise LabelConfigError(
             f"The label config is not readable XML ({error}). A usable one holds {_USABLE}."

@@ -38,7 +38,9 @@ class Progress:
 
     def _move_bar(self, share: float, note: str) -> None:
         if self._bar is None:
-            self._bar = click.progressbar(length=1000, label=self._title, file=sys.stderr, item_show_func=lambda text: text)
+            self._bar = click.progressbar(
+                length=1000, label=self._title, file=sys.stderr, item_show_func=lambda text: text
+            )
             self._bar.__enter__()
         self._bar.update(max(0, int(share * 1000) - self._bar.pos), note)
 

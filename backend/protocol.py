@@ -13,7 +13,6 @@ from captionloop.backend.auth import Gatekeeper, carries_secret
 from captionloop.backend.service import CaptionService, project_number
 from captionloop.model.database import Run, RunKind, RunState
 
-
 protocol = Blueprint("protocol", __name__)
 
 # Label Studio's names for what becomes of a training job (they are those of RQ).
@@ -144,5 +143,3 @@ def _tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
 def _project_id(body: dict[str, Any]) -> object:
     project = body.get("project")
     return project.get("id") if isinstance(project, dict) else project
-
-

@@ -66,7 +66,9 @@ class CaptionService:
         project = self.projects.seen(label_studio_id, label_config=label_config)
         return self.champions.version(project.id)
 
-    def predict(self, label_studio_id: int, label_config: str, tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def predict(
+        self, label_studio_id: int, label_config: str, tasks: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
         """One prediction per task, in order, all by the same version.
 
         A task that cannot be captioned gets a prediction without a result; why is logged and kept in the database.

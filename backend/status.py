@@ -144,7 +144,9 @@ def versions_table(rows: Sequence[VersionInfo]) -> str:
     ]
     table = [[title for title, _ in columns], *([show(row) for _, show in columns] for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(columns))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+    )
 
 
 def _revealed(secret: Secret | None) -> str | None:

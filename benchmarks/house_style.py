@@ -148,7 +148,9 @@ class Bench:
         return model
 
     @torch.inference_mode()
-    def exact(self, model: BlipForConditionalGeneration, seen: Seen, style: Callable[[Scene], str], *, beams: int) -> float:
+    def exact(
+        self, model: BlipForConditionalGeneration, seen: Seen, style: Callable[[Scene], str], *, beams: int
+    ) -> float:
         """The share of scenes whose caption is what the style asks for, token by token."""
         right = 0
         for start in range(0, len(seen.scenes), 100):
@@ -162,9 +164,14 @@ class Bench:
                 num_beams=beams,
                 max_length=48,
             )
-            wanted = [self.tokenizer(style(s), add_special_tokens=False)["input_ids"] for s in seen.scenes[start : start + 100]]
+            wanted = [
+                self.tokenizer(style(s), add_special_tokens=False)["input_ids"]
+                for s in seen.scenes[start : start + 100]
+            ]
             special = set(self.tokenizer.all_special_ids) | {model.config.text_config.bos_token_id}
-            right += sum([i for i in row if i not in special] == want for row, want in zip(ids.tolist(), wanted, strict=True))
+            right += sum(
+                [i for i in row if i not in special] == want for row, want in zip(ids.tolist(), wanted, strict=True)
+            )
         return right / len(seen.scenes)
 
 

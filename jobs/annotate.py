@@ -90,9 +90,7 @@ def _caption(
     ]
 
 
-def _push(
-    context: Context, project: Project, target: CaptionTarget, version: str, answers: Sequence[Answer]
-) -> None:
+def _push(context: Context, project: Project, target: CaptionTarget, version: str, answers: Sequence[Answer]) -> None:
     predictions = [
         {"task": answer.task_id, **to_prediction(target, answer.suggestion.caption, answer.suggestion.score, version)}
         for answer in answers

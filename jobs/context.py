@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
 
 
-
 @dataclass(frozen=True)
 class Context:
     """The parts that jobs share. Close it when done."""

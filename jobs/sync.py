@@ -25,7 +25,7 @@ from captionloop.errors import ImageError, NotFoundError
 from captionloop.home import Home
 from captionloop.model import corrections
 from captionloop.model.corrections import Change, CorrectionRecord, StoredImage
-from captionloop.model.database import Correction, CorrectionState, Database, Project
+from captionloop.model.database import Correction, CorrectionState, Database, Project, utc_now
 from captionloop.model.images import ImageLimits
 
 _log = logging.getLogger(__name__)
@@ -106,9 +106,7 @@ class _Sync:
         until = self._read_changed_tasks()
         self._retry_unreadable_images()
         self._find_what_vanished()
-        with self.database.session() as session:
-            row = session.get_one(Project, self.project.id)
-            row.synced_until = max(filter(None, (row.synced_until, until)), default=None)
+        self._remember(until)
         with self.database.reading() as session:
             counts = corrections.counts(session, self.project.id)
         return SyncResult(
@@ -118,6 +116,13 @@ class _Sync:
             failed=counts[CorrectionState.IMAGE_UNREADABLE],
             corrections=counts[CorrectionState.ACTIVE],
         )
+
+    def _remember(self, until: datetime | None) -> None:
+        with self.database.session() as session:
+            row = session.get_one(Project, self.project.id)
+            moments = [moment for moment in (row.synced_until, until) if moment is not None]
+            # A moment in the future, from a clock that was wrong, would hide all changes until then.
+            row.synced_until = min(max(moments), utc_now()) if moments else None
 
     def _read_project(self) -> None:
         """Take over the title and label config, which people may have changed."""

@@ -42,7 +42,6 @@ def work(context: Context) -> None:
 
 def _import_ahead() -> None:
     """Import what takes seconds once, here: each job is a fork of this process. No CUDA call is made by importing."""
-    import label_studio_sdk  # noqa: F401
     import torch  # noqa: F401
     import transformers  # noqa: F401
 

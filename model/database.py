@@ -124,7 +124,8 @@ class Project(Table):
     ml_backend_id: Mapped[int | None]
     webhook_id: Mapped[int | None]
     webhook_secret: Mapped[str]
-    champion: Mapped[str | None] = mapped_column(ForeignKey("version.name"))  # None until the base is registered
+    # None until the base is registered. No foreign key, as versions refer to projects; `VersionStore` alone writes it.
+    champion: Mapped[str | None]
     champion_since: Mapped[datetime | None]
     synced_until: Mapped[datetime | None]  # corrections changed up to this moment of Label Studio's clock are here
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
@@ -235,9 +236,7 @@ class CorrectionRevision(Table):
 def _one_per_project(name: str, state: RunState) -> Index:
     """At most one run of a kind is in this state in a project, whoever asks and however many ask at once."""
     condition = text(f"state = '{state.value}'")
-    return Index(
-        name, "project_id", "kind", unique=True, sqlite_where=condition, postgresql_where=condition
-    )
+    return Index(name, "project_id", "kind", unique=True, sqlite_where=condition, postgresql_where=condition)
 
 
 class Run(Table):

@@ -130,7 +130,9 @@ class FinetuneSettings:
             _check("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "a number above 0, at most 1")
         if self.steps is not None:
             _check("steps", self.steps, _is_whole(self.steps) and self.steps > 0, "a whole number above 0")
-        _check("batch_size", self.batch_size, _is_whole(self.batch_size) and self.batch_size > 0, "a whole number above 0")
+        _check(
+            "batch_size", self.batch_size, _is_whole(self.batch_size) and self.batch_size > 0, "a whole number above 0"
+        )
         _check("seed", self.seed, _is_whole(self.seed) and self.seed >= 0, "a whole number from 0")
         _check("prompt", self.prompt, isinstance(self.prompt, str), "a text")
         _check("max_gradient_norm", self.max_gradient_norm, self.max_gradient_norm > 0, "a number above 0")
@@ -235,7 +237,9 @@ def finetune(
             image_embeds = _features_of([usable[i] for i in batch], features).to(device, torch.float32)  # (B, P+1, H)
             ids, labels, mask = _padded([texts[i] for i in batch], start_id=start_id, device=device)  # each (B, L)
             if settings.feature_noise:
-                image_embeds = image_embeds + torch.randn_like(image_embeds) * settings.feature_noise * image_embeds.std()
+                image_embeds = (
+                    image_embeds + torch.randn_like(image_embeds) * settings.feature_noise * image_embeds.std()
+                )
             if settings.word_noise:
                 change = (torch.rand(ids.shape) < settings.word_noise) & (ids >= 5) & (ids < vocab)
                 ids = torch.where(change, torch.randint(5, vocab, ids.shape), ids)
@@ -255,7 +259,9 @@ def finetune(
 
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
-                raise RunError(f"The loss is {losses[-1]} at step {step + 1}; a lower learning rate than {peak_rate:.2g} may help.")
+                raise RunError(
+                    f"The loss is {losses[-1]} at step {step + 1}; a lower learning rate than {peak_rate:.2g} may help."
+                )
             now = time.monotonic()
             if now - last_report > 1 or step + 1 == steps:
                 last_report = now
@@ -399,7 +405,9 @@ def _trainable_copy(model: BlipForConditionalGeneration, *, dropout: float) -> B
     return trained
 
 
-def _finished(model: BlipForConditionalGeneration, original: BlipForConditionalGeneration) -> BlipForConditionalGeneration:
+def _finished(
+    model: BlipForConditionalGeneration, original: BlipForConditionalGeneration
+) -> BlipForConditionalGeneration:
     """The trained model with the original's dropout and dtype, ready to caption."""
     for module, was in zip(model.text_decoder.modules(), original.text_decoder.modules(), strict=True):
         if isinstance(module, nn.Dropout):

@@ -27,8 +27,10 @@ Rule = Literal["better", "surely better", "always", "never"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 SURE = 0.95  # the probability that "surely better" asks for
-FEW_IMAGES = 5  # below it a verdict is little more than a guess, and no chance test can reach _CHANCE
-_CHANCE = 0.01  # how often captions dealt out at random may fit as well as in their own places
+FEW_IMAGES = 5  # below it a verdict is little more than a guess
+# How often captions dealt out at random may fit as well as in their own places. Five different images can be dealt out
+# in 120 ways, so that few images cannot be asked for the certainty that many can give.
+_CHANCE, _CHANCE_OF_FEW, _MANY_IMAGES = 0.01, 0.05, 10
 _DEALS = 2000
 _MOST_DEALT_EXACTLY = 6  # images whose 720 orders are all tried instead
 
@@ -134,13 +136,15 @@ def _passes(comparison: Comparison, rule: Rule) -> bool:
 def _follows_pictures(
     references: Mapping[str, Sequence[str]], captions: Mapping[str, str], *, seed: int
 ) -> bool | None:
-    images = list(references)
-    written = tokenize({image: [captions[image]] for image in images})
+    written = tokenize({image: [captions[image]] for image in references})
     wanted = tokenize(references)
     people = {image: texts[:1] for image, texts in wanted.items()}
-    if len(images) < FEW_IMAGES or _chance_of_fit(people, wanted, seed=seed) > _CHANCE:
+    if len(set(captions.values())) == 1 and len({texts[0] for texts in people.values()}) > 2:
+        return False
+    limit = _CHANCE if len(references) >= _MANY_IMAGES else _CHANCE_OF_FEW
+    if len(references) < FEW_IMAGES or _chance_of_fit(people, wanted, seed=seed) > limit:
         return None
-    return _chance_of_fit(written, wanted, seed=seed) <= _CHANCE
+    return _chance_of_fit(written, wanted, seed=seed) <= limit
 
 
 def _chance_of_fit(captions: Mapping[str, list[str]], references: Mapping[str, list[str]], *, seed: int) -> float:

@@ -45,7 +45,9 @@ class SuggestionLog:
     def count(self, project_id: int) -> int:
         """How many captions were suggested in a project, by all its versions."""
         with self._database.reading() as session:
-            return session.scalar(select(func.count()).where(Row.project_id == project_id, Row.caption.is_not(None))) or 0
+            return (
+                session.scalar(select(func.count()).where(Row.project_id == project_id, Row.caption.is_not(None))) or 0
+            )
 
 
 def _row(project_id: int, version: str, answer: Answer) -> Mapping[str, Any]:

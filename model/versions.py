@@ -259,7 +259,9 @@ class VersionStore:
             project = _project(session, project_id, lock=True)
             current = session.get(Version, project.champion) if project.champion else None
             if current is None or (current.project_id is None and current.name != base.name):
-                _set_champion(session, project, base.name, previous=None, reason="the base that every project starts from")
+                _set_champion(
+                    session, project, base.name, previous=None, reason="the base that every project starts from"
+                )
             return str(project.champion)
 
     def promote(self, project_id: int, name: str, *, reason: str, expected: str | None = None) -> bool:
@@ -300,7 +302,9 @@ class VersionStore:
                     f"Project {project.label_studio_id} has no earlier version than {project.champion} to go back to."
                 )
             further_back = _previous_of(session, project, previous)
-            _set_champion(session, project, previous, previous=further_back, reason=f"rolled back from {project.champion}")
+            _set_champion(
+                session, project, previous, previous=further_back, reason=f"rolled back from {project.champion}"
+            )
             return previous
 
 
@@ -313,7 +317,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"Version {path.name} has no readable {MANIFEST}. Roll back to another version.") from error
+        raise CheckpointError(
+            f"Version {path.name} has no readable {MANIFEST}. Roll back to another version."
+        ) from error
 
 
 def _project(session: Session, project_id: int, *, lock: bool = False) -> Project:

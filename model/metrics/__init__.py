@@ -4,4 +4,12 @@ from captionloop.model.metrics.comparison import Comparison, compare_captions
 from captionloop.model.metrics.scores import Evaluation, ImageScores, evaluate_captions
 from captionloop.model.metrics.tokenizer import tokenize, tokenize_line
 
-__all__ = ["Comparison", "Evaluation", "ImageScores", "compare_captions", "evaluate_captions", "tokenize", "tokenize_line"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "ImageScores",
+    "compare_captions",
+    "evaluate_captions",
+    "tokenize",
+    "tokenize_line",
+]

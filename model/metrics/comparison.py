@@ -91,9 +91,7 @@ def _resampling_weights(images: int, *, seed: int) -> np.ndarray:
     return np.vstack([np.ones(images), drawn]) / images
 
 
-def _resampled_score(
-    tokens: Tokens, evaluation: Evaluation, images: Sequence[str], weights: np.ndarray
-) -> np.ndarray:
+def _resampled_score(tokens: Tokens, evaluation: Evaluation, images: Sequence[str], weights: np.ndarray) -> np.ndarray:
     """CIDEr-D + BLEU-4 of each resample: (1 + resamples,)."""
     bleu_4 = bleu_4_from_counts(weights @ bleu_counts(tokens) * len(images))
     return weights @ _per_image(evaluation, images, "cider_d") + bleu_4

@@ -153,7 +153,11 @@ class Tokens:
 
     @classmethod
     def of(
-        cls, references: Mapping[str, Sequence[str]], captions: Mapping[str, str], *, corpus: Iterable[Sequence[str]] = ()
+        cls,
+        references: Mapping[str, Sequence[str]],
+        captions: Mapping[str, str],
+        *,
+        corpus: Iterable[Sequence[str]] = (),
     ) -> Tokens:
         # References in their own order, since the tokeniser may look from one line to the next.
         tokenized = tokenize(references)
@@ -232,7 +236,9 @@ def _cider_d(tokens: Tokens) -> list[float]:
 
 def _meteor(tokens: Tokens) -> tuple[float, list[float]]:
     if shutil.which("java") is None:
-        raise SettingsError("METEOR is computed by a Java program and no java is on the PATH; install one or leave it out.")
+        raise SettingsError(
+            "METEOR is computed by a Java program and no java is on the PATH; install one or leave it out."
+        )
     from pycocoevalcap.meteor.meteor import Meteor
 
     scorer = Meteor()

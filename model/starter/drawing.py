@@ -172,7 +172,9 @@ class _Pen:
                 radius = r * self._unit + grow
                 self._canvas.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=colour)
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, fill: Colour, *, bare: bool = False, r: float = 0.0) -> None:
+    def box(
+        self, x0: float, y0: float, x1: float, y1: float, fill: Colour, *, bare: bool = False, r: float = 0.0
+    ) -> None:
         (ax, ay), (bx, by) = self._at((x0, y0)), self._at((x1, y1))
         self._canvas.rounded_rectangle(
             (min(ax, bx), ay, max(ax, bx), by),
@@ -249,7 +251,10 @@ def _house(pen: _Pen, fill: Colour) -> None:
 
 def _tree(pen: _Pen, fill: Colour) -> None:
     pen.polygon([(-0.15, 0.2), (0.15, 0.2), (0.22, 0.96), (-0.22, 0.96)], _BROWN)
-    pen.blob([(-0.45, 0.1, 0.42), (0.45, 0.1, 0.42), (0, -0.4, 0.55), (-0.3, -0.2, 0.45), (0.3, -0.2, 0.45), (0, 0.1, 0.45)], fill)
+    pen.blob(
+        [(-0.45, 0.1, 0.42), (0.45, 0.1, 0.42), (0, -0.4, 0.55), (-0.3, -0.2, 0.45), (0.3, -0.2, 0.45), (0, 0.1, 0.45)],
+        fill,
+    )
     for x, y in ((-0.3, -0.42), (0.22, -0.12), (-0.42, 0.12)):
         pen.stroke(_arc(x, y, 0.16, 0.14, 180, 290), _detail(fill), width=1.2)
 
@@ -297,7 +302,9 @@ def _cat(pen: _Pen, fill: Colour) -> None:
     pen.polygon([(-0.66, -0.3), (-0.62, -0.96), (-0.12, -0.62)], fill)
     pen.polygon([(0.66, -0.3), (0.62, -0.96), (0.12, -0.62)], fill)
     for side in (-1, 1):
-        pen.polygon([(side * 0.54, -0.5), (side * 0.54, -0.78), (side * 0.32, -0.62)], FILLS["pink"], outline=FILLS["pink"])
+        pen.polygon(
+            [(side * 0.54, -0.5), (side * 0.54, -0.78), (side * 0.32, -0.62)], FILLS["pink"], outline=FILLS["pink"]
+        )
     pen.ellipse(0, -0.18, 0.72, 0.56, fill)
     _eye(pen, -0.28, -0.22, 0.11)
     _eye(pen, 0.28, -0.22, 0.11)
@@ -325,7 +332,17 @@ def _sun(pen: _Pen, fill: Colour) -> None:
 
 
 def _cloud(pen: _Pen, fill: Colour) -> None:
-    pen.blob([(-0.56, 0.2, 0.4), (-0.18, -0.2, 0.48), (0.32, -0.08, 0.42), (0.62, 0.24, 0.35), (0.0, 0.28, 0.34), (0.3, 0.28, 0.32)], fill)
+    pen.blob(
+        [
+            (-0.56, 0.2, 0.4),
+            (-0.18, -0.2, 0.48),
+            (0.32, -0.08, 0.42),
+            (0.62, 0.24, 0.35),
+            (0.0, 0.28, 0.34),
+            (0.3, 0.28, 0.32),
+        ],
+        fill,
+    )
     pen.stroke(_arc(-0.22, -0.22, 0.28, 0.28, 190, 280), _lighter(fill), width=1.4)
     _eye(pen, -0.2, 0.12, 0.08)
     _eye(pen, 0.2, 0.12, 0.08)

@@ -86,7 +86,9 @@ def _ngrams(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", nargs="?", type=Path, default=STARTER_DIR, help="model (default: the starter model)")
+    parser.add_argument(
+        "directory", nargs="?", type=Path, default=STARTER_DIR, help="model (default: the starter model)"
+    )
     parser.add_argument("--images", type=int, default=300, help="unseen scenes (default 300)")
     parser.add_argument("--size", type=int, default=IMAGE_SIZE, help="side of the drawn pictures (default 96 pixels)")
     options = parser.parse_args()

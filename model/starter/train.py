@@ -85,7 +85,9 @@ class Helpers(nn.Module):
         """The heads' mean loss for `image_embeds`: float (B, patches + 1, hidden)."""
         on_patches = self.on_patches(image_embeds[:, 1:]).float().split(_PATCH_CHOICES, dim=-1)
         on_class = self.on_class_token(image_embeds[:, 0]).float().split(_CLASS_CHOICES, dim=-1)
-        losses = [functional.cross_entropy(x.flatten(0, 1), batch.patches[..., i].flatten()) for i, x in enumerate(on_patches)]
+        losses = [
+            functional.cross_entropy(x.flatten(0, 1), batch.patches[..., i].flatten()) for i, x in enumerate(on_patches)
+        ]
         losses += [functional.cross_entropy(x, batch.whole[:, i]) for i, x in enumerate(on_class)]
         return torch.stack(losses).mean()
 
@@ -172,7 +174,9 @@ class Examples:
         self._images = drawn(directory, split=split, count=count, workers=workers)
         described = [example(split, index) for index in range(count)]
         self._scenes = [scene for scene, _ in described]
-        self._patches = np.stack([patch_targets(scene, picture_seed=seed) for scene, seed in described]).astype(np.uint8)
+        self._patches = np.stack([patch_targets(scene, picture_seed=seed) for scene, seed in described]).astype(
+            np.uint8
+        )
 
     def batch(self, indices: Sequence[int], rng: random.Random) -> Batch:
         """The pictures at `indices`, each with its canonical caption and a fresh other wording."""
@@ -240,7 +244,9 @@ def train(
         running += torch.stack([canonical_loss, wordings_loss, help_loss]).detach().float()
         if (step + 1) % 200 == 0:
             minutes = (time.monotonic() - begin) / 60
-            means = "  ".join(f"{name} {x:.3f}" for name, x in zip(("caption", "wording", "help"), running / 200, strict=True))
+            means = "  ".join(
+                f"{name} {x:.3f}" for name, x in zip(("caption", "wording", "help"), running / 200, strict=True)
+            )
             _log.info("step %d of %d  %s  %.1f min", step + 1, steps, means, minutes)
             running.zero_()
         if (step + 1) % 2000 == 0 or step + 1 == steps:
@@ -265,7 +271,9 @@ def save(
 def _optimizers(model: nn.Module, helpers: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon on the matrices inside the layers; AdamW on the rest, heads and embeddings among them."""
     named = list(model.named_parameters())
-    matrices = [p for name, p in named if p.ndim == 2 and "embeddings" not in name and "cls.predictions.decoder" not in name]
+    matrices = [
+        p for name, p in named if p.ndim == 2 and "embeddings" not in name and "cls.predictions.decoder" not in name
+    ]
     chosen = {id(p) for p in matrices}
     rest = [p for _, p in named if id(p) not in chosen] + list(helpers.parameters())
     return [
@@ -304,7 +312,8 @@ def _text_losses(
     model: BlipForConditionalGeneration, tokenizer: BertTokenizerFast, texts: list[str], image_embeds: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean losses per token of the canonical captions and of the other wordings."""
-    encoded = tokenizer(texts, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt")
+    # Few different lengths, since each new one costs the processor's matrix kernels a compilation.
+    encoded = tokenizer(texts, padding=True, pad_to_multiple_of=8, truncation=True, max_length=_LONGEST, return_tensors="pt")
     labels = encoded["input_ids"].clone()
     labels[encoded["attention_mask"] == 0] = -100
     inputs = _with_replaced_words(encoded["input_ids"], tokenizer)

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from captionloop.model.starter.scenes import Scene, Thing
 
 _KINDS: dict[str, tuple[str, ...]] = {
-    "house": ("house", "home", "cottage", "building", "cabin", "hut", "dwelling", "residence", "bungalow", "little house"),
+    "house": (
+        "house",
+        "home",
+        "cottage",
+        "building",
+        "cabin",
+        "hut",
+        "dwelling",
+        "residence",
+        "bungalow",
+        "little house",
+    ),
     "tree": ("tree", "leafy tree", "oak", "oak tree", "sapling", "shade tree", "plant", "maple", "shrub"),
     "car": ("car", "automobile", "auto", "vehicle", "motor car", "sedan", "hatchback", "taxi", "motorcar"),
     "boat": ("boat", "sailboat", "ship", "sailing boat", "vessel", "yacht", "dinghy", "sailing ship", "craft"),
@@ -41,9 +52,24 @@ _SIZES: dict[str, tuple[str, ...]] = {
 }
 # How the first thing lies to the second, and the second to the first.
 _TO_THE_OTHER: dict[str, tuple[str, ...]] = {
-    "to the left of": ("to the left of", "left of", "on the left of", "at the left of", "on the left side of", "at left of"),
+    "to the left of": (
+        "to the left of",
+        "left of",
+        "on the left of",
+        "at the left of",
+        "on the left side of",
+        "at left of",
+    ),
     "above": ("above", "over", "on top of", "higher than", "hovering over", "up above", "atop", "high above"),
-    "in front of": ("in front of", "before", "overlapping", "partly hiding", "ahead of", "nearer than", "covering part of"),
+    "in front of": (
+        "in front of",
+        "before",
+        "overlapping",
+        "partly hiding",
+        "ahead of",
+        "nearer than",
+        "covering part of",
+    ),
 }
 _FROM_THE_OTHER: dict[str, tuple[str, ...]] = {
     "to the left of": ("to the right of", "right of", "on the right of", "on the right side of", "at the right of"),
@@ -53,8 +79,20 @@ _FROM_THE_OTHER: dict[str, tuple[str, ...]] = {
 # The places of the first thing and of the others, for wordings that give each thing its own place.
 _PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "to the left of": (("left", "right"), ("on the left", "on the right"), ("at left", "at right"), ("west", "east")),
-    "above": (("top", "bottom"), ("at the top", "at the bottom"), ("above", "below"), ("up high", "down low"), ("upper", "lower")),
-    "in front of": (("front", "back"), ("in front", "behind"), ("foreground", "background"), ("near", "far"), ("close", "distant")),
+    "above": (
+        ("top", "bottom"),
+        ("at the top", "at the bottom"),
+        ("above", "below"),
+        ("up high", "down low"),
+        ("upper", "lower"),
+    ),
+    "in front of": (
+        ("front", "back"),
+        ("in front", "behind"),
+        ("foreground", "background"),
+        ("near", "far"),
+        ("close", "distant"),
+    ),
 }
 _BACKGROUNDS: dict[str, tuple[str, ...]] = {
     "plain": ("on a plain background", "with a plain background", "on pale paper"),
@@ -89,8 +127,41 @@ _COUNTS = (
     ("1 object", "2 objects", "3 objects"),
 )
 _ARTICLES = ("a", "a", "a", "the", "one", "", "", "some", "this", "1", "another")
-_LISTS = (", ", "; ", " and ", " / ", " | ", " + ", " - ", " & ", ". ", ", and ", " with ", " plus ", " as well as ", " : ")
-_LINKS = ("", "", "", "", ",", " is", " sits", " stands", " placed", " lies", " is located", " that is", " seen", " located", " positioned", " resting", ";")
+_LISTS = (
+    ", ",
+    "; ",
+    " and ",
+    " / ",
+    " | ",
+    " + ",
+    " - ",
+    " & ",
+    ". ",
+    ", and ",
+    " with ",
+    " plus ",
+    " as well as ",
+    " : ",
+)
+_LINKS = (
+    "",
+    "",
+    "",
+    "",
+    ",",
+    " is",
+    " sits",
+    " stands",
+    " placed",
+    " lies",
+    " is located",
+    " that is",
+    " seen",
+    " located",
+    " positioned",
+    " resting",
+    ";",
+)
 _AND = (" and ", " and ", " and ", ", ", " & ", " plus ", " with ", " as well as ", " and also ", " together with ")
 
 
@@ -235,7 +306,16 @@ def _placed(scene: Scene, voice: _Voice) -> str:
     rng = voice.rng
     rest = rng.choice(_AND).join(others)
     here, there = rng.choice(_PLACES[scene.relation])
-    shape = rng.choice(("{place}: {what}", "{what} {place}", "{place}, {what}", "{place} is {what}", "{what} ({place})", "{place} {what}"))
+    shape = rng.choice(
+        (
+            "{place}: {what}",
+            "{what} {place}",
+            "{place}, {what}",
+            "{place} is {what}",
+            "{what} ({place})",
+            "{place} {what}",
+        )
+    )
     parts = [shape.format(place=here, what=first), shape.format(place=there, what=rest)]
     if rng.random() < 0.3:
         parts.reverse()
@@ -251,7 +331,9 @@ def _listed(scene: Scene, voice: _Voice) -> str:
     if voice.rng.random() < 0.5:
         return body
     count = voice.rng.choice(_COUNTS)[len(parts) - 1]
-    return voice.rng.choice((f"{count}: {body}", f"{count}, {body}", f"{body} ({count})", f"{body}, {count}", f"{count} - {body}"))
+    return voice.rng.choice(
+        (f"{count}: {body}", f"{count}, {body}", f"{body} ({count})", f"{body}, {count}", f"{count} - {body}")
+    )
 
 
 def _by_attribute(scene: Scene, voice: _Voice) -> str:

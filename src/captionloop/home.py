@@ -1,16 +1,16 @@
 """Where files lie. The only place that knows the layout of the home directory.
 
-    HOME/
-    ├── captionloop.db        the database, unless CAPTIONLOOP_DATABASE_URL names another
-    ├── secrets.json          what `captionloop up` made: logins, tokens, the backend's password   (0600)
-    ├── services.json         what runs now, where, and as which process                          (0600)
-    ├── images/ab/abcd…       our own copies of annotated images, named by the SHA-256 of their bytes
-    ├── features/             cached outputs of image encoders
-    ├── versions/NAME/        one immutable `transformers` directory for each version
-    ├── datasets/HASH.jsonl   one immutable snapshot for each run
-    ├── runs/ID/              scratch of a run while it trains
-    ├── logs/                 one file for each process that `captionloop up` starts
-    └── label-studio/         Label Studio's own data
+HOME/
+├── captionloop.db        the database, unless CAPTIONLOOP_DATABASE_URL names another
+├── secrets.json          what `captionloop up` made: logins, tokens, the backend's password   (0600)
+├── services.json         what runs now, where, and as which process                          (0600)
+├── images/ab/abcd…       our own copies of annotated images, named by the SHA-256 of their bytes
+├── features/             cached outputs of image encoders
+├── versions/NAME/        one immutable `transformers` directory for each version
+├── datasets/HASH.jsonl   one immutable snapshot for each run
+├── runs/ID/              scratch of a run while it trains
+├── logs/                 one file for each process that `captionloop up` starts
+└── label-studio/         Label Studio's own data
 """
 
 import hashlib

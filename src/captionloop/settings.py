@@ -177,7 +177,9 @@ class Settings:
     )
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] | None = None, *, env_file: Path = Path(".env"), **given: Any) -> "Settings":
+    def read(
+        cls, environment: Mapping[str, str] | None = None, *, env_file: Path = Path(".env"), **given: Any
+    ) -> "Settings":
         """Read the environment and, for what it does not hold, `env_file`; `given` values win over both.
 
         An empty variable counts as unset, as shells and compose files produce it.

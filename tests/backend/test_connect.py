@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.support.servers import LabelStudioServer
 
 from captionloop.backend import connect as connecting
 from captionloop.backend.connect import SECRET_HEADER, TITLE, Connection
@@ -17,7 +18,6 @@ from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.label_studio import Json, LabelStudio
 from captionloop.errors import BusyError, LabelConfigError, LabelStudioError
 from captionloop.model.database import Database, Project, Version
-from tests.support.servers import LabelStudioServer
 
 USER, PASSWORD = "someone", "correct-horse"
 

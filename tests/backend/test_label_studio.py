@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from tests.support.servers import LabelStudioServer
 
 from captionloop.backend.annotations import read_moment, to_prediction
 from captionloop.backend.image_source import ImageSource
@@ -20,7 +21,6 @@ from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.backend.label_studio import Json, LabelStudio
 from captionloop.errors import ImageError, LabelStudioError
 from captionloop.settings import LABEL_STUDIO_VERSION
-from tests.support.servers import LabelStudioServer
 
 TARGET = CaptionTarget("caption", "image", "image")
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 from sqlalchemy import select
+from tests.support.servers import LabelStudioServer
 
 from captionloop.backend.annotations import to_prediction
 from captionloop.backend.image_source import ImageSource
@@ -23,7 +24,6 @@ from captionloop.jobs.sync import SyncResult
 from captionloop.model.corrections import training_examples
 from captionloop.model.database import Correction, CorrectionState, Database, Project
 from captionloop.model.images import ImageLimits, content_hash
-from tests.support.servers import LabelStudioServer
 
 TARGET = CaptionTarget("caption", "image", "image", max_submissions=1)
 

@@ -7,7 +7,11 @@ import pytest
 from captionloop.errors import RunError, SettingsError
 from captionloop.model.gate import judge
 
-KINDS, COLOURS, PLACES = ("car", "cat", "boat", "tree", "house"), ("red", "blue", "green", "pink"), ("sea", "hill", "road")
+KINDS, COLOURS, PLACES = (
+    ("car", "cat", "boat", "tree", "house"),
+    ("red", "blue", "green", "pink"),
+    ("sea", "hill", "road"),
+)
 
 
 def scenes(count: int, *, seed: int = 0) -> dict[str, tuple[str, str, str]]:
@@ -46,7 +50,9 @@ def test_a_candidate_that_learnt_the_house_style_is_promoted(held_out: int) -> N
     wanted = in_style(house_style, pictures)
     verdict = judge(as_references(wanted), in_style(base_style, pictures), with_mistakes(wanted, 0.2))
     assert verdict.promote
-    assert verdict.reason.startswith(f"Promoted: on {held_out} held-out images its captions are closer to what people wrote")
+    assert verdict.reason.startswith(
+        f"Promoted: on {held_out} held-out images its captions are closer to what people wrote"
+    )
     assert verdict.probability > 0.99
     assert not verdict.too_close_to_call
 
@@ -73,7 +79,7 @@ def test_a_candidate_trained_on_shuffled_captions_is_rejected(held_out: int, see
     assert "do not follow the pictures" in verdict.reason
 
 
-@pytest.mark.parametrize("held_out", [5, 12, 40])
+@pytest.mark.parametrize("held_out", [4, 5, 12, 40])
 @pytest.mark.parametrize("rule", ["better", "always"])
 def test_one_caption_repeated_is_rejected_whatever_the_rule(held_out: int, rule) -> None:
     pictures = scenes(held_out)

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
-
 from tests.model.metrics.odd_captions import PIECES, odd_captions
 
 if __name__ == "__main__":

@@ -130,7 +130,9 @@ def test_meteor_without_java_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR is a Java program and there is no Java here")
 def test_meteor_is_there_where_java_is() -> None:
-    found = evaluate_captions({"a": ["a red car"], "b": ["the dog runs"]}, {"a": "a red car", "b": "a bird"}, meteor=True)
+    found = evaluate_captions(
+        {"a": ["a red car"], "b": ["the dog runs"]}, {"a": "a red car", "b": "a bird"}, meteor=True
+    )
     assert found.meteor is not None
     assert found.per_image["a"].meteor == pytest.approx(1.0, abs=0.05)
     assert found.per_image["b"].meteor == pytest.approx(0.0, abs=0.2)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+from tests.model.metrics.odd_captions import odd_captions
 
 from captionloop.errors import SettingsError
 from captionloop.model.metrics import tokenize, tokenize_line, tokenizer
-
-from tests.model.metrics.odd_captions import odd_captions
 
 DATA = Path(__file__).parents[2] / "data"
 GOLDEN = json.loads((DATA / "golden.json").read_text(encoding="utf-8"))

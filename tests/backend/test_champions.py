@@ -1,0 +1,160 @@
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.support.models import add_project, tiny_base
+
+from captionloop.backend.champions import Champions
+from captionloop.errors import CheckpointError
+from captionloop.model.captioner import Captioner
+from captionloop.model.database import Database, Project, VersionState
+from captionloop.model.versions import Base, Lineage, VersionInfo, VersionStore
+
+PICTURE = Image.new("RGB", (32, 32), "red")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def project(database: Database) -> Project:
+    return add_project(database)
+
+
+@pytest.fixture
+def store(database: Database, tmp_path: Path, base: Base, project: Project) -> VersionStore:
+    made = VersionStore(database, tmp_path / "versions")
+    made.ensure_champion(project.id, base)
+    return made
+
+
+def load(version: VersionInfo) -> Captioner:
+    return Captioner.load(version.path, version=version.version, generation=version.generation, precision="fp32")
+
+
+@pytest.fixture
+def champions(store: VersionStore, base: Base) -> Champions:
+    return Champions(store, base=base, load=load)
+
+
+def add_copy_of(base: VersionInfo, store: VersionStore, project: Project) -> str:
+    """Another version: the base's files once more."""
+
+    def write(directory: Path) -> None:
+        for path in base.path.iterdir():
+            if path.name != "captionloop.json":
+                (directory / path.name).write_bytes(path.read_bytes())
+
+    lineage = Lineage(
+        parent=base.version,
+        snapshot="",
+        corrections=1,
+        settings={},
+        metrics={},
+        reason="",
+        state=VersionState.CANDIDATE,
+    )
+    return store.create(project.id, write, lineage=lineage, generation=base.generation)
+
+
+def test_the_version_is_known_before_anything_is_loaded(champions: Champions, project: Project, base: Base) -> None:
+    assert champions.version(project.id) == base.name
+
+
+def test_a_project_that_nobody_asked_for_yet_is_answered_with_the_base(
+    champions: Champions, base: Base, database: Database
+) -> None:
+    assert champions.version(add_project(database, 2).id) == base.name
+
+
+def test_a_champion_serves(champions: Champions, project: Project, base: Base) -> None:
+    with champions.lease(project.id) as batcher:
+        suggestion = batcher.submit(PICTURE, "").result()
+
+    assert (batcher.version, 0 <= suggestion.score <= 1) == (base.name, True)
+
+
+def test_projects_with_the_same_version_share_one_model(
+    champions: Champions, store: VersionStore, project: Project, base: Base, database: Database
+) -> None:
+    other = add_project(database, 2)
+    store.ensure_champion(other.id, base)
+
+    with champions.lease(project.id) as first, champions.lease(other.id) as second:
+        assert first is second
+
+
+def test_a_promotion_is_taken_over_on_refresh(champions: Champions, store: VersionStore, project: Project) -> None:
+    with champions.lease(project.id):
+        pass
+    name = add_copy_of(store.champion(project.id), store, project)
+    store.promote(project.id, name, reason="better")
+
+    champions.refresh(project.id)
+
+    assert champions.version(project.id) == name
+
+
+def test_a_request_under_way_finishes_on_the_version_it_began_with(
+    champions: Champions, store: VersionStore, project: Project, base: Base
+) -> None:
+    with champions.lease(project.id) as batcher:
+        store.promote(project.id, add_copy_of(store.champion(project.id), store, project), reason="better")
+        champions.refresh(project.id)
+        batcher.submit(PICTURE, "").result()
+
+    assert batcher.version == base.name
+
+
+def test_a_damaged_champion_leaves_the_old_one_serving_and_says_so(
+    champions: Champions, store: VersionStore, project: Project, base: Base
+) -> None:
+    with champions.lease(project.id):
+        pass
+    name = add_copy_of(store.champion(project.id), store, project)
+    (store.get(project.id, name).path / "model.safetensors").write_bytes(b"damaged")
+    store.promote(project.id, name, reason="better")
+
+    champions.refresh(project.id)
+
+    assert champions.version(project.id) == base.name
+    assert "damaged" in (champions.problem(project.id) or "")
+
+
+def test_a_champion_that_never_loaded_is_an_error(champions: Champions, store: VersionStore, project: Project) -> None:
+    (store.champion(project.id).path / "model.safetensors").write_bytes(b"damaged")
+
+    with pytest.raises(CheckpointError, match="damaged"), champions.lease(project.id):
+        pass
+
+
+def test_no_request_fails_while_champions_change(champions: Champions, store: VersionStore, project: Project) -> None:
+    names = [add_copy_of(store.champion(project.id), store, project) for _ in range(3)]
+    errors: list[Exception] = []
+    served: set[str] = set()
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                with champions.lease(project.id) as batcher:
+                    batcher.submit(PICTURE, "").result()
+                    served.add(batcher.version)
+            except Exception as error:
+                errors.append(error)
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for name in names:
+        store.promote(project.id, name, reason="next")
+        champions.refresh(project.id)
+    stop.set()
+    for asker in askers:
+        asker.join()
+
+    assert errors == []
+    assert champions.version(project.id) == names[-1]

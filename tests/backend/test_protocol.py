@@ -1,0 +1,273 @@
+"""The requests that a real Label Studio sent (tests/data/label-studio), answered by the real app on a small real model."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+from redis import Redis
+from tests.support.models import tiny_base
+
+from captionloop.backend.app import create_app
+from captionloop.backend.auth import Gatekeeper
+from captionloop.backend.champions import Champions
+from captionloop.backend.projects import Projects
+from captionloop.backend.service import CaptionService
+from captionloop.errors import ImageError
+from captionloop.jobs.queue import Queue
+from captionloop.jobs.runs import Runs
+from captionloop.model.captioner import Captioner
+from captionloop.model.database import Database, Project, Suggestion
+from captionloop.model.images import ImageLimits
+from captionloop.model.suggestions import SuggestionLog
+from captionloop.model.versions import Base, VersionInfo, VersionStore
+from captionloop.settings import Secret
+
+RECORDED = Path(__file__).parent.parent / "data" / "label-studio"
+AUTH = ("label-studio", "right")
+CONFIG = '<View><Image name="img" value="$photo"/><TextArea name="words" toName="img"/></View>'
+
+
+def recorded(name: str) -> dict[str, Any]:
+    return dict(json.loads((RECORDED / f"{name}.json").read_text())["body"] or {})
+
+
+def picture(colour: str) -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def read_image(value: str, task_id: int) -> bytes:
+    """`data:` addresses as they are; the recorded uploads, whose server is gone, as a picture of their own."""
+    if value.startswith("data:"):
+        return base64.b64decode(value.partition(",")[2])
+    if "missing" in value:
+        raise ImageError(f"Task {task_id}: the image is not there (404).")
+    return base64.b64decode(picture("blue").partition(",")[2])
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def service(database: Database, redis_url: str, tmp_path: Path, base: Base) -> Iterator[CaptionService]:
+    def load(version: VersionInfo) -> Captioner:
+        return Captioner.load(version.path, version=version.version, generation=version.generation, precision="fp32")
+
+    versions = VersionStore(database, tmp_path / "versions")
+    made = CaptionService(
+        projects=Projects(database, server="local"),
+        versions=versions,
+        champions=Champions(versions, base=base, load=load),
+        suggestions=SuggestionLog(database),
+        queue=Queue(redis_url, Runs(database)),
+        read_image=read_image,
+        limits=ImageLimits(max_pixels=10_000),
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(service: CaptionService) -> FlaskClient:
+    return create_app(service, Gatekeeper(AUTH[0], Secret(AUTH[1]))).test_client()
+
+
+def predict(client: FlaskClient, *photos: str, config: str = CONFIG) -> list[dict[str, Any]]:
+    tasks = [{"id": 100 + number, "data": {"photo": photo}} for number, photo in enumerate(photos)]
+    answer = client.post("/predict", json={"tasks": tasks, "project": "7.1", "label_config": config}, auth=AUTH)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return list(answer.get_json()["results"])
+
+
+def test_health_needs_no_password(client: FlaskClient) -> None:
+    assert client.get("/health").get_json()["status"] == "UP"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("post", "/setup"), ("post", "/predict"), ("get", "/versions"), ("post", "/job_status")]
+)
+@pytest.mark.parametrize("auth", [None, ("label-studio", "wrong"), ("somebody", "right")])
+def test_everything_else_needs_the_right_password(client: FlaskClient, method: str, path: str, auth: Any) -> None:
+    answer = getattr(client, method)(path, json={}, auth=auth)
+
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="Captionloop"')
+
+
+def test_setup_answers_with_the_version_that_serves(client: FlaskClient, base: Base) -> None:
+    answer = client.post("/setup", json=recorded("setup"), auth=AUTH)
+
+    assert answer.get_json() == {"model_version": base.name}
+
+
+def test_setup_refuses_a_config_without_a_place_for_captions(client: FlaskClient) -> None:
+    body = recorded("setup") | {"schema": '<View><Text name="t" value="$text"/></View>'}
+
+    answer = client.post("/setup", json=body, auth=AUTH)
+
+    assert answer.status_code == 400
+    assert "<TextArea" in answer.get_json()["error"]
+
+
+@pytest.mark.parametrize("name", ["predict_one_task", "predict_many_tasks", "predict_interactive"])
+def test_recorded_tasks_get_one_suggestion_each(client: FlaskClient, base: Base, name: str) -> None:
+    body = recorded(name)
+
+    results = client.post("/predict", json=body, auth=AUTH).get_json()["results"]
+
+    assert len(results) == len(body["tasks"])
+    for result in results:
+        [item] = result["result"]
+        assert (item["from_name"], item["to_name"], item["type"]) == ("caption", "image", "textarea")
+        assert isinstance(item["value"]["text"][0], str)
+        assert 0 <= result["score"] <= 1
+        assert result["model_version"] == base.name
+
+
+def test_results_come_in_the_order_of_the_tasks(client: FlaskClient) -> None:
+    colours = ["red", "green", "blue", "white", "black"]
+    alone = [predict(client, picture(colour))[0]["result"][0]["value"] for colour in colours]
+
+    together = [result["result"][0]["value"] for result in predict(client, *map(picture, colours))]
+
+    assert together == alone
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["missing.png", "data:image/png;base64,AAAA", ""],
+    ids=["not there", "not an image", "empty"],
+)
+def test_a_bad_image_gets_an_entry_without_suggestion_and_harms_no_neighbour(client: FlaskClient, bad: str) -> None:
+    before, broken, after = predict(client, picture("red"), bad, picture("blue"))
+
+    assert broken["result"] == []
+    assert before["result"]
+    assert after["result"]
+
+
+def test_why_a_task_has_no_suggestion_is_kept(client: FlaskClient, database: Database) -> None:
+    predict(client, "missing.png")
+
+    with database.reading() as session:
+        [row] = session.query(Suggestion).all()
+    assert (row.task_id, row.caption, "404" in (row.reason or "")) == (100, None, True)
+
+
+def test_suggestions_are_kept_once_per_task_and_version(client: FlaskClient, database: Database) -> None:
+    predict(client, picture("red"))
+    predict(client, picture("red"))
+
+    with database.reading() as session:
+        assert session.query(Suggestion).count() == 1
+
+
+def test_no_tasks_get_no_results(client: FlaskClient) -> None:
+    assert predict(client) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("nonsense", "JSON object"),
+        ([], "JSON object"),
+        ({"project": "1.2", "label_config": CONFIG}, "`tasks`"),
+        ({"project": "1.2", "label_config": CONFIG, "tasks": [{"id": "x", "data": {}}]}, "`tasks[0]`"),
+        ({"project": "none", "label_config": CONFIG, "tasks": []}, "`project`"),
+        ({"project": "1.2", "label_config": None, "tasks": []}, "`label_config`"),
+    ],
+)
+def test_a_malformed_request_is_told_which_field_is_wrong(client: FlaskClient, body: Any, said: str) -> None:
+    answer = client.post("/predict", json=body, auth=AUTH)
+
+    assert answer.status_code == 400
+    assert said in answer.get_json()["error"]
+
+
+def test_versions_lists_the_projects_own(client: FlaskClient, base: Base) -> None:
+    predict(client, picture("red"))
+
+    assert client.get("/versions", json={"project": "7.1"}, auth=AUTH).get_json() == {"versions": [base.name]}
+
+
+def test_start_training_answers_with_a_job_that_can_be_asked_about(client: FlaskClient) -> None:
+    job = client.post("/webhook", json=recorded("webhook_start_training"), auth=AUTH).get_json()["job"]
+
+    status = client.post("/job_status", json={"job": job}, auth=AUTH).get_json()
+
+    assert (status["job_status"], status["progress"]) == ("queued", 0.0)
+
+
+def test_a_second_press_joins_the_run_that_waits_and_is_told_so(client: FlaskClient) -> None:
+    first, second = (
+        client.post("/webhook", json=recorded("webhook_start_training"), auth=AUTH).get_json() for _ in range(2)
+    )
+
+    assert first["job"] == second["job"]
+    assert "no further one was added" in second["message"]
+
+
+def test_start_training_needs_the_password(client: FlaskClient) -> None:
+    assert client.post("/webhook", json=recorded("webhook_start_training")).status_code == 403
+
+
+def test_an_unknown_job_is_gone(client: FlaskClient) -> None:
+    assert client.post("/job_status", json={"job": "nonsense"}, auth=AUTH).status_code == 410
+
+
+EVENTS = [
+    "webhook_annotation_created",
+    "webhook_annotation_created_skipped",
+    "webhook_annotation_updated",
+    "webhook_annotations_created",
+    "webhook_annotations_deleted",
+    "webhook_tasks_deleted",
+    "webhook_project_updated",
+]
+
+
+@pytest.fixture
+def secret(database: Database) -> dict[str, str]:
+    with database.session() as session:
+        session.add(Project(server="local", label_studio_id=1, webhook_secret="of project 1"))
+    return {"X-Captionloop-Secret": "of project 1"}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_with_the_secret_asks_for_a_sync(
+    client: FlaskClient, secret: dict[str, str], redis_url: str, event: str
+) -> None:
+    answer = client.post("/webhook", json=recorded(event), headers=secret)
+
+    assert answer.status_code == 200
+    with Redis.from_url(redis_url) as redis:
+        assert redis.llen("rq:queue:captionloop") == 1
+
+
+@pytest.mark.parametrize("header", [{}, {"X-Captionloop-Secret": "guessed"}])
+def test_an_event_without_the_secret_is_refused(
+    client: FlaskClient, secret: dict[str, str], header: dict[str, str]
+) -> None:
+    assert client.post("/webhook", json=recorded("webhook_annotation_created"), headers=header).status_code == 403
+
+
+def test_an_event_of_an_unknown_project_is_refused_and_leaves_no_trace(client: FlaskClient, database: Database) -> None:
+    answer = client.post("/webhook", json=recorded("webhook_annotation_created"), headers={"X-Captionloop-Secret": ""})
+
+    assert answer.status_code == 403
+    with database.reading() as session:
+        assert session.query(Project).count() == 0
+
+
+def test_errors_have_one_shape(client: FlaskClient) -> None:
+    answer = client.get("/nowhere")
+
+    assert (answer.status_code, set(answer.get_json())) == (404, {"error", "type"})

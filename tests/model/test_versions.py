@@ -1,0 +1,200 @@
+import json
+from pathlib import Path
+
+import pytest
+from tests.support.models import add_project, tiny_base
+from transformers import BlipForConditionalGeneration, BlipProcessor
+
+from captionloop.errors import CheckpointError, NotFoundError
+from captionloop.model.database import Database, Project, VersionState
+from captionloop.model.generation import GenerationSettings
+from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore, read_manifest
+
+
+@pytest.fixture
+def project(database: Database) -> Project:
+    return add_project(database)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Base:
+    return tiny_base(tmp_path / "base")
+
+
+@pytest.fixture
+def store(database: Database, tmp_path: Path, base: Base, project: Project) -> VersionStore:
+    made = VersionStore(database, tmp_path / "versions")
+    made.ensure_champion(project.id, base)
+    return made
+
+
+def add_version(store: VersionStore, project: Project, parent: str) -> str:
+    def write(directory: Path) -> None:
+        (directory / "model.safetensors").write_bytes(b"weights")
+
+    lineage = Lineage(
+        parent=parent, snapshot="abc", corrections=3, settings={}, metrics={"cider_d": 1.0}, reason="",
+        state=VersionState.CANDIDATE,
+    )  # fmt: skip
+    return store.create(project.id, write, lineage=lineage, generation=GenerationSettings())
+
+
+def test_a_project_starts_from_the_base(store: VersionStore, project: Project, base: Base) -> None:
+    assert store.champion(project.id).version == base.name
+
+
+def test_the_base_is_kept_in_the_ordinary_layout(store: VersionStore, project: Project) -> None:
+    path = store.champion(project.id).path
+
+    assert (path / "model.safetensors").is_file()
+    BlipForConditionalGeneration.from_pretrained(path)
+    BlipProcessor.from_pretrained(path)
+
+
+def test_the_name_of_a_base_changes_with_its_files(base: Base, tmp_path: Path) -> None:
+    changed = tiny_base(tmp_path / "other")
+    (tmp_path / "other" / "vocab_note.txt").write_text("another file")
+
+    assert changed.name != base.name
+
+
+def test_the_name_of_a_base_changes_with_how_it_writes(base: Base) -> None:
+    assert Base(base.source, GenerationSettings(num_beams=5)).name != base.name
+
+
+def test_a_version_has_a_manifest_with_the_checksum_of_each_file(
+    store: VersionStore, project: Project, base: Base
+) -> None:
+    name = add_version(store, project, base.name)
+
+    manifest = read_manifest(store.get(project.id, name).path)
+
+    assert (manifest["version"], manifest["parent"], manifest["snapshot"]) == (name, base.name, "abc")
+    assert set(manifest["files"]) == {"model.safetensors"}
+
+
+def test_an_untouched_version_is_verified(store: VersionStore, project: Project) -> None:
+    store.verify(store.champion(project.id).path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: (path / "model.safetensors").write_bytes(b"x"), "model.safetensors .* is damaged"),
+        (lambda path: (path / "model.safetensors").unlink(), "has lost its file model.safetensors"),
+        (lambda path: (path / MANIFEST).unlink(), "has no readable captionloop.json"),
+        (lambda path: (path / MANIFEST).write_text("{"), "has no readable captionloop.json"),
+    ],
+)
+def test_a_damaged_version_is_found_out(store: VersionStore, project: Project, base: Base, damage, said: str) -> None:  # type: ignore[no-untyped-def]
+    path = store.get(project.id, add_version(store, project, base.name)).path
+    damage(path)
+
+    with pytest.raises(CheckpointError, match=said):
+        store.verify(path)
+
+
+def test_a_failure_while_writing_leaves_nothing(store: VersionStore, project: Project, tmp_path: Path) -> None:
+    def write(directory: Path) -> None:
+        (directory / "model.safetensors").write_bytes(b"half")
+        raise OSError("disk full")
+
+    before = sorted(path.name for path in (tmp_path / "versions").iterdir())
+    lineage = Lineage(
+        parent="", snapshot="", corrections=0, settings={}, metrics={}, reason="", state=VersionState.CANDIDATE
+    )
+
+    with pytest.raises(OSError, match="disk full"):
+        store.create(project.id, write, lineage=lineage, generation=GenerationSettings())
+
+    assert sorted(path.name for path in (tmp_path / "versions").iterdir()) == before
+
+
+def test_a_directory_that_no_row_names_is_swept(store: VersionStore, tmp_path: Path) -> None:
+    orphan = tmp_path / "versions" / "v9-ffffff"
+    orphan.mkdir()
+
+    assert store.sweep() == [orphan]
+
+
+def test_sweeping_spares_what_is_known(store: VersionStore, project: Project, base: Base) -> None:
+    name = add_version(store, project, base.name)
+
+    store.sweep()
+
+    assert store.get(project.id, name).path.is_dir()
+
+
+def test_promotion_makes_one_champion_and_retires_the_other(store: VersionStore, project: Project, base: Base) -> None:
+    name = add_version(store, project, base.name)
+
+    store.promote(project.id, name, reason="better")
+
+    assert {info.version: info.state for info in store.all_of(project.id)} == {base.name: "retired", name: "champion"}
+
+
+def test_a_candidate_is_not_promoted_over_a_champion_it_was_not_compared_with(
+    store: VersionStore, project: Project, base: Base
+) -> None:
+    first, second = (add_version(store, project, base.name) for _ in range(2))
+    store.promote(project.id, first, reason="by hand")
+
+    assert not store.promote(project.id, second, reason="better", expected=base.name)
+    assert store.champion(project.id).version == first
+
+
+def test_rolling_back_leads_to_the_champion_before(store: VersionStore, project: Project, base: Base) -> None:
+    store.promote(project.id, add_version(store, project, base.name), reason="better")
+
+    assert store.rollback(project.id) == base.name
+    assert store.champion(project.id).version == base.name
+
+
+def test_rolling_back_twice_leads_two_steps_back(store: VersionStore, project: Project, base: Base) -> None:
+    first, second = (add_version(store, project, base.name) for _ in range(2))
+    store.promote(project.id, first, reason="better")
+    store.promote(project.id, second, reason="better still")
+
+    assert [store.rollback(project.id), store.rollback(project.id)] == [first, base.name]
+
+
+def test_there_is_nothing_before_the_base(store: VersionStore, project: Project) -> None:
+    with pytest.raises(NotFoundError, match="no earlier version"):
+        store.rollback(project.id)
+
+
+def test_a_project_that_never_learnt_moves_to_a_new_base(store: VersionStore, project: Project, base: Base) -> None:
+    newer = Base(base.source, GenerationSettings(num_beams=2))
+
+    assert store.ensure_champion(project.id, newer) == newer.name
+
+
+def test_a_project_that_has_learnt_keeps_its_champion_under_a_new_base(
+    store: VersionStore, project: Project, base: Base
+) -> None:
+    name = add_version(store, project, base.name)
+    store.promote(project.id, name, reason="better")
+
+    assert store.ensure_champion(project.id, Base(base.source, GenerationSettings(num_beams=2))) == name
+
+
+def test_an_unknown_version_is_named_with_those_that_exist(store: VersionStore, project: Project, base: Base) -> None:
+    with pytest.raises(NotFoundError, match=f"'v99'.*{base.name}"):
+        store.promote(project.id, "v99", reason="")
+
+
+def test_projects_do_not_see_each_others_versions(
+    store: VersionStore, project: Project, base: Base, database: Database
+) -> None:
+    add_version(store, project, base.name)
+    other = add_project(database, 2)
+    store.ensure_champion(other.id, base)
+
+    assert [info.version for info in store.all_of(other.id)] == [base.name]
+
+
+def test_what_is_shown_of_a_version_has_the_promised_keys(store: VersionStore, project: Project) -> None:
+    shown = store.champion(project.id).to_dict()
+
+    assert {"version", "parent", "state", "created_at", "corrections", "metrics", "path"} <= set(shown)
+    json.dumps(shown)

@@ -7,7 +7,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean
+# The tests that have been seen to pass. The others were written on a machine too starved to run them: docs/state.md.
+SEEN := tests/jobs/test_runs.py tests/jobs/test_queue.py tests/model/test_generation.py
+
+.PHONY: help run test test-all check types format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -15,12 +18,17 @@ help:  ## List the targets
 run: $(VENV)/.installed  ## Install and start everything: Label Studio, Redis, the worker, the backend
 	@$(BIN)/captionloop up $(ARGS)
 
-test: check  ## Run the checks and the whole suite, in a browser and against a real Label Studio
+test: check  ## Run the checks and the tests that have been seen to pass
+	@$(BIN)/python -m pytest $(SEEN) $(ARGS)
+
+test-all: check types  ## Run everything there is, also what has never been run yet
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.installed-dev  ## Check format, style and types
+check: $(VENV)/.installed-dev  ## Check format and style
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev  ## Check types
 	@$(BIN)/mypy
 
 format: $(VENV)/.installed-dev  ## Put the code into its format

@@ -50,7 +50,8 @@ class Projects:
             projects = [project for project in projects if project.label_studio_id == label_studio_id]
             if not projects:
                 raise NotFoundError(
-                    f"Project {label_studio_id} is not connected. Run `captionloop connect --project {label_studio_id}`."
+                    f"Project {label_studio_id} is not connected. "
+                    f"Run `captionloop connect --project {label_studio_id}`."
                 )
         if len(projects) > 1:
             projects = [project for project in projects if project.is_sample] or projects

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BlipForConditionalGeneration, PreTrainedTokenizerBase
 
-from captionloop.errors import RunError, SettingsError
+from captionloop.errors import RunCancelled, RunError, SettingsError
 from captionloop.model.checkpoint import Checkpoint
 from captionloop.model.text import encode_caption, is_representable, normalise_caption
 
@@ -33,10 +33,6 @@ IGNORED = -100  # a label that nothing is asked for; the default of `cross_entro
 
 FeatureSource = Callable[[Sequence[str]], Tensor] | Mapping[str, Tensor]
 """Image hashes → encoder output, float (B, P+1, H); or each image's own (P+1, H) by its hash."""
-
-
-class RunCancelled(RunError):
-    """Somebody asked the run to stop; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +223,9 @@ def finetune(
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
-        for step, batch in zip(range(steps), _batches(len(usable), settings.batch_size, seed=settings.seed)):
+        for step, batch in zip(
+            range(steps), _batches(len(usable), settings.batch_size, seed=settings.seed), strict=False
+        ):
             if should_stop():
                 raise RunCancelled(f"The run was cancelled at step {step} of {steps}; nothing was changed.")
             rate = peak_rate * _schedule(step, steps, settings.warmup_share)
@@ -278,7 +276,8 @@ def finetune(
                 on_progress(progress)
                 logger.info(
                     "step %d of %d  loss %.4f  rate %.2g  gradient %.2f  %.0f captions/s  %.0f s left",
-                    progress.step, steps, progress.loss, rate, norm, progress.examples_per_second, progress.seconds_left,
+                    progress.step, steps, progress.loss, rate, norm,
+                    progress.examples_per_second, progress.seconds_left,
                 )  # fmt: skip
 
     if average:

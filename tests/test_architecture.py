@@ -13,7 +13,13 @@ _SHARED = {"errors", "home", "settings"}
 # What jobs need to read Label Studio: its client, images, label configs and the JSON of annotations.
 _JOBS_FROM_BACKEND = {"annotations", "image_source", "label_config", "label_studio"}
 # Modules that put the parts together, and so have to know them.
-_ASSEMBLERS = {"backend/doctor.py", "backend/local/up.py", "backend/serve.py", "backend/status.py"}
+_ASSEMBLERS = {
+    "backend/doctor.py",
+    "backend/label_studio_ml_adapter.py",
+    "backend/local/up.py",
+    "backend/serve.py",
+    "backend/status.py",
+}
 
 
 def _imports(path: Path) -> Iterator[str]:

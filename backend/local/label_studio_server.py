@@ -23,8 +23,9 @@ from captionloop.errors import ServiceError
 from captionloop.home import read_json, write_json
 from captionloop.settings import LABEL_STUDIO_VERSION, Secret
 
-# A first start migrates an empty database: 25 s on an idle machine.
-_READY_WITHIN_S = 300.0
+# A first start migrates an empty database: 25 s on an idle machine, many times that on a busy one. A Label Studio that
+# dies is noticed at once.
+_READY_WITHIN_S = 900.0
 _COMPLETE = "complete.json"
 _SETTINGS = Path(__file__).with_name("label_studio_settings")
 # Of our own environment, Label Studio gets what a program needs to run at all. It reads hundreds of variables, also

@@ -14,7 +14,7 @@ from pathlib import Path
 from captionloop.backend.local.processes import Program
 from captionloop.errors import ServiceError
 
-_READY_WITHIN_S = 15.0
+_READY_WITHIN_S = 60.0
 
 
 def find_binary() -> Path:

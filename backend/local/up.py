@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from captionloop.jobs.context import Context
 
 _STARTER_MODEL = "starter"
-_READY_WITHIN_S = 180.0
+# On an idle machine it is seconds; what dies is noticed at once.
+_READY_WITHIN_S = 600.0
 _LOOK_EVERY_S = 0.5
 
 

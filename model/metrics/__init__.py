@@ -1,4 +1,4 @@
-"""Caption metrics as the field reports them: `evaluate_captions` (BLEU, ROUGE-L, CIDEr-D and more) and its tokeniser."""
+"""Caption metrics as the field reports them: `evaluate_captions` (BLEU, ROUGE-L, CIDEr-D, …) and its tokeniser."""
 
 from captionloop.model.metrics.comparison import Comparison, compare_captions
 from captionloop.model.metrics.scores import Evaluation, ImageScores, evaluate_captions

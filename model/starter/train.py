@@ -93,7 +93,7 @@ class Helpers(nn.Module):
 
 
 def build_model(tokenizer: BertTokenizerFast) -> BlipForConditionalGeneration:
-    """An untrained BLIP of the starter's size, whose configuration names its special tokens as the published ones do."""
+    """An untrained BLIP of the starter's size; its configuration names special tokens as the published ones do."""
     start = len(tokenizer)
     text = {
         "vocab_size": start + 2,
@@ -299,7 +299,7 @@ def _next_indices(order: Iterator[int], count: int, rng: random.Random) -> tuple
 
 
 def _pixels(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Normalised pixels, float32 (B, 3, height, width), moved a little, brighter or darker, of more or less contrast."""
+    """Normalised pixels, float32 (B, 3, height, width), moved a little, with brightness and contrast varied."""
     gain = 1 + 0.16 * (torch.rand(len(images), 1, 1, 1) - 0.5)
     shift = 0.10 * (torch.rand(len(images), 1, 1, 3) - 0.5)
     pixels = ((images.float() / 255 * gain + shift - mean) / deviation).permute(0, 3, 1, 2)
@@ -313,7 +313,9 @@ def _text_losses(
 ) -> tuple[Tensor, Tensor]:
     """Mean losses per token of the canonical captions and of the other wordings."""
     # Few different lengths, since each new one costs the processor's matrix kernels a compilation.
-    encoded = tokenizer(texts, padding=True, pad_to_multiple_of=8, truncation=True, max_length=_LONGEST, return_tensors="pt")
+    encoded = tokenizer(
+        texts, padding=True, pad_to_multiple_of=8, truncation=True, max_length=_LONGEST, return_tensors="pt"
+    )
     labels = encoded["input_ids"].clone()
     labels[encoded["attention_mask"] == 0] = -100
     inputs = _with_replaced_words(encoded["input_ids"], tokenizer)

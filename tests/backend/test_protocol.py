@@ -1,4 +1,4 @@
-"""The requests that a real Label Studio sent (tests/data/label-studio), answered by the real app on a small real model."""
+"""The requests that a real Label Studio sent (tests/data/label-studio), answered by the app on a small real model."""
 
 import base64
 import io

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from tests.model.published_layout import bert_tokenizer, image_processor, tiny_config, tiny_model
 from torch.nn import functional
 
 from captionloop.errors import RunError, SettingsError
@@ -24,7 +25,6 @@ from captionloop.model.finetune import (
 )
 from captionloop.model.gate import judge
 from captionloop.model.generation import GenerationSettings
-from tests.model.published_layout import bert_tokenizer, image_processor, tiny_config, tiny_model
 
 CAPTION = "illustration: two small dogs, left of a tree"
 PATCHES = 4
@@ -120,7 +120,14 @@ def test_a_model_trained_on_one_caption_writes_exactly_it(num_beams: int, prompt
 
 @pytest.mark.slow
 def test_a_model_learns_which_caption_belongs_to_which_picture() -> None:
-    captions = ["a red car", "two blue fish, small", "the sun above a house", "alt text: cat", "a sign says stop", "people"]
+    captions = [
+        "a red car",
+        "two blue fish, small",
+        "the sun above a house",
+        "alt text: cat",
+        "a sign says stop",
+        "people",
+    ]
     result = trained(captions, steps=400, batch_size=6, dropout=0.0)
     assert captions_of(result, pictures(6)) == captions
 
@@ -205,7 +212,9 @@ def test_captions_that_cannot_be_learnt_are_named_and_left_out(caplog: pytest.Lo
 def test_nothing_left_to_train_on_is_an_error() -> None:
     with pytest.raises(RunError, match="There is no correction to train on"):
         trained([])
-    with pytest.raises(RunError, match="None of the 2 corrections can be trained on; correction-0: the caption is empty"):
+    with pytest.raises(
+        RunError, match="None of the 2 corrections can be trained on; correction-0: the caption is empty"
+    ):
         trained(["", " "])
 
 
@@ -265,9 +274,7 @@ def test_a_loss_that_is_no_number_ends_the_run() -> None:
 
 
 def test_what_was_chosen_is_in_the_result() -> None:
-    result = finetune(
-        checkpoint(), examples(["a red car"]), settings=FinetuneSettings(steps=2), features=pictures(1)
-    )
+    result = finetune(checkpoint(), examples(["a red car"]), settings=FinetuneSettings(steps=2), features=pictures(1))
     assert result.settings.learning_rate == default_learning_rate(32)
     assert result.settings.steps == 2
 

@@ -27,15 +27,12 @@ from captionloop.settings import LABEL_STUDIO_VERSION, Secret
 # dies is noticed at once.
 _READY_WITHIN_S = 900.0
 _COMPLETE = "complete.json"
-_SETTINGS = Path(__file__).with_name("label_studio_settings")
 # Of our own environment, Label Studio gets what a program needs to run at all. It reads hundreds of variables, also
 # without its prefix (HOST, DEBUG, PORT, SECRET_KEY …), and one meant for something else would change it.
 _INHERITED = {"HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "USER"}
 _PROXIES = {"http_proxy", "https_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir", "requests_ca_bundle"}
 
 _ENVIRONMENT = {
-    "DJANGO_SETTINGS_MODULE": "captionloop_label_studio",
-    "PYTHONPATH": str(_SETTINGS),
     "PYTHONUNBUFFERED": "1",
     "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",  # else our token is refused
     "ML_BLOCK_LOCAL_IP": "false",  # else a backend on a loopback address is refused

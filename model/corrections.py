@@ -160,7 +160,7 @@ def present_per_task(session: Session, project_id: int) -> dict[int, int]:
         .where(Correction.project_id == project_id, Correction.state.in_(PRESENT))
         .group_by(Correction.task_id)
     )
-    return dict(rows.tuples())
+    return dict(rows.all())
 
 
 def tasks_in_state(session: Session, project_id: int, state: CorrectionState) -> list[int]:
@@ -182,7 +182,7 @@ def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
     rows = session.execute(
         select(Correction.state, func.count()).where(Correction.project_id == project_id).group_by(Correction.state)
     )
-    found = dict(rows.tuples())
+    found = dict(rows.all())
     return {state: found.get(state, 0) for state in CorrectionState}
 
 

@@ -115,15 +115,13 @@ class FinetuneSettings:
     max_gradient_norm: float = 1.0
     label_smoothing: float = 0.1
     dropout: float = 0.1
-    word_noise: float = 0.0
-    ema: float = 0.0
-    feature_noise: float = 0.0
     prompt: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
-            _check("learning_rate", self.learning_rate, 0 < self.learning_rate <= 1, "a number above 0, at most 1")
+            good = _is_number(self.learning_rate) and 0 < self.learning_rate <= 1
+            _check("learning_rate", self.learning_rate, good, "a number above 0, at most 1")
         if self.steps is not None:
             _check("steps", self.steps, _is_whole(self.steps) and self.steps > 0, "a whole number above 0")
         _check(
@@ -131,10 +129,11 @@ class FinetuneSettings:
         )
         _check("seed", self.seed, _is_whole(self.seed) and self.seed >= 0, "a whole number from 0")
         _check("prompt", self.prompt, isinstance(self.prompt, str), "a text")
-        _check("max_gradient_norm", self.max_gradient_norm, self.max_gradient_norm > 0, "a number above 0")
+        good = _is_number(self.max_gradient_norm) and self.max_gradient_norm > 0
+        _check("max_gradient_norm", self.max_gradient_norm, good, "a number above 0")
         for name in ("weight_decay", "warmup_share", "label_smoothing", "dropout"):
             value = getattr(self, name)
-            _check(name, value, 0 <= value < 1, "a number from 0 to below 1")
+            _check(name, value, _is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting by name, ready for JSON."""
@@ -156,6 +155,10 @@ class FinetuneSettings:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check(name: str, value: object, good: bool, expected: str) -> None:
@@ -218,8 +221,6 @@ def finetune(
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=peak_rate, betas=(0.9, 0.98))
     losses: list[float] = []
     begin = last_report = time.monotonic()
-    average = {n: p.detach().clone() for n, p in model.text_decoder.named_parameters()} if settings.ema else {}
-    vocab = len(checkpoint.tokenizer)
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
@@ -233,28 +234,15 @@ def finetune(
                 group["lr"] = rate
 
             image_embeds = _features_of([usable[i] for i in batch], features).to(device, torch.float32)  # (B, P+1, H)
-            ids, labels, mask = _padded([texts[i] for i in batch], start_id=start_id, device=device)  # each (B, L)
-            if settings.feature_noise:
-                image_embeds = (
-                    image_embeds + torch.randn_like(image_embeds) * settings.feature_noise * image_embeds.std()
-                )
-            if settings.word_noise:
-                change = (torch.rand(ids.shape) < settings.word_noise) & (ids >= 5) & (ids < vocab)
-                ids = torch.where(change, torch.randint(5, vocab, ids.shape), ids)
+            text = _padded([texts[i] for i in batch], start_id=start_id).to(device)  # each (B, L)
             logits = model.text_decoder(
-                input_ids=ids, attention_mask=mask, encoder_hidden_states=image_embeds
+                input_ids=text.ids, attention_mask=text.mask, encoder_hidden_states=image_embeds
             ).logits  # (B, L, vocabulary)
-            loss = caption_loss(logits, labels, weights=weights[batch], label_smoothing=settings.label_smoothing)
-            loss.backward()
+            loss = caption_loss(logits, text.labels, weights=weights[batch], label_smoothing=settings.label_smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
             norm = float(nn.utils.clip_grad_norm_(model.text_decoder.parameters(), settings.max_gradient_norm))
             optimizer.step()
             optimizer.zero_grad()
-            if average:
-                decay = min(settings.ema, (1 + step) / (10 + step))
-                with torch.no_grad():
-                    for n, p in model.text_decoder.named_parameters():
-                        average[n].lerp_(p, 1 - decay)
-
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 raise RunError(
@@ -280,10 +268,6 @@ def finetune(
                     progress.examples_per_second, progress.seconds_left,
                 )  # fmt: skip
 
-    if average:
-        with torch.no_grad():
-            for n, p in model.text_decoder.named_parameters():
-                p.copy_(average[n])
     return FinetuneResult(
         checkpoint=Checkpoint(
             model=_finished(model, checkpoint.model),
@@ -325,8 +309,40 @@ def caption_loss(
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """What the decoder reads and what it is asked for, each int64 (B, L).
+
+    Args:
+        ids: [DEC], prompt, caption, [SEP], then padding.
+        labels: the same where something is asked for, -100 elsewhere.
+        mask: 1 where `ids` has text, 0 on padding.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        return TrainingBatch(self.ids.to(device), self.labels.to(device), self.mask.to(device))
+
+
+def training_batch(
+    captions: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, start_id: int, prompt: str = ""
+) -> TrainingBatch:
+    """Captions as the decoder is trained on them, and as they are scored.
+
+    Args:
+        captions: none of them empty.
+        tokenizer: of the model.
+        start_id: `config.text_config.bos_token_id`, [DEC].
+        prompt: text before each caption that is given, not asked for.
+    """
+    return _padded([_Text.of(caption, tokenizer, prompt=prompt) for caption in captions], start_id=start_id)
+
+
+@dataclass(frozen=True, slots=True)
 class _Text:
-    """A caption as the decoder sees it, without the start token: prompt, caption, [SEP]."""
+    """A caption's ids after the start token: prompt, caption, [SEP]."""
 
     ids: tuple[int, ...]
     prompt: int  # how many of them nothing is asked for
@@ -337,18 +353,16 @@ class _Text:
         return cls((*prompt_ids, *encode_caption(tokenizer, caption), tokenizer.sep_token_id), len(prompt_ids))
 
 
-def _padded(texts: Sequence[_Text], *, start_id: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, labels and attention mask, int64 (B, L). Padding is id 0, masked and not asked for."""
+def _padded(texts: Sequence[_Text], *, start_id: int) -> TrainingBatch:
     length = 1 + max(len(text.ids) for text in texts)
-    ids = torch.zeros(len(texts), length, dtype=torch.int64)
+    ids, mask = torch.zeros(2, len(texts), length, dtype=torch.int64)
     labels = torch.full((len(texts), length), IGNORED)
-    mask = torch.zeros(len(texts), length, dtype=torch.int64)
     for row, text in enumerate(texts):
         end = 1 + len(text.ids)
         ids[row, :end] = torch.tensor((start_id, *text.ids))
         labels[row, 1 + text.prompt : end] = ids[row, 1 + text.prompt : end]
         mask[row, :end] = 1
-    return ids.to(device), labels.to(device), mask.to(device)
+    return TrainingBatch(ids, labels, mask)
 
 
 def _usable(
@@ -411,7 +425,7 @@ def _finished(
     for module, was in zip(model.text_decoder.modules(), original.text_decoder.modules(), strict=True):
         if isinstance(module, nn.Dropout):
             module.p = was.p
-    model.text_decoder.to(original.dtype)
+    model.text_decoder.to(original.dtype).requires_grad_(False)
     return model.eval()
 
 

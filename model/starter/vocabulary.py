@@ -156,7 +156,7 @@ def build_tokenizer() -> BertTokenizerFast:
     return BertTokenizerFast(
         vocab=vocabulary(),
         do_lower_case=True,
-        model_max_length=512,
+        model_max_length=128,
         model_input_names=["input_ids", "attention_mask"],
     )
 

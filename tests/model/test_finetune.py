@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from tests.model.published_layout import bert_tokenizer, image_processor, tiny_config, tiny_model
+from tests.model.published_layout import IMAGE_SIZE, bert_tokenizer, tiny_config, tiny_model
 from torch.nn import functional
+from transformers import BlipImageProcessorPil
 
-from captionloop.errors import RunError, SettingsError
+from captionloop.errors import RunCancelled, RunError, SettingsError
 from captionloop.model.captioner import Captioner
 from captionloop.model.checkpoint import Checkpoint
 from captionloop.model.finetune import (
@@ -16,7 +17,6 @@ from captionloop.model.finetune import (
     FinetuneResult,
     FinetuneSettings,
     Progress,
-    RunCancelled,
     caption_loss,
     default_learning_rate,
     default_steps,
@@ -31,7 +31,8 @@ PATCHES = 4
 
 
 def checkpoint(**text_config) -> Checkpoint:
-    return Checkpoint(tiny_model(tiny_config(**text_config)), bert_tokenizer(), image_processor(), "tiny")
+    processor = BlipImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
+    return Checkpoint(tiny_model(tiny_config(**text_config)), bert_tokenizer(), processor, "tiny")
 
 
 def pictures(count: int, *, seed: int = 0) -> dict[str, torch.Tensor]:

@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Compiled when first imported and kept, rather than all 15 000 files while installing: most are never imported.
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 # The tests that have been seen to pass. The others were written on a machine too starved to run them: docs/state.md.
@@ -54,10 +57,10 @@ $(VENV)/.python:
 # Installed again only when pyproject.toml changed. What the tests need includes what a run needs.
 $(VENV)/.installed: $(VENV)/.python pyproject.toml
 	@echo "Installing Captionloop and what it needs (PyTorch is large: several minutes the first time) …"
-	@$(BIN)/python -m pip install --disable-pip-version-check --editable .
+	@$(PIP_INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.python pyproject.toml
 	@echo "Installing Captionloop and what its tests need (PyTorch is large: several minutes the first time) …"
-	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+	@$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed

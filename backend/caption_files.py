@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from PIL import Image
+
 from captionloop.backend.progress import Progress
 from captionloop.errors import ImageError
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.images import ImageLimits, open_image
+from captionloop.model.versions import Base, name_and_generation
 from captionloop.settings import Settings
 
 _BATCH = 16
@@ -30,7 +33,8 @@ def caption_files(paths: Sequence[Path], settings: Settings) -> list[dict[str, A
         _open(path, limits)
     generation = GenerationSettings(num_beams=settings.beams, prompt=settings.prompt)
     precision = cast(Literal["auto", "fp32", "bf16"], settings.precision)
-    captioner = Captioner.load(settings.model, version=settings.model, generation=generation, precision=precision)
+    version, generation = name_and_generation(Base(settings.model, generation))
+    captioner = Captioner.load(settings.model, version=version, generation=generation, precision=precision)
     found: list[dict[str, Any]] = []
     with Progress("Captioning") as progress:
         for start in range(0, len(paths), _BATCH):
@@ -50,7 +54,7 @@ def caption_files(paths: Sequence[Path], settings: Settings) -> list[dict[str, A
     return found
 
 
-def _open(path: Path, limits: ImageLimits):  # type: ignore[no-untyped-def]
+def _open(path: Path, limits: ImageLimits) -> Image.Image:
     try:
         data = path.read_bytes()
     except OSError as error:

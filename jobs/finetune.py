@@ -6,6 +6,7 @@ sync → snapshot → image features → training → candidate and champion cap
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ from captionloop.model.finetune import Example, FinetuneSettings, Progress, fine
 from captionloop.model.gate import Verdict, judge
 from captionloop.model.images import open_image
 from captionloop.model.split import Split, split_images
-from captionloop.model.text import encode_caption, normalise_caption
+from captionloop.model.text import encode_caption
 from captionloop.model.versions import Lineage
+from captionloop.model.writing import learn_writing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -166,13 +168,14 @@ def _training_set(snapshot: Snapshot, split: Split) -> list[Example]:
 
 
 def _generation_for(before: "GenerationSettings", captioner: "Captioner", snapshot: Snapshot) -> "GenerationSettings":
-    """The champion's settings, with room for the longest caption that people wrote."""
+    """The champion's settings, with room for the longest caption that people wrote, and their way of writing."""
     tokenizer = captioner.checkpoint.tokenizer
-    return before.following(
+    wide_enough = before.following(
         (len(encode_caption(tokenizer, example.caption)) for example in snapshot.examples),
         prompt_pieces=len(encode_caption(tokenizer, before.prompt)),
         most=captioner.checkpoint.model.config.text_config.max_position_embeddings,
     )
+    return replace(wide_enough, writing=learn_writing(example.caption for example in snapshot.examples))
 
 
 def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":
@@ -211,7 +214,7 @@ def _captions(captioner: "Captioner", images: Sequence[str], features: "Mapping[
 def _references(snapshot: Snapshot) -> dict[str, list[str]]:
     references: dict[str, list[str]] = {}
     for example in snapshot.examples:
-        references.setdefault(example.image, []).append(normalise_caption(example.caption))
+        references.setdefault(example.image, []).append(example.caption)
     return references
 
 

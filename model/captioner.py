@@ -158,7 +158,10 @@ class Captioner:
         features = features.to(self.device, self.dtype)
         with self._lock, torch.no_grad():
             output = self._generate(features)
-        captions = [decode_caption(self.checkpoint.tokenizer, ids) for ids in output.sequences[:, len(self._prompt) :]]
+        captions = [
+            self.generation.writing.write(decode_caption(self.checkpoint.tokenizer, ids))
+            for ids in output.sequences[:, len(self._prompt) :]
+        ]
         scores = _mean_token_probabilities(
             output, prompt_length=len(self._prompt), end=self._model.config.text_config.sep_token_id
         )

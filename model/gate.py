@@ -127,7 +127,13 @@ def _passes(comparison: Comparison, rule: Rule) -> bool:
         return False
     if rule == "surely better":
         return comparison.evidence > 0 and comparison.probability >= SURE
-    return comparison.evidence > 0
+    return comparison.evidence > 0 or _only_writes_better(comparison)
+
+
+def _only_writes_better(comparison: Comparison) -> bool:
+    """The same words, but more often with people's capitals and spaces, to which the metrics are blind."""
+    before, after = comparison.letter_perfect
+    return comparison.evidence == 0 and after > before
 
 
 # --- does it look at the picture? ----------------------------------------------------------------------------------
@@ -206,6 +212,12 @@ def _reason(comparison: Comparison, rule: Rule, *, promote: bool, follows: bool 
         )
     if comparison.same_captions:
         text = f"{verdict}: it writes the same captions as the current version on {_held_out(images)}."
+    elif _only_writes_better(comparison):
+        before, after = comparison.letter_perfect
+        text = (
+            f"{verdict}: the same words on {_held_out(images)}, but {after} instead of {before} captions have people's "
+            "capitals and spaces too."
+        )
     else:
         text = f"{verdict}: {_finding(comparison)} {_figures(comparison)}."
     if rule in ("always", "never"):

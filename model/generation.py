@@ -13,10 +13,11 @@ shorter than `min_length`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from captionloop.errors import CheckpointError
+from captionloop.model.writing import Writing
 
 START_AND_END = 2  # [DEC] and [SEP]
 
@@ -35,6 +36,7 @@ class GenerationSettings:
         prompt: text that the decoder is given before the caption, and that is stripped from it.
         repetition_penalty: makes tokens that are already there less likely (CTRL, arXiv 1909.05858, section 4.1);
             1 is off.
+        writing: capitals and spaces as people write them, put back on what the model says.
 
     Raises:
         CheckpointError: a value that cannot be used; the message names the setting, its value and what is expected.
@@ -45,6 +47,7 @@ class GenerationSettings:
     max_length: int = 20
     prompt: str = ""
     repetition_penalty: float = 1.0
+    writing: Writing = field(default_factory=Writing)
 
     def __post_init__(self) -> None:
         _check_whole("num_beams", self.num_beams, least=1, most=64)
@@ -72,7 +75,7 @@ class GenerationSettings:
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise CheckpointError(f"Unknown generation setting {', '.join(unknown)}; known are {', '.join(known)}.")
-        return cls(**values)
+        return cls(**{**values, "writing": Writing.from_dict(values.get("writing", {}))})
 
     def following(
         self, caption_pieces: Iterable[int], *, prompt_pieces: int = 0, most: int = 512

@@ -9,13 +9,14 @@ words,
     normalise_caption(decode_caption(encode_caption(text))) == normalise_caption(text)
 
 for lower-case text, by construction rather than by a list of repairs. The price is that what the ids do not tell has to
-be decided once for all: a hyphen always joins ("light - blue" becomes "light-blue"), a dash (– or —) never does.
+be decided once for all: a hyphen always joins ("light - blue" becomes "light-blue"), a dash (– or —) never does. Where
+people write otherwise, `writing` learns it and puts it back.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -33,13 +34,17 @@ _AFTER_APOSTROPHE = frozenset({"s", "t", "d", "m", "ll", "re", "ve"})  # woman's
 _BEFORE_APOSTROPHE = frozenset({"o", "d", "l", "y"})  # o'clock, d'or, l'eau, y'all
 
 
+Sides = tuple[bool, bool]
+"""Whether a token is written without a space on its left, and on its right."""
+
+
 def normalise_caption(text: str) -> str:
     """The one written form of a caption; case is kept.
 
     Characters are composed (NFC), control characters dropped, and the spaces around punctuation made those of ordinary
     English. Idempotent. Two captions are the same exactly if their normal forms in lower case are (`same_caption`).
     """
-    return _join(_split(text))
+    return join_tokens(split_tokens(text))
 
 
 def same_caption(one: str, other: str) -> bool:
@@ -77,18 +82,27 @@ def is_representable(tokenizer: PreTrainedTokenizerBase, caption: str) -> bool:
     return bool(normal) and same_caption(decode_caption(tokenizer, encode_caption(tokenizer, caption)), normal)
 
 
-def _split(text: str) -> list[str]:
+def split_tokens(text: str) -> list[str]:
     """Words and punctuation marks, split as `transformers`' BERT tokenizers do before they look for word pieces."""
-    spaced: list[str] = []
+    return split_at_spaces(text)[0]
+
+
+def split_at_spaces(text: str) -> tuple[list[str], list[bool]]:
+    """The words and punctuation marks, and for each whether white space stood before it."""
+    tokens: list[str] = []
+    spaces: list[bool] = []
+    space, in_word = False, False
     for character in unicodedata.normalize("NFC", text):
         kind = _kind(character)
-        if kind == "word":
-            spaced.append(character)
-        elif kind == "mark":
-            spaced.append(f" {character} ")
-        elif kind == "space":
-            spaced.append(" ")
-    return "".join(spaced).split()
+        if kind == "space":
+            space, in_word = True, False
+        elif kind == "word" and in_word:
+            tokens[-1] += character
+        elif kind != "none":
+            tokens.append(character)
+            spaces.append(space)
+            space, in_word = False, kind == "word"
+    return tokens, spaces
 
 
 @lru_cache(maxsize=4096)
@@ -117,13 +131,16 @@ def _is_ideograph(character: str) -> bool:
     )
 
 
-def _join(tokens: list[str]) -> str:
-    """Put a space between two tokens unless one of them holds on to the other."""
-    quotes = _quote_sides(tokens)
+def join_tokens(tokens: list[str], own: Mapping[str, Sides] | None = None) -> str:
+    """Put a space between two tokens unless one of them holds on to the other.
+
+    Args:
+        own: marks that are not written as ordinary English has them.
+    """
     parts: list[str] = []
     holds_right = True
-    for index, token in enumerate(tokens):
-        to_left, to_right = quotes.get(index) or _sides(tokens, index)
+    for token, sides in zip(tokens, sides_of_tokens(tokens), strict=True):
+        to_left, to_right = (own or {}).get(token, sides)
         if not (holds_right or to_left):
             parts.append(" ")
         parts.append(token)
@@ -131,25 +148,30 @@ def _join(tokens: list[str]) -> str:
     return "".join(parts)
 
 
-def _sides(tokens: list[str], index: int) -> tuple[bool, bool]:
-    """Whether the token is written without a space on its left, and on its right."""
+def sides_of_tokens(tokens: list[str]) -> list[Sides]:
+    """To which neighbours each token holds on in the normal form."""
+    quotes = _quote_sides(tokens)
+    return [quotes.get(index) or _sides(tokens, index) for index in range(len(tokens))]
+
+
+def is_word(token: str) -> bool:
+    return bool(token) and _kind(token[0]) == "word"
+
+
+def _sides(tokens: list[str], index: int) -> Sides:
     token = tokens[index]
     before = tokens[index - 1] if index else ""
     after = tokens[index + 1] if index + 1 < len(tokens) else ""
     if token in _FULL_WIDTH or _is_ideograph(token[0]):
         return True, True
     if token in _JOINING:
-        held = _is_word(before) or before in _HELD_BY_HYPHEN or before + token == ":/"
+        held = is_word(before) or before in _HELD_BY_HYPHEN or before + token == ":/"
         return held, held or after[:1].isdigit()
     if _is_inside_number(token, before, after) or _is_inside_abbreviation(tokens, index):
         return True, True
     if token in _CLOSING:
         return True, False
     return False, token in _OPENING
-
-
-def _is_word(token: str) -> bool:
-    return bool(token) and _kind(token[0]) == "word"
 
 
 def _is_inside_number(mark: str, before: str, after: str) -> bool:
@@ -172,9 +194,9 @@ def _is_inside_abbreviation(tokens: list[str], index: int) -> bool:
     return (single_letters and tokens[index + 2 : index + 3] == ["."]) or before == "www" or after in ("com", "org")
 
 
-def _quote_sides(tokens: list[str]) -> dict[int, tuple[bool, bool]]:
+def _quote_sides(tokens: list[str]) -> dict[int, Sides]:
     """For each straight quotation mark and apostrophe, by position, whether it holds on to its left and its right."""
-    sides: dict[int, tuple[bool, bool]] = {}
+    sides: dict[int, Sides] = {}
     for mark in "'", "’", '"', "`":
         unpaired = []
         for index in (index for index, token in enumerate(tokens) if token == mark):
@@ -195,10 +217,10 @@ def _is_apostrophe(tokens: list[str], index: int) -> bool:
     if not 0 < index < len(tokens) - 1:
         return False
     before, after = tokens[index - 1].lower(), tokens[index + 1].lower()
-    return _is_word(before) and (after in _AFTER_APOSTROPHE or (before in _BEFORE_APOSTROPHE and _is_word(after)))
+    return is_word(before) and (after in _AFTER_APOSTROPHE or (before in _BEFORE_APOSTROPHE and is_word(after)))
 
 
-def _lone_quote(tokens: list[str], index: int) -> tuple[bool, bool]:
+def _lone_quote(tokens: list[str], index: int) -> Sides:
     """A mark without a partner: the girls' toys, a 5" disc, something at the end; else it opens ('til, '90s)."""
     mark, before = tokens[index], tokens[index - 1] if index else ""
     closes = mark == "’" and "‘" in tokens[:index]

@@ -87,6 +87,22 @@ class Base:
         return f"{_slug(self.source)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
 
 
+def name_and_generation(base: Base) -> tuple[str, GenerationSettings]:
+    """What a model is called and how it writes: a version's directory says it itself, another is a base.
+
+    Raises:
+        CheckpointError: the directory's manifest is damaged.
+    """
+    path = Path(base.source) / MANIFEST
+    if not path.is_file():
+        return base.name, base.generation
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return str(manifest["version"]), GenerationSettings.from_dict(manifest["generation"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); name another model, or delete that file.") from error
+
+
 class VersionStore:
     """The versions of all projects: their directories below `directory`, their rows in `database`."""
 

@@ -145,7 +145,7 @@ def _make(venv: Path, requirement: str, progress: Callable[[str], None]) -> None
     # The guard ends pip together with us, so that no pip works on in a directory that the next installer takes over.
     environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
     environment["PYTHONUNBUFFERED"] = "1"
-    pip = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
+    pip = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-compile", "--progress-bar", "off")
     _run((sys.executable, "-m", "venv", str(venv)), environment, log=log, progress=progress)
     _run((str(venv / "bin" / "python"), *pip, requirement), environment, log=log, progress=progress)
 

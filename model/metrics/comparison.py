@@ -26,6 +26,7 @@ class Comparison:
             the second is better on balance.
         probability: share of the resamples in which the evidence is for the second; half of those without any count.
         same_captions: the second says of every image what the first says.
+        letter_perfect: in how many images each writes one of the references to the letter, capitals and spaces too.
     """
 
     first: Evaluation
@@ -35,6 +36,7 @@ class Comparison:
     evidence: float
     probability: float
     same_captions: bool
+    letter_perfect: tuple[int, int]
 
 
 def compare_captions(
@@ -81,7 +83,12 @@ def compare_captions(
         evidence=float(evidence[0]),
         probability=float(np.mean(evidence[1:] > 0) + np.mean(evidence[1:] == 0) / 2),
         same_captions=all(first[image] == second[image] for image in images),
+        letter_perfect=(_letter_perfect(references, first), _letter_perfect(references, second)),
     )
+
+
+def _letter_perfect(references: Mapping[str, Sequence[str]], captions: Mapping[str, str]) -> int:
+    return sum(caption in references[image] for image, caption in captions.items())
 
 
 def _resampling_weights(images: int, *, seed: int) -> np.ndarray:

@@ -40,7 +40,7 @@ def drawn(directory: Path, *, split: str, count: int, workers: int) -> npt.NDArr
         unfinished = path.with_suffix(".part.npy")
         np.save(unfinished, images)
         unfinished.rename(path)
-    loaded: npt.NDArray[np.uint8] = np.load(path)
+    loaded: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")  # read as they are met: a gigabyte need not be copied
     return loaded
 
 

@@ -26,8 +26,7 @@ from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageP
 from transformers.utils import logging as transformers_logging
 
 from captionloop.errors import CheckpointError
-
-STARTER = "starter"  # the small model that ships with Captionloop
+from captionloop.model.source import local_directory
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
@@ -125,10 +124,10 @@ def encoder_hash(checkpoint: Checkpoint) -> str:
     It covers the vision tower's weights (as float32, so that an exact copy in a wider dtype has the same name), its
     configuration and the preprocessing; nothing of the text decoder.
     """
-    vision, processor = checkpoint.model.config.vision_config, checkpoint.image_processor
+    vision, processor = checkpoint.model.config.vision_config, checkpoint.image_processor.to_dict()
     settings = {
         "vision": {name: _plain(getattr(vision, name)) for name in _VISION_CONFIG},
-        "preprocessing": {name: _plain(getattr(processor, name, None)) for name in _PREPROCESSING},
+        "preprocessing": {name: _plain(processor.get(name)) for name in _PREPROCESSING},
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, tensor in sorted(checkpoint.model.vision_model.state_dict().items()):
@@ -138,8 +137,8 @@ def encoder_hash(checkpoint: Checkpoint) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: enumerations as numbers, `SizeDict` as a dictionary, tuples as lists."""
-    if hasattr(value, "items"):
+    """The value as JSON has it: enumerations as numbers, tuples as lists."""
+    if isinstance(value, dict):
         return {str(key): item for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
         return list(value)
@@ -147,14 +146,10 @@ def _plain(value: Any) -> Any:
 
 
 def _locate(source: str | Path) -> Path:
-    if str(source) == STARTER:
-        from captionloop.model.starter import STARTER_DIR
-
-        return Path(STARTER_DIR)
-    directory = Path(source).expanduser()
-    if directory.is_dir():
+    directory = local_directory(source)
+    if directory is not None:
         return directory
-    if directory.exists():
+    if Path(source).expanduser().exists():
         raise CheckpointError(f"{source} is a file; expected a model directory with config.json and weights in it.")
     if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
         raise CheckpointError(f"There is no model directory {source}.")

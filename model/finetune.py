@@ -464,7 +464,8 @@ def _features_of(examples: Sequence[Example], features: FeatureSource) -> Tensor
     hashes = [example.image_hash for example in examples]
     if callable(features):
         return features(hashes)
-    missing = [example.id for example in examples if example.image_hash not in features]
+    # Few captions come several times in a batch.
+    missing = list(dict.fromkeys(example.id for example in examples if example.image_hash not in features))
     if missing:
         raise RunError(f"The images of {', '.join(missing)} have no features; they have to be encoded first.")
     return torch.stack([features[image] for image in hashes])

@@ -28,6 +28,8 @@ from captionloop.model.generation import GenerationSettings
 
 CAPTION = "illustration: two small dogs, left of a tree"
 PATCHES = 4
+# A model 32 wide with large random weights needs thousands of steps against both.
+UNREGULARISED = {"dropout": 0.0, "label_smoothing": 0.0}
 
 
 def checkpoint(**text_config) -> Checkpoint:
@@ -114,7 +116,7 @@ def test_the_loss_is_a_mean_over_tokens_weighted_by_example() -> None:
 @pytest.mark.parametrize("prompt", ["", "a picture of"])
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_a_model_trained_on_one_caption_writes_exactly_it(num_beams: int, prompt: str) -> None:
-    result = trained([CAPTION] * 4, steps=200, prompt=prompt)
+    result = trained([CAPTION] * 4, steps=120, prompt=prompt, **UNREGULARISED)
     assert result.losses[-1] < result.losses[0] / 2
     assert captions_of(result, pictures(4), num_beams=num_beams) == [CAPTION] * 4
 
@@ -129,7 +131,7 @@ def test_a_model_learns_which_caption_belongs_to_which_picture() -> None:
         "a sign says stop",
         "people",
     ]
-    result = trained(captions, steps=400, batch_size=6, dropout=0.0)
+    result = trained(captions, steps=300, batch_size=6, **UNREGULARISED)
     assert captions_of(result, pictures(6)) == captions
 
 
@@ -205,7 +207,7 @@ def test_captions_that_cannot_be_learnt_are_named_and_left_out(caplog: pytest.Lo
         ("correction-1", "the caption is empty"),
         ("correction-2", "the caption is empty"),
         ("correction-3", "the model's vocabulary cannot write 'a 🚗 car'"),
-        ("correction-4", "the caption has 602 tokens and would be cut"),
+        ("correction-4", "the caption has 902 tokens and would be cut"),
     ]
     assert all(f"Not trained on correction-{i}" in caplog.text for i in (1, 2, 3, 4))
 

@@ -10,11 +10,11 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-# The tests that have been seen to pass. The others were written on a machine too starved to run them: docs/state.md.
+# The tests that have been seen to pass, but for three files that take too long on the slow machines they were seen on:
+# docs/state.md has the whole list.
 SEEN := tests/jobs/test_runs.py tests/jobs/test_queue.py tests/model/test_generation.py tests/model/test_images.py \
-	tests/model/test_split.py tests/model/test_text.py tests/model/test_writing.py tests/model/test_gate.py \
-	tests/model/test_versions.py tests/model/test_corrections.py tests/model/test_features.py \
-	tests/model/test_checkpoint.py tests/model/test_captioner.py tests/backend/test_batcher.py \
+	tests/model/test_split.py tests/model/test_text.py tests/model/test_writing.py tests/model/test_versions.py \
+	tests/model/test_corrections.py tests/model/test_captioner.py tests/backend/test_batcher.py \
 	tests/backend/test_champions.py tests/backend/test_label_config.py tests/backend/test_annotations.py \
 	tests/test_architecture.py tests/test_containers.py tests/test_documentation.py
 

@@ -37,7 +37,8 @@ class Gatekeeper:
         if not self.admits(request):
             raise Unauthorized(
                 "User and password are needed. In Label Studio they are set on the model's card under Basic Auth.",
-                www_authenticate=WWWAuthenticate("basic", {"realm": "Captionloop"}),
+                # Werkzeug puts only a realm with spaces between the quotation marks that RFC 9110 (11.2) asks for.
+                www_authenticate=WWWAuthenticate("basic", {"realm": "Captionloop ML backend"}),
             )
 
 

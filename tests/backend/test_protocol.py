@@ -99,7 +99,7 @@ def test_health_needs_no_password(client: FlaskClient) -> None:
 def test_everything_else_needs_the_right_password(client: FlaskClient, method: str, path: str, auth: Any) -> None:
     answer = getattr(client, method)(path, json={}, auth=auth)
 
-    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="Captionloop"')
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="Captionloop ML backend"')
 
 
 def test_setup_answers_with_the_version_that_serves(client: FlaskClient, base: Base) -> None:

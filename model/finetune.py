@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from transformers import BlipForConditionalGeneration, PreTrainedTokenizerBase
 
 from captionloop.errors import RunCancelled, RunError, SettingsError
 from captionloop.model.checkpoint import Checkpoint
+from captionloop.model.fields import refuse_unknown
 from captionloop.model.text import encode_caption, is_representable, normalise_caption
 
 logger = logging.getLogger(__name__)
@@ -146,10 +147,7 @@ class FinetuneSettings:
         Raises:
             SettingsError: an unknown name or a wrong value.
         """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise SettingsError(f"Unknown fine-tuning setting {', '.join(unknown)}; known are {', '.join(known)}.")
+        refuse_unknown(cls, values, called="fine-tuning setting", error=SettingsError)
         return cls(**values)
 
 

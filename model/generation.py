@@ -13,10 +13,11 @@ shorter than `min_length`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from captionloop.errors import CheckpointError
+from captionloop.model.fields import refuse_unknown
 from captionloop.model.writing import Writing
 
 START_AND_END = 2  # [DEC] and [SEP]
@@ -71,10 +72,7 @@ class GenerationSettings:
         Raises:
             CheckpointError: an unknown name or a wrong value.
         """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise CheckpointError(f"Unknown generation setting {', '.join(unknown)}; known are {', '.join(known)}.")
+        refuse_unknown(cls, values, called="generation setting", error=CheckpointError)
         return cls(**{**values, "writing": Writing.from_dict(values.get("writing", {}))})
 
     def following(

@@ -137,10 +137,11 @@ def join_tokens(tokens: list[str], own: Mapping[str, Sides] | None = None) -> st
     Args:
         own: marks that are not written as ordinary English has them.
     """
+    own = own or {}
     parts: list[str] = []
     holds_right = True
     for token, sides in zip(tokens, sides_of_tokens(tokens), strict=True):
-        to_left, to_right = (own or {}).get(token, sides)
+        to_left, to_right = own.get(token, sides)
         if not (holds_right or to_left):
             parts.append(" ")
         parts.append(token)

@@ -8,17 +8,20 @@ back on what the model says. Without anything learnt, captions stay in the norma
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeVar, get_args
 
 from captionloop.errors import CheckpointError
+from captionloop.model.fields import refuse_unknown
 from captionloop.model.text import Sides, is_word, join_tokens, sides_of_tokens, split_at_spaces, split_tokens
 
 Case = Literal["plain", "sentence", "title", "upper"]
 CASES: tuple[Case, ...] = get_args(Case)
 
 _SENTENCE_ENDS = frozenset(".!?")
+_T = TypeVar("_T")
+
 # In titles, shorter words (of, and, the) go either way; each one's own way is learnt as an exception.
 _SHORTEST_TITLE_WORD = 4
 
@@ -68,26 +71,23 @@ class Writing:
         Raises:
             CheckpointError: an unknown name or a wrong value.
         """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise CheckpointError(f"Unknown writing setting {', '.join(unknown)}; known are {', '.join(known)}.")
+        refuse_unknown(cls, values, called="writing setting", error=CheckpointError)
         spacing = {mark: (bool(left), bool(right)) for mark, (left, right) in values.get("spacing", {}).items()}
         return cls(**{**values, "spacing": spacing})
 
 
 def learn_writing(captions: Iterable[str]) -> Writing:
     """What most of the captions have in common; a habit of the few changes nothing."""
-    captions = [caption for caption in captions if split_tokens(caption)]
-    case = _usual_case(captions)
-    openings, words = _exceptions(captions, case)
-    return Writing(case=case, words=words, openings=openings, spacing=_unusual_spacing(captions))
+    split = [split_at_spaces(caption) for caption in captions]
+    token_lists = [tokens for tokens, _ in split if tokens]
+    case = _majority(Counter(map(_case_of, token_lists))) or "plain"
+    openings, words = _exceptions(token_lists, case)
+    return Writing(case=case, words=words, openings=openings, spacing=_unusual_spacing(split))
 
 
-def _usual_case(captions: Iterable[str]) -> Case:
-    votes = Counter(_case_of(split_tokens(caption)) for caption in captions)
-    case, count = votes.most_common(1)[0] if votes else ("plain", 0)
-    return case if 2 * count > votes.total() else "plain"
+def _majority(counts: Counter[_T]) -> _T | None:
+    """What more than half of the counts are for, if anything is."""
+    return next((item for item, count in counts.items() if 2 * count > counts.total()), None)
 
 
 def _case_of(tokens: list[str]) -> Case:
@@ -110,47 +110,38 @@ def _in_case(tokens: list[str], index: int, case: Case) -> str:
     return token
 
 
-def _exceptions(captions: Iterable[str], case: Case) -> tuple[dict[str, str], dict[str, str]]:
+def _exceptions(token_lists: Sequence[list[str]], case: Case) -> tuple[dict[str, str], dict[str, str]]:
     """Words that are mostly written against the rule: those that open a caption, and all others."""
-    seen: tuple[dict[str, Counter[str]], dict[str, Counter[str]]] = (defaultdict(Counter), defaultdict(Counter))
-    regular: tuple[dict[str, Counter[str]], dict[str, Counter[str]]] = (defaultdict(Counter), defaultdict(Counter))
-    for caption in captions:
-        tokens = split_tokens(caption)
+    written: dict[tuple[bool, str], Counter[str]] = defaultdict(Counter)
+    regular: dict[tuple[bool, str], set[str]] = defaultdict(set)
+    for tokens in token_lists:
         lower = [token.lower() for token in tokens]
         for index, token in enumerate(tokens):
-            place = int(index > 0)
-            seen[place][lower[index]][token] += 1
-            regular[place][lower[index]][_in_case(lower, index, case)] += 1
-    found: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    for place in (0, 1):
-        for word, forms in seen[place].items():
-            form, count = forms.most_common(1)[0]
-            # A word that opens sentences too has several regular forms; it is an exception only if none of them fits.
-            if 2 * count > forms.total() and form not in regular[place][word]:
-                found[place][word] = form
-    return found
+            word = index == 0, lower[index]
+            written[word][token] += 1
+            regular[word].add(_in_case(lower, index, case))
+    openings: dict[str, str] = {}
+    words: dict[str, str] = {}
+    for (opens, word), forms in written.items():
+        form = _majority(forms)
+        # A word that opens sentences too has several regular forms; it is an exception only if none of them fits.
+        if form is not None and form not in regular[opens, word]:
+            (openings if opens else words)[word] = form
+    return openings, words
 
 
-def _unusual_spacing(captions: Iterable[str]) -> dict[str, Sides]:
+def _unusual_spacing(split: Iterable[tuple[list[str], list[bool]]]) -> dict[str, Sides]:
     """Marks that are mostly written with other spaces around them than in the normal form."""
-    unlike: dict[str, Counter[Sides]] = defaultdict(Counter)
-    total: Counter[str] = Counter()
-    for caption in captions:
-        tokens, spaces = split_at_spaces(caption)
+    # None counts the places where a mark stands as in the normal form.
+    found: dict[str, Counter[Sides | None]] = defaultdict(Counter)
+    for tokens, spaces in split:
         normal = sides_of_tokens(tokens)
         for index in range(1, len(tokens) - 1):
-            if is_word(tokens[index]):
-                continue
-            total[tokens[index]] += 1
-            sides = (not spaces[index], not spaces[index + 1])
-            if sides != _visible(normal, index):
-                unlike[tokens[index]][sides] += 1
-    found = {}
-    for mark, forms in unlike.items():
-        sides, count = forms.most_common(1)[0]
-        if 2 * count > total[mark]:
-            found[mark] = sides
-    return found
+            if not is_word(tokens[index]):
+                sides = (not spaces[index], not spaces[index + 1])
+                found[tokens[index]][sides if sides != _visible(normal, index) else None] += 1
+    majorities = {mark: _majority(counts) for mark, counts in found.items()}
+    return {mark: sides for mark, sides in majorities.items() if sides is not None}
 
 
 def _visible(normal: list[Sides], index: int) -> Sides:

@@ -156,7 +156,7 @@ def _run(command: tuple[str, ...], environment: dict[str, str], *, log: Path, pr
     try:
         while (code := process.exit_code()) is None:
             progress(_last_doing(process))
-            time.sleep(2)
+            time.sleep(0.5)
     finally:
         process.stop()
     if code:

@@ -15,6 +15,7 @@ def test_the_defaults_are_those_of_blip() -> None:
         "max_length": 20,
         "prompt": "",
         "repetition_penalty": 1.0,
+        "writing": {"case": "plain", "words": {}, "openings": {}, "spacing": {}},
     }
 
 

@@ -222,7 +222,7 @@ def _reason(comparison: Comparison, rule: Rule, *, promote: bool, follows: bool 
         text = f"{verdict}: {_finding(comparison)} {_figures(comparison)}."
     if rule in ("always", "never"):
         text += f' The rule "{rule}" decided.'
-    elif rule == "surely better" and not promote and comparison.evidence > 0:
+    elif rule == "surely better" and not promote and (comparison.evidence > 0 or _only_writes_better(comparison)):
         text += f" The rule asks for {SURE:.0%} certainty."
     if images < FEW_IMAGES:
         text += f" With only {_held_out(images)} this is little more than a guess; correct more to be surer."

@@ -72,7 +72,10 @@ class Writing:
             CheckpointError: an unknown name or a wrong value.
         """
         refuse_unknown(cls, values, called="writing setting", error=CheckpointError)
-        spacing = {mark: (bool(left), bool(right)) for mark, (left, right) in values.get("spacing", {}).items()}
+        try:
+            spacing = {mark: (bool(left), bool(right)) for mark, (left, right) in values.get("spacing", {}).items()}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"spacing is {values['spacing']!r}; expected two booleans for each mark.") from error
         return cls(**{**values, "spacing": spacing})
 
 

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -197,61 +195,102 @@ def _relation_index(scene: Scene) -> int:
     return 0 if scene.relation is None else 1 + RELATIONS.index(scene.relation)
 
 
-def train(
-    out: Path,
-    *,
-    seed: int,
-    steps: int,
-    pictures: int,
-    cache: Path,
-    workers: int,
-) -> None:
-    """Trains for `steps` steps and writes the model, its tokenizer and its image processor to `out`.
+class Run:
+    """A training run between two steps; it can be stored and taken up again.
+
+    What a step sees depends on the seed and its number alone, so that a run taken up goes on as if never stopped.
+    """
+
+    def __init__(self, *, seed: int, steps: int) -> None:
+        torch.manual_seed(seed)
+        self.seed, self.steps, self.step = seed, steps, 0
+        self.tokenizer, self.image_processor = build_tokenizer(), build_image_processor()
+        self.model, self.helpers = build_model(self.tokenizer), Helpers()
+        self._parameters = [*self.model.parameters(), *self.helpers.parameters()]
+        self._optimizers = _optimizers(self.model, self.helpers)
+        self._rates = [group["lr"] for optimizer in self._optimizers for group in optimizer.param_groups]
+
+    def advance(self, examples: Examples) -> Tensor:
+        """Takes one step; the losses of canonical captions, other wordings and helpers: float32 (3,)."""
+        torch.manual_seed(self.seed + self.step)
+        batch = examples.batch(
+            _indices(len(examples), seed=self.seed, step=self.step),
+            random.Random(f"{self.seed} {self.step}"),  # noqa: S311
+        )
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            pixels = _pixels(batch.images, self.image_processor)
+            image_embeds = self.model.vision_model(pixel_values=pixels).last_hidden_state
+            help_loss = self.helpers(image_embeds, batch)
+            canonical_loss, wordings_loss = _text_losses(self.model, self.tokenizer, batch.texts, image_embeds)
+        loss = (1 - _WORDINGS_SHARE) * canonical_loss + _WORDINGS_SHARE * wordings_loss + _HELP_WEIGHT * help_loss
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        for group, rate in zip(groups, self._rates, strict=True):
+            group["lr"] = rate * _share_of_rate(self.step, self.steps)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.step += 1
+        return torch.stack([canonical_loss, wordings_loss, help_loss]).detach().float()
+
+    def store(self, path: Path) -> None:
+        """Writes all that the next step needs."""
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "helpers": self.helpers.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+        }
+        unfinished = path.with_suffix(".unfinished")
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+
+    def take_up(self, path: Path) -> None:
+        """Goes back to what `store` wrote."""
+        state = torch.load(path, weights_only=True)
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.helpers.load_state_dict(state["helpers"])
+        for optimizer, stored in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(stored)
+
+
+def train(out: Path, *, seed: int, steps: int, pictures: int, cache: Path, workers: int) -> None:
+    """Trains until step `steps` and writes the model, its tokenizer and its image processor to `out`.
 
     Args:
         out: directory to write; made if missing.
         seed: chooses first weights, pictures and their order. Exact weights also depend on machine and threads.
-        steps: optimiser steps of 32 pictures each.
+        steps: optimiser steps of 32 pictures each. More steps than last time take up a run that has not begun its
+            last quarter, in which the rate falls.
         pictures: how many are drawn; they are met again and again, each time with another wording.
-        cache: where drawn pictures are kept for the next run.
+        cache: where drawn pictures and the state of the run are kept for the next time.
         workers: processes that draw.
     """
-    torch.manual_seed(seed)
-    rng = random.Random(seed)  # noqa: S311
-    tokenizer, image_processor = build_tokenizer(), build_image_processor()
-    model, helpers = build_model(tokenizer), Helpers()
+    run = Run(seed=seed, steps=steps)
+    state = cache / f"run-{seed}.pt"
+    if state.exists():
+        run.take_up(state)
+        _log.info("taken up at step %d", run.step)
     examples = Examples(cache, split=f"train-{seed}", count=pictures, workers=workers)
-    optimizers = _optimizers(model, helpers)
-    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, steps)) for o in optimizers]
-    parameters = [*model.parameters(), *helpers.parameters()]
-    mean, deviation = (torch.tensor(values) for values in (image_processor.image_mean, image_processor.image_std))
-    begin, order = time.monotonic(), iter(())
-    running = torch.zeros(3)
-    for step in range(steps):
-        order, indices = _next_indices(order, len(examples), rng)
-        batch = examples.batch(indices, rng)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            image_embeds = model.vision_model(pixel_values=_pixels(batch.images, mean, deviation)).last_hidden_state
-            help_loss = helpers(image_embeds, batch)
-            canonical_loss, wordings_loss = _text_losses(model, tokenizer, batch.texts, image_embeds)
-        loss = (1 - _WORDINGS_SHARE) * canonical_loss + _WORDINGS_SHARE * wordings_loss + _HELP_WEIGHT * help_loss
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
-            optimizer.step()
-            optimizer.zero_grad()
-            scheduler.step()
-        running += torch.stack([canonical_loss, wordings_loss, help_loss]).detach().float()
-        if (step + 1) % 200 == 0:
+    begin, losses = time.monotonic(), []
+    while run.step < steps:
+        losses.append(run.advance(examples))
+        if run.step % 100 == 0:
             minutes = (time.monotonic() - begin) / 60
-            means = "  ".join(
-                f"{name} {x:.3f}" for name, x in zip(("caption", "wording", "help"), running / 200, strict=True)
+            means = torch.stack(losses).mean(0).tolist()
+            _log.info(
+                "step %d of %d  caption %.3f  wording %.3f  help %.3f  %.1f min", run.step, steps, *means, minutes
             )
-            _log.info("step %d of %d  %s  %.1f min", step + 1, steps, means, minutes)
-            running.zero_()
-        if (step + 1) % 2000 == 0 or step + 1 == steps:
-            save(out, model, tokenizer, image_processor)
-            _log.info("%s", evaluate(out, images=300 if step + 1 == steps else 100, beams=1))
+            losses.clear()
+        if run.step % 500 == 0 and run.step <= _begin_of_fall(steps):
+            run.store(state)
+        if run.step % 2000 == 0:
+            save(out, run.model, run.tokenizer, run.image_processor)
+            _log.info("%s", evaluate(out, images=100, beams=1))
+    save(out, run.model, run.tokenizer, run.image_processor)
+    _log.info("%s", evaluate(out, images=300, beams=1))
 
 
 def save(
@@ -282,24 +321,31 @@ def _optimizers(model: nn.Module, helpers: nn.Module) -> list[torch.optim.Optimi
     ]
 
 
-def _rate(step: int, steps: int) -> float:
-    """The share of the full learning rate: a linear warm-up, then a cosine to zero."""
-    if step < _WARM_UP_STEPS:
-        return (step + 1) / _WARM_UP_STEPS
-    return 0.5 * (1 + math.cos(math.pi * (step - _WARM_UP_STEPS) / max(1, steps - _WARM_UP_STEPS)))
+def _share_of_rate(step: int, steps: int) -> float:
+    """The share of the full learning rate: a linear warm-up, a plateau, and a linear fall over the last quarter.
+
+    On the plateau the number of steps to come plays no part, so that a run can be made longer. See Hägele et al. 2024,
+    "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations".
+    """
+    fall = (steps - step) / (steps - _begin_of_fall(steps))
+    return min((step + 1) / _WARM_UP_STEPS, 1.0, fall)
 
 
-def _next_indices(order: Iterator[int], count: int, rng: random.Random) -> tuple[Iterator[int], list[int]]:
-    """The next batch of a shuffled pass over the pictures, and what is left of the pass."""
-    indices = list(islice(order, _BATCH))
-    if len(indices) < _BATCH:
-        order = iter(rng.sample(range(count), count))
-        indices = list(islice(order, _BATCH))
-    return order, indices
+def _begin_of_fall(steps: int) -> int:
+    return 3 * steps // 4
 
 
-def _pixels(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+def _indices(count: int, *, seed: int, step: int) -> list[int]:
+    """The pictures of one step: passes over all of them, each pass in its own order."""
+    batches = count // _BATCH
+    order = np.random.default_rng((seed, step // batches)).permutation(count)
+    begin = step % batches * _BATCH
+    return order[begin : begin + _BATCH].tolist()
+
+
+def _pixels(images: Tensor, image_processor: BlipImageProcessor) -> Tensor:
     """Normalised pixels, float32 (B, 3, height, width), moved a little, with brightness and contrast varied."""
+    mean, deviation = torch.tensor(image_processor.image_mean), torch.tensor(image_processor.image_std)
     gain = 1 + 0.16 * (torch.rand(len(images), 1, 1, 1) - 0.5)
     shift = 0.10 * (torch.rand(len(images), 1, 1, 3) - 0.5)
     pixels = ((images.float() / 255 * gain + shift - mean) / deviation).permute(0, 3, 1, 2)
@@ -346,7 +392,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="first weights, pictures and their order (default 0)")
     parser.add_argument("--steps", type=int, default=12_000, help="steps of 32 pictures (default 12000)")
     parser.add_argument("--pictures", type=int, default=34_000, help="pictures to draw (default 34000, 0.9 GB)")
-    parser.add_argument("--cache", type=Path, help="keep drawn pictures here for the next run (default: do not keep)")
+    parser.add_argument(
+        "--cache", type=Path, help="keep drawn pictures and an unfinished run here (default: do not keep)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="processor threads (default 2)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

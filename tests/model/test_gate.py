@@ -135,6 +135,24 @@ def test_surely_better_asks_for_more_than_better() -> None:
     assert judge(*_clear_case(12), rule="surely better").promote
 
 
+def test_a_candidate_that_only_learnt_peoples_capitals_is_promoted() -> None:
+    references, _, better = _clear_case(12)
+    verdict = judge(references, {image: caption.lower() for image, caption in better.items()}, better)
+    assert verdict.promote
+    assert "12 instead of 0 captions have people's capitals and spaces too" in verdict.reason
+
+
+def test_a_candidate_that_lost_peoples_capitals_is_rejected() -> None:
+    references, _, better = _clear_case(12)
+    assert not judge(references, better, {image: caption.lower() for image, caption in better.items()}).promote
+
+
+def test_capitals_alone_are_not_the_certainty_that_may_be_asked_for() -> None:
+    references, _, better = _clear_case(12)
+    lower = {image: caption.lower() for image, caption in better.items()}
+    assert judge(references, lower, better, rule="surely better").reason.endswith("The rule asks for 95% certainty.")
+
+
 def test_a_person_may_decide_instead() -> None:
     assert judge(*_clear_case(12), rule="never").reason.endswith('The rule "never" decided.')
     assert not judge(*_clear_case(12), rule="never").promote

@@ -8,7 +8,7 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 from captionloop.errors import CheckpointError, NotFoundError
 from captionloop.model.database import Database, Project, VersionState
 from captionloop.model.generation import GenerationSettings
-from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore, read_manifest
+from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore, name_and_generation, read_manifest
 
 
 @pytest.fixture
@@ -198,3 +198,23 @@ def test_what_is_shown_of_a_version_has_the_promised_keys(store: VersionStore, p
 
     assert {"version", "parent", "state", "created_at", "corrections", "metrics", "path"} <= set(shown)
     json.dumps(shown)
+
+
+def test_a_versions_directory_says_its_own_name_and_settings(store: VersionStore, project: Project, base: Base) -> None:
+    version = store.get(project.id, add_version(store, project, base.name))
+
+    assert name_and_generation(Base(str(version.path), GenerationSettings(num_beams=7))) == (
+        version.version,
+        GenerationSettings(),
+    )
+
+
+def test_any_other_directory_is_a_base_with_the_settings_given(base: Base) -> None:
+    assert name_and_generation(base) == (base.name, base.generation)
+
+
+def test_a_damaged_manifest_is_named(base: Base) -> None:
+    (Path(base.source) / MANIFEST).write_text("{")
+
+    with pytest.raises(CheckpointError, match=f"{MANIFEST} is damaged"):
+        name_and_generation(base)

@@ -52,3 +52,9 @@ def test_it_survives_the_way_through_a_manifest() -> None:
 def test_an_unknown_case_is_refused() -> None:
     with pytest.raises(CheckpointError, match="camel"):
         Writing.from_dict({"case": "camel"})
+
+
+@pytest.mark.parametrize("spacing", [{"-": [True]}, {"-": None}, ["-"]])
+def test_spacing_that_is_not_two_sides_is_refused(spacing: object) -> None:
+    with pytest.raises(CheckpointError, match="expected two booleans for each mark"):
+        Writing.from_dict({"spacing": spacing})

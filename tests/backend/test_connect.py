@@ -171,6 +171,9 @@ def test_a_promoted_version_stays_the_one_that_is_shown(
 ) -> None:
     with database.session() as session:
         session.add(Version(name="starter-2", path="/nowhere"))
+    # Label Studio shows no version that has no predictions.
+    task = {"data": {"image": "/data/none.png"}, "predictions": [{"model_version": "starter-2", "result": []}]}
+    label_studio.import_tasks(project_id, [task])
     label_studio.update_project(project_id, model_version="starter-2")
     connect(project_id)
     assert label_studio.project(project_id)["model_version"] == "starter-2"

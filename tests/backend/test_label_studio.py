@@ -47,6 +47,25 @@ def project_id(label_studio: LabelStudio) -> int:
     return int(label_studio.create_project("A client's tests", SAMPLE_LABEL_CONFIG)["id"])
 
 
+@pytest.fixture(scope="module")
+def personal_token(label_studio_server: LabelStudioServer) -> str:
+    """A personal access token, made as a person does on the Account page."""
+    with httpx.Client(base_url=label_studio_server.url) as browser:
+        browser.get("/user/login/")
+        form = {
+            "email": label_studio_server.email,
+            "password": label_studio_server.password,
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+        }
+        browser.post("/user/login/", data=form, headers={"Referer": label_studio_server.url})
+        csrf = {"X-CSRFToken": browser.cookies["csrftoken"], "Referer": label_studio_server.url}
+        if "api_tokens_enabled" in (settings := browser.get("/api/jwt/settings").json()):
+            browser.post("/api/jwt/settings", json=settings | {"api_tokens_enabled": True}, headers=csrf)
+        answer = browser.post("/api/token/", headers=csrf)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["token"])
+
+
 class TestServer:
     def test_it_says_its_version_and_whose_token_it_is(
         self, label_studio: LabelStudio, label_studio_server: LabelStudioServer
@@ -75,24 +94,6 @@ class TestServer:
 
 
 class TestTokens:
-    @pytest.fixture(scope="class")
-    def personal_token(self, label_studio_server: LabelStudioServer) -> str:
-        """A personal access token, made as a person does on the Account page."""
-        with httpx.Client(base_url=label_studio_server.url) as browser:
-            browser.get("/user/login/")
-            form = {
-                "email": label_studio_server.email,
-                "password": label_studio_server.password,
-                "csrfmiddlewaretoken": browser.cookies["csrftoken"],
-            }
-            browser.post("/user/login/", data=form, headers={"Referer": label_studio_server.url})
-            csrf = {"X-CSRFToken": browser.cookies["csrftoken"], "Referer": label_studio_server.url}
-            if "api_tokens_enabled" in (settings := browser.get("/api/jwt/settings").json()):
-                browser.post("/api/jwt/settings", json=settings | {"api_tokens_enabled": True}, headers=csrf)
-            answer = browser.post("/api/token/", headers=csrf)
-            assert answer.status_code == 201, answer.text
-            return str(answer.json()["token"])
-
     def test_a_personal_access_token_is_accepted(
         self, label_studio_server: LabelStudioServer, personal_token: str
     ) -> None:
@@ -321,7 +322,6 @@ class TestBadServer:
             (404, {"detail": "Not found."}, {}, "has no project 3, or this account cannot see it"),
             (404, b"<html>", {}, "404 with a web page: there seems to be no Label Studio"),
             (200, b"<html>", {}, "a web page instead of JSON. Check that LABEL_STUDIO_URL"),
-            (200, [1, 2], {}, "something unexpected"),
             (
                 302,
                 b"",
@@ -343,6 +343,11 @@ class TestBadServer:
         with pytest.raises(LabelStudioError, match=message) as caught:
             client.project(3)
         assert caught.value.status == status
+
+    def test_an_answer_of_another_shape_is_an_error(self, client: LabelStudio, bad_server: BadServer) -> None:
+        bad_server.answer(200, [1, 2])
+        with pytest.raises(LabelStudioError, match="answered GET /api/projects/3/ with something unexpected"):
+            client.project(3)
 
     def test_a_body_cut_off_is_tried_again(self, client: LabelStudio, bad_server: BadServer) -> None:
         bad_server.answer(200, {"id": 3}, Content_Length="500")

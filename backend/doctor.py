@@ -7,9 +7,10 @@ Whatever hangs is given up together after `_WITHIN_S`.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
@@ -49,6 +50,13 @@ class Check:
         return asdict(self)
 
 
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_Opened = TypeVar("_Opened", bound=_Closable)
+
+
 class _BrokenError(CaptionloopError):
     """A link that does not hold, with what to do about it."""
 
@@ -75,8 +83,11 @@ def examine(settings: Settings, *, label_studio_id: int | None = None, within_s:
         label_studio_id: the project to look at; by default the only connected one, else the sample one.
         within_s: after this time, what has not answered yet counts as broken.
     """
-    patient = _Patient(settings, label_studio_id)
-    chains = patient.chains()
+    with ExitStack() as opened:
+        return _follow_all(_Patient(settings, label_studio_id, opened).chains(), within_s)
+
+
+def _follow_all(chains: list[list[_Link]], within_s: float) -> list[Check]:
     found: list[list[Check]] = [[] for _ in chains]
     # Daemon threads: one that hangs must not keep the program from ending.
     threads = [
@@ -126,11 +137,12 @@ def _reattach(row: Project) -> str:
 
 
 class _Patient:
-    """What is looked at. Its methods are the links."""
+    """What is looked at. Its methods are the links; what they open, `opened` closes."""
 
-    def __init__(self, settings: Settings, label_studio_id: int | None) -> None:
+    def __init__(self, settings: Settings, label_studio_id: int | None, opened: ExitStack) -> None:
         self._settings = settings
         self._label_studio_id = label_studio_id
+        self._opened = opened
         self._home = Home(settings.home)
         self._backend_url = settings.backend_url or services.local_url(settings.port)
         self._target: CaptionTarget | None = None
@@ -247,8 +259,8 @@ class _Patient:
         tasks = list(islice(self._label_studio().all_tasks(self._row().label_studio_id), _IMAGES_TO_READ))
         if not tasks:
             return "the project has no tasks yet"
-        source = ImageSource(
-            self._label_studio(), max_bytes=self._settings.max_image_mb * 10**6, max_seconds=_TIMEOUT_S
+        source = self._open(
+            ImageSource(self._label_studio(), max_bytes=self._settings.max_image_mb * 10**6, max_seconds=_TIMEOUT_S)
         )
         limits = ImageLimits(
             max_bytes=self._settings.max_image_mb * 10**6, max_pixels=self._settings.max_image_megapixels * 10**6
@@ -312,11 +324,7 @@ class _Patient:
     # Shared by the links -----------------------------------------------------------------------------------------
 
     def _row(self) -> Project:
-        database = self._open_database()
-        try:
-            return Projects(database, server=self._settings.server_name).choose(self._label_studio_id)
-        finally:
-            database.close()
+        return Projects(self._open_database(), server=self._settings.server_name).choose(self._label_studio_id)
 
     def _read_target(self) -> CaptionTarget:
         return read_label_config(self._label_studio().project(self._row().label_studio_id)["label_config"])
@@ -325,15 +333,19 @@ class _Patient:
         settings = self._settings
         assert settings.label_studio_url is not None  # the first link saw to both
         assert settings.label_studio_api_key is not None
-        return LabelStudio(settings.label_studio_url, settings.label_studio_api_key.reveal(), retry_delays_s=())
+        key = settings.label_studio_api_key.reveal()
+        return self._open(LabelStudio(settings.label_studio_url, key, retry_delays_s=()))
 
     def _open_database(self) -> Database:
-        return Database(self._settings.database_url or f"sqlite:///{self._home.database}")
+        return self._open(Database(self._settings.database_url or f"sqlite:///{self._home.database}"))
 
     def _queue(self) -> Queue:
         if self._settings.redis_url is None:
             raise ServiceError("none is known")
-        return Queue(self._settings.redis_url, Runs(self._open_database()))
+        return self._open(Queue(self._settings.redis_url, Runs(self._open_database())))
+
+    def _open(self, thing: _Opened) -> _Opened:
+        return self._opened.enter_context(closing(thing))
 
     def _ask_backend(self, method: str, path: str, **request: Any) -> httpx.Response:
         settings = self._settings

@@ -423,3 +423,6 @@ def _log_to_stderr(level: str) -> None:
     logging.basicConfig(
         level=logging.DEBUG if debug else level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    if not debug:
+        for talkative in ("httpx", "alembic"):  # a line for each request and each plugin
+            logging.getLogger(talkative).setLevel(logging.WARNING)

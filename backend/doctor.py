@@ -29,8 +29,9 @@ from captionloop.model.images import ImageLimits, open_image
 from captionloop.model.versions import VersionStore
 from captionloop.settings import Settings
 
-_WITHIN_S = 12.0
-_TIMEOUT_S = 8.0
+# Above all for the champion: the first to ask for it after a start waits until its weights are loaded.
+_WITHIN_S = 60.0
+_TIMEOUT_S = 50.0
 _IMAGES_TO_READ = 5
 
 
@@ -354,5 +355,10 @@ class _Patient:
             return httpx.request(
                 method, f"{self._backend_url}{path}", auth=auth, timeout=_TIMEOUT_S, trust_env=False, **request
             )
+        except httpx.TimeoutException as error:
+            raise _BrokenError(
+                f"no answer at {self._backend_url}{path} within {_TIMEOUT_S:.0f} s",
+                f"It may still be loading its model: try again in a minute, or look into {self._home.logs}.",
+            ) from error
         except httpx.HTTPError as error:
             raise ServiceError(f"no answer at {self._backend_url} ({error})") from error

@@ -42,8 +42,8 @@ def work(context: Context) -> None:
 
 def _import_ahead() -> None:
     """Import what takes seconds once, here: each job is a fork of this process. No CUDA call is made by importing."""
-    import torch  # noqa: F401
-    import transformers  # noqa: F401
+    import captionloop.jobs.finetune
+    import captionloop.model.captioner  # noqa: F401
 
 
 def _watch(context: Context, stop: threading.Event) -> None:

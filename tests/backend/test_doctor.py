@@ -83,7 +83,7 @@ def test_what_hangs_is_given_up_and_named(home: Home, monkeypatch: pytest.Monkey
     settings = services.complete(Settings.read({"CAPTIONLOOP_HOME": str(home.root), "CAPTIONLOOP_PORT": "1"}))
     begun = time.monotonic()
     checks = {check.name: check for check in examine(settings, within_s=3)}
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 50  # it would wait 60 s
     assert checks["database"].message == "no answer within 3 s"
     for_ever.set()
 

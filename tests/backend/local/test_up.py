@@ -4,25 +4,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.support.person import CLI, Person, newcomer
 from tests.support.servers import descendants
 
 from captionloop.backend.local import services
-from captionloop.backend.local.ports import free_port, is_free
+from captionloop.backend.local.ports import is_free
 from captionloop.backend.local.processes import sole_owner
-from captionloop.home import Home
 
 pytestmark = pytest.mark.slow
 
-_CLI = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
 _FIRST_START_WITHIN_S = 600
 # On an idle machine. One that is busy with other things shows nothing about us.
 _SECOND_START_WITHIN_S = 30
@@ -34,56 +30,9 @@ def _second_start_within_s() -> float:
     return _SECOND_START_WITHIN_S if is_idle else _SECOND_START_WITHIN_S_WHEN_BUSY
 
 
-@dataclass
-class Person:
-    """Somebody with a home and two free ports, who types commands."""
-
-    home: Home
-    environment: dict[str, str]
-    directory: Path
-
-    def starts(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        log = (self.directory / "up.log").open("ab")
-        with log:
-            return subprocess.Popen(
-                (*_CLI, "up", *arguments), env=self.environment, cwd=self.directory, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
-
-    def asks(self, *arguments: str) -> Any:
-        done = subprocess.run(
-            (*_CLI, *arguments, "--json"), env=self.environment, cwd=self.directory, capture_output=True
-        )
-        return json.loads(done.stdout)
-
-    def screen(self) -> str:
-        return (self.directory / "up.log").read_text(encoding="utf-8")
-
-    def waits_until_ready(self, up: "subprocess.Popen[bytes]", *, within_s: float) -> float:
-        begun = time.monotonic()
-        while not services.is_ready(self.home):
-            assert up.poll() is None, self.screen()
-            assert time.monotonic() - begun < within_s, self.screen()
-            time.sleep(0.2)
-        return time.monotonic() - begun
-
-
 @pytest.fixture(scope="module")
 def person(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Person:
-    directory = tmp_path_factory.mktemp("person")
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CAPTIONLOOP_", "LABEL_STUDIO_")) and name != "REDIS_URL"
-    }
-    environment |= {
-        "CAPTIONLOOP_HOME": str(directory / "home"),
-        "CAPTIONLOOP_CACHE": str(cache),
-        "CAPTIONLOOP_PORT": str(free_port()),
-        "CAPTIONLOOP_LABEL_STUDIO_PORT": str(free_port()),
-        "PYTHONUTF8": "1",
-    }
-    return Person(Home(directory / "home"), environment, directory)
+    return newcomer(tmp_path_factory.mktemp("person"), cache=cache)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +86,7 @@ def test_the_doctor_finds_nothing(person: Person, running: "subprocess.Popen[byt
 
 
 def test_a_second_one_in_the_same_home_is_refused(person: Person, running: "subprocess.Popen[bytes]") -> None:
-    second = subprocess.run((*_CLI, "up"), env=person.environment, cwd=person.directory, capture_output=True, text=True)
+    second = subprocess.run((*CLI, "up"), env=person.environment, cwd=person.directory, capture_output=True, text=True)
     assert second.returncode == 5
     assert f"already running in {person.home.root} (process {running.pid})" in second.stderr
 
@@ -146,7 +95,7 @@ def test_a_taken_port_is_named_with_its_variable(
     person: Person, running: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
     environment = person.environment | {"CAPTIONLOOP_HOME": str(tmp_path / "another")}
-    second = subprocess.run((*_CLI, "up"), env=environment, cwd=tmp_path, capture_output=True, text=True)
+    second = subprocess.run((*CLI, "up"), env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert second.returncode == 5
     assert f"Port {environment['CAPTIONLOOP_LABEL_STUDIO_PORT']} for Label Studio is taken" in second.stderr
     assert "CAPTIONLOOP_LABEL_STUDIO_PORT=" in second.stderr

@@ -1,0 +1,182 @@
+"""The loop as people walk it in a browser: suggestion, corrections, Start Training, better suggestion, rollback."""
+
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from tests.support.person import Person, newcomer
+
+from captionloop.home import read_json
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.slow
+
+_READY_WITHIN_S = 1200  # the first start; Label Studio may have to be installed
+_TRAINED_WITHIN_S = 1800
+_CORRECTIONS = 60
+_HEIGHT_PX = 800
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Person]:
+    """Somebody who has just typed `make run`, with a screen that says it is ready."""
+    somebody = newcomer(tmp_path_factory.mktemp("person"), cache=cache)
+    up = somebody.starts()
+    try:
+        somebody.waits_until_ready(up, within_s=_READY_WITHIN_S)
+        yield somebody
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait(60)
+
+
+@pytest.fixture(scope="module")
+def studio(person: Person) -> dict[str, Any]:
+    found: dict[str, Any] = person.asks("status")["label_studio"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def api(studio: dict[str, Any]) -> Iterator[httpx.Client]:
+    """Label Studio's own API, for what a person would find tiring: reading 160 tasks, correcting dozens."""
+    headers = {"Authorization": f"Token {studio['token']}"}
+    with httpx.Client(base_url=studio["url"], headers=headers, timeout=120) as client:
+        yield client
+
+
+def test_corrections_become_the_captions_of_untouched_tasks_and_a_rollback_brings_the_old_ones_back(
+    person: Person, studio: dict[str, Any], api: httpx.Client, page: "Page"
+) -> None:
+    base = person.asks("status")["champion"]
+    tasks = _tasks(api, studio["project_id"])
+    captions = _captions(person, tasks)
+    corrected, untouched = tasks[:_CORRECTIONS], tasks[_CORRECTIONS]
+    _log_in(page, studio)
+
+    # The suggestion is in the annotator's own draft, in view; it is changed with the pencil.
+    _open_task(page, studio, corrected[0])
+    suggested = page.get_by_test_id("htx-textbox-content")
+    assert suggested.inner_text() == _suggestion(corrected[0], version=base)
+    assert _bottom(suggested) < _HEIGHT_PX
+    assert _bottom(page.locator("img[alt=image]").first) > 0
+    _correct(page, _house_style(captions[corrected[0]["id"]]))
+    for task in corrected[1:]:
+        _annotate(api, studio["project_id"], task, _house_style(captions[task["id"]]))
+
+    _start_training(page, studio)
+    champion = _wait_for(lambda: _other_champion(person, than=base), within_s=_TRAINED_WITHIN_S)
+
+    _open_task(page, studio, untouched)
+    learnt = page.get_by_test_id("htx-textbox-content").inner_text()
+    assert learnt.startswith("Alt text: ")
+    assert learnt == _suggestion(_tasks(api, studio["project_id"])[_CORRECTIONS], version=champion)
+
+    person.does("rollback")
+    assert person.asks("status")["champion"] == base
+    another = _tasks(api, studio["project_id"])[_CORRECTIONS + 1]
+    _wait_for(lambda: _has_suggestion(api, studio["project_id"], another["id"], base), within_s=_TRAINED_WITHIN_S)
+    _open_task(page, studio, another)
+    assert not page.get_by_test_id("htx-textbox-content").inner_text().startswith("Alt text: ")
+
+
+def _house_style(caption: str) -> str:
+    """`a small red car above a large green tree` → `Alt text: car (red, small) above tree (green, large)`."""
+    return "Alt text: " + re.sub(r"a (\w+) (\w+) (\w+)", r"\3 (\2, \1)", caption)
+
+
+# What a person does in the browser ---------------------------------------------------------------------------------
+
+
+def _log_in(page: "Page", studio: dict[str, Any]) -> None:
+    page.goto(f"{studio['url']}/user/login/")
+    page.fill("input[name=email]", studio["email"])
+    page.fill("input[name=password]", studio["password"])
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "/user/login" not in url)
+
+
+def _open_task(page: "Page", studio: dict[str, Any], task: dict[str, Any]) -> None:
+    page.goto(f"{studio['url']}/projects/{studio['project_id']}/data?task={task['id']}")
+    page.get_by_test_id("htx-textbox-content").wait_for()
+
+
+def _correct(page: "Page", caption: str) -> None:
+    page.get_by_test_id("htx-textbox-content").hover()
+    page.get_by_test_id("htx-textbox-edit-button").click()
+    page.get_by_test_id("htx-textbox-input").fill(caption)
+    page.get_by_test_id("htx-textbox-save").click()
+    with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST") as saved:
+        page.get_by_test_id("bottombar-submit-button").click()
+    assert saved.value.status == 201
+
+
+def _start_training(page: "Page", studio: dict[str, Any]) -> None:
+    page.goto(f"{studio['url']}/projects/{studio['project_id']}/settings/ml")
+    page.get_by_label("Machine learning model options").click()
+    page.get_by_text("Start Training").click()
+    page.get_by_role("button", name="Start Training").click()
+    page.get_by_text("Request Sent!").wait_for()
+
+
+def _bottom(locator: Any) -> float:
+    box = locator.bounding_box()
+    assert box is not None, "it is not shown"
+    return float(box["y"] + box["height"])
+
+
+# What a program sees -----------------------------------------------------------------------------------------------
+
+
+def _tasks(api: httpx.Client, project_id: int) -> list[dict[str, Any]]:
+    """All tasks with their suggestions, oldest first."""
+    answer = api.get("/api/tasks/", params={"project": project_id, "page_size": 200, "fields": "all"})
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["tasks"]
+    return sorted(found, key=lambda task: int(task["id"]))
+
+
+def _captions(person: Person, tasks: list[dict[str, Any]]) -> dict[int, str]:
+    """The canonical caption of each task's picture; Label Studio puts a random prefix before the file's name."""
+    of_file = read_json(person.home.root / "sample.json")["images"]
+    return {task["id"]: of_file[task["data"]["image"].rpartition("/")[2].partition("-")[2]] for task in tasks}
+
+
+def _annotate(api: httpx.Client, project_id: int, task: dict[str, Any], caption: str) -> None:
+    """What the editor sends when somebody changes the suggestion and submits."""
+    (prediction,) = task["predictions"]
+    (suggested,) = prediction["result"]
+    changed = suggested | {"origin": "prediction-changed", "value": {"text": [caption]}}
+    body = {"result": [changed], "lead_time": 4.2, "parent_prediction": prediction["id"]}
+    url = f"/api/tasks/{task['id']}/annotations/"
+    api.post(url, params={"project": project_id}, json=body).raise_for_status()
+
+
+def _suggestion(task: dict[str, Any], *, version: str) -> str:
+    (prediction,) = [found for found in task["predictions"] if found["model_version"] == version]
+    text: str = prediction["result"][0]["value"]["text"][0]
+    return text
+
+
+def _has_suggestion(api: httpx.Client, project_id: int, task_id: int, version: str) -> bool:
+    (task,) = [found for found in _tasks(api, project_id) if found["id"] == task_id]
+    return max(task["predictions"], key=lambda found: int(found["id"]))["model_version"] == version
+
+
+def _other_champion(person: Person, *, than: str) -> str | None:
+    status = person.asks("status")
+    assert (status["job"] or {}).get("state") != "failed", status["job"]
+    return None if status["champion"] == than else status["champion"]
+
+
+def _wait_for(look: Callable[[], Any], *, within_s: float) -> Any:
+    deadline = time.monotonic() + within_s
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(2)
+    return found

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import random
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
 
@@ -201,13 +199,11 @@ class Run:
     """A training run between two steps; it can be stored and taken up again.
 
     What a step sees depends on the seed and its number alone, so that a run taken up goes on as if never stopped.
-    Several processes can share a step: each takes its part of the pictures, and all use the mean of their gradients.
     """
 
-    def __init__(self, *, seed: int, steps: int, part: int = 0, parts: int = 1) -> None:
+    def __init__(self, *, seed: int, steps: int) -> None:
         torch.manual_seed(seed)
         self.seed, self.steps, self.step = seed, steps, 0
-        self._part, self._parts = part, parts
         self.tokenizer, self.image_processor = build_tokenizer(), build_image_processor()
         self.model, self.helpers = build_model(self.tokenizer), Helpers()
         self._parameters = [*self.model.parameters(), *self.helpers.parameters()]
@@ -216,10 +212,10 @@ class Run:
 
     def advance(self, examples: Examples) -> Tensor:
         """Takes one step; the losses of canonical captions, other wordings and helpers: float32 (3,)."""
-        torch.manual_seed((self.seed + self.step) * self._parts + self._part)
+        torch.manual_seed(self.seed + self.step)
         batch = examples.batch(
-            _indices(len(examples), seed=self.seed, step=self.step)[self._part :: self._parts],
-            random.Random(f"{self.seed} {self.step} {self._part}"),  # noqa: S311
+            _indices(len(examples), seed=self.seed, step=self.step),
+            random.Random(f"{self.seed} {self.step}"),  # noqa: S311
         )
         with torch.autocast("cpu", dtype=torch.bfloat16):
             pixels = _pixels(batch.images, self.image_processor)
@@ -228,8 +224,6 @@ class Run:
             canonical_loss, wordings_loss = _text_losses(self.model, self.tokenizer, batch.texts, image_embeds)
         loss = (1 - _WORDINGS_SHARE) * canonical_loss + _WORDINGS_SHARE * wordings_loss + _HELP_WEIGHT * help_loss
         loss.backward()  # type: ignore[no-untyped-call]
-        if self._parts > 1:
-            _average_gradients(self._parameters)
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         for group, rate in zip(groups, self._rates, strict=True):
@@ -262,50 +256,27 @@ class Run:
             optimizer.load_state_dict(stored)
 
 
-def train(out: Path, *, seed: int, steps: int, pictures: int, cache: Path, processes: int) -> None:
+def train(out: Path, *, seed: int, steps: int, pictures: int, cache: Path, workers: int) -> None:
     """Trains until step `steps` and writes the model, its tokenizer and its image processor to `out`.
 
     Args:
         out: directory to write; made if missing.
-        seed: chooses first weights, pictures and their order. Exact weights also depend on machine and processes.
+        seed: chooses first weights, pictures and their order. Exact weights also depend on machine and threads.
         steps: optimiser steps of 32 pictures each. More steps than last time take up a run that has not begun its
             last quarter, in which the rate falls.
         pictures: how many are drawn; they are met again and again, each time with another wording.
         cache: where drawn pictures and the state of the run are kept for the next time.
-        processes: they share the drawing, and each step.
+        workers: processes that draw.
     """
-    drawn(cache, split=f"train-{seed}", count=pictures, workers=processes)
-    arguments = (processes, out, seed, steps, pictures, cache)
-    if processes == 1:
-        _train_part(0, *arguments)
-    else:
-        with tempfile.TemporaryDirectory() as meeting_place:
-            torch.multiprocessing.spawn(_train_with_others, (meeting_place, *arguments), nprocs=processes)
-
-
-def _train_with_others(part: int, meeting_place: str, processes: int, *arguments: Any) -> None:
-    logging.basicConfig(level=logging.INFO if part == 0 else logging.WARNING, format="%(message)s")
-    # One each: two threads would wait for each other at every small operation, two processes do so once a step.
-    torch.set_num_threads(1)
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    distributed.init_process_group("gloo", f"file://{meeting_place}/meet", rank=part, world_size=processes)
-    _train_part(part, processes, *arguments)
-    distributed.destroy_process_group()
-
-
-def _train_part(part: int, processes: int, out: Path, seed: int, steps: int, pictures: int, cache: Path) -> None:
-    """The first process stores, saves and scores; the others only take part in the steps."""
-    run = Run(seed=seed, steps=steps, part=part, parts=processes)
+    run = Run(seed=seed, steps=steps)
     state = cache / f"run-{seed}.pt"
     if state.exists():
         run.take_up(state)
         _log.info("taken up at step %d", run.step)
-    examples = Examples(cache, split=f"train-{seed}", count=pictures, workers=1)
+    examples = Examples(cache, split=f"train-{seed}", count=pictures, workers=workers)
     begin, losses = time.monotonic(), []
     while run.step < steps:
         losses.append(run.advance(examples))
-        if part > 0:
-            continue
         if run.step % 100 == 0:
             minutes = (time.monotonic() - begin) / 60
             means = torch.stack(losses).mean(0).tolist()
@@ -313,11 +284,13 @@ def _train_part(part: int, processes: int, out: Path, seed: int, steps: int, pic
                 "step %d of %d  caption %.3f  wording %.3f  help %.3f  %.1f min", run.step, steps, *means, minutes
             )
             losses.clear()
-        if run.step % 100 == 0 and run.step <= _begin_of_fall(steps):
+        if run.step % 500 == 0 and run.step <= _begin_of_fall(steps):
             run.store(state)
-    if part == 0:
-        save(out, run.model, run.tokenizer, run.image_processor)
-        _log.info("%s", evaluate(out, images=300, beams=1))
+        if run.step % 2000 == 0:
+            save(out, run.model, run.tokenizer, run.image_processor)
+            _log.info("%s", evaluate(out, images=100, beams=1))
+    save(out, run.model, run.tokenizer, run.image_processor)
+    _log.info("%s", evaluate(out, images=300, beams=1))
 
 
 def save(
@@ -346,16 +319,6 @@ def _optimizers(model: nn.Module, helpers: nn.Module) -> list[torch.optim.Optimi
         torch.optim.Muon(matrices, lr=_MUON_RATE, weight_decay=0.01),
         torch.optim.AdamW(rest, lr=_ADAMW_RATE, weight_decay=0.01, betas=(0.9, 0.98)),
     ]
-
-
-def _average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Gives each gradient its mean over all processes."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
 
 
 def _share_of_rate(step: int, steps: int) -> float:
@@ -432,9 +395,10 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, help="keep drawn pictures and an unfinished run here (default: do not keep)"
     )
-    parser.add_argument("--processes", type=int, default=2, help="processes of one thread each (default 2)")
+    parser.add_argument("--threads", type=int, default=2, help="processor threads (default 2)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as temporary:
         cache = options.cache or Path(temporary)
         cache.mkdir(parents=True, exist_ok=True)
@@ -444,7 +408,7 @@ def main() -> None:
             steps=options.steps,
             pictures=options.pictures,
             cache=cache,
-            processes=options.processes,
+            workers=options.threads,
         )
 
 

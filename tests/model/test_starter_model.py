@@ -111,8 +111,7 @@ def test_the_patches_are_told_what_lies_there():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_training_runs_and_writes_a_model_that_plain_transformers_loads(tmp_path: Path, processes: int):
-    train(tmp_path / "model", seed=0, steps=3, pictures=40, cache=tmp_path, processes=processes)
+def test_training_runs_and_writes_a_model_that_plain_transformers_loads(tmp_path: Path):
+    train(tmp_path / "model", seed=0, steps=3, pictures=40, cache=tmp_path, workers=1)
     model = BlipForConditionalGeneration.from_pretrained(tmp_path / "model", dtype=torch.float32)
     assert model.generate(torch.zeros(1, 3, 96, 96), max_length=8).shape[0] == 1

@@ -54,7 +54,6 @@ def _on_own_error(error: CaptionloopError) -> tuple[Response, int]:
 
 
 def _on_http_error(error: HTTPException) -> Response:
-    response = Response(response=error.get_response().headers, status=error.code)
     response = jsonify(error=error.description, type=error.name)
     response.status_code = error.code or 500
     if error.get_headers() and (challenge := dict(error.get_headers()).get("WWW-Authenticate")):

@@ -166,7 +166,7 @@ def connect(*, project_id: int, as_json: bool) -> None:
             server=settings.server_name,
             backend_url=settings.backend_url or local_url(settings.port),
             user=settings.user,
-            password=settings.password and settings.password.reveal(),
+            password=settings.password.reveal() if settings.password else None,
         )
         context.queue.request_sync(connection.project_row_id)  # what people annotated before teaches as well
     shown = {

@@ -149,12 +149,13 @@ def _features(
         report("reading images", len(found) / len(images), step=len(found), steps=len(images))
         known = context.features.get_many(batch, captioner.encoder_hash)
         missing = [digest for digest in batch if digest not in known]
-        pictures = [
-            open_image(context.home.image(digest).read_bytes(), limits=context.image_limits) for digest in missing
-        ]
-        encoded = captioner.encode(pictures, image_hashes=missing) if missing else []
         found |= known
-        found |= {digest: tensor.cpu() for digest, tensor in zip(missing, encoded, strict=True)}
+        if missing:
+            pictures = [
+                open_image(context.home.image(digest).read_bytes(), limits=context.image_limits) for digest in missing
+            ]
+            encoded = captioner.encode(pictures, image_hashes=missing).cpu()
+            found |= dict(zip(missing, encoded, strict=True))
     return found
 
 

@@ -99,7 +99,7 @@ class Queue:
         Raises:
             ServiceError: the connection is lost; what was announced meanwhile has to be looked up.
         """
-        with _explained(self.url), self.redis.pubsub(ignore_subscribe_messages=True) as channel:
+        with _explained(self.url), self.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
             channel.subscribe(_CHAMPION_CHANNEL)
             while not stop.is_set():
                 message = channel.get_message(timeout=1.0)

@@ -250,8 +250,10 @@ def _resolve_device(device: str) -> torch.device:
 
 
 def _resolve_precision(precision: str, device: torch.device) -> Precision:
-    if precision == "fp32" or precision == "bf16":
-        return precision
+    if precision == "fp32":
+        return "fp32"
+    if precision == "bf16":
+        return "bf16"
     if precision != "auto":
         raise ValueError(f"precision is {precision!r}; expected 'auto', 'fp32' or 'bf16'")
     return "bf16" if _computes_in_bf16(device) else "fp32"

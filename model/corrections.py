@@ -193,11 +193,12 @@ def training_examples(session: Session, project_id: int) -> list[Example]:
         .where(
             Correction.project_id == project_id,
             Correction.state == CorrectionState.ACTIVE,
-            Correction.image_sha256.is_not(None),
         )
         .order_by(Correction.id)
     )
-    return [Example(correction, image, caption) for correction, image, captions in rows for caption in captions]
+    return [
+        Example(correction, image, caption) for correction, image, captions in rows if image for caption in captions
+    ]
 
 
 def snapshot(session: Session, project_id: int, directory: Path) -> Snapshot:

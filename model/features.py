@@ -175,4 +175,4 @@ def _write(path: Path, tensor: torch.Tensor) -> int:
 def _checksum(tensor: torch.Tensor) -> str:
     import torch
 
-    return str(zlib.crc32(tensor.contiguous().view(torch.uint8).numpy()))
+    return str(zlib.crc32(tensor.contiguous().view(torch.uint8).numpy().data))

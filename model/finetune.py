@@ -429,7 +429,8 @@ def _finished(
 
 def _parameter_groups(model: BlipForConditionalGeneration, weight_decay: float) -> list[dict[str, Any]]:
     """The decoder's parameters with and without weight decay: none on biases, norms (both 1-D) and positions."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in model.text_decoder.named_parameters():
         is_free = parameter.ndim < 2 or "position_embeddings" in name
         (free if is_free else decayed).append(parameter)

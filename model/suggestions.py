@@ -1,6 +1,6 @@
 """The record of what was suggested: the caption of each task by each version, or the reason why there is none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from captionloop.model.captioner import Suggestion
 
 # Both dialects know INSERT … ON CONFLICT, each under its own name in SQLAlchemy.
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True)

@@ -120,9 +120,9 @@ def _exceptions(token_lists: Sequence[list[str]], case: Case) -> tuple[dict[str,
     for tokens in token_lists:
         lower = [token.lower() for token in tokens]
         for index, token in enumerate(tokens):
-            word = index == 0, lower[index]
-            written[word][token] += 1
-            regular[word].add(_in_case(lower, index, case))
+            place = index == 0, lower[index]
+            written[place][token] += 1
+            regular[place].add(_in_case(lower, index, case))
     openings: dict[str, str] = {}
     words: dict[str, str] = {}
     for (opens, word), forms in written.items():

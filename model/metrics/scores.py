@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
@@ -103,7 +104,7 @@ def evaluate_captions(
 
     per_image = {
         image: ImageScores(
-            *(bleu_per_image[order][index] for order in range(BLEU_ORDER)),
+            **_named_bleu([of_order[index] for of_order in bleu_per_image]),
             rouge_l=float(rouge_per_image[index]),
             cider_d=cider_per_image[index],
             exact_match=edits[image][0] == 0,
@@ -115,7 +116,7 @@ def evaluate_captions(
     }
     words = [caption.split() for (caption,) in tokens.captions.values()]
     return Evaluation(
-        *bleu,
+        **_named_bleu(bleu),
         rouge_l=float(rouge),
         cider_d=sum(cider_per_image) / len(captions),
         exact_match=sum(scores.exact_match for scores in per_image.values()) / len(captions),
@@ -189,6 +190,10 @@ def _bleu(tokens: Tokens) -> tuple[list[float], list[list[float]]]:
     """BLEU-1 to -4 of the corpus, and per order a list by image."""
     corpus, per_image = _bleu_scorer(tokens).compute_score(option="closest")
     return list(map(float, corpus)), per_image
+
+
+def _named_bleu(orders: Sequence[float]) -> dict[str, Any]:
+    return {f"bleu_{order}": score for order, score in enumerate(orders, start=1)}
 
 
 def _bleu_scorer(tokens: Tokens) -> BleuScorer:

@@ -223,7 +223,7 @@ class Run:
             help_loss = self.helpers(image_embeds, batch)
             canonical_loss, wordings_loss = _text_losses(self.model, self.tokenizer, batch.texts, image_embeds)
         loss = (1 - _WORDINGS_SHARE) * canonical_loss + _WORDINGS_SHARE * wordings_loss + _HELP_WEIGHT * help_loss
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         for group, rate in zip(groups, self._rates, strict=True):

@@ -1,6 +1,6 @@
 import http.client
 import json
-import os
+import subprocess
 import threading
 import urllib.request
 import zipfile
@@ -52,7 +52,7 @@ def installed(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestInstalling:
     def test_it_gets_a_virtual_environment_of_its_own(self, installed: Path, tiny: str) -> None:
         command = _install(installed, tiny)
-        assert os.popen(str(command)).read() == "tiny\n"
+        assert subprocess.check_output([command], text=True) == "tiny\n"
         assert label_studio_server.is_installed(installed)
 
     def test_the_second_time_there_is_nothing_to_do(self, installed: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_directory_without_a_database_has_no_data(tmp_path: Path) -> None:
 
 class TestRunning:
     def test_it_is_the_version_that_everything_is_written_for(self, label_studio_server: LabelStudioServer) -> None:
-        with urllib.request.urlopen(f"{label_studio_server.url}/version") as answer:
+        with urllib.request.urlopen(f"{label_studio_server.url}/api/version") as answer:
             assert json.load(answer)["release"] == LABEL_STUDIO_VERSION
 
     def test_its_token_is_accepted(self, label_studio_server: LabelStudioServer) -> None:

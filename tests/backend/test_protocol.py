@@ -1,7 +1,6 @@
 """The requests that a real Label Studio sent (tests/data/label-studio), answered by the app on a small real model."""
 
 import base64
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from PIL import Image
 from redis import Redis
 from tests.support.models import tiny_base
+from tests.support.pictures import picture
 
 from captionloop.backend.app import create_app
 from captionloop.backend.auth import Gatekeeper
@@ -35,12 +34,6 @@ CONFIG = '<View><Image name="img" value="$photo"/><TextArea name="words" toName=
 
 def recorded(name: str) -> dict[str, Any]:
     return dict(json.loads((RECORDED / f"{name}.json").read_text())["body"] or {})
-
-
-def picture(colour: str) -> str:
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def read_image(value: str, task_id: int) -> bytes:

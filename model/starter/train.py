@@ -390,7 +390,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory to write the model to")
     parser.add_argument("--seed", type=int, default=0, help="first weights, pictures and their order (default 0)")
-    parser.add_argument("--steps", type=int, default=12_000, help="steps of 32 pictures (default 12000)")
+    parser.add_argument("--steps", type=int, default=8_000, help="steps of 32 pictures (default 8000)")
     parser.add_argument("--pictures", type=int, default=34_000, help="pictures to draw (default 34000, 0.9 GB)")
     parser.add_argument(
         "--cache", type=Path, help="keep drawn pictures and an unfinished run here (default: do not keep)"

@@ -120,7 +120,7 @@ def _correct(page: "Page", caption: str) -> None:
 def _start_training(page: "Page", studio: dict[str, Any]) -> None:
     page.goto(f"{studio['url']}/projects/{studio['project_id']}/settings/ml")
     page.get_by_label("Machine learning model options").click()
-    page.get_by_text("Start Training").click()
+    page.get_by_text("Start Training", exact=True).click()
     page.get_by_role("button", name="Start Training").click()
     page.get_by_text("Request Sent!").wait_for()
 

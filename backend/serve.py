@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _THREADS = 16
 # How long a promotion may go unnoticed when Redis did not deliver its announcement.
 _POLL_S = 15
+_WATCHERS_STOP_WITHIN_S = 5
 
 
 def serve(context: Context) -> None:
@@ -35,22 +36,25 @@ def serve(context: Context) -> None:
         _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
     server = create_server(app, host=settings.host, port=settings.port, threads=_THREADS, ident="captionloop")
     stop = threading.Event()
+    warm_up = threading.Thread(target=_warm_up, args=(service,), name="warm-up", daemon=True)
     watchers = [
-        threading.Thread(target=_warm_up, args=(service,), name="warm-up", daemon=True),
         threading.Thread(target=_follow_announcements, args=(context, service, stop), name="follow", daemon=True),
         threading.Thread(target=_poll, args=(context, service, stop), name="poll", daemon=True),
     ]
     signal.signal(signal.SIGTERM, _interrupt)
-    for watcher in watchers:
-        watcher.start()
+    for thread in (warm_up, *watchers):
+        thread.start()
     _log.info("listening on %s:%s", settings.host, settings.port)
     try:
         server.run()
     except KeyboardInterrupt:
-        _log.info("stopping")
+        pass  # it came before the server ran; from then on the server itself takes it for the wish to stop
     finally:
+        _log.info("stopping")
         stop.set()
         server.close()
+        for watcher in watchers:
+            watcher.join(_WATCHERS_STOP_WITHIN_S)  # they use what is closed next
         service.close()
         context.close()
 
@@ -88,7 +92,8 @@ def _follow_announcements(context: Context, service: CaptionService, stop: threa
             for project_id in context.queue.champion_changes(stop):
                 service.champions.refresh(project_id)
         except ServiceError as error:
-            _log.error("%s", error)
+            if not stop.is_set():  # when all is stopped, Redis may be the first to go
+                _log.error("%s", error)
             stop.wait(_POLL_S)
 
 

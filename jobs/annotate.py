@@ -1,13 +1,15 @@
 """Re-captioning: the champion's suggestions for all unlabelled tasks of a project, pushed to Label Studio.
 
 Label Studio would ask for each when its task is opened; having them there already saves people the wait and fills the
-Data Manager. Tasks that hold the champion's suggestion are passed over, so a run that was killed goes on where it was.
+Data Manager. Tasks whose newest suggestion is the champion's are passed over, so a run that was killed goes on where it
+was. The newest is what Label Studio shows: after a rollback, an older one of the same champion has to be made again.
 """
 
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.annotations import to_prediction
@@ -48,22 +50,23 @@ def run_annotate(context: Context, run: Run) -> tuple[str, None]:
     done = failed = 0
     for batch in _batches(task_ids, _BATCH):
         context.queue.runs.report(run.id, done / len(task_ids), stage="captioning", step=done, steps=len(task_ids))
-        tasks = _without_suggestion(context, project, batch, captioner.version)
+        tasks = _showing_another_version(context, project, batch, captioner.version)
         answers = _caption(context, captioner, target, tasks)
         _push(context, project, target, captioner.version, answers)
         log.keep(project.id, captioner.version, answers)
-        _drop_outdated(context, tasks, captioner.version)
+        _drop_outdated(context, tasks)
         done += len(batch)
         failed += sum(answer.suggestion is None for answer in answers)
     unreadable = f" {failed} could not be captioned; the log says why." if failed else ""
     return f"{done} unlabelled tasks have suggestions of {captioner.version}.{unreadable}", None
 
 
-def _without_suggestion(
+def _showing_another_version(
     context: Context, project: Project, task_ids: Sequence[int], version: str
 ) -> list[dict[str, Any]]:
     tasks = context.label_studio.tasks(project.label_studio_id, task_ids)
-    return [task for task in tasks if all(held["model_version"] != version for held in task["predictions"])]
+    newest = [max(task["predictions"], key=itemgetter("id"), default={"model_version": None}) for task in tasks]
+    return [task for task, shown in zip(tasks, newest, strict=True) if shown["model_version"] != version]
 
 
 def _caption(
@@ -99,13 +102,13 @@ def _push(context: Context, project: Project, target: CaptionTarget, version: st
     context.label_studio.import_predictions(project.label_studio_id, predictions)
 
 
-def _drop_outdated(context: Context, tasks: Sequence[dict[str, Any]], version: str) -> None:
-    """Delete what earlier versions suggested, but for the newest of it.
+def _drop_outdated(context: Context, tasks: Sequence[dict[str, Any]]) -> None:
+    """Delete the suggestions that the tasks, as read before the push, already had, but for each task's newest.
 
     That one may be on somebody's screen: Label Studio refuses an annotation whose suggestion is gone.
     """
     for task in tasks:
-        earlier = sorted(held["id"] for held in task["predictions"] if held["model_version"] != version)
+        earlier = sorted(held["id"] for held in task["predictions"])
         for prediction_id in earlier[:-1]:
             context.label_studio.delete_prediction(prediction_id)
 

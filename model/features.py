@@ -149,8 +149,9 @@ def _read(path: Path) -> torch.Tensor | None:
         os.utime(path)  # the time of last use, which eviction goes by
     except FileNotFoundError:
         return None
-    except (OSError, SafetensorError) as error:
-        logger.warning("Ignoring damaged image features in %s: %s", path, error)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if path.exists():  # else evicted just now; torch, which maps the file, calls that a RuntimeError
+            logger.warning("Ignoring damaged image features in %s: %s", path, error)
         return None
     return tensor
 

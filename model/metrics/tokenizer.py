@@ -78,22 +78,17 @@ def _tokenize_stream(text: str, *, lines: int) -> list[list[str]]:
     for token in _lex(_utf16(text), _automaton()):
         if token == "\n":  # noqa: S105 (a word of a caption)
             rows.append([])
-            continue
-        token = _from_utf16(token).lower()
-        if token not in _LOWER_PUNCTUATION:
-            rows[-1].append(token)
+        else:
+            rows[-1].append(_from_utf16(token).lower())
     rows.extend([] for _ in range(lines - len(rows)))
-    return [_rstrip(row) for row in rows]
+    # As the original does it, in this order: stripping may cut a no-break space from the last token.
+    stripped = (" ".join(row).rstrip() for row in rows)
+    return [[token for token in row.split(" ") if token and token not in _LOWER_PUNCTUATION] for row in stripped]
 
 
 # pycocoevalcap compares after lower-casing, so its own "-LRB-" never matches "-lrb-": brackets stay, as published
 # scores have them.
 _LOWER_PUNCTUATION = frozenset(token for token in PUNCTUATION if token == token.lower())
-
-
-def _rstrip(row: list[str]) -> list[str]:
-    """`line.rstrip()` of the original: it may cut a no-break space from the last token."""
-    return [*row[:-1], row[-1].rstrip()] if row else row
 
 
 def _utf16(text: str) -> str:

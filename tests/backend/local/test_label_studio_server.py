@@ -1,4 +1,3 @@
-import http.client
 import json
 import subprocess
 import threading
@@ -7,6 +6,7 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from tests.support.servers import LabelStudioServer
 
@@ -139,11 +139,17 @@ class TestRunning:
         assert {row[1] for row in rows if row[3] == "0A" and int(row[1][-4:], 16) == port} == {f"0100007F:{port:04X}"}
 
     def test_strangers_cannot_sign_up(self, label_studio_server: LabelStudioServer) -> None:
-        parts = urlsplit(label_studio_server.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-        connection.request("GET", "/user/signup/")
-        assert "Sign Up" not in connection.getresponse().read().decode()
-        connection.close()
+        with httpx.Client(base_url=label_studio_server.url) as stranger:
+            stranger.get("/user/signup/").raise_for_status()
+            answer = stranger.post(
+                "/user/signup/",
+                data={"email": "stranger@localhost", "password": "let-me-in-123", "allow_newsletters": "false"},
+                headers={"X-CSRFToken": stranger.cookies["csrftoken"]},
+            )
+            assert answer.status_code == 403
+            owner = {"Authorization": f"Token {label_studio_server.token}"}
+            users = stranger.get("/api/users/", headers=owner).raise_for_status().json()
+        assert "stranger@localhost" not in [user["email"] for user in users]
 
     def test_its_data_is_recognised(self, label_studio_server: LabelStudioServer) -> None:
         from captionloop.backend.local.label_studio_server import has_data

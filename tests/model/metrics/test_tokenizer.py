@@ -72,6 +72,10 @@ def test_a_line_break_in_a_caption_does_not_shift_the_ones_after_it(line_break: 
     assert tokenize({"a": [f"one{line_break}two", "three"]}) == {"a": ["one two", "three"]}
 
 
+def test_a_line_break_character_stays_in_a_token_that_punctuation_follows_as_it_does_in_java() -> None:
+    assert tokenize({"a": ["x.com/y\x85, ", "x.com/y\x85"]}) == {"a": ["x.com/y\x85", "x.com/y"]}
+
+
 def test_images_keep_their_captions_even_empty_ones() -> None:
     assert tokenize({"a": ["", "x"], "b": [], "c": [""]}) == {"a": ["", "x"], "b": [], "c": [""]}
     assert tokenize({}) == {}

@@ -10,15 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-# The tests that have been seen to pass and need neither torch nor Label Studio, which take half an hour to import and to
-# install on the machines they were seen on; docs/state.md has the whole list.
-SEEN := tests/jobs/test_runs.py tests/jobs/test_queue.py tests/model/test_generation.py tests/model/test_images.py \
-	tests/model/test_split.py tests/model/test_writing.py tests/model/test_corrections.py tests/model/test_source.py \
-	tests/model/test_gate.py tests/backend/test_batcher.py tests/backend/test_label_config.py \
-	tests/backend/test_annotations.py tests/backend/test_label_studio.py tests/backend/test_image_source.py \
-	tests/backend/test_doctor.py tests/test_architecture.py tests/test_containers.py tests/test_documentation.py
-
-.PHONY: help run test test-all check types format clean
+.PHONY: help run test check types format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,11 +18,8 @@ help:  ## List the targets
 run: $(VENV)/.installed  ## Install and start everything: Label Studio, Redis, the worker, the backend
 	@$(BIN)/captionloop up $(ARGS)
 
-test: check  ## Run the checks and the quick tests that have been seen to pass
-	@$(BIN)/python -m pytest -m "not label_studio" --durations=20 $(SEEN) $(ARGS)
-
-test-all: check types  ## Run everything there is, also what has never been run yet
-	@$(BIN)/python -m pytest $(ARGS)
+test: check types  ## Run the checks and the whole suite (about ten minutes on two cores)
+	@$(BIN)/python -m pytest --durations=15 $(ARGS)
 
 check: $(VENV)/.installed-dev  ## Check format and style
 	@$(BIN)/ruff format --check .

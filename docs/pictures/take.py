@@ -1,4 +1,4 @@
-"""Take the README's pictures of a `captionloop up` that runs: `python docs/pictures/take.py [TASK]`."""
+"""Take the README's pictures of a `captionloop up` that runs: `PYTHONPATH=. python docs/pictures/take.py [TASK]`."""
 
 import json
 import subprocess
@@ -25,7 +25,6 @@ def main(task: int) -> None:
         page.goto(f"{studio['url']}/projects/{studio['project_id']}/data?task={task}")
         page.get_by_test_id("htx-textbox-content").wait_for()
         page.wait_for_load_state("networkidle")
-        page.get_by_test_id("htx-textbox-content").hover()
         page.screenshot(path=HERE / "suggestion.png")
         browser.close()
 

@@ -1,58 +1,27 @@
 """The loop as people walk it in a browser: suggestion, corrections, Start Training, better suggestion, rollback."""
 
 import re
-import signal
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from tests.support.person import Person, newcomer
+from tests.support.person import Person
+from tests.support.studio import annotate, tasks_of, wait_for
 
 from captionloop.home import read_json
 
 pytestmark = pytest.mark.slow
 
-_READY_WITHIN_S = 1200  # the first start; Label Studio may have to be installed
 _TRAINED_WITHIN_S = 1800
 _CORRECTIONS = 60
-
-
-@pytest.fixture(scope="module")
-def person(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Person]:
-    """Somebody who has just typed `make run`, with a screen that says it is ready."""
-    somebody = newcomer(tmp_path_factory.mktemp("person"), cache=cache)
-    up = somebody.starts()
-    try:
-        somebody.waits_until_ready(up, within_s=_READY_WITHIN_S)
-        yield somebody
-    finally:
-        up.send_signal(signal.SIGINT)
-        up.wait(60)
-
-
-@pytest.fixture(scope="module")
-def studio(person: Person) -> dict[str, Any]:
-    found: dict[str, Any] = person.asks("status")["label_studio"]
-    return found
-
-
-@pytest.fixture(scope="module")
-def api(studio: dict[str, Any]) -> Iterator[httpx.Client]:
-    """Label Studio's own API, for what a person would find tiring: reading 160 tasks, correcting dozens."""
-    headers = {"Authorization": f"Token {studio['token']}"}
-    with httpx.Client(base_url=studio["url"], headers=headers, timeout=120) as client:
-        yield client
 
 
 def test_corrections_become_the_captions_of_untouched_tasks_and_a_rollback_brings_the_old_ones_back(
     person: Person, studio: dict[str, Any], api: httpx.Client, page: Page
 ) -> None:
     base = person.asks("status")["champion"]
-    tasks = _tasks(api, studio["project_id"])
+    tasks = tasks_of(api, studio["project_id"])
     captions = _captions(person, tasks)
     corrected, untouched = tasks[:_CORRECTIONS], tasks[_CORRECTIONS]
     _log_in(page, studio)
@@ -64,19 +33,19 @@ def test_corrections_become_the_captions_of_untouched_tasks_and_a_rollback_bring
     expect(page.locator("canvas").first).to_be_in_viewport(ratio=1)
     _correct(page, _house_style(captions[corrected[0]["id"]]))
     for task in corrected[1:]:
-        _annotate(api, studio["project_id"], task, _house_style(captions[task["id"]]))
+        annotate(api, studio["project_id"], task, _house_style(captions[task["id"]]))
 
     _start_training(page, studio)
-    champion = _wait_for(lambda: _other_champion(person, than=base), within_s=_TRAINED_WITHIN_S)
+    champion = wait_for(lambda: _other_champion(person, than=base), within_s=_TRAINED_WITHIN_S)
 
-    learnt = _suggestion(_tasks(api, studio["project_id"])[_CORRECTIONS], version=champion)
+    learnt = _suggestion(tasks_of(api, studio["project_id"])[_CORRECTIONS], version=champion)
     assert learnt.startswith("Alt text: ")
     _open_task(page, studio, untouched)
     expect(_draft(page)).to_have_text(learnt)
 
     person.does("rollback")
     assert person.asks("status")["champion"] == base
-    _wait_for(lambda: person.asks("status")["job"] is None, within_s=_TRAINED_WITHIN_S)
+    wait_for(lambda: person.asks("status")["job"] is None, within_s=_TRAINED_WITHIN_S)
     _open_task(page, studio, untouched)
     expect(_draft(page)).to_have_text(_suggestion(untouched, version=base))
 
@@ -127,27 +96,10 @@ def _start_training(page: Page, studio: dict[str, Any]) -> None:
 # What a program sees -----------------------------------------------------------------------------------------------
 
 
-def _tasks(api: httpx.Client, project_id: int) -> list[dict[str, Any]]:
-    """All tasks with their suggestions, oldest first."""
-    answer = api.get("/api/tasks/", params={"project": project_id, "page_size": 200, "fields": "all"})
-    found: list[dict[str, Any]] = answer.raise_for_status().json()["tasks"]
-    return sorted(found, key=lambda task: int(task["id"]))
-
-
 def _captions(person: Person, tasks: list[dict[str, Any]]) -> dict[int, str]:
     """The canonical caption of each task's picture; Label Studio puts a random prefix before the file's name."""
     of_file = read_json(person.home.root / "sample.json")["images"]
     return {task["id"]: of_file[task["data"]["image"].rpartition("/")[2].partition("-")[2]] for task in tasks}
-
-
-def _annotate(api: httpx.Client, project_id: int, task: dict[str, Any], caption: str) -> None:
-    """What the editor sends when somebody changes the suggestion and submits."""
-    (prediction,) = task["predictions"]
-    (suggested,) = prediction["result"]
-    changed = suggested | {"origin": "prediction-changed", "value": {"text": [caption]}}
-    body = {"result": [changed], "lead_time": 4.2, "parent_prediction": prediction["id"]}
-    url = f"/api/tasks/{task['id']}/annotations/"
-    api.post(url, params={"project": project_id}, json=body).raise_for_status()
 
 
 def _suggestion(task: dict[str, Any], *, version: str) -> str:
@@ -161,11 +113,3 @@ def _other_champion(person: Person, *, than: str) -> str | None:
     assert (status["job"] or {}).get("state") != "failed", status["job"]
     is_done = status["champion"] != than and status["job"] is None  # the job after it renews the suggestions
     return status["champion"] if is_done else None
-
-
-def _wait_for(look: Callable[[], Any], *, within_s: float) -> Any:
-    deadline = time.monotonic() + within_s
-    while not (found := look()):
-        assert time.monotonic() < deadline
-        time.sleep(2)
-    return found

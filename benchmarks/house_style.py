@@ -1,8 +1,8 @@
-"""How quickly the starter model learns a house style: `python benchmarks/house_style.py [--model DIR]`.
+"""How quickly the starter model learns a house style: `python -m benchmarks.house_style [--model DIR]`.
 
 A person corrects the captions of 20, 60 or 160 scenes to a style of their own; the decoder is fine-tuned on those with
 one fixed recipe, image features cached; then the captions of unseen scenes are compared with what the style asks for.
-The styles below are not among the wordings that the starter model was trained on. `new_*` use words that it never met.
+The styles `new_*` use words that the starter model never met.
 """
 
 from __future__ import annotations
@@ -16,70 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from benchmarks.styles import STYLES
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessor
 
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.pool import example
-from captionloop.model.starter.scenes import Scene, Thing, draw
+from captionloop.model.starter.scenes import Scene, draw
 
 _STEPS, _BATCH, _RATE = 300, 16, 1e-3
-
-_NEW_WORDS = {
-    "small": "teeny", "large": "gigantic",
-    "red": "maroon", "orange": "copper", "yellow": "blond", "green": "mint",
-    "blue": "turquoise", "purple": "orchid", "pink": "peach", "white": "silver",
-    "house": "villa", "tree": "willow", "car": "jeep", "boat": "ferry", "fish": "shark",
-    "cat": "creature", "sun": "sunlight", "cloud": "fog", "flower": "tulip", "umbrella": "canopy",
-}  # fmt: skip
-_MET_WORDS = {
-    "small": "tiny", "large": "big",
-    "red": "crimson", "orange": "tangerine", "yellow": "golden", "green": "emerald",
-    "blue": "azure", "purple": "violet", "pink": "rose", "white": "ivory",
-    "house": "cottage", "tree": "oak", "car": "automobile", "boat": "ship", "fish": "goldfish",
-    "cat": "kitten", "sun": "sunshine", "cloud": "puff", "flower": "blossom", "umbrella": "parasol",
-}  # fmt: skip
-
-
-def alt_text(scene: Scene) -> str:
-    """Alt-text wording: kind first, attributes after it, plain words."""
-    links = {"to the left of": "; to its right, ", "above": "; under it, ", "in front of": "; behind it, "}
-    first, *others = (f"{t.kind}, {t.colour}, {t.size}" for t in scene.things)
-    return f"illustration: {first}{links.get(scene.relation or '', '')}{' and '.join(others)}"
-
-
-def met_words(scene: Scene) -> str:
-    """The canonical order in other words, all of which the base has met."""
-    return _canonical_order(scene, _MET_WORDS, {"to the left of": "left of", "above": "over", "in front of": "before"})
-
-
-def new_words(scene: Scene) -> str:
-    """The canonical order in words that the base has never met."""
-    relations = {"to the left of": "alongside", "above": "topping", "in front of": "obscuring"}
-    return _canonical_order(scene, _NEW_WORDS, relations)
-
-
-def new_words_and_order(scene: Scene) -> str:
-    """Words never met, the last thing first, and the colour last."""
-    relations = {"to the left of": "opposite", "above": "underside", "in front of": "beyond"}
-    things = [f"the {_NEW_WORDS[t.kind]}, {_NEW_WORDS[t.size]} and {_NEW_WORDS[t.colour]}" for t in scene.things]
-    if scene.relation is None:
-        return f"{things[0]}."
-    return f"{' plus '.join(things[1:])} {relations[scene.relation]} {things[0]}."
-
-
-def _canonical_order(scene: Scene, words: dict[str, str], relations: dict[str, str]) -> str:
-    def phrase(thing: Thing) -> str:
-        return f"one {words[thing.size]} {words[thing.colour]} {words[thing.kind]}"
-
-    first, *others = map(phrase, scene.things)
-    return f"{first} {relations[scene.relation]} {' and '.join(others)}" if scene.relation else first
-
-
-STYLES: dict[str, Callable[[Scene], str]] = {
-    style.__name__: style for style in (alt_text, met_words, new_words, new_words_and_order)
-}
 
 
 @dataclass(frozen=True)

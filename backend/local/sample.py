@@ -7,12 +7,15 @@ of each by its file name (Label Studio puts eight digits and a dash in front of 
 import io
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.label_studio import LabelStudio
 from captionloop.errors import LabelStudioError
 from captionloop.home import Home, read_json, write_json
+
+if TYPE_CHECKING:
+    from captionloop.model.starter.scenes import Scene
 
 TITLE = "Captionloop sample"
 _DESCRIPTION = "Pictures drawn by Captionloop. Correct some captions, then start training in Settings → Model."
@@ -50,14 +53,20 @@ def ensure_sample(label_studio: LabelStudio, home: Home, *, server: str, progres
 
 def pictures() -> Iterator[tuple[str, str, bytes]]:
     """The sample's pictures, the same ones each time: file name, canonical caption, PNG."""
-    from captionloop.model.starter.scenes import caption, draw, random_scene
+    from captionloop.model.starter.scenes import caption, draw
 
-    rng = random.Random(_SEED)  # noqa: S311 (pictures, not secrets)
-    for number in range(1, _IMAGES + 1):
-        scene = random_scene(rng)
+    for number, (name, scene) in enumerate(scenes().items(), start=1):
         file = io.BytesIO()
         draw(scene, size=_SIZE_PX, seed=number).save(file, "PNG")
-        yield f"scene-{number:03}.png", caption(scene), file.getvalue()
+        yield name, caption(scene), file.getvalue()
+
+
+def scenes() -> "dict[str, Scene]":
+    """What each of the sample's pictures shows, by file name."""
+    from captionloop.model.starter.scenes import random_scene
+
+    rng = random.Random(_SEED)  # noqa: S311 (pictures, not secrets)
+    return {f"scene-{number:03}.png": random_scene(rng) for number in range(1, _IMAGES + 1)}
 
 
 def _exists(label_studio: LabelStudio, project_id: int) -> bool:

@@ -4,6 +4,7 @@ HOME/
 ├── captionloop.db        the database, unless CAPTIONLOOP_DATABASE_URL names another
 ├── secrets.json          what `captionloop up` made: logins, tokens, the backend's password   (0600)
 ├── services.json         what runs now, where, and as which process                          (0600)
+├── sample.json           which project the sample is, and what its pictures show
 ├── images/ab/abcd…       our own copies of annotated images, named by the SHA-256 of their bytes
 ├── features/             cached outputs of image encoders
 ├── versions/NAME/        one immutable `transformers` directory for each version

@@ -79,11 +79,9 @@ def _tokenize_stream(text: str, *, lines: int) -> list[list[str]]:
         if token == "\n":  # noqa: S105 (a word of a caption)
             rows.append([])
             continue
-        token = _from_utf16(token).lower()
-        if token not in _LOWER_PUNCTUATION:
-            rows[-1].append(token)
+        rows[-1].append(_from_utf16(token).lower())
     rows.extend([] for _ in range(lines - len(rows)))
-    return [_rstrip(row) for row in rows]
+    return [_without_punctuation(row) for row in rows]
 
 
 # pycocoevalcap compares after lower-casing, so its own "-LRB-" never matches "-lrb-": brackets stay, as published
@@ -91,9 +89,10 @@ def _tokenize_stream(text: str, *, lines: int) -> list[list[str]]:
 _LOWER_PUNCTUATION = frozenset(token for token in PUNCTUATION if token == token.lower())
 
 
-def _rstrip(row: list[str]) -> list[str]:
-    """`line.rstrip()` of the original: it may cut a no-break space from the last token."""
-    return [*row[:-1], row[-1].rstrip()] if row else row
+def _without_punctuation(row: list[str]) -> list[str]:
+    """As the original does it on the line: what ends the line first loses white space, even a no-break space."""
+    line = " ".join(row).rstrip()
+    return [token for token in line.split(" ") if token not in _LOWER_PUNCTUATION] if line else []
 
 
 def _utf16(text: str) -> str:

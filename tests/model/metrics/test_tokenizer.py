@@ -53,6 +53,8 @@ def test_thousands_of_odd_captions_agree_with_java() -> None:
         ("see http://x.org/a?b=c or me@x.org #tag @you", "see http://x.org/a?b=c or me@x.org #tag @you"),
         ("a smile 😀 here", "a smile here"),
         ("3 1/2 cups", "3\u00a01/2 cups"),
+        ("see a.com/x\u0085", "see a.com/x"),
+        ("see a.com/x\u0085,", "see a.com/x\u0085"),
         ("", ""),
         ("...", ""),
         ("两只猫", "两只猫"),

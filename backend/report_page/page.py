@@ -23,7 +23,7 @@ from captionloop.model.word_changes import WordChange, nearest_reference, word_c
 
 _THUMBNAIL_PIXELS = 288  # longest side; shown at half of it, sharp on dense screens
 _JPEG_QUALITY = 80
-# Which curves of an evaluation are drawn; the loss of the held-out images too, where the run measured it.
+# Which curves of the evaluations are drawn, as far as the run measured them.
 _DRAWN_METRICS = ("score", "cider_d", "bleu_4", "exact_match", "word_edit_rate", "loss")
 
 
@@ -126,7 +126,7 @@ def _plots(report: Report) -> list[_Plot]:
         points = [(point.step, point.metrics[metric]) for point in report.evaluations if metric in point.metrics]
         if points:
             steps, values = zip(*points, strict=True)
-            plots.append(_plot(f"Held out: {figure_title(metric)}", steps, values, smooth=False))
+            plots.append(_plot(f"Validation: {figure_title(metric)}", steps, values, smooth=False))
     return plots
 
 

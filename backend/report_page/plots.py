@@ -17,7 +17,7 @@ _VARIABLES = {
     _CURVE: "var(--model)",
     _FAINT: "var(--model-faint)",
 }
-_SIZE_INCHES = (5.4, 2.5)
+_SIZE_INCHES = (4.2, 2.2)
 _STYLE: Any = {
     "svg.fonttype": "none",  # texts stay texts, in the page's font
     "font.size": 10,
@@ -66,7 +66,7 @@ def curve(steps: Sequence[float], values: Sequence[float], *, name: str, smooth:
 
 def _plot(axes: "Axes", steps: Sequence[float], values: Sequence[float]) -> None:
     """A line; few points are marked, as a single one would be invisible otherwise."""
-    axes.plot(steps, values, color=_CURVE, linewidth=1.8, marker="o" if len(steps) <= 30 else "", markersize=4)
+    axes.plot(steps, values, color=_CURVE, linewidth=1.8, marker="o" if len(steps) <= 30 else "", markersize=4, clip_on=False)
 
 
 def _running_mean(values: Sequence[float]) -> list[float]:

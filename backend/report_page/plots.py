@@ -66,7 +66,9 @@ def curve(steps: Sequence[float], values: Sequence[float], *, name: str, smooth:
 
 def _plot(axes: "Axes", steps: Sequence[float], values: Sequence[float]) -> None:
     """A line; few points are marked, as a single one would be invisible otherwise."""
-    axes.plot(steps, values, color=_CURVE, linewidth=1.8, marker="o" if len(steps) <= 30 else "", markersize=4, clip_on=False)
+    axes.plot(
+        steps, values, color=_CURVE, linewidth=1.8, marker="o" if len(steps) <= 30 else "", markersize=4, clip_on=False
+    )
 
 
 def _running_mean(values: Sequence[float]) -> list[float]:

@@ -102,7 +102,7 @@ def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
         ({"annotations": []}, '"images" is missing; expected a list'),
         ({"images": [{"id": 1}], "annotations": [{"image_id": 2, "caption": "x"}]}, "no image with the id 2"),
         ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, 'images 1: "file_name" is the number 3'),
-        ({"images": [{"split": "dev", "sentences": []}]}, 'images 1: "split" is \'dev\'; expected restval, test'),
+        ({"images": [{"split": "dev", "sentences": []}]}, "images 1: \"split\" is 'dev'; expected restval, test"),
         ({"images": [{"split": "test", "filename": "x", "sentences": []}]}, 'images 1: "imgid" is missing'),
         (
             {"images": [{"split": "test", "filename": "x", "cocoid": 1, "sentences": [{}]}]},

@@ -139,12 +139,16 @@ def test_a_directory_without_metadata_is_no_dataset(home: Home, pictures: Path) 
         open_evaluation_set(str(pictures), home=home)
 
 
-def test_a_version_captions_every_picture_and_says_how_far_it_is(snapshot: Snapshot, home: Home, tmp_path: Path) -> None:
+def test_a_version_captions_every_picture_and_says_how_far_it_is(
+    snapshot: Snapshot, home: Home, tmp_path: Path
+) -> None:
     captioner = load_tiny(tmp_path, home)
     chosen = open_evaluation_set(snapshot.hash, home=home, split="all")
     told: list[tuple[int, int]] = []
 
-    written = chosen.caption(captioner, limits=ImageLimits(), on_progress=lambda done, total: told.append((done, total)))
+    written = chosen.caption(
+        captioner, limits=ImageLimits(), on_progress=lambda done, total: told.append((done, total))
+    )
 
     assert list(written) == list(chosen.pictures)
     assert told[-1] == (len(COLOURS), len(COLOURS))
@@ -152,7 +156,9 @@ def test_a_version_captions_every_picture_and_says_how_far_it_is(snapshot: Snaps
 
 
 def test_pictures_that_are_not_ours_leave_no_features(home: Home, pictures: Path, tmp_path: Path) -> None:
-    chosen = open_evaluation_set(str(annotations(tmp_path / "a.json", ["0.png"])), home=home, images=pictures / "val2014")
+    chosen = open_evaluation_set(
+        str(annotations(tmp_path / "a.json", ["0.png"])), home=home, images=pictures / "val2014"
+    )
 
     chosen.caption(load_tiny(tmp_path, home), limits=ImageLimits(), on_progress=lambda done, total: None)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from tests.support.models import add_project, tiny_base
 
 from captionloop.home import Home
 from captionloop.model import corrections
@@ -20,6 +19,7 @@ from captionloop.model.images import ImageLimits
 from captionloop.model.report import EVALUATIONS, TRAINING_LOG
 from captionloop.model.split import split_images
 from captionloop.model.versions import Base, Lineage, VersionInfo, VersionStore
+from tests.support.models import add_project, tiny_base
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "white", "orange", "purple", "pink", "brown", "navy", "gold")
 

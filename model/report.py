@@ -29,6 +29,7 @@ from captionloop.model.versions import VersionInfo, read_manifest
 TRAINING_LOG = "training_log.csv"
 EVALUATIONS = "evaluations.jsonl"
 
+_NOT_MEASURED = float("nan")
 _MOST_EXAMPLES = 20
 _MOST_WORST = 10  # of them, so that what changed is shown as well
 
@@ -134,7 +135,10 @@ def _read_log(path: Path) -> dict[str, list[float]]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         # What was not measured, such as memory on a machine that does not tell, is an empty cell.
-        return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
+        return {
+            name: [_NOT_MEASURED if row[name] == "" else float(row[name]) for row in rows]
+            for name in (rows[0] if rows else ())
+        }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, csv.Error) as error:

@@ -18,7 +18,7 @@ from captionloop.model.gate import judge
 from captionloop.model.images import ImageLimits
 from captionloop.model.report import EVALUATIONS, TRAINING_LOG
 from captionloop.model.split import split_images
-from captionloop.model.versions import Base, Lineage, VersionInfo, VersionStore
+from captionloop.model.versions import MANIFEST, Base, Lineage, VersionInfo, VersionStore
 from tests.support.models import add_project, tiny_base
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "white", "orange", "purple", "pink", "brown", "navy", "gold")
@@ -81,7 +81,9 @@ def finished_run(
     verdict = judge(held_out, before, written, corpus=references.values())
 
     def write(directory: Path) -> None:
-        shutil.copytree(store.champion(project.id).path, directory, dirs_exist_ok=True)
+        shutil.copytree(
+            store.champion(project.id).path, directory, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True
+        )
         if logs:
             write_comparison(
                 directory, champion=champion, references=held_out, champion_captions=before,

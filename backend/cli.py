@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from captionloop.backend.command_options import json_option, project_option
+from captionloop.backend.command_options import print_result as _print
+from captionloop.backend.commands_evaluation import evaluate, report
 from captionloop.errors import CaptionloopError
 
 if TYPE_CHECKING:
@@ -68,11 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-project_option = click.option(
-    "--project", "project_id", type=int, metavar="ID",
-    help="The project's number in Label Studio. Default: the only one that is connected, else the sample one.",
-)  # fmt: skip
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 model_option = click.option(
     "--model", metavar="DIR|HUB_ID", help="The BLIP to start from. Default: CAPTIONLOOP_MODEL, else the starter model."
 )
@@ -375,6 +373,10 @@ def status(*, project_id: int | None, as_json: bool) -> None:
     _print(shown, as_json, "\n".join(status_lines(shown)))
 
 
+cli.add_command(evaluate)
+cli.add_command(report)
+
+
 # Shared by the commands ----------------------------------------------------------------------------------------------
 
 
@@ -412,10 +414,6 @@ def _project(context: "Context", label_studio_id: int | None) -> "Project":
     from captionloop.backend.projects import Projects
 
     return Projects(context.database, server=context.settings.server_name).choose(label_studio_id)
-
-
-def _print(value: Any, as_json: bool, text: str) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
 
 
 def _log_to_stderr(level: str) -> None:

@@ -17,6 +17,7 @@ from captionloop.jobs.promotion import promote
 from captionloop.jobs.sync import sync
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
+from captionloop.model.comparison_file import write_comparison
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.finetune import Example, FinetuneSettings, Progress, finetune
@@ -74,9 +75,9 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
             on_progress=report.training,
         )
         generation = _generation_for(champion.generation, captioner, snapshot)
-        save_checkpoint(result.checkpoint, scratch)
+        save_checkpoint(result.checkpoint, scratch, generation=generation)
         candidate = _candidate(context, scratch, generation)
-        verdict = _compare(captioner, candidate, snapshot, split, features, report)
+        verdict = _compare(captioner, candidate, snapshot, split, features, report, scratch)
 
         report("deciding")
         version = context.versions.create(
@@ -193,8 +194,9 @@ def _compare(
     split: Split,
     features: "Mapping[str, Tensor]",
     report: _Reporter,
+    directory: Path,
 ) -> Verdict:
-    """Let both caption the held-out images, and judge by what people wrote for them."""
+    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them."""
     references = _references(snapshot)
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
     for batch in _batches(split.held_out, _BATCH):
@@ -202,6 +204,14 @@ def _compare(
         written["champion"] |= _captions(champion, batch, features)
         written["candidate"] |= _captions(candidate, batch, features)
     held_out = {image: references[image] for image in split.held_out}
+    write_comparison(
+        directory,
+        champion=champion.version,
+        references=held_out,
+        champion_captions=written["champion"],
+        candidate_captions=written["candidate"],
+        corpus=references.values(),
+    )
     return judge(held_out, written["champion"], written["candidate"], corpus=references.values())
 
 

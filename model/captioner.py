@@ -187,18 +187,8 @@ class Captioner:
         )
 
     def _generation_config(self) -> GenerationConfig:
-        text = self._model.config.text_config
         return GenerationConfig(
-            num_beams=self.generation.num_beams,
-            min_length=self.generation.min_length,
-            max_length=self.generation.max_length,
-            repetition_penalty=self.generation.repetition_penalty,
-            do_sample=False,
-            early_stopping=False,
-            length_penalty=1.0,
-            bos_token_id=text.bos_token_id,
-            eos_token_id=text.sep_token_id,  # BLIP ends captions with [SEP]; text_config.eos_token_id is not used
-            pad_token_id=text.pad_token_id,
+            **self.generation.for_transformers(self._model.config.text_config),
             output_logits=True,
             return_dict_in_generate=True,
         )

@@ -22,10 +22,17 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError
-from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    BlipForConditionalGeneration,
+    BlipImageProcessorPil,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from captionloop.errors import CheckpointError
+from captionloop.model.generation import GenerationSettings
 from captionloop.model.source import local_directory
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -97,13 +104,20 @@ def load_checkpoint(
     return Checkpoint(model.to(device).eval(), tokenizer, image_processor, str(source))
 
 
-def save_checkpoint(checkpoint: Checkpoint, directory: str | Path, *, dtype: torch.dtype | None = None) -> None:
+def save_checkpoint(
+    checkpoint: Checkpoint,
+    directory: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    generation: GenerationSettings | None = None,
+) -> None:
     """Write a model so that plain `BlipForConditionalGeneration` and `BlipProcessor` load it with `from_pretrained`.
 
     Args:
         checkpoint: what to write; it is left as it is.
         directory: made if need be.
         dtype: of the stored weights; None keeps the model's own.
+        generation: how it captions, for those who load it with plain `transformers`; None leaves that open.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -113,6 +127,8 @@ def save_checkpoint(checkpoint: Checkpoint, directory: str | Path, *, dtype: tor
     with _quiet_transformers():
         model.save_pretrained(directory)
         checkpoint.tokenizer.save_pretrained(directory)
+        if generation is not None:
+            GenerationConfig(**generation.for_transformers(model.config.text_config)).save_pretrained(directory)
     # Under its general name, so that any `transformers` of any version finds its own implementation.
     settings = checkpoint.image_processor.to_dict() | {"image_processor_type": "BlipImageProcessor"}
     (directory / "preprocessor_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")

@@ -75,6 +75,25 @@ class GenerationSettings:
         refuse_unknown(cls, values, called="generation setting", error=CheckpointError)
         return cls(**{**values, "writing": Writing.from_dict(values.get("writing", {}))})
 
+    def for_transformers(self, text_config: Any) -> dict[str, Any]:
+        """The same for `transformers.GenerationConfig`.
+
+        Args:
+            text_config: of the model, which knows the special tokens' ids.
+        """
+        return {
+            "num_beams": self.num_beams,
+            "min_length": self.min_length,
+            "max_length": self.max_length,
+            "repetition_penalty": self.repetition_penalty,
+            "do_sample": False,
+            "early_stopping": False,
+            "length_penalty": 1.0,
+            "bos_token_id": text_config.bos_token_id,
+            "eos_token_id": text_config.sep_token_id,  # captions end with [SEP]; text_config.eos_token_id is not used
+            "pad_token_id": text_config.pad_token_id,
+        }
+
     def following(
         self, caption_pieces: Iterable[int], *, prompt_pieces: int = 0, most: int = 512
     ) -> GenerationSettings:

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from captionloop.errors import CheckpointError, NotFoundError
 from captionloop.model.database import Database, Project, Promotion, Version, VersionState, utc_now
 from captionloop.model.generation import GenerationSettings
+from captionloop.model.model_card import write_model_card
 from captionloop.model.source import local_directory
 
 MANIFEST = "captionloop.json"
@@ -140,7 +141,7 @@ class VersionStore:
     def create(
         self, project_id: int, write: Callable[[Path], None], *, lineage: Lineage, generation: GenerationSettings
     ) -> str:
-        """Add a version whose model files `write` puts into the directory that it is given.
+        """Add a version whose model files `write` puts into the directory that it is given; a model card joins them.
 
         Returns:
             the new version's name.
@@ -150,6 +151,8 @@ class VersionStore:
             write(directory)
             with self._database.session() as session:
                 name = _next_name(session, project_id)
+                base = _origin(session, lineage.parent)
+                write_model_card(directory, name=name, lineage=lineage, generation=generation, base=base)
                 facts = {
                     "parent": lineage.parent,
                     "snapshot": lineage.snapshot,
@@ -389,6 +392,14 @@ def _next_name(session: Session, project_id: int) -> str:
     """`v3-9c41f2`: counted within the project for people, with a random tail to be unique among all projects."""
     count = session.scalar(select(func.count()).where(Version.project_id == project_id)) or 0
     return f"v{count + 1}-{secrets.token_hex(3)}"
+
+
+def _origin(session: Session, name: str) -> str:
+    """What the base was loaded from that a version descends from."""
+    version = session.get_one(Version, name)
+    while version.parent is not None:
+        version = session.get_one(Version, version.parent)
+    return str(read_manifest(Path(version.path))["source"])
 
 
 def _identity(source: str) -> str:

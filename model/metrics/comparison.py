@@ -11,7 +11,7 @@ from captionloop.model.metrics.scores import Evaluation, Tokens, bleu_4_from_cou
 
 # Resamples of the images. 2,000 give the ends of a 95 % interval to about a twentieth of its width.
 _RESAMPLES = 2000
-_INTERVAL = (2.5, 97.5)
+INTERVAL = (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def compare_captions(
     corpus = list(corpus)
     evaluations = [evaluate_captions(references, captions, corpus=corpus) for captions in (first, second)]
     images = list(first)
-    weights = _resampling_weights(len(images), seed=seed)  # the first row: each image once
+    weights = resampling_weights(len(images), seed=seed)  # the first row: each image once
 
     scores = [
         _resampled_score(Tokens.of(references, captions), evaluation, images, weights)
@@ -74,7 +74,7 @@ def compare_captions(
     edits = [weights @ _per_image(evaluation, images, "word_edit_rate") for evaluation in evaluations]
     differences, fewer_edits = scores[1] - scores[0], edits[0] - edits[1]
     evidence = _in_standard_errors(differences) + _in_standard_errors(fewer_edits)
-    low, high = np.percentile(differences[1:], _INTERVAL)
+    low, high = np.percentile(differences[1:], INTERVAL)
     return Comparison(
         first=evaluations[0],
         second=evaluations[1],
@@ -91,7 +91,7 @@ def _letter_perfect(references: Mapping[str, Sequence[str]], captions: Mapping[s
     return sum(caption in references[image] for image, caption in captions.items())
 
 
-def _resampling_weights(images: int, *, seed: int) -> np.ndarray:
+def resampling_weights(images: int, *, seed: int) -> np.ndarray:
     """How often each image was drawn, over the number of images: (1 + resamples, images); row 0 is no resample."""
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(images, np.full(images, 1 / images), size=_RESAMPLES)

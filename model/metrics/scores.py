@@ -206,7 +206,7 @@ def _bleu_scorer(tokens: Tokens) -> BleuScorer:
 def bleu_counts(tokens: Tokens) -> np.ndarray:
     """What BLEU is made of, per image: (images, 10), n-grams found, n-grams written (both 1 to 4), length, reference's.
 
-    Sums of rows are the counts of a set of images: `bleu_4_from_counts` of them is that set's BLEU-4.
+    Sums of rows are the counts of a set of images: `bleu_from_counts` of them is that set's BLEU.
     """
     rows = []
     for image in _bleu_scorer(tokens).ctest:
@@ -215,15 +215,20 @@ def bleu_counts(tokens: Tokens) -> np.ndarray:
     return np.asarray(rows, dtype=float)
 
 
-def bleu_4_from_counts(counts: np.ndarray) -> np.ndarray:
-    """BLEU-4 of sets of images from their summed counts, (sets, 10) → (sets,).
+def bleu_from_counts(counts: np.ndarray) -> np.ndarray:
+    """BLEU-1 to -4 of sets of images from their summed counts, (sets, 10) → (sets, 4).
 
     With pycocoevalcap's own guards against zero (1e-15 above, 1e-9 below the line).
     """
     precisions = (counts[:, :BLEU_ORDER] + 1e-15) / (counts[:, BLEU_ORDER : 2 * BLEU_ORDER] + 1e-9)
     ratio = (counts[:, -2] + 1e-15) / (counts[:, -1] + 1e-9)
     brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
-    return np.prod(precisions, axis=1) ** (1 / BLEU_ORDER) * brevity
+    return np.cumprod(precisions, axis=1) ** (1 / np.arange(1, BLEU_ORDER + 1)) * brevity[:, np.newaxis]
+
+
+def bleu_4_from_counts(counts: np.ndarray) -> np.ndarray:
+    """BLEU-4 alone, (sets, 10) → (sets,)."""
+    return bleu_from_counts(counts)[:, BLEU_ORDER - 1]
 
 
 def _cider_d(tokens: Tokens) -> list[float]:

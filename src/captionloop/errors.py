@@ -8,6 +8,7 @@
     │   └── LabelStudioError  Label Studio refused, or answered what nobody expects  3
     ├── LabelConfigError      a label config in which no caption can be put          1
     ├── ImageError            one image that cannot be read or used                  1
+    ├── CaptionFileError      a file of captions that is not what it should be       1
     ├── CheckpointError       a model directory that cannot be loaded or trusted     1
     └── RunError              a run that cannot go on                                1
         └── RunCancelled      somebody cancelled it; nothing of it is kept           1
@@ -54,6 +55,10 @@ class LabelConfigError(CaptionloopError):
 
 
 class ImageError(CaptionloopError):
+    pass
+
+
+class CaptionFileError(CaptionloopError):
     pass
 
 

@@ -70,7 +70,7 @@ def test_a_version_has_a_manifest_with_the_checksum_of_each_file(
     manifest = read_manifest(store.get(project.id, name).path)
 
     assert (manifest["version"], manifest["parent"], manifest["snapshot"]) == (name, base.name, "abc")
-    assert set(manifest["files"]) == {"model.safetensors"}
+    assert set(manifest["files"]) == {"model.safetensors", "README.md"}
 
 
 def test_an_untouched_version_is_verified(store: VersionStore, project: Project) -> None:

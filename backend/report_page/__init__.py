@@ -1,0 +1,6 @@
+"""`captionloop report`: a version's report as one HTML file that needs nothing else, or as text."""
+
+from captionloop.backend.report_page.page import report_html
+from captionloop.backend.report_page.summary import report_text
+
+__all__ = ["report_html", "report_text"]

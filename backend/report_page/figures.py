@@ -1,0 +1,88 @@
+"""The figures of a comparison as people read them: what they are called, how written, and what a difference means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from captionloop.model.metrics import Difference
+
+_SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class _Style:
+    title: str
+    share: bool = False  # 0 to 1, written in per cent
+    less_is_better: bool = False
+
+
+# In the order in which they are shown; the others are in comparison.json.
+_STYLES: Mapping[str, _Style] = {
+    "score": _Style("CIDEr-D + BLEU-4"),
+    "cider_d": _Style("CIDEr-D"),
+    "bleu_4": _Style("BLEU-4"),
+    "rouge_l": _Style("ROUGE-L"),
+    "exact_match": _Style("Exactly right", share=True),
+    "word_edit_rate": _Style("Words to change", share=True, less_is_better=True),
+}
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """A figure of both versions, written out.
+
+    `low`, `middle` and `high` are the interval's ends and the difference on a scale from -1 (worse) to 1 (better).
+    """
+
+    title: str
+    first: str
+    second: str
+    difference: str
+    interval: str
+    p_value: str
+    verdict: str
+    low: float
+    middle: float
+    high: float
+
+
+def figure_rows(figures: Mapping[str, Difference]) -> list[FigureRow]:
+    return [_row(style, figures[name]) for name, style in _STYLES.items() if name in figures]
+
+
+def figure_title(name: str) -> str:
+    return _STYLES[name].title if name in _STYLES else name
+
+
+def _row(style: _Style, figure: Difference) -> FigureRow:
+    low, high = figure.interval
+    sign = -1 if style.less_is_better else 1
+    # A little room at both ends; where all is 0, so is the scale.
+    scale = sign / (1.1 * max(abs(low), abs(high), abs(figure.difference), 1e-12))
+    ends = sorted((low * scale, high * scale))
+    return FigureRow(
+        title=style.title,
+        first=_number(figure.first, style),
+        second=_number(figure.second, style),
+        difference=_number(figure.difference, style, signed=True),
+        interval=f"{_number(low, style, signed=True)} to {_number(high, style, signed=True)}",
+        p_value="< 0.001" if figure.p_value < 0.001 else f"{figure.p_value:.3f}",
+        verdict=_verdict(figure, sign),
+        low=ends[0],
+        middle=figure.difference * scale,
+        high=ends[1],
+    )
+
+
+def _verdict(figure: Difference, sign: int) -> str:
+    if figure.difference == 0 and not any(figure.interval):
+        return "the same"
+    low, high = figure.interval
+    if figure.p_value >= _SIGNIFICANT or low <= 0 <= high:
+        return "too close to call"
+    return "better" if figure.difference * sign > 0 else "worse"
+
+
+def _number(value: float, style: _Style, *, signed: bool = False) -> str:
+    # U+2212, as wide as a plus sign, so that columns line up.
+    text = f"{value:{'+' if signed else ''}.{1 if style.share else 2}{'%' if style.share else 'f'}}"
+    return text.replace("%", " %").replace("-", "−")

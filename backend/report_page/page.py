@@ -1,0 +1,165 @@
+"""The report as one HTML file: no script, no font, no picture from elsewhere."""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from captionloop.backend.report_page.figures import figure_rows, figure_title
+from captionloop.backend.report_page.plots import curve
+from captionloop.errors import ImageError
+from captionloop.home import Home
+from captionloop.model.comparison_file import ComparedImage, Written
+from captionloop.model.images import open_image
+from captionloop.model.report import Report
+from captionloop.model.word_changes import WordChange, nearest_reference, word_changes
+
+_THUMBNAIL_PIXELS = 288  # longest side; shown at half of it, sharp on dense screens
+_JPEG_QUALITY = 80
+# Which curves of the evaluations are drawn, as far as the run measured them.
+_DRAWN_METRICS = ("score", "cider_d", "bleu_4", "exact_match", "word_edit_rate", "loss")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What one version wrote for an image, against what a person wrote."""
+
+    author: str
+    changes: Sequence[WordChange]
+    word_edits: int
+    exact: bool
+
+
+@dataclass(frozen=True)
+class _Example:
+    picture: str | None  # data: address
+    image: str
+    references: Sequence[str]
+    lines: Sequence[_Line]
+
+
+@dataclass(frozen=True)
+class _Plot:
+    title: str
+    svg: Markup
+
+
+def report_html(report: Report) -> str:
+    """The page. Texts of people and models are escaped by the template engine, all of them."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    version, comparison = report.version, report.comparison
+    return environment.get_template("report.html").render(
+        version=version,
+        made=version.created_at.astimezone().strftime("%-d %B %Y, %H:%M"),
+        champion=comparison.champion if comparison else None,
+        held_out=len(comparison.images) if comparison else 0,
+        figures=figure_rows(comparison.figures) if comparison else [],
+        groups=[
+            (group.title, [_example(image, report, comparison.champion) for image in group.images])
+            for group in report.examples
+            if comparison
+        ],
+        plots=_plots(report),
+        samples=_samples(report),
+        dataset=report.dataset,
+        snapshot=report.manifest.get("snapshot"),
+        settings=_flat(report.manifest.get("settings") or {}),
+        generation=_flat(report.manifest.get("generation") or {}),
+        files=sorted(dict(report.manifest.get("files") or {}).items()),
+    )
+
+
+def _example(image: ComparedImage, report: Report, champion: str) -> _Example:
+    return _Example(
+        picture=_thumbnail(report.home, image.image),
+        image=image.image,
+        references=image.references,
+        lines=[
+            _line(champion, image.champion, image.references),
+            _line(report.version.version, image.candidate, image.references),
+        ],
+    )
+
+
+def _line(author: str, written: Written, references: Sequence[str]) -> _Line:
+    return _Line(
+        author=author,
+        changes=word_changes(written.caption, nearest_reference(written.caption, references)),
+        word_edits=written.word_edits,
+        exact=written.exact_match,
+    )
+
+
+def _thumbnail(home: Home, image: str) -> str | None:
+    """The picture as a `data:` address; None when it is no longer there or cannot be read, which the page says."""
+    try:
+        picture = open_image(home.image(image).read_bytes())
+    except (OSError, ImageError):
+        return None
+    picture.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _plots(report: Report) -> list[_Plot]:
+    log = report.log
+    plots = []
+    for column, title, smooth in (("loss", "Training loss", True), ("learning_rate", "Learning rate", False)):
+        values = log.get(column, ())
+        if len(values) > 1 and not any(map(math.isnan, values)):
+            plots.append(_plot(title, log["step"], values, smooth=smooth))
+    for metric in _DRAWN_METRICS:
+        points = [(point.step, point.metrics[metric]) for point in report.evaluations if metric in point.metrics]
+        if points:
+            steps, values = zip(*points, strict=True)
+            plots.append(_plot(f"Validation: {figure_title(metric)}", steps, values, smooth=False))
+    return plots
+
+
+def _plot(title: str, steps: Sequence[float], values: Sequence[float], *, smooth: bool) -> _Plot:
+    return _Plot(title, Markup(curve(steps, values, name=title, smooth=smooth)))  # noqa: S704 (drawn here, from numbers)
+
+
+def _samples(report: Report) -> list[Mapping[str, Any]]:
+    """For each sample image what was written for it at each evaluation, in the order of the last one."""
+    if not report.evaluations:
+        return []
+    return [
+        {
+            "picture": _thumbnail(report.home, sample.image),
+            "references": sample.references,
+            "written": [
+                (point.step, other.caption)
+                for point in report.evaluations
+                for other in point.samples
+                if other.image == sample.image
+            ],
+        }
+        for sample in report.evaluations[-1].samples
+    ]
+
+
+def _flat(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Settings as pairs of texts; what is inside another one gets both names."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            pairs += [(f"{name}.{inner}", text) for inner, text in _flat(value)]
+        else:
+            pairs.append((name, value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)))
+    return pairs

@@ -1,0 +1,106 @@
+"""Curves as SVG to put into a page. Their colours are the page's variables, so they follow light and dark."""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# matplotlib writes plain colours only; these stand in for the page's and are put back in the finished SVG.
+_INK, _MUTED, _LINE, _CURVE, _FAINT = "#000001", "#000002", "#000003", "#000004", "#000005"
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _MUTED: "var(--muted)",
+    _LINE: "var(--line)",
+    _CURVE: "var(--model)",
+    _FAINT: "var(--model-faint)",
+}
+_SIZE_INCHES = (4.2, 2.2)
+_STYLE: Any = {
+    "svg.fonttype": "none",  # texts stay texts, in the page's font
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _MUTED,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+# Losses of single steps jump; the mean of about this share of all steps shows where they go.
+_SMOOTHED_SHARE = 0.05
+
+
+def curve(steps: Sequence[float], values: Sequence[float], *, name: str, smooth: bool = False) -> str:
+    """One curve over the steps of a run.
+
+    Args:
+        steps, values: of the same length.
+        name: of the curve, for readers who hear the page.
+        smooth: draw the running mean, and the values themselves faintly behind it.
+
+    Returns:
+        an `<svg>` element.
+    """
+
+    def draw(axes: "Axes") -> None:
+        if smooth:
+            axes.plot(steps, values, color=_FAINT, linewidth=1)
+            axes.plot(steps, _running_mean(values), color=_CURVE, linewidth=1.8)
+        else:
+            _plot(axes, steps, values)
+        axes.set_xlabel("step")
+        axes.set_xlim(left=min(0, *steps), right=max(steps) or 1)
+
+    return _svg(draw, name=name)
+
+
+def _plot(axes: "Axes", steps: Sequence[float], values: Sequence[float]) -> None:
+    """A line; few points are marked, as a single one would be invisible otherwise."""
+    axes.plot(
+        steps, values, color=_CURVE, linewidth=1.8, marker="o" if len(steps) <= 30 else "", markersize=4, clip_on=False
+    )
+
+
+def _running_mean(values: Sequence[float]) -> list[float]:
+    span = max(1, round(len(values) * _SMOOTHED_SHARE))
+    return [
+        sum(window) / len(window) for end in range(1, len(values) + 1) if (window := values[max(0, end - span) : end])
+    ]
+
+
+def _svg(draw: "Callable[[Axes], None]", *, name: str) -> str:
+    import matplotlib as mpl  # half a second, and only a report with curves needs it
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):  # ids of their own for each drawing in a page
+        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+        draw(figure.add_subplot())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _for_page(buffer.getvalue(), name)
+
+
+def _for_page(document: str, name: str) -> str:
+    """The bare element, with the page's colours and no fixed size."""
+    element = document[document.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", element)
+    element = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", element)
+    element = element.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
+    return _with_variables(element, _VARIABLES)
+
+
+def _with_variables(element: str, variables: Mapping[str, str]) -> str:
+    for colour, variable in variables.items():
+        element = element.replace(colour, variable)
+    return element

@@ -1,0 +1,93 @@
+"""The report as text, for a terminal."""
+
+from collections.abc import Sequence
+
+from captionloop.backend.report_page.figures import figure_rows
+from captionloop.model.comparison_file import ComparedImage, Written
+from captionloop.model.report import Report
+from captionloop.model.word_changes import nearest_reference, word_changes
+
+_HASH_DIGITS = 12
+
+
+def report_text(report: Report) -> str:
+    """A readable summary. Words to take out stand in [-…-], words to put in in {+…+}."""
+    parts = [_head(report), _figures(report), _facts(report), *_examples(report)]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def _head(report: Report) -> list[str]:
+    version = report.version
+    made = version.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    origin = f", from {version.parent}" if version.parent else ", a base that projects start from"
+    return [f"{version.version} ({version.state}), made {made}{origin}", version.reason]
+
+
+def _figures(report: Report) -> list[str]:
+    if report.comparison is None:
+        return ["No comparison with a champion was kept with this version."] if report.version.parent else []
+    titles = ("", report.comparison.champion, report.version.version, "difference", "95 % interval", "p", "")
+    rows = [
+        (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
+        for row in figure_rows(report.comparison.figures)
+    ]
+    return table([titles, *rows])
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the columns below each other: texts in the first and last on the left, figures on the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(widths) - 1
+    return [
+        "  ".join(
+            cell.ljust(width) if place in (0, last) else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _facts(report: Report) -> list[str]:
+    lines = []
+    if report.version.parent:
+        lines.append(f"Trained on  {report.version.corrections} corrections")
+    if snapshot := report.manifest.get("snapshot"):
+        facts = report.dataset
+        size = (
+            f": {facts.captions} captions of {facts.images} images, {facts.held_out_images} held out" if facts else ""
+        )
+        lines.append(f"Dataset     {snapshot[:_HASH_DIGITS]}{size}")
+    if losses := report.log.get("loss"):
+        lines.append(f"Loss        {losses[0]:.3f} at first, {losses[-1]:.3f} after {len(losses)} steps")
+    if report.evaluations:
+        steps = ", ".join(str(point.step) for point in report.evaluations)
+        lines.append(f"Evaluated   at step {steps}")
+    settings = ", ".join(f"{name} {value}" for name, value in dict(report.manifest.get("settings") or {}).items())
+    return lines + ([f"Settings    {settings}"] if settings else [])
+
+
+def _examples(report: Report) -> list[list[str]]:
+    if report.comparison is None:
+        return []
+    champion, candidate = report.comparison.champion, report.version.version
+    width = max(len(champion), len(candidate), len("person"))
+    return [
+        [f"{group.title}:", *(line for image in group.images for line in _example(image, champion, candidate, width))]
+        for group in report.examples
+    ]
+
+
+def _example(image: ComparedImage, champion: str, candidate: str, width: int) -> list[str]:
+    people = [f"    {'person'.ljust(width)}  {reference}" for reference in image.references]
+    return [
+        f"  image {image.image[:_HASH_DIGITS]}",
+        *people,
+        f"    {champion.ljust(width)}  {_marked(image.champion, image)}",
+        f"    {candidate.ljust(width)}  {_marked(image.candidate, image)}",
+    ]
+
+
+def _marked(written: Written, image: ComparedImage) -> str:
+    marks = {"kept": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
+    changes = word_changes(written.caption, nearest_reference(written.caption, image.references))
+    return " ".join(marks[change.kind].format(change.text) for change in changes)

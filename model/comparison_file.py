@@ -1,0 +1,132 @@
+"""`comparison.json` in a version's directory: what the champion and the new version wrote for each held-out image.
+
+    {"champion": NAME,
+     "figures": {FIGURE: {"first", "second", "difference", "interval", "p_value"}},        first is the champion
+     "images": [{"image": HASH, "references": [CAPTION],
+                 "champion": {"caption": CAPTION, FIGURE: NUMBER}, "candidate": the same}]}
+
+It is written by the run and never changes, so that a report can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from captionloop.errors import CheckpointError
+from captionloop.model.metrics import Difference, Evaluation, compare_figures
+
+COMPARISON = "comparison.json"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One version's caption of an image, and how good it is."""
+
+    caption: str
+    cider_d: float
+    word_edits: int
+    word_edit_rate: float
+    exact_match: bool
+
+
+@dataclass(frozen=True)
+class ComparedImage:
+    """A held-out image with what people and both versions wrote for it."""
+
+    image: str  # SHA-256 of its bytes
+    references: tuple[str, ...]
+    champion: Written
+    candidate: Written
+
+
+@dataclass(frozen=True)
+class StoredComparison:
+    """The champion's name, the difference in each figure, and the images."""
+
+    champion: str
+    figures: Mapping[str, Difference]
+    images: tuple[ComparedImage, ...]
+
+
+def write_comparison(
+    directory: Path,
+    *,
+    champion: str,
+    references: Mapping[str, Sequence[str]],
+    champion_captions: Mapping[str, str],
+    candidate_captions: Mapping[str, str],
+    corpus: Iterable[Sequence[str]],
+) -> None:
+    """Write `comparison.json`.
+
+    Args:
+        directory: where the version is being put together.
+        champion: the name of the version that the candidate was compared with.
+        references: held-out image hash → the captions people wrote for it.
+        champion_captions, candidate_captions: the same images → what each version writes.
+        corpus: captions of more images, as the gate took them.
+    """
+    found = compare_figures(references, champion_captions, candidate_captions, corpus=corpus)
+    content = {
+        "champion": champion,
+        "figures": {name: figure.to_dict() for name, figure in found.figures.items()},
+        "images": [
+            {
+                "image": image,
+                "references": list(references[image]),
+                "champion": _written(found.first, image, champion_captions),
+                "candidate": _written(found.second, image, candidate_captions),
+            }
+            for image in references
+        ],
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    (directory / COMPARISON).write_text(text, encoding="utf-8")
+
+
+def read_comparison(directory: Path) -> StoredComparison | None:
+    """The comparison of a version; None for one that was made without.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = directory / COMPARISON
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return StoredComparison(
+            champion=str(content["champion"]),
+            figures={name: Difference.from_dict(values) for name, values in content["figures"].items()},
+            images=tuple(
+                ComparedImage(
+                    image=entry["image"],
+                    references=tuple(entry["references"]),
+                    champion=_read_written(entry["champion"]),
+                    candidate=_read_written(entry["candidate"]),
+                )
+                for entry in content["images"]
+            ),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); the report needs it as the run wrote it.") from error
+
+
+def _written(evaluation: Evaluation, image: str, captions: Mapping[str, str]) -> dict[str, Any]:
+    scores = evaluation.per_image[image]
+    figures = {name: value for name, value in asdict(scores).items() if value is not None}
+    return {"caption": captions[image], **figures, "word_edit_rate": scores.word_edit_rate}
+
+
+def _read_written(values: Mapping[str, Any]) -> Written:
+    return Written(
+        caption=str(values["caption"]),
+        cider_d=float(values["cider_d"]),
+        word_edits=int(values["word_edits"]),
+        word_edit_rate=float(values["word_edit_rate"]),
+        exact_match=bool(values["exact_match"]),
+    )

@@ -1,0 +1,137 @@
+"""By how much two sets of captions of the same images differ in each figure: paired bootstrap over the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from captionloop.model.metrics.comparison import INTERVAL, resampling_weights
+from captionloop.model.metrics.scores import (
+    BLEU_ORDER,
+    Evaluation,
+    Tokens,
+    bleu_counts,
+    bleu_from_counts,
+    evaluate_captions,
+)
+
+SCORE = "score"  # CIDEr-D + BLEU-4, by which BLIP's own training selects, and the gate judges
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One figure of both sets.
+
+    Args:
+        first, second: the figure of each.
+        difference: second minus first.
+        interval: its 95 % paired-bootstrap interval.
+        p_value: two-sided, from the same resamples: how often a difference at least this far from 0 would come up if
+            there were none. Never 0, as the number of resamples is finite.
+    """
+
+    first: float
+    second: float
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "difference": self.difference,
+            "interval": list(self.interval),
+            "p_value": self.p_value,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Difference:
+        """The mirror of `to_dict`."""
+        low, high = values["interval"]
+        return cls(**{**values, "interval": (float(low), float(high))})
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Both evaluations, and each figure's difference by the figure's name, `SCORE` first."""
+
+    first: Evaluation
+    second: Evaluation
+    figures: Mapping[str, Difference]
+
+
+def compare_figures(
+    references: Mapping[str, Sequence[str]],
+    first: Mapping[str, str],
+    second: Mapping[str, str],
+    *,
+    corpus: Iterable[Sequence[str]] = (),
+    seed: int = 0,
+) -> Differences:
+    """Compare each figure of two sets of captions of the same images.
+
+    Args:
+        references: image id → captions written by people.
+        first, second: image id → caption, for the same images.
+        corpus: references of further images, for CIDEr-D's document frequencies (see `evaluate_captions`).
+        seed: of the bootstrap.
+
+    Raises:
+        SettingsError: the three do not name the same images.
+    """
+    corpus = list(corpus)
+    images = list(first)
+    weights = resampling_weights(len(images), seed=seed)  # the first row: each image once
+    evaluations = [evaluate_captions(references, captions, corpus=corpus) for captions in (first, second)]
+    before, after = (
+        _resampled(Tokens.of(references, captions), evaluation, images, weights)
+        for captions, evaluation in zip((first, second), evaluations, strict=True)
+    )
+    return Differences(
+        first=evaluations[0],
+        second=evaluations[1],
+        figures={name: _difference(before[name], after[name]) for name in before},
+    )
+
+
+def _resampled(
+    tokens: Tokens, evaluation: Evaluation, images: Sequence[str], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Each figure of each resample: name → (1 + resamples,)."""
+    counts = np.asarray(
+        [
+            (scores.rouge_l, scores.cider_d, scores.exact_match, scores.word_edits, scores.reference_words)
+            for scores in (evaluation.per_image[image] for image in images)
+        ],
+        dtype=float,
+    )
+    rouge, cider, exact, edits, words = (weights @ counts).T
+    bleu = bleu_from_counts(weights @ bleu_counts(tokens) * len(images))
+    return {
+        SCORE: cider + bleu[:, BLEU_ORDER - 1],
+        "cider_d": cider,
+        **{f"bleu_{order + 1}": bleu[:, order] for order in range(BLEU_ORDER)},
+        "rouge_l": rouge,
+        "exact_match": exact,
+        "word_edit_rate": edits / np.maximum(words, 1 / len(images)),
+    }
+
+
+def _difference(before: np.ndarray, after: np.ndarray) -> Difference:
+    differences = after - before
+    resampled = differences[1:]
+    low, high = np.percentile(resampled, INTERVAL)
+    # Twice the smaller tail. The data as they are count as one more resample, without which a p-value could be 0.
+    tail = min(np.sum(resampled <= 0), np.sum(resampled >= 0))
+    return Difference(
+        first=float(before[0]),
+        second=float(after[0]),
+        difference=float(differences[0]),
+        interval=(float(low), float(high)),
+        p_value=min(1.0, 2 * float(tail + 1) / (len(resampled) + 1)),
+    )

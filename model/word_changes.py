@@ -1,0 +1,40 @@
+"""What a person would do to one caption to get another, word by word: kept, taken out, put in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+from captionloop.model.metrics.scores import word_edits
+from captionloop.model.text import normalise_caption
+
+
+@dataclass(frozen=True, slots=True)
+class WordChange:
+    """A run of words that share a fate."""
+
+    kind: Literal["kept", "removed", "added"]
+    text: str
+
+
+def word_changes(caption: str, wanted: str) -> list[WordChange]:
+    """The words of both captions merged into one line; kept words are spelt as in `wanted`, case does not count."""
+    before, after = normalise_caption(caption).split(), normalise_caption(wanted).split()
+    matcher = SequenceMatcher(None, [word.lower() for word in before], [word.lower() for word in after], autojunk=False)
+    changes: list[WordChange] = []
+    for operation, first, first_end, second, second_end in matcher.get_opcodes():
+        if operation == "equal":
+            changes.append(WordChange("kept", " ".join(after[second:second_end])))
+            continue
+        if first < first_end:
+            changes.append(WordChange("removed", " ".join(before[first:first_end])))
+        if second < second_end:
+            changes.append(WordChange("added", " ".join(after[second:second_end])))
+    return changes
+
+
+def nearest_reference(caption: str, references: Sequence[str]) -> str:
+    """The reference that needs the fewest words changed; of equals the first."""
+    return min(references, key=lambda reference: word_edits(caption, reference))

@@ -1,0 +1,118 @@
+"""A project with a fine-tuned version as a run leaves it, made in a moment: the weights are the base's own."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from captionloop.home import Home
+from captionloop.model import corrections
+from captionloop.model.comparison_file import write_comparison
+from captionloop.model.corrections import CorrectionRecord, Snapshot
+from captionloop.model.database import CorrectionState, Database, Project, VersionState, utc_now
+from captionloop.model.gate import judge
+from captionloop.model.images import ImageLimits
+from captionloop.model.report import EVALUATIONS, TRAINING_LOG
+from captionloop.model.split import split_images
+from captionloop.model.versions import MANIFEST, Base, Lineage, VersionInfo, VersionStore
+from tests.support.models import add_project, tiny_base
+
+COLOURS = ("red", "green", "blue", "yellow", "black", "white", "orange", "purple", "pink", "brown", "navy", "gold")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    project: Project
+    store: VersionStore
+    base: Base
+    snapshot: Snapshot
+    held_out: Mapping[str, Sequence[str]]
+    version: VersionInfo
+
+
+def human_caption(colour: str) -> str:
+    return f"A picture that is all <b>{colour}</b> & nothing else"
+
+
+def take_snapshot(database: Database, home: Home, project: Project) -> Snapshot:
+    """A correction of a picture in each of the colours."""
+    for number, colour in enumerate(COLOURS):
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 48), colour).save(buffer, "PNG")
+        stored = corrections.write_image(home, buffer.getvalue(), limits=ImageLimits())
+        with database.session() as session:
+            corrections.register_image(session, stored)
+            record = CorrectionRecord(
+                annotation_id=number, task_id=number, state=CorrectionState.ACTIVE, captions=[human_caption(colour)],
+                annotated_at=utc_now(), updated_at=utc_now(), image_sha256=stored.sha256,
+            )  # fmt: skip
+            corrections.upsert(session, project.id, record)
+    with database.reading() as session:
+        return corrections.snapshot(session, project.id, home.datasets)
+
+
+def finished_run(
+    database: Database,
+    home: Home,
+    tmp_path: Path,
+    *,
+    candidate: Callable[[str], str] = lambda caption: caption,
+    logs: bool = True,
+) -> FinishedRun:
+    """
+    Args:
+        candidate: what the new version writes for an image, from what the person wrote; the champion always writes
+            "a <colour> thing".
+        logs: whether the run wrote its logs, as older ones did not.
+    """
+    project = add_project(database)
+    base = tiny_base(tmp_path / "base")
+    store = VersionStore(database, home.versions)
+    champion = store.ensure_champion(project.id, base)
+    snapshot = take_snapshot(database, home, project)
+    references = {example.image: [example.caption] for example in snapshot.examples}
+    held_out = {image: references[image] for image in split_images(references).held_out}
+    written = {image: candidate(caption) for image, (caption,) in held_out.items()}
+    before = {image: f"a {caption.split('>')[1].split('<')[0]} thing" for image, (caption,) in held_out.items()}
+    verdict = judge(held_out, before, written, corpus=references.values())
+
+    def write(directory: Path) -> None:
+        shutil.copytree(
+            store.champion(project.id).path, directory, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True
+        )
+        if logs:
+            write_comparison(
+                directory, champion=champion, references=held_out, champion_captions=before,
+                candidate_captions=written, corpus=references.values(),
+            )  # fmt: skip
+            _write_logs(directory, held_out)
+
+    lineage = Lineage(
+        parent=champion, snapshot=snapshot.hash, corrections=10, settings={"learning_rate": 0.001, "steps": 40},
+        metrics={**verdict.candidate.to_dict(), "gate": verdict.to_dict()}, reason=verdict.reason,
+        state=VersionState.CANDIDATE if verdict.promote else VersionState.REJECTED,
+    )  # fmt: skip
+    name = store.create(project.id, write, lineage=lineage, generation=base.generation)
+    return FinishedRun(project, store, base, snapshot, held_out, store.get(project.id, name))
+
+
+def _write_logs(directory: Path, held_out: Mapping[str, Sequence[str]]) -> None:
+    rows = [f"{step},{4 / step},{step / 40000},1.5,120.0," for step in range(1, 41)]
+    header = "step,loss,learning_rate,gradient_norm,images_per_second,memory_mib"
+    (directory / TRAINING_LOG).write_text("\n".join([header, *rows]) + "\n")
+    points = [
+        {
+            "step": step,
+            "metrics": {"cider_d": step / 10, "bleu_4": step / 100},
+            "samples": [
+                {"image": image, "caption": f"<i>step {step}</i>", "references": texts}
+                for image, texts in held_out.items()
+            ],
+        }
+        for step in (20, 40)
+    ]
+    (directory / EVALUATIONS).write_text("".join(json.dumps(point) + "\n" for point in points))

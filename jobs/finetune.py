@@ -20,11 +20,13 @@ from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
 from captionloop.model.comparison_file import write_comparison
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Run, VersionState
-from captionloop.model.finetune import Example, FinetuneSettings, Progress, finetune
+from captionloop.model.finetune import Progress, finetune
+from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
 from captionloop.model.images import open_image
 from captionloop.model.split import Split, split_images
 from captionloop.model.text import encode_caption
+from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage
 from captionloop.model.writing import learn_writing
 

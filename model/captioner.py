@@ -19,7 +19,7 @@ from transformers import GenerationConfig
 from transformers.generation.utils import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
 
 from captionloop.errors import CheckpointError
-from captionloop.model.checkpoint import Checkpoint, encoder_hash, load_checkpoint
+from captionloop.model.checkpoint import Checkpoint, computes_in_bf16, encoder_hash, load_checkpoint
 from captionloop.model.features import FeatureCache
 from captionloop.model.generation import START_AND_END, GenerationSettings
 from captionloop.model.text import decode_caption, encode_caption
@@ -246,11 +246,4 @@ def _resolve_precision(precision: str, device: torch.device) -> Precision:
         return "bf16"
     if precision != "auto":
         raise ValueError(f"precision is {precision!r}; expected 'auto', 'fp32' or 'bf16'")
-    return "bf16" if _computes_in_bf16(device) else "fp32"
-
-
-def _computes_in_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bf16 matrices itself; where it does not, bf16 is slower than fp32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return "bf16" if computes_in_bf16(device) else "fp32"

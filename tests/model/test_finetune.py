@@ -12,19 +12,11 @@ from transformers import BlipImageProcessorPil
 from captionloop.errors import RunCancelled, RunError, SettingsError
 from captionloop.model.captioner import Captioner
 from captionloop.model.checkpoint import Checkpoint
-from captionloop.model.finetune import (
-    Example,
-    FinetuneResult,
-    FinetuneSettings,
-    Progress,
-    caption_loss,
-    default_learning_rate,
-    default_steps,
-    finetune,
-    training_batch,
-)
+from captionloop.model.finetune import FinetuneResult, Progress, finetune
+from captionloop.model.finetune_settings import FinetuneSettings, default_learning_rate, default_steps
 from captionloop.model.gate import judge
 from captionloop.model.generation import GenerationSettings
+from captionloop.model.training_text import Example, caption_loss, training_batch
 
 CAPTION = "illustration: two small dogs, left of a tree"
 PATCHES = 4
@@ -303,7 +295,7 @@ def test_settings_survive_a_manifest() -> None:
         ({"dropout": 1.0}, r"dropout is 1\.0; expected a number from 0 to below 1"),
         ({"seed": -1}, "seed is -1"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
-        ({"epochs": 3}, "Unknown fine-tuning setting epochs; known are learning_rate, steps"),
+        ({"epochs": 3}, "Unknown fine-tuning setting epochs; known are way, learning_rate"),
     ],
 )
 def test_wrong_settings_are_refused(values: dict, message: str) -> None:

@@ -1,0 +1,121 @@
+"""What a run writes down while it trains: flat files for the version's directory, and TensorBoard's event files.
+
+`training_log.csv` has a row for each step, `evaluations.jsonl` a line for each look at held-out images. A run that is
+resumed goes on in the same files; what a killed one wrote beyond its last saved step is cut off first.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+STEPS_FILE, EVALUATIONS_FILE = "training_log.csv", "evaluations.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class StepFigures:
+    """One step. The loss has label smoothing in it; memory is the most that was taken so far."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    images_per_second: float
+    memory_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A caption of a held-out image, beside what people wrote."""
+
+    image: str
+    caption: str
+    references: Sequence[str]
+
+
+class TrainingLog:
+    """Use it as a context manager.
+
+    Args:
+        directory: for the flat files.
+        tensorboard: for the event files; None writes none.
+        resumed_at: the step that a resumed run goes on from.
+    """
+
+    def __init__(self, directory: Path, *, tensorboard: Path | None = None, resumed_at: int = 0) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._steps = directory / STEPS_FILE
+        self._evaluations = directory / EVALUATIONS_FILE
+        self._cut(resumed_at)
+        self._writer = _event_writer(tensorboard, purge_step=resumed_at + 1) if tensorboard else None
+
+    def step(self, figures: StepFigures) -> None:
+        """Add a step."""
+        with self._steps.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(asdict(figures).values())
+        if self._writer:
+            for name, value in asdict(figures).items():
+                if name != "step":
+                    self._writer.add_scalar(f"train/{name}", value, figures.step)
+
+    def evaluation(self, step: int, metrics: Mapping[str, Any], samples: Sequence[Sample]) -> None:
+        """Add what was found on held-out images after a step."""
+        line = {"step": step, "metrics": dict(metrics), "samples": [asdict(sample) for sample in samples]}
+        with self._evaluations.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if self._writer:
+            for name, value in metrics.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(f"held-out/{name}", value, step)
+
+    def picture(self, step: int, sample: Sample, pixels: Any) -> None:
+        """Show a sample with its picture in TensorBoard; `pixels` is uint8 (height, width, 3)."""
+        if self._writer:
+            self._writer.add_image(f"samples/{sample.image[:8]}", pixels, step, dataformats="HWC")
+            text = f"{sample.caption}  \n*{' / '.join(sample.references)}*"
+            self._writer.add_text(f"samples/{sample.image[:8]}", text, step)
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def _cut(self, step: int) -> None:
+        names = list(StepFigures.__dataclass_fields__)
+        rows: list[list[str]] = []
+        if self._steps.exists():
+            with self._steps.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.reader(file) if len(row) == len(names) and row[0].isdigit()]
+        with self._steps.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([names, *(row for row in rows if int(row[0]) <= step)])
+        if self._evaluations.exists():
+            lines = self._evaluations.read_text(encoding="utf-8").splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            self._evaluations.write_text("".join(whole), encoding="utf-8")
+
+
+def memory_mib(device: torch.device) -> float:
+    """The most memory taken so far: of the GPU's on a GPU, else of this process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return taken / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB on Linux
+
+
+def _event_writer(directory: Path, *, purge_step: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(directory), purge_step=purge_step)

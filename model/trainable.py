@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import BlipForConditionalGeneration
 
@@ -47,13 +48,15 @@ class Trainable:
             if isinstance(module, nn.Dropout):
                 module.p = settings.dropout
         if settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        self._plain = model
-        self._adapted: Any = None
-        if settings.way == "lora":
-            self._adapted = _with_lora(model, settings)
-        else:
+            _switch_checkpointing(model, on=True)
+        self._model = model
+        self._lora = _lora_config(settings) if settings.way == "lora" else None
+        if self._lora is None:
             parts[0].requires_grad_(True)
+        else:
+            from peft import inject_adapter_in_model
+
+            inject_adapter_in_model(self._lora, model)
         self.parameters: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
@@ -67,8 +70,8 @@ class Trainable:
             pixels: the pictures, float (B, 3, side, side).
         """
         if features is None:
-            features = self._plain.vision_model(pixel_values=pixels).last_hidden_state
-        logits: Tensor = self._plain.text_decoder(
+            features = self._model.vision_model(pixel_values=pixels).last_hidden_state
+        logits: Tensor = self._model.text_decoder(
             input_ids=text.ids, attention_mask=text.mask, encoder_hidden_states=features
         ).logits
         return logits
@@ -112,14 +115,14 @@ class Trainable:
         Args:
             weights: to take instead of the present ones, by name as in `parameters`.
         """
-        model = self._copy_of(self._plain)
+        model = self._copy_of(self._model)
         for name, parameter in model.named_parameters():
             if weights is not None and name in weights:
                 parameter.copy_(weights[name])
-        if self._adapted is not None:
+        if self._lora is not None:
             _merge_lora(model)
         if self._settings.gradient_checkpointing:
-            model.gradient_checkpointing_disable()
+            _switch_checkpointing(model, on=False)
         original = self._start.model
         dropouts = [module.p for module in original.text_decoder.modules() if isinstance(module, nn.Dropout)]
         fresh = [module for module in model.text_decoder.modules() if isinstance(module, nn.Dropout)]
@@ -135,26 +138,33 @@ class Trainable:
 
     def save_adapter(self, directory: Path) -> None:
         """Keep LoRA's matrices in PEFT's own format, for those who want them apart; other ways have none."""
-        if self._adapted is not None:
-            self._adapted.save_pretrained(str(directory))
-            (directory / "README.md").unlink(missing_ok=True)  # an empty form of a model card; the version has its own
+        if self._lora is not None:
+            from peft import get_peft_model_state_dict
+
+            # PEFT names them as they are called within its own wrapper, which we do without.
+            matrices = {
+                f"base_model.model.{name}": tensor.contiguous()
+                for name, tensor in get_peft_model_state_dict(self._model).items()
+            }
+            directory.mkdir(parents=True, exist_ok=True)
+            save_file(matrices, directory / "adapter_model.safetensors")
+            self._lora.save_pretrained(str(directory))
 
     def _copy_of(self, model: BlipForConditionalGeneration) -> BlipForConditionalGeneration:
         shared = {} if self._settings.trains_encoder else {id(model.vision_model): model.vision_model}
         return copy.deepcopy(model, shared)
 
 
-def _with_lora(model: BlipForConditionalGeneration, settings: FinetuneSettings) -> Any:
-    from peft import LoraConfig, get_peft_model
+def _lora_config(settings: FinetuneSettings) -> Any:
+    from peft import LoraConfig
 
     parts = ["decoder", "encoder"] if settings.lora_parts == "both" else [settings.lora_parts]
-    config = LoraConfig(
+    return LoraConfig(
         r=settings.lora_rank,
         lora_alpha=_LORA_ALPHA_PER_RANK * settings.lora_rank,
         lora_dropout=settings.dropout,
         target_modules="|".join(f"(?:{_ATTENTION[part]})" for part in parts),
     )
-    return get_peft_model(model, config)
 
 
 def _merge_lora(model: BlipForConditionalGeneration) -> None:
@@ -166,3 +176,12 @@ def _merge_lora(model: BlipForConditionalGeneration) -> None:
             module.merge()
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, module.get_base_layer())
+
+
+def _switch_checkpointing(model: BlipForConditionalGeneration, *, on: bool) -> None:
+    """Let layers be computed again in the backward pass, or not. `transformers` 5.24 gave the switch another name."""
+    name = "enable" if on else "disable"
+    switch = getattr(model, f"activation_checkpointing_{name}", None) or getattr(
+        model, f"gradient_checkpointing_{name}"
+    )
+    switch(*([{"use_reentrant": False}] if on else []))

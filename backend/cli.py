@@ -233,22 +233,32 @@ def sync(*, project_id: int | None, as_json: bool) -> None:
 @cli.command()
 @project_option
 @click.option("--wait", is_flag=True, help="Stay until the run is over, and show how far it is.")
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting other than its default, such as way=lora or steps=500; docs/training.md has all of them.",
+)
 @json_option
-def finetune(*, project_id: int | None, wait: bool, as_json: bool) -> None:
+def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], as_json: bool) -> None:
     """Start a fine-tuning run on the corrections of a project.
 
     At most one runs and one waits; a further request joins the one that waits.
 
     \b
     Example:
-        captionloop finetune --wait
+        captionloop finetune --wait --set way=lora --set steps=500
     """
     from captionloop.backend.status import describe_run, watch_run
     from captionloop.model.database import RunKind, RunState
+    from captionloop.model.finetune_settings import FinetuneSettings, read_pairs
 
+    settings = read_pairs(pairs)
+    FinetuneSettings.from_dict(settings)  # what is wrong is said now, not by the run
     with _ready_context() as context:
         project = _project(context, project_id)
-        requested = context.queue.request(project.id, RunKind.FINETUNE, asked_by="command line")
+        requested = context.queue.request(project.id, RunKind.FINETUNE, asked_by="command line", settings=settings)
         run = watch_run(context, requested.run.id) if wait else requested.run
     said = run.message or ("The run is queued." if requested.is_new else "A run that waits already takes this request.")
     _print(describe_run(run), as_json, f"{said} ({run.id})")

@@ -3,43 +3,44 @@
 sync → snapshot → image features → training → candidate and champion caption the same held-out images → gate → promotion
 """
 
-import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captionloop.errors import RunError
+import numpy as np
+
+from captionloop.errors import RunError, SettingsError
+from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.promotion import promote
+from captionloop.jobs.run_images import BATCH, batches, image_features, picture
 from captionloop.jobs.sync import sync
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
-from captionloop.model.comparison_file import write_comparison
+from captionloop.model.comparison_file import read_comparison, write_comparison
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
-from captionloop.model.images import open_image
+from captionloop.model.metrics import evaluate_captions
 from captionloop.model.split import Split, split_images
 from captionloop.model.text import encode_caption
+from captionloop.model.training_log import Sample, TrainingLog
+from captionloop.model.training_state import TrainingState
 from captionloop.model.training_text import Example
-from captionloop.model.versions import Lineage
+from captionloop.model.versions import Lineage, VersionInfo
 from captionloop.model.writing import learn_writing
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from captionloop.model.captioner import Captioner
+    from captionloop.model.checkpoint import Checkpoint
     from captionloop.model.generation import GenerationSettings
 
-_log = logging.getLogger(__name__)
-
-# Image features are made and captions written in batches of this many images, between which a cancel is noticed.
-_BATCH = 32
+_SAMPLES = 8  # captions that are shown in the log
 # How the stages share the bar, 0 to 1: about what each takes of a run with some hundred corrections on a CPU.
 _STAGES = {"reading corrections": 0.0, "reading images": 0.1, "training": 0.25, "comparing": 0.85, "deciding": 0.97}
 
@@ -59,32 +60,41 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
     report = _Reporter(context, run)
     project = context.project(run.project_id)
     scratch = context.home.runs / run.id
+    files = scratch / "version"
     try:
         report("reading corrections")
-        snapshot = _take_snapshot(context, project, report)
-        context.versions.ensure_champion(project.id, context.base)
-        champion = context.versions.champion(project.id)
+        plan = _plan(context, project, scratch / "plan.json", report)
+        champion, snapshot = plan.champion, plan.snapshot
+        settings = _settings(context, project, run, prompt=champion.generation.prompt)
         captioner = context.captioner(champion)
         split = split_images(example.image for example in snapshot.examples)
-        features = _features(context, captioner, [*split.train, *split.held_out], report)
+        validation = split.train[: round(settings.validation_share * len(split.train))]
+        needed = split.held_out if settings.trains_encoder else (*split.train, *split.held_out)
+        features = image_features(context, captioner, needed, partial(report, "reading images"))
 
-        settings = FinetuneSettings.from_dict({"prompt": champion.generation.prompt, **run.settings})
-        result = finetune(
-            load_checkpoint(champion.path, device=str(captioner.device)),
-            _training_set(snapshot, split),
-            settings=settings,
-            features=features,
-            on_progress=report.training,
-        )
-        generation = _generation_for(champion.generation, captioner, snapshot)
-        save_checkpoint(result.checkpoint, scratch, generation=generation)
-        candidate = _candidate(context, scratch, generation)
-        verdict = _compare(captioner, candidate, snapshot, split, features, report, scratch)
+        with TrainingLog(files, tensorboard=context.home.tensorboard / run.id) as log:
+            result = finetune(
+                load_checkpoint(champion.path, device=str(captioner.device)),
+                _training_set(snapshot, set(split.train) - set(validation)),
+                settings=settings,
+                features=None if settings.trains_encoder else features,
+                pictures=partial(picture, context),
+                score=_score(context, champion.generation, snapshot, validation) if validation else None,
+                log=log,
+                state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
+                on_progress=report.training,
+            )
+            generation = _generation_for(champion.generation, captioner, snapshot)
+            save_checkpoint(result.checkpoint, files, generation=generation)
+            result.trainable.save_adapter(files / "adapter")
+            candidate = _candidate(context, files, generation)
+            verdict = _compare(context, captioner, candidate, snapshot, split, report, files)
+            _log_verdict(context, log, len(result.losses), verdict, files)
 
         report("deciding")
         version = context.versions.create(
             project.id,
-            lambda directory: _copy_files(scratch, directory),
+            partial(_copy_files, files),
             lineage=Lineage(
                 parent=champion.version,
                 snapshot=snapshot.hash,
@@ -99,6 +109,43 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         return _outcome(context, project, version, champion.version, verdict), version
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a run is about; a second attempt after a kill is about the same."""
+
+    snapshot: Snapshot
+    champion: VersionInfo
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"snapshot": self.snapshot.hash, "champion": self.champion.version}
+
+
+def _plan(context: Context, project: Project, path: Path, report: "_Reporter") -> _Plan:
+    begun = read_json(path)
+    if begun:
+        snapshot = corrections.read_snapshot(context.home.datasets / f"{begun['snapshot']}.jsonl")
+        return _Plan(snapshot, context.versions.get(project.id, begun["champion"]))
+    snapshot = _take_snapshot(context, project, report)
+    context.versions.ensure_champion(project.id, context.base)
+    plan = _Plan(snapshot, context.versions.champion(project.id))
+    write_json(path, plan.identity)
+    return plan
+
+
+def _settings(context: Context, project: Project, run: Run, *, prompt: str) -> FinetuneSettings:
+    """What the request says, else what the extra params of the model in Label Studio say, else the defaults."""
+    connected = context.label_studio.ml_backends(project.label_studio_id)
+    ours = next((found for found in connected if found["id"] == project.ml_backend_id), None)
+    extra = (ours or {}).get("extra_params") or {}
+    if not isinstance(extra, dict):
+        raise SettingsError(
+            f"The extra params of the model in Label Studio are {extra!r}; expected an object, such as "
+            '{"way": "lora"}.'
+        )
+    return FinetuneSettings.from_dict({"prompt": prompt, **extra, **run.settings})
 
 
 class _Reporter:
@@ -143,32 +190,37 @@ def _take_snapshot(context: Context, project: Project, report: _Reporter) -> Sna
     return snapshot
 
 
-def _features(
-    context: Context, captioner: "Captioner", images: Sequence[str], report: _Reporter
-) -> "dict[str, Tensor]":
-    """The frozen encoder's output for each image, from the cache where it is known: (patches + 1, hidden) by hash."""
-    found: dict[str, Tensor] = {}
-    for batch in _batches(images, _BATCH):
-        report("reading images", len(found) / len(images), step=len(found), steps=len(images))
-        known = context.features.get_many(batch, captioner.encoder_hash)
-        missing = [digest for digest in batch if digest not in known]
-        found |= known
-        if missing:
-            pictures = [
-                open_image(context.home.image(digest).read_bytes(), limits=context.image_limits) for digest in missing
-            ]
-            encoded = captioner.encode(pictures, image_hashes=missing).cpu()
-            found |= dict(zip(missing, encoded, strict=True))
-    return found
-
-
-def _training_set(snapshot: Snapshot, split: Split) -> list[Example]:
-    train = set(split.train)
+def _training_set(snapshot: Snapshot, images: Collection[str]) -> list[Example]:
     return [
         Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
         for example in snapshot.examples
-        if example.image in train
+        if example.image in images
     ]
+
+
+def _score(
+    context: Context, generation: "GenerationSettings", snapshot: Snapshot, images: Sequence[str]
+) -> "Callable[[Checkpoint], float]":
+    """CIDEr-D + BLEU-4 on images that are neither trained on nor the gate's, as BLIP chooses its best checkpoint."""
+    references = _references(snapshot)
+    validation = {image: references[image] for image in images}
+
+    def score(checkpoint: "Checkpoint") -> float:
+        from captionloop.model.captioner import Captioner
+
+        # In the precision of training: an encoder that is frozen is shared with what trains.
+        captioner = Captioner(checkpoint, version="validation", generation=generation, precision="fp32")
+        written = {
+            image: suggestion.caption
+            for batch in batches(images, BATCH)
+            for image, suggestion in zip(
+                batch, captioner.caption([picture(context, image) for image in batch]), strict=True
+            )
+        }
+        found = evaluate_captions(validation, written, corpus=references.values())
+        return found.cider_d + found.bleu_4
+
+    return score
 
 
 def _generation_for(before: "GenerationSettings", captioner: "Captioner", snapshot: Snapshot) -> "GenerationSettings":
@@ -190,21 +242,21 @@ def _candidate(context: Context, directory: Path, generation: "GenerationSetting
 
 
 def _compare(
+    context: Context,
     champion: "Captioner",
     candidate: "Captioner",
     snapshot: Snapshot,
     split: Split,
-    features: "Mapping[str, Tensor]",
     report: _Reporter,
     directory: Path,
 ) -> Verdict:
     """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them."""
     references = _references(snapshot)
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
-    for batch in _batches(split.held_out, _BATCH):
+    for batch in batches(split.held_out, BATCH):
         report("comparing", len(written["champion"]) / len(split.held_out))
-        written["champion"] |= _captions(champion, batch, features)
-        written["candidate"] |= _captions(candidate, batch, features)
+        written["champion"] |= _captions(context, champion, batch)
+        written["candidate"] |= _captions(context, candidate, batch)
     held_out = {image: references[image] for image in split.held_out}
     write_comparison(
         directory,
@@ -217,11 +269,25 @@ def _compare(
     return judge(held_out, written["champion"], written["candidate"], corpus=references.values())
 
 
-def _captions(captioner: "Captioner", images: Sequence[str], features: "Mapping[str, Tensor]") -> dict[str, str]:
+def _captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
+    """What a version writes, from its own encoder's features: a trained encoder is not the champion's."""
     import torch
 
+    features = image_features(context, captioner, images)
     suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
     return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
+
+
+def _log_verdict(context: Context, log: TrainingLog, step: int, verdict: Verdict, files: Path) -> None:
+    """The last evaluation, on the gate's images, with some of the captions and their pictures."""
+    compared = read_comparison(files)
+    samples = [
+        Sample(image=image.image, caption=image.candidate.caption, references=image.references)
+        for image in (compared.images[:_SAMPLES] if compared else ())
+    ]
+    log.evaluation(step, verdict.candidate.to_dict(), samples)
+    for sample in samples:
+        log.picture(step, sample, np.asarray(picture(context, sample.image)))
 
 
 def _references(snapshot: Snapshot) -> dict[str, list[str]]:
@@ -248,11 +314,4 @@ def _outcome(context: Context, project: Project, version: str, champion: str, ve
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    for path in source.iterdir():
-        shutil.copy2(path, target / path.name)
-
-
-def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch
+    shutil.copytree(source, target, dirs_exist_ok=True)

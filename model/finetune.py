@@ -33,6 +33,7 @@ Score = Callable[[Checkpoint], float]
 """How good a checkpoint's captions of the validation images are; higher is better."""
 
 _STATE_EVERY_S = 30.0
+_REPORT_EVERY_S = 1.0
 _LOOKS = 8  # at the validation images, spread over the run
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # what PyTorch says on a CPU
 
@@ -131,6 +132,8 @@ def finetune(
         data = TrainingData(usable, checkpoint, settings, features=features, pictures=pictures)
         micro_batch = min(settings.micro_batch_size or settings.batch_size, settings.batch_size)
         first = len(run.losses)
+        if log:
+            log.begin(first)
 
         for step, batch in islice(enumerate(data.batches()), first, steps):
             if should_stop():
@@ -161,7 +164,7 @@ def finetune(
             if state and now - last_save > _STATE_EVERY_S:
                 last_save = now
                 run.save(state, optimizer)
-            if now - last_report > 1 or step + 1 == steps:
+            if now - last_report > _REPORT_EVERY_S or step + 1 == steps:
                 last_report = now
                 recent = run.losses[-10:]
                 progress = Progress(

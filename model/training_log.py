@@ -48,15 +48,20 @@ class TrainingLog:
     Args:
         directory: for the flat files.
         tensorboard: for the event files; None writes none.
-        resumed_at: the step that a resumed run goes on from.
     """
 
-    def __init__(self, directory: Path, *, tensorboard: Path | None = None, resumed_at: int = 0) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, directory: Path, *, tensorboard: Path | None = None) -> None:
         self._steps = directory / STEPS_FILE
         self._evaluations = directory / EVALUATIONS_FILE
-        self._cut(resumed_at)
-        self._writer = _event_writer(tensorboard, purge_step=resumed_at + 1) if tensorboard else None
+        self._tensorboard = tensorboard
+        self._writer: Any = None
+
+    def begin(self, steps_done: int) -> None:
+        """Make ready for the step after those that are done: none, unless a run is gone on with."""
+        self._steps.parent.mkdir(parents=True, exist_ok=True)
+        self._cut(steps_done)
+        if self._tensorboard:
+            self._writer = _event_writer(self._tensorboard, purge_step=steps_done + 1)
 
     def step(self, figures: StepFigures) -> None:
         """Add a step."""

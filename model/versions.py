@@ -186,10 +186,11 @@ class VersionStore:
         return Path(tempfile.mkdtemp(dir=self._directory, prefix=_UNFINISHED))
 
     def _finish(self, directory: Path, name: str, facts: Mapping[str, Any]) -> Path:
-        files = {path.name: _sha256(path) for path in sorted(directory.iterdir()) if path.is_file()}
+        paths = sorted(path for path in directory.rglob("*") if path.is_file())
+        files = {path.relative_to(directory).as_posix(): _sha256(path) for path in paths}
         manifest = {"version": name, "created_at": utc_now().isoformat(), **facts, "files": files}
         (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        for path in directory.iterdir():
+        for path in directory.rglob("*"):
             _flush_to_disk(path)
         directory.chmod(0o755)
         final = self._directory / name

@@ -9,7 +9,8 @@ HOME/
 ├── features/             cached outputs of image encoders
 ├── versions/NAME/        one immutable `transformers` directory for each version
 ├── datasets/HASH.jsonl   one immutable snapshot for each run
-├── runs/ID/              scratch of a run while it trains
+├── runs/ID/              a run while it trains: what it goes on from when it was killed, the files it makes
+├── tensorboard/ID/       what TensorBoard shows of each run
 ├── logs/                 one file for each process that `captionloop up` starts
 └── label-studio/         Label Studio's own data
 """
@@ -64,6 +65,10 @@ class Home:
     @property
     def runs(self) -> Path:
         return self.root / "runs"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"
 
     @property
     def logs(self) -> Path:

@@ -16,7 +16,7 @@ from captionloop.errors import RunError, SettingsError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.promotion import promote
-from captionloop.jobs.run_images import BATCH, batches, image_features, picture
+from captionloop.jobs.run_images import BATCH, RunFeatures, batches, image_features, picture
 from captionloop.jobs.sync import sync
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
@@ -69,15 +69,16 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         captioner = context.captioner(champion)
         split = split_images(example.image for example in snapshot.examples)
         validation = split.train[: round(settings.validation_share * len(split.train))]
-        needed = split.held_out if settings.trains_encoder else (*split.train, *split.held_out)
-        features = image_features(context, captioner, needed, partial(report, "reading images"))
+        training = split.train[len(validation) :]
+        reading = partial(report, "reading images")
+        features = None if settings.trains_encoder else RunFeatures(context, captioner, training, reading)
 
         with TrainingLog(files, tensorboard=context.home.tensorboard / run.id) as log:
             result = finetune(
                 load_checkpoint(champion.path, device=str(captioner.device)),
-                _training_set(snapshot, set(split.train) - set(validation)),
+                _training_set(snapshot, set(training)),
                 settings=settings,
-                features=None if settings.trains_encoder else features,
+                features=features,
                 pictures=partial(picture, context),
                 score=_score(context, champion.generation, snapshot, validation) if validation else None,
                 log=log,

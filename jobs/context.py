@@ -21,6 +21,7 @@ from captionloop.settings import Settings
 
 if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
+    from captionloop.model.gate import Rule
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class Context:
     @property
     def precision(self) -> Literal["auto", "fp32", "bf16"]:
         return cast(Literal["auto", "fp32", "bf16"], self.settings.precision)
+
+    @property
+    def gate(self) -> "Rule":
+        return cast("Rule", self.settings.gate)
 
     def captioner(self, version: VersionInfo) -> "Captioner":
         """The model of a version, ready to caption.

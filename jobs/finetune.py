@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from captionloop.model.generation import GenerationSettings
 
 _SAMPLES = 8  # captions that are shown in the log
+_FEW = 10  # captions below which the outcome says what can be expected of them
 # How the stages share the bar, 0 to 1: about what each takes of a run with some hundred corrections on a CPU.
 _STAGES = {"reading corrections": 0.0, "reading images": 0.1, "training": 0.25, "comparing": 0.85, "deciding": 0.97}
 
@@ -107,7 +108,8 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
             ),
             generation=generation,
         )
-        return _outcome(context, project, version, champion.version, verdict), version
+        outcome = _outcome(context, project, version, champion.version, verdict)
+        return outcome + _expectation(result.examples), version
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -267,7 +269,7 @@ def _compare(
         candidate_captions=written["candidate"],
         corpus=references.values(),
     )
-    return judge(held_out, written["champion"], written["candidate"], corpus=references.values())
+    return judge(held_out, written["champion"], written["candidate"], corpus=references.values(), rule=context.gate)
 
 
 def _captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
@@ -311,6 +313,15 @@ def _outcome(context: Context, project: Project, version: str, champion: str, ve
     return (
         f"{version} is better than {champion}, with which it was compared, but another version became champion "
         f"meanwhile. `captionloop promote {version}` makes it champion all the same."
+    )
+
+
+def _expectation(examples: int) -> str:
+    if examples >= _FEW:
+        return ""
+    return (
+        f" It learnt from {examples} captions only: that is enough for a wording that many captions share, not for new "
+        "words. 20 are few, 60 are good."
     )
 
 

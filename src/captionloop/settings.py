@@ -117,6 +117,12 @@ class Settings:
         _choice("auto", "fp32", "bf16"),
         default="auto",
     )
+    gate: str = _setting(
+        "CAPTIONLOOP_GATE",
+        "When a candidate replaces the champion: `better`, `surely better`, `always`, or `never` (a person promotes).",
+        _choice("better", "surely better", "always", "never"),
+        default="better",
+    )
     prompt: str = _setting(
         "CAPTIONLOOP_PROMPT", "Words that each caption of the base model is led in with, and which are cut off again.",
         default="",

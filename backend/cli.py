@@ -7,22 +7,21 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 a service does not ans
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from captionloop.backend.command_options import json_option, project_option
-from captionloop.backend.command_options import print_result as _print
+from captionloop.backend.commands_dataset import dataset
 from captionloop.backend.commands_evaluation import evaluate, report
+from captionloop.backend.commands_shared import chosen_project, json_option, project_option, ready_context
+from captionloop.backend.commands_shared import print_result as _print
 from captionloop.errors import CaptionloopError
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
-    from captionloop.model.database import Project
     from captionloop.settings import Settings
 
 _INTERRUPTED = 130
@@ -155,7 +154,7 @@ def connect(*, project_id: int, as_json: bool) -> None:
     from captionloop.backend.connect import connect as attach
     from captionloop.backend.local.services import local_url
 
-    with _ready_context() as context:
+    with ready_context() as context:
         settings = context.settings
         connection = attach(
             project_id,
@@ -211,9 +210,9 @@ def sync(*, project_id: int | None, as_json: bool) -> None:
     from captionloop.backend.progress import Progress
     from captionloop.jobs.sync import sync as sync_project
 
-    with _ready_context() as context, Progress("Reading annotations") as progress:
+    with ready_context() as context, Progress("Reading annotations") as progress:
         result = sync_project(
-            _project(context, project_id).id,
+            chosen_project(context, project_id).id,
             database=context.database,
             label_studio=context.label_studio,
             image_source=context.image_source,
@@ -256,8 +255,8 @@ def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], as_jso
 
     settings = read_pairs(pairs)
     FinetuneSettings.from_dict(settings)  # what is wrong is said now, not by the run
-    with _ready_context() as context:
-        project = _project(context, project_id)
+    with ready_context() as context:
+        project = chosen_project(context, project_id)
         requested = context.queue.request(project.id, RunKind.FINETUNE, asked_by="command line", settings=settings)
         run = watch_run(context, requested.run.id) if wait else requested.run
     said = run.message or ("The run is queued." if requested.is_new else "A run that waits already takes this request.")
@@ -280,9 +279,9 @@ def cancel(*, run_id: str | None, project_id: int | None, as_json: bool) -> None
     from captionloop.backend.status import describe_run
     from captionloop.errors import NotFoundError
 
-    with _ready_context() as context:
+    with ready_context() as context:
         if run_id is None:
-            current = context.queue.runs.current(_project(context, project_id).id)
+            current = context.queue.runs.current(chosen_project(context, project_id).id)
             if current is None or current.state.is_over:
                 raise NotFoundError("No run is going on.")
             run_id = current.id
@@ -302,8 +301,8 @@ def versions(*, project_id: int | None, as_json: bool) -> None:
     """
     from captionloop.backend.status import versions_table
 
-    with _ready_context() as context:
-        rows = context.versions.all_of(_project(context, project_id).id)
+    with ready_context() as context:
+        rows = context.versions.all_of(chosen_project(context, project_id).id)
     _print([info.to_dict() for info in rows], as_json, versions_table(rows))
 
 
@@ -320,8 +319,8 @@ def promote(*, version: str, project_id: int | None, as_json: bool) -> None:
     """
     from captionloop.jobs.promotion import promote as promote_version
 
-    with _ready_context() as context:
-        project = _project(context, project_id)
+    with ready_context() as context:
+        project = chosen_project(context, project_id)
         promote_version(context, project, version, reason="promoted by hand")
     _print({"champion": version}, as_json, f"{version} is the champion.")
 
@@ -338,8 +337,8 @@ def rollback(*, project_id: int | None, as_json: bool) -> None:
     """
     from captionloop.jobs.promotion import rollback as roll_back
 
-    with _ready_context() as context:
-        champion = roll_back(context, _project(context, project_id))
+    with ready_context() as context:
+        champion = roll_back(context, chosen_project(context, project_id))
     _print({"champion": champion}, as_json, f"{champion} is the champion again.")
 
 
@@ -383,6 +382,7 @@ def status(*, project_id: int | None, as_json: bool) -> None:
     _print(shown, as_json, "\n".join(status_lines(shown)))
 
 
+cli.add_command(dataset)
 cli.add_command(evaluate)
 cli.add_command(report)
 
@@ -407,23 +407,6 @@ def _context(**given: Any) -> "Context":
     from captionloop.jobs.context import Context
 
     return Context.open(_running_settings(**given))
-
-
-@contextmanager
-def _ready_context() -> "Iterator[Context]":
-    """A context whose database has its tables, closed at the end of the block."""
-    context = _context()
-    try:
-        context.database.migrate()
-        yield context
-    finally:
-        context.close()
-
-
-def _project(context: "Context", label_studio_id: int | None) -> "Project":
-    from captionloop.backend.projects import Projects
-
-    return Projects(context.database, server=context.settings.server_name).choose(label_studio_id)
 
 
 def _log_to_stderr(level: str) -> None:

@@ -1,14 +1,13 @@
 """The commands that say how good captions are: `captionloop evaluate` and `captionloop report`."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from captionloop.backend.command_options import json_option, print_result, project_option
+from captionloop.backend.commands_shared import chosen_project, json_option, print_result, project_option, ready_context
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
@@ -90,7 +89,7 @@ def evaluate(
     if against and meteor:
         raise click.UsageError("--meteor is not compared; leave it out, or leave --against out.")
     facts = {"version": version, "dataset": dataset, "split": split}
-    with _context() as context:
+    with ready_context() as context:
         from captionloop.model.evaluation_set import open_evaluation_set
 
         chosen = open_evaluation_set(dataset, home=context.home, images=images, split=split)
@@ -135,7 +134,7 @@ def report(*, version: str, as_html: bool, out: Path | None, project_id: int | N
     from captionloop.backend.report_page import report_html, report_text
     from captionloop.model.report import read_report
 
-    with _context() as context:
+    with ready_context() as context:
         gathered = read_report(_version_info(context, version, project_id), context.home)
     text = report_html(gathered) if as_html else report_text(gathered) + "\n"
     if out is None and as_html and sys.stdout.isatty():
@@ -147,26 +146,8 @@ def report(*, version: str, as_html: bool, out: Path | None, project_id: int | N
     click.echo(f"The report is in {out}.")
 
 
-@contextmanager
-def _context() -> "Iterator[Context]":
-    """What is kept in the home directory; no service needs to run."""
-    from captionloop.backend.local.services import complete
-    from captionloop.jobs.context import Context
-    from captionloop.settings import Settings
-
-    context = Context.open(complete(Settings.read()))
-    try:
-        context.database.migrate()
-        yield context
-    finally:
-        context.close()
-
-
 def _version_info(context: "Context", version: str, project_id: int | None) -> Any:
-    from captionloop.backend.projects import Projects
-
-    project = Projects(context.database, server=context.settings.server_name).choose(project_id)
-    return context.versions.get(project.id, version)
+    return context.versions.get(chosen_project(context, project_id).id, version)
 
 
 def _caption(context: "Context", version: str, project_id: int | None, chosen: "EvaluationSet") -> dict[str, str]:

@@ -51,3 +51,12 @@ def test_a_wrong_setting_is_refused_before_anything_runs(person: Person, studio:
     with pytest.raises(AssertionError, match="way is 'sideways'; expected one of decoder, lora, full"):
         person.does("finetune", "--set", "way=sideways")
     assert person.asks("status")["job"] is None
+
+
+def test_the_corrections_can_be_taken_elsewhere(person: Person, studio: dict[str, Any]) -> None:
+    chosen = ["--project", str(studio["project_id"])]
+    out = person.directory / "exported"
+    exported = person.asks("dataset", "export", "--format", "coco", "--out", str(out), *chosen)
+    content = json.loads((out / "captions.json").read_text())
+    assert len(content["annotations"]) == person.asks("status", *chosen)["corrections"] > 0
+    assert exported["snapshot"] in [row["snapshot"] for row in person.asks("dataset", "list")]

@@ -50,7 +50,7 @@ def test_a_run_of_another_way_leaves_a_version_with_its_log_and_report(
 def test_a_wrong_setting_is_refused_before_anything_runs(person: Person, studio: dict[str, Any]) -> None:
     with pytest.raises(AssertionError, match="way is 'sideways'; expected one of decoder, lora, full"):
         person.does("finetune", "--set", "way=sideways")
-    assert person.asks("status")["job"] is None
+    assert (person.asks("status")["job"] or {"kind": "annotate"})["kind"] == "annotate"  # of an earlier promotion
 
 
 def test_the_corrections_can_be_taken_elsewhere(person: Person, studio: dict[str, Any]) -> None:

@@ -9,6 +9,8 @@ import click
 from captionloop.backend.commands_shared import chosen_project, json_option, print_result, project_option, ready_context
 
 if TYPE_CHECKING:
+    from captionloop.jobs.context import Context
+    from captionloop.model.corrections import Snapshot
     from captionloop.model.dataset_export import Format, SplitName
 
 
@@ -61,14 +63,57 @@ def snapshot(*, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop dataset snapshot
     """
-    from captionloop.model import corrections
+    with ready_context() as context:
+        made = _taken(context, None, project_id)
+    shown = {"snapshot": made.hash, "captions": len(made.examples), "path": str(made.path)}
+    print_result(shown, as_json, f"{made.hash[:12]}: {len(made.examples)} captions, in {made.path}")
+
+
+@dataset.command()
+@click.argument("name", metavar="HASH", required=False)
+@click.option("--limit", type=click.IntRange(min=1), default=20, help="Captions to show. Default: 20.")
+@project_option
+@json_option
+def show(*, name: str | None, limit: int, project_id: int | None, as_json: bool) -> None:
+    """Show the captions of a snapshot, or the corrections as they are now.
+
+    \b
+    Example:
+        captionloop dataset show 3f9a --limit 100
+    """
+    with ready_context() as context:
+        examples = _taken(context, name, project_id).examples[:limit]
+    rows = [{"correction": found.correction, "image": found.image, "caption": found.caption} for found in examples]
+    print_result(rows, as_json, "\n".join(f"{row['correction']:>6}  {row['caption']}" for row in rows))
+
+
+@dataset.command()
+@project_option
+@json_option
+def stats(*, project_id: int | None, as_json: bool) -> None:
+    """Say what the corrections are like, in figures.
+
+    \b
+    Example:
+        captionloop dataset stats
+    """
+    from dataclasses import asdict
+    from functools import partial
+
+    from captionloop.model.checkpoint import load_tokenizer
+    from captionloop.model.dataset_stats import dataset_stats
+    from captionloop.model.text import is_representable
 
     with ready_context() as context:
         project = chosen_project(context, project_id)
+        context.versions.ensure_champion(project.id, context.base)
+        tokenizer = load_tokenizer(context.versions.champion(project.id).path)
         with context.database.reading() as session:
-            made = corrections.snapshot(session, project.id, context.home.datasets)
-    shown = {"snapshot": made.hash, "captions": len(made.examples), "path": str(made.path)}
-    print_result(shown, as_json, f"{made.hash[:12]}: {len(made.examples)} captions, in {made.path}")
+            found = dataset_stats(session, project.id, can_be_written=partial(is_representable, tokenizer))
+    shown = asdict(found)
+    print_result(
+        shown, as_json, "\n".join(f"{name.replace('_', ' '):18} {_said(value)}" for name, value in shown.items())
+    )
 
 
 @dataset.command()
@@ -93,16 +138,30 @@ def export(
     Example:
         captionloop dataset export --format coco --out my-captions
     """
-    from captionloop.model import corrections, dataset_export
-    from captionloop.model.evaluation_set import find_snapshot
+    from captionloop.model import dataset_export
 
     with ready_context() as context:
-        if name is None:
-            project = chosen_project(context, project_id)
-            with context.database.reading() as session:
-                taken = corrections.snapshot(session, project.id, context.home.datasets)
-        else:
-            taken = find_snapshot(context.home, name)
+        taken = _taken(context, name, project_id)
         images = dataset_export.export(taken, context.home, out, form=form, split=split)
     shown = {"snapshot": taken.hash, "images": images, "path": str(out)}
     print_result(shown, as_json, f"{images} images of snapshot {taken.hash[:12]} are in {out}.")
+
+
+def _taken(context: "Context", name: str | None, project_id: int | None) -> "Snapshot":
+    """The snapshot of that hash, or one of the corrections as they are now."""
+    from captionloop.model import corrections
+    from captionloop.model.evaluation_set import find_snapshot
+
+    if name is not None:
+        return find_snapshot(context.home, name)
+    project = chosen_project(context, project_id)
+    with context.database.reading() as session:
+        return corrections.snapshot(session, project.id, context.home.datasets)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -98,7 +98,7 @@ def load_checkpoint(
     safe = _has_safetensors(directory)
     with _quiet_transformers():
         model = _load_model(directory, dtype=dtype, use_safetensors=safe)
-        tokenizer = _load_tokenizer(directory)
+        tokenizer = load_tokenizer(directory)
         image_processor = _load_image_processor(directory)
     _check_fit(directory, model, tokenizer)
     return Checkpoint(model.to(device).eval(), tokenizer, image_processor, str(source))
@@ -248,7 +248,12 @@ def _load_model(directory: Path, *, dtype: torch.dtype, use_safetensors: bool) -
     return model
 
 
-def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a BLIP directory.
+
+    Raises:
+        CheckpointError: it has none, or one that cannot be loaded.
+    """
     # Without this check `transformers` makes a tokenizer that knows nothing but [UNK].
     if not _any_file(directory, _TOKENIZER_FILES):
         raise CheckpointError(f"{directory} has no tokenizer: expected {' or '.join(_TOKENIZER_FILES)}.")

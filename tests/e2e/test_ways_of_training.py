@@ -60,3 +60,11 @@ def test_the_corrections_can_be_taken_elsewhere(person: Person, studio: dict[str
     content = json.loads((out / "captions.json").read_text())
     assert len(content["annotations"]) == person.asks("status", *chosen)["corrections"] > 0
     assert exported["snapshot"] in [row["snapshot"] for row in person.asks("dataset", "list")]
+
+
+def test_what_the_corrections_are_like_is_told(person: Person, studio: dict[str, Any]) -> None:
+    chosen = ["--project", str(studio["project_id"])]
+    stats = person.asks("dataset", "stats", *chosen)
+    assert stats["by_state"]["active"] == person.asks("status", *chosen)["corrections"]
+    assert stats["cannot_be_written"] == []
+    assert len(person.asks("dataset", "show", "--limit", "3", *chosen)) == 3

@@ -1,0 +1,79 @@
+"""What the corrections of a project are like, in figures."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from captionloop.model import corrections
+from captionloop.model.database import Correction, CorrectionState
+from captionloop.model.metrics.scores import word_edits
+from captionloop.model.split import split_images
+from captionloop.model.text import normalise_caption
+
+
+@dataclass(frozen=True)
+class DatasetStats:
+    """Figures of a project's corrections; all but `by_state` are of those that teach.
+
+    Args:
+        by_state: how many corrections are in each state that any is in.
+        captions, images, annotators: how many there are of each.
+        held_out: images that the gate judges by; the others are trained on.
+        words: mean number of words of a caption.
+        vocabulary: different words, case aside.
+        unchanged: share of the corrections with a suggestion whose caption is that very suggestion; None without any.
+        words_changed: mean number of words changed in those, as `word_edits` counts.
+        cannot_be_written: numbers of the corrections with a caption that the champion's vocabulary cannot write.
+    """
+
+    by_state: dict[str, int]
+    captions: int
+    images: int
+    annotators: int
+    held_out: int
+    words: float
+    vocabulary: int
+    unchanged: float | None
+    words_changed: float | None
+    cannot_be_written: list[int]
+
+
+def dataset_stats(session: Session, project_id: int, *, can_be_written: Callable[[str], bool]) -> DatasetStats:
+    """The figures of a project.
+
+    Args:
+        can_be_written: whether the champion's tokenizer can write a caption (`text.is_representable`).
+    """
+    active = session.scalars(
+        select(Correction)
+        .where(Correction.project_id == project_id, Correction.state == CorrectionState.ACTIVE)
+        .order_by(Correction.id)
+    ).all()
+    texts = [normalise_caption(text) for correction in active for text in correction.captions]
+    images = {correction.image_sha256 for correction in active if correction.image_sha256}
+    edits = [
+        min(word_edits(correction.suggestion, text) for text in correction.captions)
+        for correction in active
+        if correction.suggestion and correction.captions
+    ]
+    words = Counter(word for text in texts for word in text.lower().split())
+    return DatasetStats(
+        by_state={state.value: count for state, count in corrections.counts(session, project_id).items() if count},
+        captions=len(texts),
+        images=len(images),
+        annotators=len({correction.annotator for correction in active if correction.annotator}),
+        held_out=len(split_images(images).held_out) if images else 0,
+        words=words.total() / len(texts) if texts else 0.0,
+        vocabulary=len(words),
+        unchanged=edits.count(0) / len(edits) if edits else None,
+        words_changed=statistics.mean(edits) if edits else None,
+        cannot_be_written=[
+            correction.id for correction in active if not all(can_be_written(text) for text in correction.captions)
+        ],
+    )

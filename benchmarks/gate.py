@@ -25,7 +25,7 @@ from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.scenes import caption as canonical
 
 _HELD_OUT = 40
-_CHAMPION = 30  # corrections that the champion has learnt from
+_CHAMPION = 16  # corrections that the champion has learnt from
 _MUCH = 0.3  # of CIDEr-D + BLEU-4
 _SURE = 0.8
 

@@ -88,7 +88,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--unseen", type=int, default=1000)
     options = parser.parse_args()
-    torch.set_num_threads(2)
     learner = Learner(STARTER_DIR)
     unseen = learner.pool("unseen", options.unseen)
     cases: list[Case] = []

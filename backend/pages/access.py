@@ -20,6 +20,7 @@ from captionloop.home import Home, write_atomically
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"pages.login", "pages.sign_in", "pages.static"})
+_CHANGES_NOTHING = frozenset({"pages.try_it_with"})  # sent as a form only because a picture comes with it
 # Nothing from elsewhere, no script and no style within a page, no frame around it.
 _CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -96,7 +97,7 @@ def _admit() -> AnyResponse | None:
     g.visitor = found
     if request.method not in _SAFE:
         require_token()
-        if not found.may_change:
+        if not found.may_change and request.endpoint not in _CHANGES_NOTHING:
             raise Forbidden(f"The account {found.name!r} may look at everything and change nothing.")
     return None
 

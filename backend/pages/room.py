@@ -1,10 +1,14 @@
 """What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
 
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
+from captionloop.backend.loaded_versions import LoadedVersions
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
 from captionloop.errors import NotFoundError
@@ -16,6 +20,9 @@ from captionloop.model.database import Database, Project
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
 
+if TYPE_CHECKING:
+    from captionloop.model.captioner import Captioner
+
 
 @dataclass(frozen=True)
 class Room:
@@ -23,6 +30,7 @@ class Room:
 
     context: Context
     service: CaptionService
+    loaded: LoadedVersions = field(default_factory=LoadedVersions)  # beside the champions
 
     @property
     def settings(self) -> Settings:
@@ -43,6 +51,11 @@ class Room:
     @property
     def runs(self) -> Runs:
         return self.context.queue.runs
+
+    @property
+    def worker_log(self) -> Path:
+        """Where the log of a worker lies that `captionloop up` started."""
+        return self.home.logs / "worker.log"
 
     @property
     def projects(self) -> Projects:
@@ -67,6 +80,20 @@ class Room:
         except NotFoundError:
             self.versions.ensure_champion(project.id, self.context.base)
             return self.versions.champion(project.id)
+
+    @contextmanager
+    def captioner(self, project: Project, version: VersionInfo) -> "Iterator[Captioner]":
+        """The model of a version: the one that serves, if it is that, else one that is loaded for the moment.
+
+        Raises:
+            CheckpointError: its files are damaged or gone.
+        """
+        with self.service.champions.lease(project.id) as serving:
+            if serving.version == version.version:
+                yield serving.captioner
+                return
+        with self.loaded.lease(version, self.context.captioner) as captioner:
+            yield captioner
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
         """Make a version champion and tell everybody.

@@ -1,10 +1,10 @@
 """What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
 
@@ -16,7 +16,7 @@ from captionloop.home import Home
 from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
 from captionloop.jobs.runs import Runs
-from captionloop.model.database import Database, Project
+from captionloop.model.database import Database, Project, RunKind, RunState
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
 
@@ -94,6 +94,19 @@ class Room:
                 return
         with self.loaded.lease(version, self.context.captioner) as captioner:
             yield captioner
+
+    def start(self, project: Project, kind: RunKind, *, by: str, settings: Mapping[str, Any]) -> str:
+        """Ask for a run; gives what will become of it, as a sentence.
+
+        Raises:
+            ServiceError: Redis does not answer. The run is kept and begins once it does.
+        """
+        requested = self.context.queue.request(project.id, kind, asked_by=by, settings=settings)
+        if not requested.is_new:
+            return "A run that has not begun yet takes this request, with these settings."
+        if requested.run.state is RunState.WAITING:
+            return "The run waits until the one before it is over."
+        return "The run is queued and begins as soon as the worker is free."
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
         """Make a version champion and tell everybody.

@@ -27,6 +27,7 @@ from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
 from captionloop.model.metrics import evaluate_captions
+from captionloop.model.replay import with_replay
 from captionloop.model.split import Split, split_images
 from captionloop.model.text import encode_caption
 from captionloop.model.training_log import Sample, TrainingLog
@@ -71,13 +72,15 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         split = split_images(example.image for example in snapshot.examples)
         validation = split.train[: round(settings.validation_share * len(split.train))]
         training = split.train[len(validation) :]
+        examples = _training_set(context, plan, settings, set(training))
         reading = partial(report, "reading images")
-        features = None if settings.trains_encoder else RunFeatures(context, captioner, training, reading)
+        images = list(dict.fromkeys(example.image_hash for example in examples))
+        features = None if settings.trains_encoder else RunFeatures(context, captioner, images, reading)
 
         with TrainingLog(files, tensorboard=context.home.tensorboard / run.id) as log:
             result = finetune(
                 load_checkpoint(champion.path, device=str(captioner.device)),
-                _training_set(snapshot, set(training)),
+                examples,
                 settings=settings,
                 features=features,
                 pictures=partial(picture, context),
@@ -193,11 +196,21 @@ def _take_snapshot(context: Context, project: Project, report: _Reporter) -> Sna
     return snapshot
 
 
-def _training_set(snapshot: Snapshot, images: Collection[str]) -> list[Example]:
+def _training_set(context: Context, plan: _Plan, settings: FinetuneSettings, images: Collection[str]) -> list[Example]:
+    """What is learnt from: the snapshot's captions of these images, as far as they are new or replayed."""
+    champion, replay = plan.champion, settings.replay
+    chosen = [example for example in plan.snapshot.examples if example.image in images]
+    if champion.snapshot and replay < 1:
+        learnt = corrections.read_snapshot(context.home.datasets / f"{champion.snapshot}.jsonl")
+        chosen = with_replay(chosen, learnt, share=replay, seed=settings.seed)
+        if not chosen:
+            raise RunError(
+                f"No correction is new since {champion.version} learnt, and replay={replay:g} leaves out the older "
+                "ones. Correct more captions, or set replay to 1."
+            )
     return [
         Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
-        for example in snapshot.examples
-        if example.image in images
+        for example in chosen
     ]
 
 

@@ -85,7 +85,7 @@ def test_so_does_one_whose_process_was_killed(tmp_path: Path) -> None:
         f"t.trained(Path({str(tmp_path / 'parts')!r}), stop_after={STOPPED_AFTER}, kill=True)"
     )
     root, threads = Path(__file__).parents[2], torch.get_num_threads()
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}", "OMP_NUM_THREADS": str(threads)}
     killed = subprocess.run([sys.executable, "-c", call], env=environment, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert same_weights(trained(tmp_path / "whole"), trained(tmp_path / "parts"))

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from captionloop.errors import RunError, SettingsError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context
@@ -20,16 +18,17 @@ from captionloop.jobs.run_images import BATCH, RunFeatures, batches, image_featu
 from captionloop.jobs.sync import sync
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
-from captionloop.model.comparison_file import read_comparison, write_comparison
+from captionloop.model.comparison_file import write_comparison
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
-from captionloop.model.metrics import evaluate_captions
+from captionloop.model.look import Look
+from captionloop.model.replay import with_replay
 from captionloop.model.split import Split, split_images
 from captionloop.model.text import encode_caption
-from captionloop.model.training_log import Sample, TrainingLog
+from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
 from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage, VersionInfo
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from captionloop.model.checkpoint import Checkpoint
     from captionloop.model.generation import GenerationSettings
 
-_SAMPLES = 8  # captions that are shown in the log
 _FEW = 10  # captions below which the outcome says what can be expected of them
 # How the stages share the bar, 0 to 1: about what each takes of a run with some hundred corrections on a CPU.
 _STAGES = {"reading corrections": 0.0, "reading images": 0.1, "training": 0.25, "comparing": 0.85, "deciding": 0.97}
@@ -71,17 +69,20 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         split = split_images(example.image for example in snapshot.examples)
         validation = split.train[: round(settings.validation_share * len(split.train))]
         training = split.train[len(validation) :]
+        examples = _training_set(context, plan, settings, set(training))
         reading = partial(report, "reading images")
-        features = None if settings.trains_encoder else RunFeatures(context, captioner, training, reading)
+        images = list(dict.fromkeys(example.image_hash for example in examples))
+        features = None if settings.trains_encoder else RunFeatures(context, captioner, images, reading)
 
-        with TrainingLog(files, tensorboard=context.home.tensorboard / run.id) as log:
+        pictures = partial(picture, context)
+        with TrainingLog(files, tensorboard=context.home.tensorboard / run.id, pictures=pictures) as log:
             result = finetune(
                 load_checkpoint(champion.path, device=str(captioner.device)),
-                _training_set(snapshot, set(training)),
+                examples,
                 settings=settings,
                 features=features,
-                pictures=partial(picture, context),
-                score=_score(context, champion.generation, snapshot, validation) if validation else None,
+                pictures=pictures,
+                look=_look(context, champion.generation, snapshot, validation) if validation else None,
                 log=log,
                 state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
                 on_progress=report.training,
@@ -90,8 +91,8 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
             save_checkpoint(result.checkpoint, files, generation=generation)
             result.trainable.save_adapter(files / "adapter")
             candidate = _candidate(context, files, generation)
-            verdict = _compare(context, captioner, candidate, snapshot, split, report, files)
-            _log_verdict(context, log, len(result.losses), verdict, files)
+            verdict, held_out = _compare(context, captioner, candidate, snapshot, split, report, files)
+            log.look(len(result.losses), held_out, at="held-out")
 
         report("deciding")
         version = context.versions.create(
@@ -193,22 +194,32 @@ def _take_snapshot(context: Context, project: Project, report: _Reporter) -> Sna
     return snapshot
 
 
-def _training_set(snapshot: Snapshot, images: Collection[str]) -> list[Example]:
+def _training_set(context: Context, plan: _Plan, settings: FinetuneSettings, images: Collection[str]) -> list[Example]:
+    """What is learnt from: the snapshot's captions of these images, as far as they are new or replayed."""
+    champion, replay = plan.champion, settings.replay
+    chosen = [example for example in plan.snapshot.examples if example.image in images]
+    if champion.snapshot and replay < 1:
+        learnt = corrections.read_snapshot(context.home.datasets / f"{champion.snapshot}.jsonl")
+        chosen = with_replay(chosen, learnt, share=replay, seed=settings.seed)
+        if not chosen:
+            raise RunError(
+                f"No correction is new since {champion.version} learnt, and replay={replay:g} leaves out the older "
+                "ones. Correct more captions, or set replay to 1."
+            )
     return [
         Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
-        for example in snapshot.examples
-        if example.image in images
+        for example in chosen
     ]
 
 
-def _score(
+def _look(
     context: Context, generation: "GenerationSettings", snapshot: Snapshot, images: Sequence[str]
-) -> "Callable[[Checkpoint], float]":
-    """CIDEr-D + BLEU-4 on images that are neither trained on nor the gate's, as BLIP chooses its best checkpoint."""
+) -> "Callable[[Checkpoint], Look]":
+    """Looks at images that are neither trained on nor the gate's, as BLIP chooses its best checkpoint."""
     references = _references(snapshot)
     validation = {image: references[image] for image in images}
 
-    def score(checkpoint: "Checkpoint") -> float:
+    def look(checkpoint: "Checkpoint") -> Look:
         from captionloop.model.captioner import Captioner
 
         # In the precision of training: an encoder that is frozen is shared with what trains.
@@ -220,10 +231,9 @@ def _score(
                 batch, captioner.caption([picture(context, image) for image in batch]), strict=True
             )
         }
-        found = evaluate_captions(validation, written, corpus=references.values())
-        return found.cider_d + found.bleu_4
+        return Look.at(validation, written, corpus=references.values())
 
-    return score
+    return look
 
 
 def _generation_for(before: "GenerationSettings", captioner: "Captioner", snapshot: Snapshot) -> "GenerationSettings":
@@ -252,8 +262,12 @@ def _compare(
     split: Split,
     report: _Reporter,
     directory: Path,
-) -> Verdict:
-    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them."""
+) -> tuple[Verdict, Look]:
+    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them.
+
+    Returns:
+        the verdict, and the candidate's captions as the run's last look.
+    """
     references = _references(snapshot)
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
     for batch in batches(split.held_out, BATCH):
@@ -269,7 +283,9 @@ def _compare(
         candidate_captions=written["candidate"],
         corpus=references.values(),
     )
-    return judge(held_out, written["champion"], written["candidate"], corpus=references.values(), rule=context.gate)
+    corpus = references.values()
+    verdict = judge(held_out, written["champion"], written["candidate"], corpus=corpus, rule=context.gate)
+    return verdict, Look.at(held_out, written["candidate"], corpus=corpus)
 
 
 def _captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
@@ -279,18 +295,6 @@ def _captions(context: Context, captioner: "Captioner", images: Sequence[str]) -
     features = image_features(context, captioner, images)
     suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
     return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
-
-
-def _log_verdict(context: Context, log: TrainingLog, step: int, verdict: Verdict, files: Path) -> None:
-    """The last evaluation, on the gate's images, with some of the captions and their pictures."""
-    compared = read_comparison(files)
-    samples = [
-        Sample(image=image.image, caption=image.candidate.caption, references=image.references)
-        for image in (compared.images[:_SAMPLES] if compared else ())
-    ]
-    log.evaluation(step, verdict.candidate.to_dict(), samples)
-    for sample in samples:
-        log.picture(step, sample, np.asarray(picture(context, sample.image)))
 
 
 def _references(snapshot: Snapshot) -> dict[str, list[str]]:

@@ -44,6 +44,7 @@ class VersionInfo:
     path: Path
     reason: str
     generation: GenerationSettings
+    snapshot: str | None  # hash of what it was trained on; None for a base
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -56,6 +57,7 @@ class VersionInfo:
             "path": str(self.path),
             "reason": self.reason,
             "generation": self.generation.to_dict(),
+            "snapshot": self.snapshot,
         }
 
 
@@ -386,6 +388,7 @@ def _info(row: Version, project: Project, served: set[str]) -> VersionInfo:
         path=Path(row.path),
         reason=row.reason,
         generation=GenerationSettings.from_dict(row.generation),
+        snapshot=row.snapshot,
     )
 
 

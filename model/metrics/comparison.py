@@ -87,6 +87,23 @@ def compare_captions(
     )
 
 
+def score_interval(
+    references: Mapping[str, Sequence[str]], captions: Mapping[str, str], evaluation: Evaluation, *, seed: int = 0
+) -> tuple[float, float]:
+    """95 % bootstrap interval of one set's CIDEr-D + BLEU-4; a single image has none, and gets no width.
+
+    Args:
+        references, captions: what was evaluated.
+        evaluation: of just these captions.
+        seed: of the bootstrap.
+    """
+    images = list(captions)
+    weights = resampling_weights(len(images), seed=seed)
+    scores = _resampled_score(Tokens.of(references, captions), evaluation, images, weights)
+    low, high = np.percentile(scores[1:], INTERVAL)
+    return float(low), float(high)
+
+
 def _letter_perfect(references: Mapping[str, Sequence[str]], captions: Mapping[str, str]) -> int:
     return sum(caption in references[image] for image, caption in captions.items())
 

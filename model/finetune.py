@@ -31,10 +31,12 @@ logger = logging.getLogger(__name__)
 
 Score = Callable[[Checkpoint], float]
 """How good a checkpoint's captions of the validation images are; higher is better."""
+Look = Callable[[float, Checkpoint], None]
+"""Somebody who is shown the weights now and then, and the share of the steps that is done; the run does not mind."""
 
 _STATE_EVERY_S = 30.0
 _REPORT_EVERY_S = 1.0
-_LOOKS = 8  # at the validation images, spread over the run
+_LOOKS = 8  # at the weights, spread over the run
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # what PyTorch says on a CPU
 
 
@@ -84,6 +86,7 @@ def finetune(
     features: FeatureSource | None = None,
     pictures: PictureSource | None = None,
     score: Score | None = None,
+    look: Look | None = None,
     log: TrainingLog | None = None,
     state: TrainingState | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -99,6 +102,7 @@ def finetune(
         pictures: the images themselves, for a way that trains it.
         score: looks at validation images, which are not among the examples; the best weights are kept. None keeps the
             last ones.
+        look: is shown the weights as often as `score`, without a say in which are kept. What it raises ends the run.
         log: gets the figures of each step.
         state: where the run is kept, and gone on from.
         on_progress: called about once a second, and after the last step.
@@ -153,8 +157,12 @@ def finetune(
                 raise RunError(
                     f"The loss is {loss} at step {step + 1}; a lower learning rate than {peak_rate:.2g} may help."
                 )
-            if score and (step + 1) % max(steps // _LOOKS, 1) == 0:
-                run.looked(score(trainable.checkpoint(run.averages)))
+            if (score or look) and (step + 1) % max(steps // _LOOKS, 1) == 0:
+                now_trained = trainable.checkpoint(run.averages)
+                if look:
+                    look((step + 1) / steps, now_trained)
+                if score:
+                    run.looked(score(now_trained))
 
             now = time.monotonic()
             per_step = (now - begun) / (step + 1 - first)

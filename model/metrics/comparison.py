@@ -39,6 +39,46 @@ class Comparison:
     letter_perfect: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Score:
+    """CIDEr-D (0–10) + BLEU-4 (0–1) of a set of captions, and how unsure it is.
+
+    Args:
+        value: the score.
+        standard_error: by a bootstrap over the images; it says nothing where there is one image only.
+        interval: 95 % bootstrap interval.
+    """
+
+    value: float
+    standard_error: float
+    interval: tuple[float, float]
+
+
+def score_captions(
+    references: Mapping[str, Sequence[str]],
+    captions: Mapping[str, str],
+    *,
+    corpus: Iterable[Sequence[str]] = (),
+    seed: int = 0,
+) -> Score:
+    """Score captions as BLIP's own training does to choose its best weights.
+
+    Args:
+        references: image id → captions written by people.
+        captions: the same image ids → the caption to score.
+        corpus: references of further images (see `evaluate_captions`).
+        seed: of the bootstrap.
+
+    Raises:
+        SettingsError: the two do not name the same images.
+    """
+    evaluation = evaluate_captions(references, captions, corpus=corpus)
+    weights = resampling_weights(len(captions), seed=seed)
+    scores = _resampled_score(Tokens.of(references, captions), evaluation, list(captions), weights)
+    low, high = np.percentile(scores[1:], INTERVAL)
+    return Score(float(scores[0]), float(np.std(scores[1:])), (float(low), float(high)))
+
+
 def compare_captions(
     references: Mapping[str, Sequence[str]],
     first: Mapping[str, str],

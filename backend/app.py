@@ -1,11 +1,13 @@
 """The Flask app: routes come from the blueprints, state lives on the app, errors have one shape.
 
-Every error is answered as `{"error": "a sentence", "type": "…"}` with a fitting status.
+Every error is answered as `{"error": "a sentence", "type": "…"}` with a fitting status; on the pages for people, as a
+page with that sentence.
 """
 
 import logging
+from typing import TYPE_CHECKING
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from captionloop.backend.auth import Gatekeeper
@@ -19,6 +21,9 @@ from captionloop.errors import (
     ServiceError,
     SettingsError,
 )
+
+if TYPE_CHECKING:
+    from captionloop.backend.pages.room import Room
 
 _log = logging.getLogger(__name__)
 
@@ -34,26 +39,35 @@ _STATUS: dict[type[CaptionloopError], int] = {
 }
 
 
-def create_app(service: CaptionService, gatekeeper: Gatekeeper) -> Flask:
-    app = Flask("captionloop")
+def create_app(service: CaptionService, gatekeeper: Gatekeeper, room: "Room | None" = None) -> Flask:
+    """The app; without a `room` it has the protocol alone."""
+    app = Flask("captionloop", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MAX_REQUEST_BYTES
     app.extensions["captionloop"] = service
     app.extensions["captionloop_gatekeeper"] = gatekeeper
     app.register_blueprint(protocol)
+    if room is not None:
+        from captionloop.backend.pages import add_pages
+
+        add_pages(app, room, gatekeeper)
     app.register_error_handler(CaptionloopError, _on_own_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(Exception, _on_surprise)
     return app
 
 
-def _on_own_error(error: CaptionloopError) -> tuple[Response, int]:
+def _on_own_error(error: CaptionloopError) -> tuple[Response, int] | tuple[str, int]:
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
     if status >= 500:
         _log.error("%s", error)
+    if _is_for_people():
+        return _as_page(status, str(error))
     return jsonify(error=str(error), type=type(error).__name__), status
 
 
-def _on_http_error(error: HTTPException) -> Response:
+def _on_http_error(error: HTTPException) -> Response | tuple[str, int]:
+    if _is_for_people():
+        return _as_page(error.code or 500, error.description or error.name)
     response = jsonify(error=error.description, type=error.name)
     response.status_code = error.code or 500
     if error.get_headers() and (challenge := dict(error.get_headers()).get("WWW-Authenticate")):
@@ -61,6 +75,16 @@ def _on_http_error(error: HTTPException) -> Response:
     return response
 
 
-def _on_surprise(error: Exception) -> Response:
+def _on_surprise(error: Exception) -> Response | tuple[str, int]:
     _log.exception("unexpected error")
     return _on_http_error(InternalServerError(f"Unexpected {type(error).__name__}. The log of the backend says more."))
+
+
+def _is_for_people() -> bool:
+    return request.blueprint == "pages"
+
+
+def _as_page(status: int, message: str) -> tuple[str, int]:
+    from captionloop.backend.pages.frame import render_error
+
+    return render_error(status, message), status

@@ -1,9 +1,10 @@
-"""Who may call: Basic auth for Label Studio's own calls, a secret header for its webhook events.
+"""Who may call: Basic auth for Label Studio's own calls, a secret header for its webhook events, accounts for people.
 
 Label Studio sends the Basic pair with every call to an ML backend except annotation events, which carry only the
-headers stored on the webhook itself (docs/label-studio.md).
+headers stored on the webhook itself (docs/label-studio.md). The same pair signs a person in to the pages as lead.
 """
 
+import enum
 import hmac
 
 from flask import Request
@@ -13,25 +14,52 @@ from werkzeug.exceptions import Unauthorized
 from captionloop.backend.connect import SECRET_HEADER
 from captionloop.settings import Secret
 
+READER = "reader"  # the user who sees the pages and changes nothing
+
+
+class Role(str, enum.Enum):
+    """What somebody may do on the pages."""
+
+    READER = "reader"  # see everything
+    LEAD = "lead"  # and change it
+
 
 class Gatekeeper:
-    def __init__(self, user: str | None, password: Secret | None) -> None:
-        """Without a password everybody may call."""
+    def __init__(self, user: str | None, password: Secret | None, *, reader_password: Secret | None = None) -> None:
+        """Without a password everybody may call the protocol, and nobody can sign in to the pages."""
         self._user = user or ""
         self._password = password
+        self._reader_password = reader_password
 
     @property
     def is_open(self) -> bool:
         return self._password is None
 
     def admits(self, request: Request) -> bool:
-        """True when the request carries the right Basic pair, or none is asked for."""
-        if self._password is None:
-            return True
+        """True when the request carries the lead's Basic pair, or none is asked for."""
+        return self._password is None or self.basic(request) == (self._user, Role.LEAD)
+
+    def basic(self, request: Request) -> tuple[str, Role] | None:
+        """The account whose Basic pair the request carries; None without a right one."""
         given = request.authorization
         if given is None or given.type != "basic":
-            return False
-        return _equal(given.username, self._user) and _equal(given.password, self._password.reveal())
+            return None
+        role = self.role(given.username or "", given.password or "")
+        return (given.username or "", role) if role else None
+
+    def role(self, user: str, password: str) -> Role | None:
+        """What an account may do; None when there is no such account, or its password is another one."""
+        accounts = ((self._user, self._password, Role.LEAD), (READER, self._reader_password, Role.READER))
+        for name, secret, role in accounts:
+            # Both are compared, always: how long it takes tells nothing about either.
+            if secret and _equal(user, name) & _equal(password, secret.reveal()):
+                return role
+        return None
+
+    def fingerprint(self, key: bytes) -> str:
+        """Changes with every password, so that a session ends with the password that it was opened with."""
+        secrets = [secret.reveal() if secret else "" for secret in (self._password, self._reader_password)]
+        return hmac.new(key, "\0".join([self._user, *secrets]).encode(), "sha256").hexdigest()
 
     def require(self, request: Request) -> None:
         if not self.admits(request):

@@ -34,6 +34,7 @@ from captionloop.settings import Settings
 _WITHIN_S = 60.0
 _TIMEOUT_S = 50.0
 _IMAGES_TO_READ = 5
+NOT_LOOKED_AT = "not looked at"  # the message of a check behind a broken link
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _follow(chain: list[_Link], checks: list[Check]) -> None:
         checks.append(check)
         if not check.ok and link.leads_on:
             behind = chain[position + 1 :]
-            checks += [Check(other.name, False, "not looked at", f"First: {link.name}.") for other in behind]
+            checks += [Check(other.name, False, NOT_LOOKED_AT, f"First: {link.name}.") for other in behind]
             return
 
 

@@ -8,6 +8,7 @@ from types import FrameType
 from captionloop.backend.app import create_app
 from captionloop.backend.auth import Gatekeeper
 from captionloop.backend.champions import Champions
+from captionloop.backend.pages.room import Room
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
 from captionloop.errors import CaptionloopError, ServiceError
@@ -31,7 +32,8 @@ def serve(context: Context) -> None:
     context.database.migrate()
     service = build_service(context)
     settings = context.settings
-    app = create_app(service, Gatekeeper(settings.user, settings.password))
+    gatekeeper = Gatekeeper(settings.user, settings.password, reader_password=settings.reader_password)
+    app = create_app(service, gatekeeper, Room(context, service))
     if settings.password is None:
         _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
     server = create_server(app, host=settings.host, port=settings.port, threads=_THREADS, ident="captionloop")

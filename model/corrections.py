@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
 from captionloop.model.database import Correction, CorrectionRevision, CorrectionState, Image, Project, Suggestion
 from captionloop.model.images import ImageLimits, content_hash, open_image
+from captionloop.model.metrics.scores import word_edits
+from captionloop.model.word_changes import nearest_reference
 
 # The states of an annotation that is still there, in Label Studio's sense.
 PRESENT = frozenset(
@@ -116,7 +118,8 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Chang
         select(Correction).where(Correction.project_id == project_id, Correction.annotation_id == record.annotation_id)
     )
     if known is None:
-        session.add(Correction(project_id=project_id, **vars(record)))
+        values = vars(record) | derived(record.suggestion, record.captions)
+        session.add(Correction(project_id=project_id, **values))
         session.flush()
         return Change.NEW
     if record.updated_at < known.updated_at:
@@ -127,11 +130,20 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Chang
         return Change.NONE
     if differing.keys() & {"captions", "state"}:
         _keep_revision(session, known)
-    for name, value in differing.items():
+    for name, value in (differing | derived(values["suggestion"], values["captions"])).items():
         setattr(known, name, value)
     session.flush()
     # The same failure in other words is no news.
     return Change.NONE if differing.keys() == {"reason"} else Change.CHANGED
+
+
+def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
+    """The columns of a correction that follow from its texts, by name."""
+    nearest = nearest_reference(suggestion, captions) if suggestion and captions else None
+    return {
+        "words_changed": word_edits(suggestion, nearest) if suggestion and nearest is not None else None,
+        "search_text": "\n".join([suggestion or "", *captions]).casefold(),
+    }
 
 
 def mark_annotations_deleted(session: Session, project_id: int, task_id: int, *, present: Collection[int]) -> int:
@@ -187,12 +199,13 @@ def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
 
 
 def training_examples(session: Session, project_id: int) -> list[Example]:
-    """What the model may learn from: every caption of every active correction, in the order of the corrections."""
+    """What the model may learn from: all captions of the active corrections that nobody left out, in order."""
     rows = session.execute(
         select(Correction.id, Correction.image_sha256, Correction.captions)
         .where(
             Correction.project_id == project_id,
             Correction.state == CorrectionState.ACTIVE,
+            Correction.left_out.is_(False),
         )
         .order_by(Correction.id)
     )

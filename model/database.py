@@ -8,6 +8,9 @@
        ├──< named_settings  settings to train with, by a name
        ├──< version         a model directory; the base has no project, since all projects share it
        ├──< promotion       every change of champion
+       ├──< review_action   what a reviewer did to a correction, to be undone
+       ├──< choice          which of two versions' captions of an image a person found better
+       ├──< dismissal       a problem that a person looked at and found to be none
        └── champion         *the* fact that decides what is served: changing it is the promotion
 
 Rows are never deleted, only marked.
@@ -95,6 +98,25 @@ class VersionState(str, enum.Enum):
     RETIRED = "retired"  # was champion once
 
 
+class Category(str, enum.Enum):
+    """What was wrong with a suggestion. The names are those of Prodigy's recipe `image-caption`."""
+
+    SUBJECT = "subject"
+    ATTRIBUTES = "attributes"
+    BACKGROUND = "background"
+    NUMBER = "number"
+    WORDING = "wording"
+    OTHER = "other"
+
+
+class Better(str, enum.Enum):
+    """Which of two captions a person prefers."""
+
+    FIRST = "first"
+    SECOND = "second"
+    SAME = "same"
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment with its time zone, also on SQLite, which stores none."""
 
@@ -124,6 +146,8 @@ class Table(DeclarativeBase):
         RunState: _words(RunState),
         RunKind: _words(RunKind),
         VersionState: _words(VersionState),
+        Category: _words(Category),
+        Better: _words(Better),
     }
 
 
@@ -148,6 +172,7 @@ class Project(Table):
     champion: Mapped[str | None]
     champion_since: Mapped[datetime | None]
     synced_until: Mapped[datetime | None]  # corrections changed up to this moment of Label Studio's clock are here
+    shows_annotators: Mapped[bool] = mapped_column(default=True)  # whether the pages have figures of single people
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -166,6 +191,8 @@ class Version(Table):
     generation: Mapped[dict[str, Any]] = mapped_column(default=dict)
     snapshot: Mapped[str | None]  # hash of the dataset it was trained on
     path: Mapped[str]
+    pinned: Mapped[bool] = mapped_column(default=False)  # a person wants it kept
+    deleted_at: Mapped[datetime | None]  # since then its files are gone; the row stays, as others descend from it
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -218,6 +245,8 @@ class Correction(Table):
         UniqueConstraint("project_id", "annotation_id"),
         Index("correction_by_state", "project_id", "state"),
         Index("correction_by_task", "project_id", "task_id"),
+        Index("correction_by_moment", "project_id", "annotated_at"),
+        Index("correction_by_change", "project_id", "words_changed"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -237,6 +266,16 @@ class Correction(Table):
     reason: Mapped[str | None]  # why the image could not be read
     annotated_at: Mapped[datetime]
     updated_at: Mapped[datetime]  # Label Studio's clock; an older one never overwrites a newer one
+    # Kept with the row, so that thousands can be filtered and sorted by them.
+    words_changed: Mapped[int | None]  # from the suggestion to the nearest caption; None without a suggestion
+    search_text: Mapped[str] = mapped_column(default="")  # suggestion and captions, case folded
+    guess: Mapped[Category | None]  # our rules' guess of what was wrong with the suggestion
+    # What a reviewer decided. A sync never touches it.
+    category: Mapped[Category | None]
+    left_out: Mapped[bool] = mapped_column(default=False)  # of training
+    note: Mapped[str] = mapped_column(default="")
+    reviewed_by: Mapped[str | None]
+    reviewed_at: Mapped[datetime | None]
     revisions: Mapped[list["CorrectionRevision"]] = relationship(order_by="CorrectionRevision.id")
 
 
@@ -251,6 +290,51 @@ class CorrectionRevision(Table):
     state: Mapped[CorrectionState]
     updated_at: Mapped[datetime]
     replaced_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ReviewAction(Table):
+    """One thing that a reviewer did to a correction: the fields it changed, before and after."""
+
+    __tablename__ = "review_action"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    correction_id: Mapped[int] = mapped_column(ForeignKey("correction.id"))
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any]]
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+    undone: Mapped[bool] = mapped_column(default=False)
+
+
+class Choice(Table):
+    """A blind verdict: which of two versions' captions of an image is better. `first` is the older version."""
+
+    __tablename__ = "choice"
+    __table_args__ = (UniqueConstraint("project_id", "first", "second", "image_sha256", "by"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    first: Mapped[str] = mapped_column(ForeignKey("version.name"))
+    second: Mapped[str] = mapped_column(ForeignKey("version.name"))
+    image_sha256: Mapped[str] = mapped_column(ForeignKey("image.sha256"))
+    better: Mapped[Better]
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Dismissal(Table):
+    """A problem of the dataset that a person looked at and found to be none."""
+
+    __tablename__ = "dismissal"
+    __table_args__ = (UniqueConstraint("project_id", "kind", "subject"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    kind: Mapped[str]  # of the problem, as `model.dataset_problems` names it
+    subject: Mapped[str]  # what has it: the number of a correction, or the hashes of images
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 def _one_per_project(name: str, state: RunState) -> Index:

@@ -34,7 +34,7 @@ def ensure_secrets(home: Home) -> Login:
                 "password": _new_password(),
                 "token": secrets.token_hex(20),
             },
-            "backend": {"user": _BACKEND_USER, "password": secrets.token_urlsafe(24)},
+            "backend": {"user": _BACKEND_USER, "password": _new_password()},
         }
         write_json(home.secrets, made | kept)
     made_login = login(home)

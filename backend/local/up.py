@@ -252,6 +252,9 @@ class _Up:
         say(f"  Captionloop is ready ({time.monotonic() - self._began:.0f} s). Open {settings.label_studio_url}{path}")
         if own:
             say(f"  E-mail {account.email}   Password {account.password.reveal()}")
+        if settings.password is not None:
+            say(f"  What people changed and whether it gets better: {settings.backend_url}")
+            say(f"  User {settings.user}   Password {settings.password.reveal()}")
         say()
         say("  What to do now")
         if project_id is None:

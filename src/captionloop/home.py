@@ -43,6 +43,15 @@ class Home:
         return self.root / "secrets.json"
 
     @property
+    def session_key(self) -> Path:
+        """What the cookies of the pages are signed with."""
+        return self.root / "session.key"
+
+    @property
+    def thumbnails(self) -> Path:
+        return self.root / "thumbnails"
+
+    @property
     def services(self) -> Path:
         return self.root / "services.json"
 

@@ -137,10 +137,18 @@ class Settings:
         default=None,
     )
     user: str | None = _setting(
-        "CAPTIONLOOP_USER", "Basic-auth user of the backend; unset: what `captionloop up` made.", default=None
+        "CAPTIONLOOP_USER",
+        "Basic-auth user of the backend, and who signs in to its pages; unset: what `captionloop up` made.",
+        default=None,
     )
     password: Secret | None = _setting(
         "CAPTIONLOOP_PASSWORD", "Basic-auth password of the backend.", Secret, default=None
+    )
+    reader_password: Secret | None = _setting(
+        "CAPTIONLOOP_READER_PASSWORD",
+        "Password of the user `reader`, who sees the pages and changes nothing; unset: no such user.",
+        Secret,
+        default=None,
     )
     database_url: str | None = _setting(
         "CAPTIONLOOP_DATABASE_URL",

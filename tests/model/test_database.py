@@ -29,16 +29,14 @@ def test_a_database_with_its_version_in_alembics_usual_table_is_taken_over(tmp_p
     database = opened(tmp_path)
     database.migrate()
     with database.session() as session:
-        for table in ("sweep", "named_settings", SCHEMA_VERSION_TABLE):
-            session.execute(text(f"DROP TABLE {table}"))
-        session.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
-        session.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
+        revision = session.scalar(text(f"SELECT version_num FROM {SCHEMA_VERSION_TABLE}"))
+        session.execute(text(f"ALTER TABLE {SCHEMA_VERSION_TABLE} RENAME TO alembic_version"))
 
     database.migrate()
 
-    tables = inspect(database.engine).get_table_names()
-    assert {"sweep", "named_settings", SCHEMA_VERSION_TABLE} <= set(tables)
-    assert "alembic_version" not in tables
+    with database.session() as session:
+        assert session.scalar(text(f"SELECT version_num FROM {SCHEMA_VERSION_TABLE}")) == revision
+    assert "alembic_version" not in inspect(database.engine).get_table_names()
     database.close()
 
 

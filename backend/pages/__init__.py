@@ -1,0 +1,22 @@
+"""The review room: a few server-rendered pages of the same Flask app, at `/`.
+
+A module for each page, named as its tab; `room` is what they work with, `access` who may, `frame` what stands around
+every page, `figures` the numbers with what they mean. Pages work without script; `static/room.js` adds keys and live
+values, and htmx (vendored) exchanges parts of a page.
+"""
+
+from flask import Flask
+
+from captionloop.backend.auth import Gatekeeper
+from captionloop.backend.pages.access import protect
+from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.room import Room
+
+
+def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
+    """Put the pages into the app."""
+    from captionloop.backend.pages import frame, images, overview  # noqa: F401 (their routes join the blueprint)
+
+    app.extensions["captionloop_room"] = room
+    protect(app, gatekeeper, home=room.home, is_https=(room.settings.backend_url or "").startswith("https://"))
+    app.register_blueprint(pages)

@@ -1,0 +1,154 @@
+"""Signing in to the pages, and what protects them: sessions, roles, CSRF tokens, headers.
+
+A session is a signed cookie that names the account; it ends when a password is changed. Whoever has no session gets the
+form, whatever was asked for: pages, images and downloads alike. Only the lead may change anything.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, flash, g, redirect, render_template, request, session, url_for
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.exceptions import Forbidden
+from werkzeug.wrappers import Response as AnyResponse
+
+from captionloop.backend.auth import Gatekeeper, Role
+from captionloop.backend.pages.blueprint import pages
+from captionloop.home import Home, write_atomically
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN = frozenset({"pages.login", "pages.sign_in", "pages.static"})
+# Nothing from elsewhere, no script and no style within a page, no frame around it.
+_CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _CONTENT_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who looks at a page."""
+
+    name: str
+    role: Role
+
+    @property
+    def may_change(self) -> bool:
+        return self.role is Role.LEAD
+
+
+def protect(app: Flask, gatekeeper: Gatekeeper, *, home: Home, is_https: bool) -> None:
+    """Give the app sessions and CSRF tokens.
+
+    Args:
+        home: where the key lies that cookies are signed with; made when first needed.
+        is_https: whether people reach the pages encrypted, so that the cookie may insist on it.
+    """
+    key = _session_key(home)
+    app.secret_key = key
+    app.config.update(
+        SESSION_COOKIE_NAME="captionloop",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=is_https,
+        WTF_CSRF_CHECK_DEFAULT=False,  # Label Studio has no tokens; the pages are checked in `_admit`
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session
+    )
+    app.extensions["captionloop_csrf"] = CSRFProtect(app)
+    app.extensions["captionloop_fingerprint"] = gatekeeper.fingerprint(key)
+
+
+def visitor() -> Visitor:
+    """Who asks; only behind `_admit`."""
+    return cast(Visitor, g.visitor)
+
+
+def signed_in() -> Visitor | None:
+    """The account of the session that comes with the request; None without one, or when a password has changed."""
+    if session.get("fingerprint") != current_app.extensions["captionloop_fingerprint"]:
+        return None
+    return Visitor(session["name"], Role(session["role"]))
+
+
+def require_token() -> None:
+    """Refuse a change that does not carry the session's CSRF token."""
+    cast(CSRFProtect, current_app.extensions["captionloop_csrf"]).protect()
+
+
+@pages.before_request
+def _admit() -> AnyResponse | None:
+    if request.endpoint in _OPEN:
+        return None
+    found = signed_in()
+    if found is None:
+        address = url_for("pages.login", next=request.full_path if request.method == "GET" else None)
+        if "HX-Request" in request.headers:  # htmx would put the form into a corner of the page
+            return Response(status=401, headers={"HX-Redirect": address})
+        return redirect(address)
+    g.visitor = found
+    if request.method not in _SAFE:
+        require_token()
+        if not found.may_change:
+            raise Forbidden(f"The account {found.name!r} may look at everything and change nothing.")
+    return None
+
+
+@pages.after_request
+def _guard(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+@pages.get("/login")
+def login() -> str | AnyResponse:
+    if signed_in():
+        return redirect(_destination())
+    return render_template("login.html", is_open=_gatekeeper().is_open, destination=_destination())
+
+
+@pages.post("/login")
+def sign_in() -> AnyResponse | tuple[str, int]:
+    require_token()
+    name = request.form.get("user", "").strip()
+    role = _gatekeeper().role(name, request.form.get("password", ""))
+    if role is None:
+        page = render_template("login.html", is_open=_gatekeeper().is_open, destination=_destination(), failed=name)
+        return page, 401
+    session.clear()
+    session.update(name=name, role=role.value, fingerprint=current_app.extensions["captionloop_fingerprint"])
+    return redirect(_destination())
+
+
+@pages.post("/logout")
+def logout() -> AnyResponse:
+    session.clear()
+    flash("You are signed out.")
+    return redirect(url_for("pages.login"))
+
+
+def _destination() -> str:
+    """The page that somebody wanted before signing in; only ever one of ours."""
+    wanted = request.values.get("next") or ""
+    parts = urlsplit(wanted)
+    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc
+    return wanted if is_ours else url_for("pages.start")
+
+
+def _gatekeeper() -> Gatekeeper:
+    return cast(Gatekeeper, current_app.extensions["captionloop_gatekeeper"])
+
+
+def _session_key(home: Home) -> bytes:
+    """The key in the home directory, which all backends of one installation share."""
+    if not home.session_key.exists():
+        write_atomically(home.session_key, secrets.token_bytes(32))
+    return home.session_key.read_bytes()

@@ -1,0 +1,97 @@
+"""Small charts as inline SVG, drawn here: they take their colours from the page's style sheet and need no script."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+_WIDTH, _HEIGHT = 520, 200
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 14, 28
+_MOST_NAMES = 8  # under the axis; more would overlap
+_SPARK_WIDTH, _SPARK_HEIGHT = 120, 28
+
+
+@dataclass(frozen=True)
+class Point:
+    """A version in a chart: its figure with the 95 % interval, and how many corrections it is made of."""
+
+    version: str
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+def version_chart(points: Sequence[Point], *, title: str, is_share: bool, champion: str) -> Markup:
+    """A figure over versions: points with their intervals, joined; the champion's filled.
+
+    Args:
+        is_share: the values are shares, so that the axis runs from 0 to 100 %; else from 0 to the largest.
+    """
+    if not points:
+        return Markup("")
+    top = 1.0 if is_share else max(_round_up(max(point.high for point in points)), 1.0)
+    step = (_WIDTH - _LEFT - _RIGHT) / max(len(points), 1)
+    height = _HEIGHT - _TOP - _BOTTOM
+    xs = [_LEFT + step * (index + 0.5) for index in range(len(points))]
+
+    def y(value: float) -> float:
+        return _TOP + height * (1 - min(value, top) / top)
+
+    said = escape(_said(points, title, is_share))
+    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{said}">']
+    for share in (0, 0.5, 1):
+        value = top * share
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
+        )
+        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y(value) + 4:.1f}">{_shown(value, is_share)}</text>')
+    line = " ".join(f"{x:.1f},{y(point.value):.1f}" for x, point in zip(xs, points, strict=True))
+    parts.append(f'<polyline class="curve" points="{line}"/>')
+    every = -(-len(points) // _MOST_NAMES)
+    for index, (x, point) in enumerate(zip(xs, points, strict=True)):
+        kind = "point champion" if point.version == champion else "point"
+        told = (
+            f"{point.version}: {_shown(point.value, is_share)} {title}, 95 % interval "
+            f"{_shown(point.low, is_share)} to {_shown(point.high, is_share)}, of {point.count} corrections"
+        )
+        parts.append(
+            f'<g class="mark"><title>{escape(told)}</title>'
+            f'<rect class="reach" x="{x - step / 2:.1f}" y="{_TOP}" width="{step:.1f}" height="{height}"/>'
+            f'<line class="interval" x1="{x:.1f}" x2="{x:.1f}" y1="{y(point.low):.1f}" y2="{y(point.high):.1f}"/>'
+            f'<circle class="{kind}" cx="{x:.1f}" cy="{y(point.value):.1f}" r="4.5"/></g>'
+        )
+        if (len(points) - 1 - index) % every == 0:
+            name = escape(point.version.partition("-")[0])
+            parts.append(f'<text class="name" x="{x:.1f}" y="{_HEIGHT - 8}">{name}</text>')
+    return Markup("".join([*parts, "</svg>"]))  # noqa: S704 (numbers, and names that are escaped)
+
+
+def sparkline(values: Sequence[float], *, title: str) -> Markup:
+    """A curve without axes, for a line of text."""
+    if len(values) < 2:
+        return Markup("")
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    points = " ".join(
+        f"{index * _SPARK_WIDTH / (len(values) - 1):.1f},{2 + (_SPARK_HEIGHT - 4) * (1 - (value - low) / span):.1f}"
+        for index, value in enumerate(values)
+    )
+    return Markup(  # noqa: S704 (numbers, and a title that is escaped)
+        f'<svg class="spark" viewBox="0 0 {_SPARK_WIDTH} {_SPARK_HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f'<polyline class="curve" points="{points}"/></svg>'
+    )
+
+
+def _said(points: Sequence[Point], title: str, is_share: bool) -> str:
+    """The chart for those who hear it."""
+    return f"{title}: " + ", ".join(f"{point.version} {_shown(point.value, is_share)}" for point in points)
+
+
+def _shown(value: float, is_share: bool) -> str:
+    return f"{value:.0%}".replace("%", " %") if is_share else f"{value:.1f}".removesuffix(".0")
+
+
+def _round_up(value: float) -> float:
+    """To a number that reads well on an axis."""
+    return next((limit for limit in (1, 2, 4, 6, 10, 20, 40) if value <= limit), value)

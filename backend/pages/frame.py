@@ -1,0 +1,68 @@
+"""What stands around every page: the tabs, the projects to choose from, who is signed in; and the start page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from captionloop.backend.pages.access import Visitor, signed_in
+from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.room import current_room
+from captionloop.model.database import Project
+
+# Endpoint of each page, in the order of the tabs.
+_TABS = (("pages.overview", "Overview"),)
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A page of the project, as its tab shows it."""
+
+    title: str
+    address: str
+    is_here: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the base template needs beside a page's own content."""
+
+    project: Project
+    projects: Sequence[Project]
+    visitor: Visitor
+    tabs: Sequence[Tab]
+    label_studio: str  # address of the project there
+
+
+def render(template: str, project: Project, /, **content: Any) -> str:
+    """A page of a project, in its frame. `content` are the template's own variables."""
+    room = current_room()
+    here = request.endpoint or ""
+    tabs = [
+        Tab(title, url_for(endpoint, number=project.label_studio_id), here.startswith(endpoint))
+        for endpoint, title in _TABS
+    ]
+    frame = Frame(
+        project=project,
+        projects=room.projects.connected(),
+        visitor=g.visitor,
+        tabs=tabs,
+        label_studio=room.label_studio_project(project),
+    )
+    return render_template(template, frame=frame, **content)
+
+
+def render_error(status: int, message: str) -> str:
+    """An error as a page."""
+    return render_template("error.html", status=status, message=message, visitor=signed_in())
+
+
+@pages.get("/")
+def start() -> Response | str:
+    """The project's overview where there is one project, else a list of them."""
+    projects = current_room().projects.connected()
+    if len(projects) == 1:
+        return redirect(url_for("pages.overview", number=projects[0].label_studio_id))
+    return render_template("start.html", projects=projects, visitor=g.visitor)

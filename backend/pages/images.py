@@ -1,0 +1,47 @@
+"""Our copies of annotated images, and small ones for lists."""
+
+import io
+import re
+
+from flask import Response, request
+from werkzeug.exceptions import NotFound
+
+from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.room import current_room
+from captionloop.errors import ImageError
+from captionloop.home import write_atomically
+from captionloop.model.images import open_image
+
+# Longest side in pixels: for rows and galleries, and for one picture large on a page. Twice what is shown, for screens
+# with small pixels.
+_LONGEST_SIDE_PX = {"small": 320, "large": 1600}
+_JPEG_QUALITY = 85
+_NAME = re.compile(r"[0-9a-f]{64}")
+_A_YEAR_S = 365 * 24 * 3600
+
+
+@pages.get("/images/<sha256>")
+def image(sha256: str) -> Response:
+    """A picture as JPEG, made once per size. Whatever was uploaded, the browser gets what we decoded ourselves."""
+    size = request.args.get("size", "large")
+    if not _NAME.fullmatch(sha256) or size not in _LONGEST_SIDE_PX:
+        raise NotFound("There is no such picture.")
+    path = current_room().home.thumbnails / size / f"{sha256}.jpg"
+    if not path.exists():
+        write_atomically(path, _shrunk(sha256, _LONGEST_SIDE_PX[size]))
+    response = Response(path.read_bytes(), mimetype="image/jpeg")
+    # The address holds the content's hash, so what is behind it never changes.
+    response.headers["Cache-Control"] = f"private, max-age={_A_YEAR_S}, immutable"
+    return response
+
+
+def _shrunk(sha256: str, longest_side_px: int) -> bytes:
+    room = current_room()
+    try:
+        picture = open_image(room.home.image(sha256).read_bytes(), limits=room.context.image_limits)
+    except (OSError, ImageError) as error:
+        raise NotFound("Our copy of this picture is gone or damaged.") from error
+    picture.thumbnail((longest_side_px, longest_side_px))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()

@@ -1,0 +1,216 @@
+"""The overview of a project: is it getting better, and should somebody do something now?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+from time import monotonic, sleep
+from typing import Any
+
+from flask import Response, flash, redirect, render_template, request, stream_with_context, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from captionloop.backend.doctor import NOT_LOOKED_AT, examine
+from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.charts import Point, version_chart
+from captionloop.backend.pages.frame import render
+from captionloop.backend.pages.room import Room, current_room
+from captionloop.backend.pages.tables import Table
+from captionloop.errors import NotFoundError
+from captionloop.model.database import Project, Run, RunKind
+from captionloop.model.finetune_settings import WAYS, FinetuneSettings, read_pairs
+from captionloop.model.loop_figures import LoopFigures, VersionFigures, loop_figures
+from captionloop.model.versions import VersionInfo
+
+FEW_CORRECTIONS = 20  # below it a run is possible, but the page does not propose it
+# A stream holds one of the server's threads, which Label Studio needs as well: the browsers beyond these get one
+# message each time they ask, and ask again by themselves.
+_STREAMS = BoundedSemaphore(4)
+_STREAM_S = 60
+_LOOK_EVERY_S = 0.5
+_ASK_AGAIN_MS = 2000
+_HEALTH_WITHIN_S = 8
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the overview shows.
+
+    Args:
+        champion: the version that serves.
+        figures: of the loop, per version.
+        run: the one in progress, or the last one; None before any.
+        previous: figures of the version that the champion's are compared with; None without one.
+    """
+
+    champion: VersionInfo
+    figures: LoopFigures
+    run: Run | None
+    previous: VersionFigures | None
+
+    @property
+    def current(self) -> VersionFigures | None:
+        return self.figures.of(self.champion.version)
+
+    @property
+    def is_busy(self) -> bool:
+        return self.run is not None and not self.run.state.is_over
+
+    @property
+    def proposes_training(self) -> bool:
+        """Whether there is enough that is new."""
+        return not self.is_busy and self.figures.new_corrections >= FEW_CORRECTIONS
+
+
+def read_overview(room: Room, project: Project) -> Overview:
+    """Gather the overview of a project."""
+    champion = room.champion(project)
+    with room.database.reading() as session:
+        figures = loop_figures(session, project.id, room.versions.all_of(project.id))
+    earlier = [found for found in figures.versions if found.version != champion.version and found.kept]
+    return Overview(
+        champion=champion,
+        figures=figures,
+        run=room.runs.current(project.id),
+        previous=earlier[-1] if earlier else None,
+    )
+
+
+@pages.get("/projects/<int:number>/")
+def overview(number: int) -> str | Response:
+    room = current_room()
+    project = room.project(number)
+    shown = read_overview(room, project)
+    table = versions_table(shown.figures.versions)
+    if wanted := table.download(request.args.get("format"), name=f"versions-of-project-{number}"):
+        return wanted
+    return render(
+        "overview.html",
+        project,
+        overview=shown,
+        kept_chart=_chart(shown, "kept"),
+        words_chart=_chart(shown, "words_changed"),
+        ways=WAYS,
+        few=FEW_CORRECTIONS,
+    )
+
+
+def versions_table(versions: Sequence[VersionFigures]) -> Table:
+    """The charts' figures, to take away."""
+    columns = ("version", "made", "suggested", "corrected", "kept", "kept_low", "kept_high", "words_changed")
+    rows = [
+        (
+            found.version,
+            found.created_at,
+            found.suggested,
+            found.corrected,
+            found.kept.value if found.kept else None,
+            found.kept.low if found.kept else None,
+            found.kept.high if found.kept else None,
+            found.words_changed.value if found.words_changed else None,
+        )
+        for found in versions
+    ]
+    return Table(columns, rows)
+
+
+@pages.post("/projects/<int:number>/train")
+def train(number: int) -> AnyResponse:
+    """Start a run. Fields that are left empty take their defaults."""
+    room = current_room()
+    project = room.project(number)
+    settings = read_pairs(f"{name}={value}" for name, value in request.form.items() if _is_setting(name) and value)
+    FinetuneSettings.from_dict(settings)  # what is wrong is said now, not by the run
+    requested = room.context.queue.request(project.id, RunKind.FINETUNE, asked_by=visitor().name, settings=settings)
+    flash("The run is queued." if requested.is_new else "A run that has not begun yet takes this request, too.")
+    return redirect(request.form.get("back") or url_for("pages.overview", number=number))
+
+
+@pages.post("/projects/<int:number>/sync")
+def sync(number: int) -> AnyResponse:
+    room = current_room()
+    room.context.queue.request_sync(room.project(number).id)
+    flash("Corrections are being fetched from Label Studio. New ones show up here in a moment.")
+    return redirect(url_for("pages.overview", number=number))
+
+
+@pages.post("/projects/<int:number>/rollback")
+def rollback(number: int) -> AnyResponse:
+    room = current_room()
+    champion = room.rollback(room.project(number))
+    flash(f"{champion} is the champion again. Suggestions of unlabelled tasks are being renewed.")
+    return redirect(url_for("pages.overview", number=number))
+
+
+@pages.post("/projects/<int:number>/runs/<run_id>/cancel")
+def cancel(number: int, run_id: str) -> AnyResponse:
+    room = current_room()
+    run = room.runs.get(run_id)
+    if run is None or run.project_id != room.project(number).id:
+        raise NotFoundError(f"There is no run {run_id!r} in this project.")
+    room.runs.cancel(run_id)
+    flash("The run is cancelled; everything stays as it was before.")
+    return redirect(request.form.get("back") or url_for("pages.overview", number=number))
+
+
+@pages.get("/projects/<int:number>/live")
+def live(number: int) -> Response:
+    """Server-sent events: `run` with the run's part of the page each time it changes, `over` when it is over."""
+    room = current_room()
+    project = room.project(number)
+    may_stream = _STREAMS.acquire(blocking=False)
+
+    def events() -> Iterator[str]:
+        try:
+            yield f"retry: {_ASK_AGAIN_MS}\n\n"
+            yield from _changes(room, project, until=monotonic() + (_STREAM_S if may_stream else 0))
+        finally:
+            if may_stream:
+                _STREAMS.release()
+
+    return Response(stream_with_context(events()), mimetype="text/event-stream")
+
+
+def _changes(room: Room, project: Project, *, until: float) -> Iterator[str]:
+    before = None
+    while True:
+        run = room.runs.current(project.id)
+        if run is None or run.state.is_over:
+            yield _event("over", "")
+            return
+        facts = (run.id, run.state, run.progress, run.detail)
+        if facts != before:
+            before = facts
+            yield _event("run", render_template("parts/run.html", run=run))
+        if monotonic() > until:
+            return
+        sleep(_LOOK_EVERY_S)
+
+
+def _event(name: str, text: str) -> str:
+    return f"event: {name}\n" + "".join(f"data: {line}\n" for line in text.splitlines() or [""]) + "\n"
+
+
+@pages.get("/projects/<int:number>/health")
+def health_of_parts(number: int) -> str:
+    """What is broken, in doctor's words; asked for after the page is there, as it may take seconds."""
+    checks = examine(current_room().settings, label_studio_id=number, within_s=_HEALTH_WITHIN_S)
+    return render_template(
+        "parts/health.html",
+        broken=[check for check in checks if not check.ok and check.message != NOT_LOOKED_AT],
+        count=len(checks),
+    )
+
+
+def _is_setting(name: str) -> bool:
+    return name not in {"csrf_token", "back"}
+
+
+def _chart(shown: Overview, figure: str) -> Any:
+    points = [
+        Point(found.version, estimate.value, estimate.low, estimate.high, found.corrected)
+        for found in shown.figures.versions
+        if (estimate := getattr(found, figure)) is not None
+    ]
+    titles = {"kept": "captions kept unchanged", "words_changed": "words changed per caption"}
+    return version_chart(points, title=titles[figure], is_share=figure == "kept", champion=shown.champion.version)

@@ -1,0 +1,109 @@
+// Keys, live values, local times and the theme. The pages work without it.
+//
+//   data-key="j"        this link or button is pressed by that key (data-says tells what it does in the list of keys)
+//   data-live="URL"     server-sent events: `run` exchanges the content, `over` fetches the page anew
+//   <time datetime>     shown as "12 min ago", exact on hover
+
+const each = (selector, act, root = document) => root.querySelectorAll(selector).forEach(act);
+
+// Times ---------------------------------------------------------------------------------------------------------
+
+const UNITS = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+
+function ago(moment) {
+  const seconds = (moment - Date.now()) / 1000;
+  const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? ["minute", 60];
+  return Math.abs(seconds) < 60 ? "just now" : relative.format(Math.round(seconds / size), unit);
+}
+
+function tellTimes(root = document) {
+  each("time[datetime]", (time) => {
+    const moment = new Date(time.dateTime);
+    time.textContent = ago(moment);
+    time.title = moment.toLocaleString();
+  }, root);
+}
+
+// Keys ----------------------------------------------------------------------------------------------------------
+
+const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]") !== null;
+const nameOf = (key) => ({ ArrowLeft: "←", ArrowRight: "→", ArrowDown: "↓", ArrowUp: "↑" })[key] ?? key;
+
+function press(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (document.querySelector("dialog[open]")) return;
+  if (event.key === "Escape") each("details.confirm[open], details.menu[open]", (details) => (details.open = false));
+  const wanted = [...document.querySelectorAll("[data-key]")].find((item) => item.dataset.key.split(" ").includes(event.key));
+  if (!wanted) return;
+  event.preventDefault();
+  wanted.focus({ preventScroll: true });
+  wanted.click();
+}
+
+function showKeys() {
+  const dialog = document.querySelector("dialog.keys");
+  const list = dialog.querySelector("dl");
+  list.replaceChildren();
+  each("[data-key]", (item) => {
+    const key = document.createElement("dt");
+    const does = document.createElement("dd");
+    key.textContent = item.dataset.key.split(" ").map(nameOf).join(" or ");
+    does.textContent = item.dataset.says ?? item.getAttribute("aria-label") ?? item.title ?? item.textContent.trim();
+    if (!does.textContent) does.textContent = item.textContent.trim();
+    list.append(key, does);
+  });
+  dialog.showModal();
+}
+
+// Live values ---------------------------------------------------------------------------------------------------
+
+const streams = new Map();
+
+function follow(part) {
+  if (streams.has(part)) return;
+  const stream = new EventSource(part.dataset.live);
+  streams.set(part, stream);
+  stream.addEventListener("run", (event) => {
+    part.innerHTML = event.data;
+    tellTimes(part);
+  });
+  stream.addEventListener("over", () => {
+    stream.close();
+    htmx.ajax("GET", location.href, { target: "#main", select: "#main", swap: "outerHTML" });
+  });
+}
+
+function forgetGone() {
+  for (const [part, stream] of streams) {
+    if (!part.isConnected) {
+      stream.close();
+      streams.delete(part);
+    }
+  }
+}
+
+// Theme ---------------------------------------------------------------------------------------------------------
+
+function toggleTheme() {
+  const root = document.documentElement;
+  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = isDark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+}
+
+function begin(root = document) {
+  tellTimes(root);
+  forgetGone();
+  each("[data-live]", follow, root);
+}
+
+document.addEventListener("keydown", press);
+document.addEventListener("htmx:load", (event) => begin(event.detail.elt));
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-keys-help]")) showKeys();
+  if (event.target.closest("[data-theme-toggle]")) toggleTheme();
+});
+each("[data-keys-help], [data-theme-toggle]", (button) => (button.hidden = false));
+begin();
+setInterval(tellTimes, 30000);

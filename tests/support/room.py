@@ -1,0 +1,65 @@
+"""The pages of a real app: a real database and Redis, and somebody who is signed in to them."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from captionloop.backend.app import create_app
+from captionloop.backend.auth import Gatekeeper
+from captionloop.backend.pages.room import Room
+from captionloop.backend.serve import build_service
+from captionloop.home import Home
+from captionloop.jobs.context import Context
+from captionloop.settings import Secret, Settings
+
+USER, PASSWORD, READER_PASSWORD = "lead", "right", "look"
+
+
+@contextmanager
+def opened_room(home: Home, redis_url: str, **settings: Any) -> Iterator[Room]:
+    """A room on a home whose database is there already; closed at the end."""
+    known = Settings(
+        home=home.root,
+        redis_url=redis_url,
+        label_studio_url="http://localhost:9",
+        label_studio_api_key=Secret("5" * 40),
+        server="local",
+    )
+    context = Context.open(replace(known, **settings))
+    room = Room(context, build_service(context))
+    try:
+        yield room
+    finally:
+        room.service.close()
+        context.close()
+
+
+def app_of(room: Room) -> Flask:
+    gatekeeper = Gatekeeper(USER, Secret(PASSWORD), reader_password=Secret(READER_PASSWORD))
+    return create_app(room.service, gatekeeper, room)
+
+
+def signed_in(app: Flask, user: str = USER, password: str = PASSWORD) -> FlaskClient:
+    """A browser after the login form."""
+    client = app.test_client()
+    answer = client.post("/login", data={"user": user, "password": password, "csrf_token": token_in(client, "/login")})
+    assert answer.status_code == 302, answer.get_data(as_text=True)
+    return client
+
+
+def token_in(client: FlaskClient, path: str) -> str:
+    """The CSRF token that a page's forms carry."""
+    found = re.search(r'name="csrf_token" value="([^"]+)"', client.get(path).get_data(as_text=True))
+    assert found, path
+    return found[1]
+
+
+def post(client: FlaskClient, path: str, /, page: str = "/", **fields: str) -> Any:
+    """Press a button: send a form with the token that `page` carries, and follow where it leads."""
+    landing = client.get(page, follow_redirects=True).request.path
+    return client.post(path, data={**fields, "csrf_token": token_in(client, landing)}, follow_redirects=True)

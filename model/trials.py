@@ -189,7 +189,7 @@ class Trials:
     def take(self, number: int, space: SearchSpace) -> OngoingTrial | None:
         """Take a waiting trial for this process and choose what it tries; None when somebody took it already."""
         storage = self._storage
-        trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        trial_id = self._study.get_trials(deepcopy=False)[number]._trial_id  # and the study knows the trial from now on
         if storage.get_trial(trial_id).state is not optuna.trial.TrialState.WAITING:
             return None
         storage.record_heartbeat(trial_id)  # before it runs: one that never gave a sign would never count as dead

@@ -51,7 +51,7 @@ def test_what_came_of_a_trial_is_kept(trials: Trials) -> None:
 
     done = trials.all()[0]
     assert (done.state, done.score, done.standard_error, done.interval) == (TrialState.FINISHED, 3.5, 0.25, (3.0, 4.0))
-    assert (dict(done.looks), dict(done.choice)) == ({20: 3.5, 60: 3.5}, DEFAULT)
+    assert (dict(done.looks), dict(done.choice)) == ({20: 3.5, 50: 3.5, 60: 3.5}, DEFAULT)
 
 
 def test_the_best_is_the_highest_of_those_that_finished(trials: Trials) -> None:

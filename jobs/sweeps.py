@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,49 +21,10 @@ from captionloop.errors import NotFoundError, RunCancelled, SettingsError
 from captionloop.model import named_settings
 from captionloop.model.database import Database, Project, RunState, Sweep, utc_now
 from captionloop.model.search_space import SearchSpace
+from captionloop.model.sweep_state import SweepState
 
 if TYPE_CHECKING:  # Optuna takes half a second to import, and most processes never meet a sweep
     from captionloop.model.trials import Trial, Trials
-
-
-@dataclass(frozen=True)
-class SweepState:
-    """A sweep with its trials, read at one moment."""
-
-    sweep: Sweep
-    trials: Sequence[Trial]
-
-    @property
-    def best(self) -> Trial | None:
-        from captionloop.model.trials import best_of
-
-        return best_of(self.trials)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many trials are in which state; one that was repeated after a kill is not counted twice."""
-        return Counter(trial.state.value for trial in self.trials if not trial.is_repeated)
-
-    @property
-    def space(self) -> SearchSpace:
-        return SearchSpace.from_dict(self.sweep.space)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for JSON."""
-        sweep, best = self.sweep, self.best
-        return {
-            "name": sweep.name,
-            "id": sweep.id,
-            "state": sweep.state.value,
-            "message": sweep.message,
-            "snapshot": sweep.snapshot,
-            "champion": sweep.champion,
-            "space": sweep.space,
-            "asked_for": sweep.trials,
-            "counts": self.counts,
-            "best": best.to_dict() if best else None,
-            "trials": [trial.to_dict() for trial in self.trials],
-        }
 
 
 class Sweeps:
@@ -241,7 +200,9 @@ class Sweeps:
 
 
 def _outcome(shown: SweepState, state: RunState) -> str:
-    """One or two sentences for a person."""
+    """A few sentences for a person."""
+    from captionloop.model.trials import best_of
+
     best, counts = shown.best, shown.counts
     begin = "Cancelled. " if state is RunState.CANCELLED else ""
     if best is None:
@@ -249,11 +210,13 @@ def _outcome(shown: SweepState, state: RunState) -> str:
         return begin + ("No trial finished." + (f" The last one: {reasons[-1]}" if reasons else ""))
     close = [trial.number for trial in shown.trials if trial is not best and _is_close(trial, best)]
     doubt = f" Too close to call: trial {', '.join(map(str, close))}." if close else ""
+    default = best_of([trial for trial in shown.trials if trial.is_default])
+    beside = "" if default is None else " (a default)" if default is best else f" (best default: {default.score:.2f})"
     tried = ", ".join(f"{count} {name}" for name, count in counts.items())
     return (
         f"{begin}Trial {best.number} is best: {best.choice['way']}, {best.choice['schedule']}, rate "
-        f"{best.choice['learning_rate']:.2g}, CIDEr-D + BLEU-4 {best.score:.2f} ± {best.standard_error:.2f}."
-        f"{doubt} ({tried})"
+        f"{best.choice['learning_rate']:.2g}, CIDEr-D + BLEU-4 {best.score:.2f} ± {best.standard_error:.2f}{beside}."
+        f"{doubt} Of all: {tried}."
     )
 
 

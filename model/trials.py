@@ -72,6 +72,7 @@ class Trial:
         standard_error, interval: how unsure the score is, by a bootstrap over the images; the interval is of 95 %.
         seconds: how long it took, until it was over.
         reason: why it failed.
+        is_default: it tries what a run would use without a sweep.
         first: the number of the trial that this one repeats after its worker was killed; else its own.
         is_repeated: another trial repeats it.
     """
@@ -85,8 +86,14 @@ class Trial:
     interval: tuple[float, float] | None
     seconds: float | None
     reason: str
+    is_default: bool
     first: int
     is_repeated: bool
+
+    @property
+    def last_score(self) -> float | None:
+        """The score, else the one of the last look at it, if there was any."""
+        return self.score if self.score is not None or not self.looks else self.looks[max(self.looks)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -98,6 +105,7 @@ class Trial:
             "standard_error": self.standard_error,
             "interval": list(self.interval) if self.interval else None,
             "seconds": self.seconds,
+            "is_default": self.is_default,
             "reason": self.reason,
             "looks": [{"percent": percent, "score": score} for percent, score in sorted(self.looks.items())],
         }
@@ -225,7 +233,7 @@ def create_trials(database: Database, sweep_id: str, count: int, *, first: Seque
 
     Args:
         count: how many.
-        first: what the first ones are to try; Optuna chooses for the others.
+        first: what the first ones are to try, the defaults; Optuna chooses for the others.
     """
     with _storage(database) as storage:
         study = optuna.create_study(study_name=sweep_id, storage=storage, direction="maximize")
@@ -270,6 +278,7 @@ def _record(row: FrozenTrial, *, is_repeated: bool) -> Trial:
         interval=tuple(notes[_INTERVAL]) if _INTERVAL in notes else None,
         seconds=row.duration.total_seconds() if row.duration and state.is_over else None,
         reason=str(notes.get(_REASON, _KILLED)) if failed else "",
+        is_default=bool(row.system_attrs.get("fixed_params")),
         first=int(row.system_attrs.get("failed_trial", row.number)),
         is_repeated=is_repeated,
     )

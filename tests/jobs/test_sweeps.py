@@ -108,7 +108,7 @@ def test_a_sweep_is_over_with_its_last_trial(queue: Queue, database: Database, p
     over = queue.sweeps.named(project.id, "sweep-1")
     assert over.state is RunState.FINISHED
     assert over.message.startswith("Trial 1 is best")
-    assert "CIDEr-D + BLEU-4 5.00 ± 0.10. (4 finished)" in over.message
+    assert "CIDEr-D + BLEU-4 5.00 ± 0.10 (best default: 2.00). Of all: 4 finished." in over.message
 
 
 def test_a_sweep_goes_on_while_a_trial_waits(queue: Queue, database: Database, project: Project) -> None:

@@ -4,18 +4,25 @@ sync → snapshot → image features → training → candidate and champion cap
 """
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captionloop.errors import RunError, SettingsError
+from captionloop.errors import RunError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.promotion import promote
 from captionloop.jobs.run_images import BATCH, RunFeatures, batches, image_features, picture
-from captionloop.jobs.sync import sync
+from captionloop.jobs.training import (
+    Validation,
+    chosen_settings,
+    generation_for,
+    references_of,
+    take_snapshot,
+    training_set,
+)
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
 from captionloop.model.comparison_file import write_comparison
@@ -27,16 +34,13 @@ from captionloop.model.gate import Verdict, judge
 from captionloop.model.look import Look
 from captionloop.model.replay import with_replay
 from captionloop.model.split import Split, split_images
-from captionloop.model.text import encode_caption
 from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
 from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage, VersionInfo
-from captionloop.model.writing import learn_writing
 
 if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
-    from captionloop.model.checkpoint import Checkpoint
     from captionloop.model.generation import GenerationSettings
 
 _FEW = 10  # captions below which the outcome says what can be expected of them
@@ -64,15 +68,23 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         report("reading corrections")
         plan = _plan(context, project, scratch / "plan.json", report)
         champion, snapshot = plan.champion, plan.snapshot
-        settings = _settings(context, project, run, prompt=champion.generation.prompt)
+        chosen = chosen_settings(context, project, run.settings)
+        settings = FinetuneSettings.from_dict({"prompt": champion.generation.prompt, **chosen})
         captioner = context.captioner(champion)
         split = split_images(example.image for example in snapshot.examples)
         validation = split.train[: round(settings.validation_share * len(split.train))]
         training = split.train[len(validation) :]
         examples = _training_set(context, plan, settings, set(training))
         reading = partial(report, "reading images")
-        images = list(dict.fromkeys(example.image_hash for example in examples))
+        images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
         features = None if settings.trains_encoder else RunFeatures(context, captioner, images, reading)
+        validated = Validation(
+            context,
+            references=references_of(snapshot),
+            images=validation,
+            generation=champion.generation,
+            features=features,
+        )
 
         pictures = partial(picture, context)
         with TrainingLog(files, tensorboard=context.home.tensorboard / run.id, pictures=pictures) as log:
@@ -82,12 +94,13 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
                 settings=settings,
                 features=features,
                 pictures=pictures,
-                look=_look(context, champion.generation, snapshot, validation) if validation else None,
+                look=validated.look if validation else None,
                 log=log,
                 state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
                 on_progress=report.training,
             )
-            generation = _generation_for(champion.generation, captioner, snapshot)
+            captions = (example.caption for example in snapshot.examples)
+            generation = generation_for(champion.generation, captioner, captions)
             save_checkpoint(result.checkpoint, files, generation=generation)
             result.trainable.save_adapter(files / "adapter")
             candidate = _candidate(context, files, generation)
@@ -132,24 +145,11 @@ def _plan(context: Context, project: Project, path: Path, report: "_Reporter") -
     if begun:
         snapshot = corrections.read_snapshot(context.home.datasets / f"{begun['snapshot']}.jsonl")
         return _Plan(snapshot, context.versions.get(project.id, begun["champion"]))
-    snapshot = _take_snapshot(context, project, report)
+    snapshot = take_snapshot(context, project, lambda done, total: report("reading corrections", done / max(total, 1)))
     context.versions.ensure_champion(project.id, context.base)
     plan = _Plan(snapshot, context.versions.champion(project.id))
     write_json(path, plan.identity)
     return plan
-
-
-def _settings(context: Context, project: Project, run: Run, *, prompt: str) -> FinetuneSettings:
-    """What the request says, else what the extra params of the model in Label Studio say, else the defaults."""
-    connected = context.label_studio.ml_backends(project.label_studio_id)
-    ours = next((found for found in connected if found["id"] == project.ml_backend_id), None)
-    extra = (ours or {}).get("extra_params") or {}
-    if not isinstance(extra, dict):
-        raise SettingsError(
-            f"The extra params of the model in Label Studio are {extra!r}; expected an object, such as "
-            '{"way": "lora"}.'
-        )
-    return FinetuneSettings.from_dict({"prompt": prompt, **extra, **run.settings})
 
 
 class _Reporter:
@@ -174,26 +174,6 @@ class _Reporter:
         )
 
 
-def _take_snapshot(context: Context, project: Project, report: _Reporter) -> Snapshot:
-    sync(
-        project.id,
-        database=context.database,
-        label_studio=context.label_studio,
-        image_source=context.image_source,
-        home=context.home,
-        limits=context.image_limits,
-        on_progress=lambda done, total: report("reading corrections", done / max(total, 1)),
-    )
-    with context.database.reading() as session:
-        snapshot = corrections.snapshot(session, project.id, context.home.datasets)
-    if len({example.image for example in snapshot.examples}) < 2:
-        raise RunError(
-            f"There are {len(snapshot.examples)} corrections to learn from, and at least two images are needed: "
-            "one to learn from, one to see whether it helped. Submit some annotations in Label Studio first."
-        )
-    return snapshot
-
-
 def _training_set(context: Context, plan: _Plan, settings: FinetuneSettings, images: Collection[str]) -> list[Example]:
     """What is learnt from: the snapshot's captions of these images, as far as they are new or replayed."""
     champion, replay = plan.champion, settings.replay
@@ -206,45 +186,7 @@ def _training_set(context: Context, plan: _Plan, settings: FinetuneSettings, ima
                 f"No correction is new since {champion.version} learnt, and replay={replay:g} leaves out the older "
                 "ones. Correct more captions, or set replay to 1."
             )
-    return [
-        Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
-        for example in chosen
-    ]
-
-
-def _look(
-    context: Context, generation: "GenerationSettings", snapshot: Snapshot, images: Sequence[str]
-) -> "Callable[[Checkpoint], Look]":
-    """Looks at images that are neither trained on nor the gate's, as BLIP chooses its best checkpoint."""
-    references = _references(snapshot)
-    validation = {image: references[image] for image in images}
-
-    def look(checkpoint: "Checkpoint") -> Look:
-        from captionloop.model.captioner import Captioner
-
-        # In the precision of training: an encoder that is frozen is shared with what trains.
-        captioner = Captioner(checkpoint, version="validation", generation=generation, precision="fp32")
-        written = {
-            image: suggestion.caption
-            for batch in batches(images, BATCH)
-            for image, suggestion in zip(
-                batch, captioner.caption([picture(context, image) for image in batch]), strict=True
-            )
-        }
-        return Look.at(validation, written, corpus=references.values())
-
-    return look
-
-
-def _generation_for(before: "GenerationSettings", captioner: "Captioner", snapshot: Snapshot) -> "GenerationSettings":
-    """The champion's settings, with room for the longest caption that people wrote, and their way of writing."""
-    tokenizer = captioner.checkpoint.tokenizer
-    wide_enough = before.following(
-        (len(encode_caption(tokenizer, example.caption)) for example in snapshot.examples),
-        prompt_pieces=len(encode_caption(tokenizer, before.prompt)),
-        most=captioner.checkpoint.model.config.text_config.max_position_embeddings,
-    )
-    return replace(wide_enough, writing=learn_writing(example.caption for example in snapshot.examples))
+    return training_set(chosen)
 
 
 def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":
@@ -268,7 +210,7 @@ def _compare(
     Returns:
         the verdict, and the candidate's captions as the run's last look.
     """
-    references = _references(snapshot)
+    references = references_of(snapshot)
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
     for batch in batches(split.held_out, BATCH):
         report("comparing", len(written["champion"]) / len(split.held_out))
@@ -295,13 +237,6 @@ def _captions(context: Context, captioner: "Captioner", images: Sequence[str]) -
     features = image_features(context, captioner, images)
     suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
     return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
-
-
-def _references(snapshot: Snapshot) -> dict[str, list[str]]:
-    references: dict[str, list[str]] = {}
-    for example in snapshot.examples:
-        references.setdefault(example.image, []).append(example.caption)
-    return references
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The worker process: takes runs and syncs from the queue, one at a time, each in a child of its own."""
+"""The worker process: takes runs, syncs and trials from the queues, one at a time, each in a child of its own."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from rq.serializers import JSONSerializer
 
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context
-from captionloop.jobs.queue import QUEUE_NAME
+from captionloop.jobs.queue import QUEUE_NAME, TRIALS_QUEUE_NAME
 from captionloop.jobs.runs import DEAD_AFTER_S
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def work(context: Context) -> None:
     watcher.start()
     try:
         worker = Worker(
-            [QUEUE_NAME],
+            [QUEUE_NAME, TRIALS_QUEUE_NAME],  # in this order
             connection=context.queue.redis,
             serializer=JSONSerializer,
             worker_ttl=_WORKER_TTL_S,
@@ -43,7 +43,8 @@ def work(context: Context) -> None:
 def _import_ahead() -> None:
     """Import what takes seconds once, here: each job is a fork of this process. No CUDA call is made by importing."""
     import captionloop.jobs.finetune
-    import captionloop.model.captioner  # noqa: F401
+    import captionloop.model.captioner
+    import captionloop.model.trials  # noqa: F401
 
 
 def _watch(context: Context, stop: threading.Event) -> None:

@@ -32,10 +32,12 @@ logger = logging.getLogger(__name__)
 
 Looking = Callable[[Checkpoint], Look]
 """What a checkpoint writes for the validation images, and how good that is."""
+Watching = Callable[[float, Checkpoint], None]
+"""Somebody who is shown the weights now and then, and the share of the steps that is done."""
 
 _STATE_EVERY_S = 30.0
 _REPORT_EVERY_S = 1.0
-_LOOKS = 8  # at the validation images, spread over the run
+_LOOKS = 8  # at the weights, spread over the run
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # what PyTorch says on a CPU
 
 
@@ -85,6 +87,7 @@ def finetune(
     features: FeatureSource | None = None,
     pictures: PictureSource | None = None,
     look: Looking | None = None,
+    watch: Watching | None = None,
     log: TrainingLog | None = None,
     state: TrainingState | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -100,6 +103,7 @@ def finetune(
         pictures: the images themselves, for a way that trains it.
         look: at validation images, which are not among the examples; the best weights are kept. None keeps the last
             ones.
+        watch: is shown the weights as often, without a say in which are kept. What it raises ends the run.
         log: gets the figures of each step, and what was seen at each look.
         state: where the run is kept, and gone on from.
         on_progress: called about once a second, and after the last step.
@@ -160,12 +164,16 @@ def finetune(
             if log:
                 images_per_second = settings.batch_size / per_step
                 log.step(StepFigures(step + 1, loss, peak_rate * share, norm, images_per_second, memory_mib(device)))
-            if look and (step + 1) % max(steps // _LOOKS, 1) == 0:
-                seen = look(trainable.checkpoint(run.averages))
-                run.looked(seen.score)
-                logger.info("Validation after step %d: %s", step + 1, seen)
-                if log:
-                    log.look(step + 1, seen, at="validation")
+            if (look or watch) and (step + 1) % max(steps // _LOOKS, 1) == 0:
+                present = trainable.checkpoint(run.averages)
+                if watch:
+                    watch((step + 1) / steps, present)
+                if look:
+                    seen = look(present)
+                    run.looked(seen.score.value)
+                    logger.info("Validation after step %d: %s", step + 1, seen)
+                    if log:
+                        log.look(step + 1, seen, at="validation")
             if state and now - last_save > _STATE_EVERY_S:
                 last_save = now
                 run.save(state, optimizer)

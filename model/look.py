@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from captionloop.model.metrics import evaluate_captions, score_interval
+from captionloop.model.metrics import Score, bootstrap_score, evaluate_captions
 from captionloop.model.metrics.differences import SCORE
 
 SAMPLES = 8  # captions that are shown of a look
@@ -26,13 +26,11 @@ class Look:
 
     Args:
         score: CIDEr-D + BLEU-4, by which BLIP's own training selects; higher is better.
-        interval: its 95 % bootstrap interval over the images.
-        metrics: all figures by name, these two among them.
+        metrics: all figures by name, this one with its interval among them.
         samples: of the first images, the same ones at each look.
     """
 
-    score: float
-    interval: tuple[float, float]
+    score: Score
     metrics: Mapping[str, float]
     samples: tuple[Sample, ...]
 
@@ -55,18 +53,17 @@ class Look:
             SettingsError: the two do not name the same images, or none.
         """
         evaluation = evaluate_captions(references, captions, corpus=corpus)
-        score = evaluation.cider_d + evaluation.bleu_4
-        low, high = interval = score_interval(references, captions, evaluation)
+        score = bootstrap_score(references, captions, evaluation)
+        low, high = score.interval
         return cls(
             score=score,
-            interval=interval,
-            metrics={SCORE: score, f"{SCORE}_low": low, f"{SCORE}_high": high, **evaluation.to_dict()},
+            metrics={SCORE: score.value, f"{SCORE}_low": low, f"{SCORE}_high": high, **evaluation.to_dict()},
             samples=tuple(Sample(image, captions[image], references[image]) for image in list(captions)[:SAMPLES]),
         )
 
     def __str__(self) -> str:
         images = round(self.metrics["images"])
         if images == 1:
-            return f"CIDEr-D + BLEU-4 {self.score:.2f} on a single image, which says next to nothing"
-        low, high = self.interval
-        return f"CIDEr-D + BLEU-4 {self.score:.2f}, 95 % interval {low:.2f} to {high:.2f}, on {images} images"
+            return f"CIDEr-D + BLEU-4 {self.score.value:.2f} on a single image, which says next to nothing"
+        low, high = self.score.interval
+        return f"CIDEr-D + BLEU-4 {self.score.value:.2f}, 95 % interval {low:.2f} to {high:.2f}, on {images} images"

@@ -18,10 +18,14 @@ def look_at(images: int) -> Look:
 
 def test_the_score_is_cider_d_and_bleu_4_as_blip_chooses() -> None:
     look = look_at(20)
-    assert look.score == look.metrics["cider_d"] + look.metrics["bleu_4"]
-    low, high = look.interval
-    assert low < look.score < high
-    assert (look.metrics["score"], look.metrics["score_low"], look.metrics["score_high"]) == (look.score, low, high)
+    assert look.score.value == pytest.approx(look.metrics["cider_d"] + look.metrics["bleu_4"])
+    low, high = look.score.interval
+    assert low < look.score.value < high
+    assert (look.metrics["score"], look.metrics["score_low"], look.metrics["score_high"]) == (
+        look.score.value,
+        low,
+        high,
+    )
 
 
 def test_every_figure_of_an_evaluation_is_there() -> None:
@@ -31,14 +35,14 @@ def test_every_figure_of_an_evaluation_is_there() -> None:
 
 
 def test_fewer_images_are_less_sure() -> None:
-    few, many = look_at(8).interval, look_at(40).interval
+    few, many = look_at(8).score.interval, look_at(40).score.interval
     assert few[1] - few[0] > 1.3 * (many[1] - many[0])
 
 
 def test_what_is_said_names_the_interval_and_the_number_of_images() -> None:
     look = look_at(8)
-    low, high = look.interval
-    assert str(look) == f"CIDEr-D + BLEU-4 {look.score:.2f}, 95 % interval {low:.2f} to {high:.2f}, on 8 images"
+    low, high = look.score.interval
+    assert str(look) == f"CIDEr-D + BLEU-4 {look.score.value:.2f}, 95 % interval {low:.2f} to {high:.2f}, on 8 images"
 
 
 def test_a_single_image_is_not_taken_for_certainty() -> None:

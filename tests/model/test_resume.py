@@ -15,6 +15,7 @@ from captionloop.model import finetune as training
 from captionloop.model.finetune import FinetuneResult, Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.look import Look
+from captionloop.model.metrics import Score
 from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
 
@@ -24,7 +25,7 @@ WAYS = [{}, {"ema": 0.9}, {"way": "lora", "lora_parts": "decoder"}]
 
 
 def look(score: float) -> Look:
-    return Look(score=score, interval=(score, score), metrics={"images": 2}, samples=())
+    return Look(score=Score(score, 0.0, (score, score)), metrics={"images": 2}, samples=())
 
 
 def trained(directory: Path, *, stop_after: int | None = None, kill: bool = False, **settings) -> FinetuneResult:

@@ -212,7 +212,7 @@ def sweep_text(shown: "SweepState") -> str:
     begun = [trial for trial in shown.trials if trial.choice and not trial.is_repeated]
     titles = ["trial", "state", "way", "rate", "schedule", "score", "seconds", ""]
     tried = table(titles, [_row(trial) for trial in sorted(begun, key=_rank)]) if begun else ""
-    standing = sweep.message or ", ".join(f"{count} {state}" for state, count in counts.items())
+    standing = sweep.message or "So far: " + ", ".join(f"{count} {state}" for state, count in counts.items())
     kept = f"To train with it: captionloop finetune --settings {sweep.name}" if sweep.message and shown.best else ""
     head = f"Sweep {sweep.name} on snapshot {sweep.snapshot[:12]}, from {sweep.champion}: {sweep.state.value}"
     return "\n\n".join(part for part in (head, tried, standing, kept) if part)

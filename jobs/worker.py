@@ -3,7 +3,8 @@
 import logging
 import threading
 
-from rq import Worker
+from rq import Queue, Worker
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from captionloop.errors import ServiceError
@@ -18,6 +19,16 @@ _WORKER_TTL_S = 60
 _MAINTENANCE_S = 60
 
 
+# SQLite has a lock for all of a process. A job that is forked while a thread holds it waits for it for ever.
+_uses_database = threading.Lock()
+
+
+class _Worker(Worker):  # type: ignore[misc]
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        with _uses_database:
+            super().fork_work_horse(job, queue)
+
+
 def work(context: Context) -> None:
     """Work until SIGINT or SIGTERM; a second signal ends the present job at once."""
     _import_ahead()
@@ -27,7 +38,7 @@ def work(context: Context) -> None:
     watcher = threading.Thread(target=_watch, args=(context, stop), name="watch-runs", daemon=True)
     watcher.start()
     try:
-        worker = Worker(
+        worker = _Worker(
             [QUEUE_NAME, TRIALS_QUEUE_NAME],  # in this order
             connection=context.queue.redis,
             serializer=JSONSerializer,
@@ -51,7 +62,8 @@ def _watch(context: Context, stop: threading.Event) -> None:
     """Bring runs back into motion whose worker was killed, or which Redis has lost."""
     while True:
         try:
-            context.queue.keep_moving()
+            with _uses_database:
+                context.queue.keep_moving()
         except ServiceError as error:
             _log.error("%s", error)
         if stop.wait(DEAD_AFTER_S / 4):

@@ -10,6 +10,7 @@ HOME/
 ├── versions/NAME/        one immutable `transformers` directory for each version
 ├── datasets/HASH.jsonl   one immutable snapshot for each run
 ├── runs/ID/              a run while it trains: what it goes on from when it was killed, the files it makes
+├── runs/ID/NUMBER/       the same for a trial of a sweep
 ├── tensorboard/ID/       what TensorBoard shows of each run
 ├── logs/                 one file for each process that `captionloop up` starts
 └── label-studio/         Label Studio's own data

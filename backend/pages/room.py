@@ -1,20 +1,25 @@
 """What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from flask import current_app
 
+from captionloop.backend.doctor import Check, examine
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
 from captionloop.errors import NotFoundError
 from captionloop.home import Home
 from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
-from captionloop.jobs.runs import Runs
-from captionloop.model.database import Database, Project
+from captionloop.jobs.runs import Requested, Runs
+from captionloop.model.database import Database, Project, Run, RunKind
+from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
+
+_HEALTH_WITHIN_S = 8  # what has not answered by then is called broken
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,34 @@ class Room:
             NotFoundError: there was none before.
         """
         return promotion.rollback(self.context, project)
+
+    def start_run(self, project: Project, settings: Mapping[str, Any], *, by: str) -> Requested:
+        """Ask for a fine-tuning run.
+
+        Args:
+            settings: those that are not to have their defaults.
+
+        Raises:
+            SettingsError: one of them is wrong, which is said now, not by the run.
+            ServiceError: Redis does not answer.
+        """
+        FinetuneSettings.from_dict(settings)
+        return self.context.queue.request(project.id, RunKind.FINETUNE, asked_by=by, settings=settings)
+
+    def cancel_run(self, project: Project, run_id: str) -> Run:
+        """Cancel a run of this project; give it as it is then.
+
+        Raises:
+            NotFoundError: the project has no such run.
+        """
+        run = self.runs.get(run_id)
+        if run is None or run.project_id != project.id:
+            raise NotFoundError(f"There is no run {run_id!r} in this project.")
+        return self.runs.cancel(run_id)
+
+    def examine(self, project: Project) -> list[Check]:
+        """Look at every part of a project's loop, for some seconds at most."""
+        return examine(self.settings, label_studio_id=project.label_studio_id, within_s=_HEALTH_WITHIN_S)
 
     def label_studio_project(self, project: Project) -> str:
         """Where people annotate: the project's task list in Label Studio."""

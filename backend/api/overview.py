@@ -10,7 +10,7 @@ from typing import Any
 from flask import request
 
 from captionloop.backend.api.endpoints import api
-from captionloop.backend.doctor import Check
+from captionloop.backend.checkups import Checkup
 from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.overview import read_overview
 from captionloop.backend.pages.room import current_room
@@ -144,10 +144,10 @@ def get_overview(number: int) -> OverviewFacts:
 
 
 @api.get("/projects/<int:number>/health")
-def get_health(number: int) -> Sequence[Check]:
-    """Look at every part, which may take some seconds."""
+def get_health(number: int) -> Checkup:
+    """What `captionloop doctor` finds, at most a minute old; takes some seconds when nothing so new is known."""
     room = current_room()
-    return room.examine(room.project(number))
+    return room.checkups.of(room.project(number))
 
 
 @api.post("/projects/<int:number>/runs", status=202)

@@ -20,6 +20,7 @@ from captionloop.home import Home, write_atomically
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"pages.login", "pages.sign_in", "pages.static"})
+_FOR_ALL = frozenset({"pages.logout"})  # changes that readers may make, too
 _OWN_ADDRESS = re.compile(r"/(?![/\\])[^\x00-\x20\\]*\Z")
 # Nothing from elsewhere, no script and no style within a page, no frame around it.
 _CONTENT_POLICY = (
@@ -103,7 +104,8 @@ def _admit() -> AnyResponse | None:
     g.visitor = found
     if request.method not in SAFE_METHODS:
         require_token()
-        require_lead(found)
+        if request.endpoint not in _FOR_ALL:
+            require_lead(found)
     return None
 
 

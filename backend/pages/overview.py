@@ -9,7 +9,6 @@ from typing import Any
 from flask import Response, flash, redirect, render_template, request, stream_with_context, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from captionloop.backend.doctor import NOT_LOOKED_AT
 from captionloop.backend.pages.access import own_address, visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.charts import Point, version_chart
@@ -153,19 +152,16 @@ def live(number: int) -> Response:
     room = current_room()
     project = room.project(number)
     may_stream = _STREAMS.acquire(blocking=False)
-
-    def events() -> Iterator[str]:
-        try:
-            yield f"retry: {_ASK_AGAIN_MS}\n\n"
-            yield from _changes(room, project, until=monotonic() + (_STREAM_S if may_stream else 0))
-        finally:
-            if may_stream:
-                _STREAMS.release()
-
-    return Response(stream_with_context(events()), mimetype="text/event-stream")
+    changes = _changes(room, project, until=monotonic() + (_STREAM_S if may_stream else 0))
+    response = Response(stream_with_context(changes), mimetype="text/event-stream")
+    if may_stream:
+        # Not at the end of the generator: one that nobody begins to read never comes to its end.
+        response.call_on_close(_STREAMS.release)
+    return response
 
 
 def _changes(room: Room, project: Project, *, until: float) -> Iterator[str]:
+    yield f"retry: {_ASK_AGAIN_MS}\n\n"
     before = None
     while True:
         run = room.runs.current(project.id)
@@ -183,18 +179,6 @@ def _changes(room: Room, project: Project, *, until: float) -> Iterator[str]:
 
 def _event(name: str, text: str) -> str:
     return f"event: {name}\n" + "".join(f"data: {line}\n" for line in text.splitlines() or [""]) + "\n"
-
-
-@pages.get("/projects/<int:number>/health")
-def health_of_parts(number: int) -> str:
-    """What is broken, in doctor's words; asked for after the page is there, as it may take seconds."""
-    room = current_room()
-    checks = room.examine(room.project(number))
-    return render_template(
-        "parts/health.html",
-        broken=[check for check in checks if not check.ok and check.message != NOT_LOOKED_AT],
-        count=len(checks),
-    )
 
 
 def _back(number: int) -> AnyResponse:

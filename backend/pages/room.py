@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 from flask import current_app
 
-from captionloop.backend.doctor import Check, examine
+from captionloop.backend.checkups import Checkups
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
 from captionloop.errors import NotFoundError
@@ -18,8 +19,6 @@ from captionloop.model.database import Database, Project, Run, RunKind
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
-
-_HEALTH_WITHIN_S = 8  # what has not answered by then is called broken
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,10 @@ class Room:
     @property
     def versions(self) -> VersionStore:
         return self.context.versions
+
+    @cached_property
+    def checkups(self) -> Checkups:
+        return Checkups(self.settings)
 
     @property
     def runs(self) -> Runs:
@@ -112,10 +115,6 @@ class Room:
         if run is None or run.project_id != project.id:
             raise NotFoundError(f"There is no run {run_id!r} in this project.")
         return self.runs.cancel(run_id)
-
-    def examine(self, project: Project) -> list[Check]:
-        """Look at every part of a project's loop, for some seconds at most."""
-        return examine(self.settings, label_studio_id=project.label_studio_id, within_s=_HEALTH_WITHIN_S)
 
     def label_studio_project(self, project: Project) -> str:
         """Where people annotate: the project's task list in Label Studio."""

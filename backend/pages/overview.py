@@ -151,11 +151,13 @@ def live(number: int) -> Response:
     """Server-sent events: `run` with the run's part of the page each time it changes, `over` when it is over."""
     room = current_room()
     project = room.project(number)
+    if request.method == "HEAD":  # whose answer is never read, and so would keep its place for good
+        return Response(mimetype="text/event-stream")
     may_stream = _STREAMS.acquire(blocking=False)
     changes = _changes(room, project, until=monotonic() + (_STREAM_S if may_stream else 0))
     response = Response(stream_with_context(changes), mimetype="text/event-stream")
     if may_stream:
-        # Not at the end of the generator: one that nobody begins to read never comes to its end.
+        # Not at the end of the generator: one that was never begun never comes to its end.
         response.call_on_close(_STREAMS.release)
     return response
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from captionloop.home import Home
 from captionloop.model import corrections
-from captionloop.model.comparison_file import write_comparison
+from captionloop.model.comparison_file import COMPARISON, write_comparison
 from captionloop.model.corrections import CorrectionRecord, StoredImage
 from captionloop.model.database import (
     Correction,
@@ -92,8 +92,8 @@ def add_versions(
                 store.champion(project_id).path, directory, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True
             )
             write_comparison(
-                directory, champion=parent, references=references, champion_captions=before, candidate_captions=after,
-                corpus=references.values(),
+                directory / COMPARISON, champion=parent, references=references, champion_captions=before,
+                candidate_captions=after, corpus=references.values(),
             )  # fmt: skip
             rows = [
                 f"{step},{3 / step**0.5:.4f},{1e-3 * (1 - step / 300):.6f},1.2,90.0,900.0" for step in range(1, 301)

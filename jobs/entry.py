@@ -1,4 +1,5 @@
-"""The functions that RQ calls by name, each with one plain id: `finetune(run)`, `annotate(run)`, `sync(project)`."""
+"""The functions that RQ calls by name, each with one plain id: `finetune(run)`, `annotate(run)`, `compare(run)`,
+`sync(project)`."""
 
 import logging
 import threading
@@ -28,6 +29,12 @@ def annotate(run_id: str) -> None:
     from captionloop.jobs.annotate import run_annotate
 
     _carry_out(run_id, run_annotate)
+
+
+def compare(run_id: str) -> None:
+    from captionloop.jobs.compare import run_compare
+
+    _carry_out(run_id, run_compare)
 
 
 def sync(project_id: int) -> None:

@@ -16,11 +16,11 @@ from captionloop.errors import RunError, SettingsError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.promotion import promote
-from captionloop.jobs.run_images import BATCH, RunFeatures, batches, image_features, picture
+from captionloop.jobs.run_images import BATCH, RunFeatures, batches, captions, picture
 from captionloop.jobs.sync import sync
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
-from captionloop.model.comparison_file import read_comparison, write_comparison
+from captionloop.model.comparison_file import COMPARISON, read_comparison, write_comparison
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.finetune import Progress, finetune
@@ -205,7 +205,7 @@ def _score(
     context: Context, generation: "GenerationSettings", snapshot: Snapshot, images: Sequence[str]
 ) -> "Callable[[Checkpoint], float]":
     """CIDEr-D + BLEU-4 on images that are neither trained on nor the gate's, as BLIP chooses its best checkpoint."""
-    references = _references(snapshot)
+    references = snapshot.references()
     validation = {image: references[image] for image in images}
 
     def score(checkpoint: "Checkpoint") -> float:
@@ -254,15 +254,15 @@ def _compare(
     directory: Path,
 ) -> Verdict:
     """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them."""
-    references = _references(snapshot)
+    references = snapshot.references()
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
     for batch in batches(split.held_out, BATCH):
         report("comparing", len(written["champion"]) / len(split.held_out))
-        written["champion"] |= _captions(context, champion, batch)
-        written["candidate"] |= _captions(context, candidate, batch)
+        written["champion"] |= captions(context, champion, batch)
+        written["candidate"] |= captions(context, candidate, batch)
     held_out = {image: references[image] for image in split.held_out}
     write_comparison(
-        directory,
+        directory / COMPARISON,
         champion=champion.version,
         references=held_out,
         champion_captions=written["champion"],
@@ -272,18 +272,9 @@ def _compare(
     return judge(held_out, written["champion"], written["candidate"], corpus=references.values(), rule=context.gate)
 
 
-def _captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
-    """What a version writes, from its own encoder's features: a trained encoder is not the champion's."""
-    import torch
-
-    features = image_features(context, captioner, images)
-    suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
-    return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
-
-
 def _log_verdict(context: Context, log: TrainingLog, step: int, verdict: Verdict, files: Path) -> None:
     """The last evaluation, on the gate's images, with some of the captions and their pictures."""
-    compared = read_comparison(files)
+    compared = read_comparison(files / COMPARISON)
     samples = [
         Sample(image=image.image, caption=image.candidate.caption, references=image.references)
         for image in (compared.images[:_SAMPLES] if compared else ())
@@ -291,13 +282,6 @@ def _log_verdict(context: Context, log: TrainingLog, step: int, verdict: Verdict
     log.evaluation(step, verdict.candidate.to_dict(), samples)
     for sample in samples:
         log.picture(step, sample, np.asarray(picture(context, sample.image)))
-
-
-def _references(snapshot: Snapshot) -> dict[str, list[str]]:
-    references: dict[str, list[str]] = {}
-    for example in snapshot.examples:
-        references.setdefault(example.image, []).append(example.caption)
-    return references
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

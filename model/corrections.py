@@ -90,6 +90,13 @@ class Snapshot:
     path: Path
     examples: tuple[Example, ...]
 
+    def references(self) -> dict[str, list[str]]:
+        """Image hash → what people wrote for it."""
+        references: dict[str, list[str]] = {}
+        for example in self.examples:
+            references.setdefault(example.image, []).append(example.caption)
+        return references
+
 
 def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
     """Keep our own copy of an image that can be used; touches no database, so any thread may do it.

@@ -13,7 +13,7 @@ from captionloop.backend.pages.room import current_room
 from captionloop.model.database import Project
 
 # Endpoint of each page, in the order of the tabs.
-_TABS = (("pages.overview", "Overview"),)
+_TABS = (("pages.overview", "Overview"), ("pages.compare", "Compare"), ("pages.versions", "Versions"))
 
 
 @dataclass(frozen=True)

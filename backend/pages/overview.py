@@ -63,7 +63,7 @@ def read_overview(room: Room, project: Project) -> Overview:
     """Gather the overview of a project."""
     champion = room.champion(project)
     with room.database.reading() as session:
-        figures = loop_figures(session, project.id, room.versions.all_of(project.id))
+        figures = loop_figures(session, project.id, room.versions.all_of(project.id, with_deleted=True))
     earlier = [found for found in figures.versions if found.version != champion.version and found.kept]
     return Overview(
         champion=champion,
@@ -135,7 +135,7 @@ def rollback(number: int) -> AnyResponse:
     room = current_room()
     champion = room.rollback(room.project(number))
     flash(f"{champion} is the champion again. Suggestions of unlabelled tasks are being renewed.")
-    return redirect(url_for("pages.overview", number=number))
+    return _back(number)
 
 
 @pages.post("/projects/<int:number>/runs/<run_id>/cancel")
@@ -148,13 +148,17 @@ def cancel(number: int, run_id: str) -> AnyResponse:
 
 @pages.get("/projects/<int:number>/live")
 def live(number: int) -> Response:
-    """Server-sent events: `run` with the run's part of the page each time it changes, `over` when it is over."""
+    """Server-sent events: `run` with the run's part of the page each time it changes, `over` when it is over.
+
+    The project's run of the moment, or the one that `?run=` names.
+    """
     room = current_room()
     project = room.project(number)
     if request.method == "HEAD":  # whose answer is never read, and so would keep its place for good
         return Response(mimetype="text/event-stream")
+    wanted = request.args.get("run")
     may_stream = _STREAMS.acquire(blocking=False)
-    changes = _changes(room, project, until=monotonic() + (_STREAM_S if may_stream else 0))
+    changes = _changes(room, project, wanted, until=monotonic() + (_STREAM_S if may_stream else 0))
     response = Response(stream_with_context(changes), mimetype="text/event-stream")
     if may_stream:
         # Not at the end of the generator: one that was never begun never comes to its end.
@@ -162,12 +166,12 @@ def live(number: int) -> Response:
     return response
 
 
-def _changes(room: Room, project: Project, *, until: float) -> Iterator[str]:
+def _changes(room: Room, project: Project, wanted: str | None, *, until: float) -> Iterator[str]:
     yield f"retry: {_ASK_AGAIN_MS}\n\n"
     before = None
     while True:
-        run = room.runs.current(project.id)
-        if run is None or run.state.is_over:
+        run = room.runs.get(wanted) if wanted else room.runs.current(project.id)
+        if run is None or run.state.is_over or run.project_id != project.id:
             yield _event("over", "")
             return
         facts = (run.id, run.state, run.progress, run.detail)

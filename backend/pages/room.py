@@ -8,9 +8,10 @@ from typing import Any, cast
 from flask import current_app
 
 from captionloop.backend.checkups import Checkups
+from captionloop.backend.label_studio import LabelStudio
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
-from captionloop.errors import NotFoundError
+from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
@@ -19,6 +20,9 @@ from captionloop.model.database import Database, Project, Run, RunKind
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
+
+_RUNS_LOOKED_AT = 20
+_COUNT_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,34 @@ class Room:
         if run is None or run.project_id != project.id:
             raise NotFoundError(f"There is no run {run_id!r} in this project.")
         return self.runs.cancel(run_id)
+
+    def request_comparison(self, project: Project, first: str, second: str, *, by: str) -> Run:
+        """Have the worker compare two versions, the older one first; gives the run that will.
+
+        Raises:
+            ServiceError: Redis does not answer. The run is kept and begins once it does.
+        """
+        settings = {"pairs": [[first, second]]}
+        return self.context.queue.request(project.id, RunKind.COMPARE, asked_by=by, settings=settings).run
+
+    def comparison_run(self, project: Project, first: str, second: str) -> Run | None:
+        """The newest run that compares these two versions, or did; None when none was asked for lately."""
+        runs = self.runs.latest(project.id, RunKind.COMPARE, count=_RUNS_LOOKED_AT)
+        return next((run for run in runs if [first, second] in run.settings["pairs"]), None)
+
+    def unlabelled_tasks(self, project: Project) -> int | None:
+        """How many tasks have no annotation, as Label Studio counts; None when it takes long or does not answer."""
+        url, key = self.settings.label_studio_url, self.settings.label_studio_api_key
+        if url is None or key is None:
+            return None
+        studio = LabelStudio(url, key.reveal(), retry_delays_s=())
+        try:
+            found = studio.project(project.label_studio_id, timeout_s=_COUNT_WITHIN_S)
+            return max(int(found["task_number"]) - int(found["num_tasks_with_annotations"]), 0)
+        except (LabelStudioError, KeyError):
+            return None
+        finally:
+            studio.close()
 
     def label_studio_project(self, project: Project) -> str:
         """Where people annotate: the project's task list in Label Studio."""

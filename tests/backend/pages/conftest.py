@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from flask import Flask
@@ -11,6 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from tests.support.room import READER_PASSWORD, app_of, opened_room, signed_in
 from tests.support.versions import FinishedRun, finished_run
+from werkzeug.serving import make_server
 
 from captionloop.backend.pages.room import Room
 from captionloop.home import Home
@@ -63,3 +65,15 @@ def lead(app: Flask) -> FlaskClient:
 def reader(app: Flask) -> FlaskClient:
     """A browser in which somebody is signed in who may only look."""
     return signed_in(app, "reader", READER_PASSWORD)
+
+
+@pytest.fixture
+def served(app: Flask) -> Iterator[str]:
+    """The address of the app while a real server answers for it, for a browser."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -351,6 +351,10 @@ def test_health_names_what_is_broken_with_its_remedy_and_not_what_lies_behind_it
     assert "database" not in page
 
 
+def test_without_script_a_link_leads_to_the_health_of_the_parts(lead: FlaskClient) -> None:
+    assert '<noscript><p><a href="/projects/1/health">' in lead.get(_PAGE).get_data(as_text=True)
+
+
 @pytest.mark.usefixtures("looks")
 def test_htmx_gets_the_part_alone(lead: FlaskClient) -> None:
     part = lead.get("/projects/1/health", headers={"HX-Request": "true"}).get_data(as_text=True)

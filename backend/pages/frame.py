@@ -13,7 +13,7 @@ from captionloop.backend.pages.room import current_room
 from captionloop.model.database import Project
 
 # Endpoint of each page, in the order of the tabs.
-_TABS = (("pages.overview", "Overview"), ("pages.compare", "Compare"), ("pages.versions", "Versions"))
+TABS = (("pages.overview", "Overview"), ("pages.compare", "Compare"), ("pages.versions", "Versions"))
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def render(template: str, project: Project, /, **content: Any) -> str:
     here = request.endpoint or ""
     tabs = [
         Tab(title, url_for(endpoint, number=project.label_studio_id), here.startswith(endpoint))
-        for endpoint, title in _TABS
+        for endpoint, title in TABS
     ]
     frame = Frame(
         project=project,

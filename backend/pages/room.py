@@ -1,10 +1,13 @@
 """What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from functools import cached_property
+from typing import Any, cast
 
 from flask import current_app
 
+from captionloop.backend.checkups import Checkups
 from captionloop.backend.label_studio import LabelStudio
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
@@ -12,8 +15,9 @@ from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
-from captionloop.jobs.runs import Runs
+from captionloop.jobs.runs import Requested, Runs
 from captionloop.model.database import Database, Project, Run, RunKind
+from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
 
@@ -43,6 +47,10 @@ class Room:
     @property
     def versions(self) -> VersionStore:
         return self.context.versions
+
+    @cached_property
+    def checkups(self) -> Checkups:
+        return Checkups(self.settings)
 
     @property
     def runs(self) -> Runs:
@@ -87,6 +95,30 @@ class Room:
             NotFoundError: there was none before.
         """
         return promotion.rollback(self.context, project)
+
+    def start_run(self, project: Project, settings: Mapping[str, Any], *, by: str) -> Requested:
+        """Ask for a fine-tuning run.
+
+        Args:
+            settings: those that are not to have their defaults.
+
+        Raises:
+            SettingsError: one of them is wrong, which is said now, not by the run.
+            ServiceError: Redis does not answer.
+        """
+        FinetuneSettings.from_dict(settings)
+        return self.context.queue.request(project.id, RunKind.FINETUNE, asked_by=by, settings=settings)
+
+    def cancel_run(self, project: Project, run_id: str) -> Run:
+        """Cancel a run of this project; give it as it is then.
+
+        Raises:
+            NotFoundError: the project has no such run.
+        """
+        run = self.runs.get(run_id)
+        if run is None or run.project_id != project.id:
+            raise NotFoundError(f"There is no run {run_id!r} in this project.")
+        return self.runs.cancel(run_id)
 
     def request_comparison(self, project: Project, first: str, second: str, *, by: str) -> Run:
         """Have the worker compare two versions, the older one first; gives the run that will.

@@ -20,7 +20,7 @@ from captionloop.errors import NotFoundError
 from captionloop.model.choices import Tally, choices_of, keep_choice, say_the_same, tally, to_ask
 from captionloop.model.comparison_file import ComparedImage, Written
 from captionloop.model.comparisons import ORDERS, FoundComparison, fewer_words, find_comparison, ordered
-from captionloop.model.database import Better, Correction, CorrectionState, Image, Project, Run
+from captionloop.model.database import Better, Correction, CorrectionState, Image, Project, Run, RunState
 from captionloop.model.versions import VersionInfo
 from captionloop.model.word_changes import WordChange, nearest_reference, word_changes
 
@@ -141,9 +141,8 @@ def read_pair(room: Room, project: Project, first: str, second: str) -> Pair:
     older, newer = sorted(wanted.values(), key=lambda info: (info.created_at, info.version))
     found = find_comparison(room.home, project.id, older, newer)
     run = room.comparison_run(project, older.version, newer.version)
-    is_news = run is not None and (not run.state.is_over or found is None)
     newer_corrections = _newer_corrections(room, project, found) if found else 0
-    return Pair(older, newer, found, run if is_news else None, newer_corrections)
+    return Pair(older, newer, found, _news(run, found), newer_corrections)
 
 
 def read_compare(room: Room, pair: Pair, *, order: str, page: int) -> ComparePage:
@@ -260,6 +259,14 @@ def _default_pair(versions: Sequence[VersionInfo]) -> dict[str, str | None]:
         return {"first": None, "second": None}
     newest = versions[-1]
     return {"first": newest.parent if newest.parent in names else names[-2], "second": newest.version}
+
+
+def _news(run: Run | None, found: FoundComparison | None) -> Run | None:
+    """The run, where the page is not yet what comes of it, or never will be."""
+    if run is None or found is None:
+        return run
+    is_made = found.made_at >= (run.started_at or run.created_at)
+    return run if not is_made and (not run.state.is_over or run.state is RunState.FAILED) else None
 
 
 def _newer_corrections(room: Room, project: Project, found: FoundComparison) -> int:

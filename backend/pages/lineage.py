@@ -8,8 +8,8 @@ from captionloop.model.versions import VersionInfo
 # In units of the drawing, which are CSS pixels. Versions that ever served stand on the upper line, the others below.
 _STEP, _MARGIN = 64, 40
 _SERVED_Y, _OTHER_Y = 44, 104
-_BETWEEN_Y, _ABOVE_Y, _BEND = 76, 14, 14
-HEIGHT = 148
+_BETWEEN_Y, _ABOVE_Y, _BEND = 78, 14, 14
+_BELOW = 44  # a node's name and some room
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Lineage:
     nodes: Sequence[Node]
     paths: Sequence[str]
     width: int
-    height: int = HEIGHT
+    height: int
 
 
 def lineage(versions: Sequence[VersionInfo]) -> Lineage:
@@ -54,7 +54,8 @@ def lineage(versions: Sequence[VersionInfo]) -> Lineage:
         for info in versions
         if info.parent is not None and info.parent in by_name
     ]
-    return Lineage(nodes, paths, 2 * _MARGIN + _STEP * max(len(nodes) - 1, 0))
+    width = 2 * _MARGIN + _STEP * max(len(nodes) - 1, 0)
+    return Lineage(nodes, paths, width, max((node.y for node in nodes), default=_SERVED_Y) + _BELOW)
 
 
 def short_name(version: str) -> str:
@@ -68,8 +69,9 @@ def _path(parent: Node, child: Node, nodes: Sequence[Node]) -> str:
     between = any(node.y == parent.y and parent.x < node.x < child.x for node in nodes)
     if parent.y == child.y and not between:
         return f"M{parent.x} {parent.y}H{child.x}"
-    y = _ABOVE_Y if parent.y == child.y == _SERVED_Y else _BETWEEN_Y
-    return (
-        f"M{parent.x} {parent.y}Q{parent.x} {y} {parent.x + _BEND} {y}"
-        f"H{child.x - _BEND}Q{child.x} {y} {child.x} {child.y}"
-    )
+    if parent.y == child.y == _SERVED_Y:
+        y, leave = _ABOVE_Y, f"Q{parent.x} {_ABOVE_Y} {parent.x + _BEND} {_ABOVE_Y}"
+    else:  # down between the columns, where no name stands
+        y, x = _BETWEEN_Y, parent.x + _STEP // 2
+        leave = f"H{x - _BEND}Q{x} {parent.y} {x} {parent.y + _BEND}V{y - 4}Q{x} {y} {x + 4} {y}"
+    return f"M{parent.x} {parent.y}{leave}H{child.x - _BEND}Q{child.x} {y} {child.x} {child.y}"

@@ -1,6 +1,6 @@
 """The versions of a project: what descends from what, how good each is, and what can be done with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class VersionRow:
         size_bytes: of its directory; None when it was deleted.
         is_base: projects start from it; it is neither pinned nor deleted.
         is_rollback_target: a rollback from the champion leads to it.
+        rival: what to compare it with: the champion, and that with what it was made from; None where that is gone.
     """
 
     info: VersionInfo
@@ -65,6 +66,12 @@ class VersionRow:
     size_bytes: int | None
     is_base: bool
     is_rollback_target: bool
+    rival: str | None
+
+    @property
+    def why(self) -> str:
+        """The reason without its figures, which stand in brackets."""
+        return self.info.reason.partition(" (")[0]
 
     @property
     def is_deleted(self) -> bool:
@@ -105,6 +112,7 @@ def read_versions(room: Room, project: Project) -> VersionsPage:
     champion = room.champion(project).version
     target = room.versions.rollback_target(project.id)
     infos = room.versions.all_of(project.id, with_deleted=True)
+    there = {info.version for info in infos if info.deleted_at is None}
     rows = [
         VersionRow(
             info=info,
@@ -112,10 +120,16 @@ def read_versions(room: Room, project: Project) -> VersionsPage:
             size_bytes=None if info.deleted_at else _size_bytes(info.path),
             is_base=info.parent is None,
             is_rollback_target=info.version == target,
+            rival=_rival(info, champion, there),
         )
         for info in infos
     ]
     return VersionsPage(rows[::-1], lineage(infos), champion, target)
+
+
+def _rival(info: VersionInfo, champion: str, there: Collection[str]) -> str | None:
+    rival = info.parent if info.version == champion else champion
+    return rival if info.version in there and rival in there else None
 
 
 def held_out_figures(metrics: Mapping[str, Any]) -> HeldOutFigures | None:

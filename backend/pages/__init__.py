@@ -15,7 +15,7 @@ from captionloop.backend.pages.room import Room
 
 def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
     """Put the pages into the app."""
-    from captionloop.backend.pages import frame, images, overview  # noqa: F401 (their routes join the blueprint)
+    from captionloop.backend.pages import dataset, frame, images, overview, review  # noqa: F401 (their routes join the blueprint)
 
     app.extensions["captionloop_room"] = room
     protect(app, gatekeeper, home=room.home, is_https=(room.settings.backend_url or "").startswith("https://"))

@@ -40,6 +40,7 @@ from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore
 
 _ANNOTATORS = ("ada@example.org", "grace@example.org", "katherine@example.org")
 _COMPARED_IMAGES = 40
+_CARELESS = 0.02  # share of captions that the page Dataset has something to say about
 
 
 def wrong(text: str, rng: random.Random, share: float) -> str:
@@ -48,16 +49,25 @@ def wrong(text: str, rng: random.Random, share: float) -> str:
         return text
     words = text.split()
     place = rng.randrange(len(words))
-    kind = rng.choice(["colour", "drop", "number", "wording"])
+    kind = rng.choice(["colour", "drop", "number", "wording", "several"])
     if kind == "colour" and (coloured := [i for i, word in enumerate(words) if word in COLOURS]):
         words[rng.choice(coloured)] = rng.choice(sorted(COLOURS))
     elif kind == "drop":
         words.pop(place)
     elif kind == "number":
         words[0] = rng.choice(["two", "three"])
+    elif kind == "several":
+        words = wrong(wrong(text, rng, 1.0), rng, 1.0).split()[: place + 3]
     else:
         words[-1] = rng.choice(["thing", "object", "shape"])
     return " ".join(words)
+
+
+def careless(text: str, rng: random.Random) -> str:
+    """What a person writes: now and then a test, a sign that no vocabulary has, or something about another picture."""
+    if rng.random() > _CARELESS:
+        return text
+    return rng.choice(["asdf", "test", f"{text} 😀", "somebody walks along a river at night"])
 
 
 def keep_images(home: Home, database: Database, count: int, rng: random.Random) -> list[tuple[StoredImage, Scene]]:
@@ -147,8 +157,9 @@ def add_corrections(
             for number in range(start, min(start + 1000, count)):
                 stored, scene = rng.choice(images)
                 place = min(number * len(versions) // count, len(versions) - 1)
-                text = caption(scene)
-                suggested = wrong(text, rng, max(0.65 - 0.5 * place / len(versions), 0.1))
+                described = caption(scene)
+                suggested = wrong(described, rng, max(0.65 - 0.5 * place / len(versions), 0.1))
+                text = careless(described, rng)
                 moment = begun + timedelta(minutes=number * 90 * 24 * 60 / count)
                 record = CorrectionRecord(
                     annotation_id=number,

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 from flask import current_app
+from sqlalchemy.orm import Session
 
 from captionloop.backend.checkups import Checkups
 from captionloop.backend.label_studio import LabelStudio
@@ -17,7 +18,9 @@ from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
 from captionloop.jobs.runs import Requested, Runs
 from captionloop.model.database import Database, Project, Run, RunKind
+from captionloop.model.dataset_watch import DatasetWatch, Looked
 from captionloop.model.finetune_settings import FinetuneSettings
+from captionloop.model.text import is_representable
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
 
@@ -79,6 +82,20 @@ class Room:
         except NotFoundError:
             self.versions.ensure_champion(project.id, self.context.base)
             return self.versions.champion(project.id)
+
+    def look_at_dataset(self, session: Session, project: Project) -> Looked:
+        """The problems of a project's dataset and its split.
+
+        Raises:
+            CheckpointError: the champion's tokenizer cannot be read.
+        """
+        champion = self.champion(project)
+        can_be_written = partial(is_representable, self.context.tokenizer(champion))
+        return self._dataset_watch.look(session, project.id, vocabulary=champion.version, can_be_written=can_be_written)
+
+    @cached_property
+    def _dataset_watch(self) -> DatasetWatch:
+        return DatasetWatch(self.home)
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
         """Make a version champion and tell everybody.

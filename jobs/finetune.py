@@ -4,7 +4,7 @@ sync → snapshot → image features → training → candidate and champion cap
 """
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +14,17 @@ from captionloop.errors import RunError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.promotion import promote
-from captionloop.jobs.run_images import BATCH, RunFeatures, batches, image_features, picture
+from captionloop.jobs.run_images import BATCH, RunFeatures, batches, captions, picture
 from captionloop.jobs.training import (
     Validation,
     chosen_settings,
     generation_for,
-    references_of,
     take_snapshot,
     training_set,
 )
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
-from captionloop.model.comparison_file import write_comparison
+from captionloop.model.comparison_file import COMPARISON, write_comparison
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.finetune import Progress, finetune
@@ -80,7 +79,7 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         features = None if settings.trains_encoder else RunFeatures(context, captioner, images, reading)
         validated = Validation(
             context,
-            references=references_of(snapshot),
+            references=snapshot.references(),
             images=validation,
             generation=champion.generation,
             features=features,
@@ -99,8 +98,8 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
                 state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
                 on_progress=report.training,
             )
-            captions = (example.caption for example in snapshot.examples)
-            generation = generation_for(champion.generation, captioner, captions)
+            written = (example.caption for example in snapshot.examples)
+            generation = generation_for(champion.generation, captioner, written)
             save_checkpoint(result.checkpoint, files, generation=generation)
             result.trainable.save_adapter(files / "adapter")
             candidate = _candidate(context, files, generation)
@@ -210,15 +209,15 @@ def _compare(
     Returns:
         the verdict, and the candidate's captions as the run's last look.
     """
-    references = references_of(snapshot)
+    references = snapshot.references()
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
     for batch in batches(split.held_out, BATCH):
         report("comparing", len(written["champion"]) / len(split.held_out))
-        written["champion"] |= _captions(context, champion, batch)
-        written["candidate"] |= _captions(context, candidate, batch)
+        written["champion"] |= captions(context, champion, batch)
+        written["candidate"] |= captions(context, candidate, batch)
     held_out = {image: references[image] for image in split.held_out}
     write_comparison(
-        directory,
+        directory / COMPARISON,
         champion=champion.version,
         references=held_out,
         champion_captions=written["champion"],
@@ -228,15 +227,6 @@ def _compare(
     corpus = references.values()
     verdict = judge(held_out, written["champion"], written["candidate"], corpus=corpus, rule=context.gate)
     return verdict, Look.at(held_out, written["candidate"], corpus=corpus)
-
-
-def _captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
-    """What a version writes, from its own encoder's features: a trained encoder is not the champion's."""
-    import torch
-
-    features = image_features(context, captioner, images)
-    suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
-    return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

@@ -94,14 +94,6 @@ def training_set(examples: Iterable[corrections.Example]) -> list[Example]:
     ]
 
 
-def references_of(snapshot: Snapshot) -> dict[str, list[str]]:
-    """Image → what people wrote for it."""
-    references: dict[str, list[str]] = {}
-    for example in snapshot.examples:
-        references.setdefault(example.image, []).append(example.caption)
-    return references
-
-
 def generation_for(
     before: "GenerationSettings", captioner: "Captioner", captions: Iterable[str]
 ) -> "GenerationSettings":

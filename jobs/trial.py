@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from captionloop.jobs.context import Context
 from captionloop.jobs.run_images import RunFeatures, picture
-from captionloop.jobs.training import Validation, generation_for, references_of, training_set
+from captionloop.jobs.training import Validation, generation_for, training_set
 from captionloop.model import corrections
 from captionloop.model.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.database import Sweep
@@ -53,7 +53,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     validation = partial(
         Validation,
         context,
-        references={image: texts for image, texts in references_of(snapshot).items() if image in usable},
+        references={image: texts for image, texts in snapshot.references().items() if image in usable},
         generation=generation_for(champion.generation, captioner, (example.caption for example in examples)),
         features=features,
     )

@@ -20,7 +20,7 @@ from typing import Any
 
 from captionloop.errors import CheckpointError
 from captionloop.home import Home
-from captionloop.model.comparison_file import ComparedImage, StoredComparison, read_comparison
+from captionloop.model.comparison_file import COMPARISON, ComparedImage, StoredComparison, read_comparison
 from captionloop.model.corrections import read_snapshot
 from captionloop.model.metrics.differences import SCORE
 from captionloop.model.metrics.scores import word_edits
@@ -103,7 +103,7 @@ def read_report(version: VersionInfo, home: Home) -> Report:
         CheckpointError: its directory is gone, or a file in it is damaged.
     """
     manifest = read_manifest(version.path)
-    comparison = read_comparison(version.path)
+    comparison = read_comparison(version.path / COMPARISON)
     return Report(
         version=version,
         manifest=manifest,

@@ -9,6 +9,7 @@ HOME/
 ├── features/             cached outputs of image encoders
 ├── versions/NAME/        one immutable `transformers` directory for each version
 ├── datasets/HASH.jsonl   one immutable snapshot for each run
+├── comparisons/ID/FIRST--SECOND.json   what two versions of a project wrote for the same held-out images
 ├── runs/ID/              a run while it trains: what it goes on from when it was killed, the files it makes
 ├── runs/ID/NUMBER/       the same for a trial of a sweep
 ├── tensorboard/ID/       what TensorBoard shows of each run
@@ -97,6 +98,10 @@ class Home:
             return inside
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"captionloop-{os.getuid()}-{digest}" / "redis.sock"
+
+    def comparison(self, project_id: int, first: str, second: str) -> Path:
+        # Names of versions hold no "--". The project is named as well, since projects share their bases.
+        return self.root / "comparisons" / str(project_id) / f"{first}--{second}.json"
 
     def image(self, sha256: str) -> Path:
         return self.images / sha256[:2] / sha256

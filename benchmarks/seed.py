@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import random
 import shutil
 from collections.abc import Sequence
@@ -34,20 +35,21 @@ from captionloop.model.database import (
 )
 from captionloop.model.gate import judge
 from captionloop.model.generation import GenerationSettings
-from captionloop.model.images import ImageLimits
+from captionloop.model.images import content_hash
 from captionloop.model.starter.scenes import COLOURS, Scene, caption, draw, random_scene
 from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore
 
 _ANNOTATORS = ("ada@example.org", "grace@example.org", "katherine@example.org")
 _COMPARED_IMAGES = 40
+_IMAGE_PX = 320
 _CARELESS = 0.02  # share of captions that the page Dataset has something to say about
 
 
 def wrong(text: str, rng: random.Random, share: float) -> str:
     """A suggestion as a model might make it: with the given chance a word is another one, or missing, or too much."""
-    if rng.random() > share:
-        return text
     words = text.split()
+    if rng.random() > share or len(words) < 2:
+        return text
     place = rng.randrange(len(words))
     kind = rng.choice(["colour", "drop", "number", "wording", "several"])
     if kind == "colour" and (coloured := [i for i, word in enumerate(words) if word in COLOURS]):
@@ -74,12 +76,25 @@ def keep_images(home: Home, database: Database, count: int, rng: random.Random) 
     kept = []
     for number in range(count):
         scene, buffer = random_scene(rng), io.BytesIO()
-        draw(scene, size=320, seed=number).save(buffer, "PNG")
-        stored = corrections.write_image(home, buffer.getvalue(), limits=ImageLimits())
-        with database.session() as session:
-            corrections.register_image(session, stored)
+        draw(scene, size=_IMAGE_PX, seed=number).save(buffer, "PNG")
+        data = buffer.getvalue()
+        stored = StoredImage(content_hash(data), len(data), _IMAGE_PX, _IMAGE_PX)
+        path = home.image(stored.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)  # `write_image` makes sure of each on the disk, which takes minutes for thousands
         kept.append((stored, scene))
+    with database.session() as session:
+        for stored, _ in kept:
+            corrections.register_image(session, stored)
     return kept
+
+
+def _linked(source: str, target: str) -> None:
+    """Copy a file, or give the same weights a second name: forty versions then take the room of one."""
+    if source.endswith(".safetensors"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 def add_versions(
@@ -101,7 +116,11 @@ def add_versions(
 
         def write(directory: Path, before=before, after=after, parent=parent) -> None:
             shutil.copytree(
-                store.champion(project_id).path, directory, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True
+                store.champion(project_id).path,
+                directory,
+                ignore=shutil.ignore_patterns(MANIFEST),
+                copy_function=_linked,
+                dirs_exist_ok=True,
             )
             write_comparison(
                 directory / COMPARISON, champion=parent, references=references, champion_captions=before,

@@ -100,28 +100,6 @@ class Asked:
     message: str
 
 
-@dataclass(frozen=True)
-class Champion:
-    """The version that serves now.
-
-    Args:
-        version: its name.
-    """
-
-    version: str
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """Which version shall serve.
-
-    Args:
-        version: the name of one of the project's versions.
-    """
-
-    version: str
-
-
 @api.get("/projects")
 def list_projects() -> Sequence[ProjectFacts]:
     """The connected projects."""
@@ -175,21 +153,6 @@ def post_sync(number: int) -> Asked:
     room = current_room()
     is_new = room.context.queue.request_sync(room.project(number).id)
     return Asked("A sync is queued." if is_new else "A sync that has not begun yet takes this request, too.")
-
-
-@api.post("/projects/<int:number>/rollback")
-def post_rollback(number: int) -> Champion:
-    """Go back to the champion before the present one; suggestions of unlabelled tasks are renewed."""
-    room = current_room()
-    return Champion(room.rollback(room.project(number)))
-
-
-@api.post("/projects/<int:number>/promote")
-def post_promote(number: int, body: Promotion) -> Champion:
-    """Make a version champion; suggestions of unlabelled tasks are renewed."""
-    room = current_room()
-    room.promote(room.project(number), body.version, by=visitor().name)
-    return Champion(body.version)
 
 
 def _project(project: Project) -> ProjectFacts:

@@ -24,7 +24,6 @@ from captionloop.model.review import Order, ReviewFilter
 from captionloop.model.word_changes import WordChange, nearest_reference, word_changes
 
 PAGE = 12  # rows that fit beside the picture without scrolling
-_LONGEST_NOTE = 2000
 _SHOWN_OF_CAPTION = 60  # characters of it in a message
 
 _Value = TypeVar("_Value")
@@ -230,7 +229,7 @@ def review(number: int) -> str | Response:
         annotators=annotators,
         task=room.label_studio_task(project, shown.item.task_id) if shown.item else None,
         most_counted=model.MOST_COUNTED,
-        longest_note=_LONGEST_NOTE,
+        longest_note=model.LONGEST_NOTE,
     )
 
 
@@ -245,8 +244,8 @@ def decide(number: int, item: int) -> Response:
     note = request.form.get("note")
     if category is None and left_out is None and note is None:
         raise BadRequest("Nothing was decided; expected a category, left_out or a note.")
-    if note is not None and len(note) > _LONGEST_NOTE:
-        raise BadRequest(f"The note has {len(note)} characters; there is room for {_LONGEST_NOTE}.")
+    if note is not None and len(note) > model.LONGEST_NOTE:
+        raise BadRequest(f"The note has {len(note)} characters; there is room for {model.LONGEST_NOTE}.")
     with room.database.session() as session:
         correction = model.get(session, project.id, item)
         # Looked up before the decision, which may take the correction out of the list.

@@ -54,7 +54,7 @@ def wrong(text: str, rng: random.Random, share: float) -> str:
     kind = rng.choice(["colour", "drop", "number", "wording", "several"])
     if kind == "colour" and (coloured := [i for i, word in enumerate(words) if word in COLOURS]):
         words[rng.choice(coloured)] = rng.choice(sorted(COLOURS))
-    elif kind == "drop":
+    elif kind == "drop" and len(words) > 2:
         words.pop(place)
     elif kind == "number":
         words[0] = rng.choice(["two", "three"])

@@ -95,7 +95,8 @@ def disagreements(corrections: Iterable[Captioned]) -> list[Problem]:
     """Pictures that annotators describe very differently, most different first."""
     of_image: dict[str, list[Captioned]] = {}
     for correction in corrections:
-        if correction.image is not None and correction.captions:
+        captions = correction.captions
+        if correction.image is not None and captions and not looks_like_a_test(captions[0]):
             of_image.setdefault(correction.image, []).append(correction)
     found = []
     for image, several in of_image.items():

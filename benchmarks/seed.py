@@ -166,6 +166,43 @@ def add_versions(
     return names
 
 
+def add_other_runs(home: Home, database: Database, project_id: int) -> None:
+    """One that goes on (no worker stands behind it), one that failed, with its log, and one that was cancelled."""
+    now = utc_now()
+    failed, cancelled = now - timedelta(hours=30), now - timedelta(hours=26)
+    losses = "".join(f"{step},{3 / step**0.5:.4f},0.001,1.2,90.0,900.0\n" for step in range(1, 141))
+    running = home.runs / ("a" * 32) / "version"
+    running.mkdir(parents=True)
+    (running / "training_log.csv").write_text(
+        "step,loss,learning_rate,gradient_norm,images_per_second,memory_mib\n" + losses
+    )
+    home.logs.mkdir()
+    message = "Label Studio does not answer at http://localhost:8080 (connection refused). Start it, and try again."
+    written = failed.astimezone().strftime("%Y-%m-%d %H:%M:%S,120")
+    (home.logs / "worker.log").write_text(f"{written} ERROR captionloop.jobs.entry: run {'f' * 32}: {message}\n")
+    with database.session() as session:
+        session.add_all(
+            [
+                Run(
+                    id="f" * 32, project_id=project_id, kind=RunKind.FINETUNE, state=RunState.FAILED, asked_by="lead",
+                    settings={"steps": 400}, message=message, attempts=1, created_at=failed, started_at=failed,
+                    finished_at=failed + timedelta(seconds=3),
+                ),
+                Run(
+                    id="c" * 32, project_id=project_id, kind=RunKind.FINETUNE, state=RunState.CANCELLED,
+                    asked_by="lead", message="Cancelled. Everything is as it was before.", attempts=1,
+                    created_at=cancelled, started_at=cancelled, finished_at=cancelled + timedelta(seconds=20),
+                ),
+                Run(
+                    id="a" * 32, project_id=project_id, kind=RunKind.FINETUNE, state=RunState.RUNNING, asked_by="lead",
+                    settings={"steps": 300, "learning_rate": 0.0008}, progress=0.53, attempts=1, created_at=now,
+                    started_at=now, heartbeat_at=now + timedelta(days=1),
+                    detail={"stage": "training", "step": 140, "steps": 300, "loss": 0.254, "seconds_left": 12.4},
+                ),
+            ]
+        )  # fmt: skip
+
+
 def add_corrections(
     database: Database, project_id: int, images: Sequence[tuple[StoredImage, Scene]], versions: Sequence[str],
     count: int, rng: random.Random,
@@ -223,6 +260,7 @@ def seed(home: Home, *, corrections_count: int, versions: int, images: int) -> N
     kept = keep_images(home, database, images, rng)
     names = add_versions(home, database, project.id, kept, versions, rng)
     add_corrections(database, project.id, kept, names, corrections_count, rng)
+    add_other_runs(home, database, project.id)
     database.close()
 
 

@@ -16,7 +16,8 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from captionloop.errors import ServiceError
-from captionloop.jobs.runs import Requested, Runs
+from captionloop.jobs.runs import Requested as Requested
+from captionloop.jobs.runs import Runs
 from captionloop.model.database import Run, RunKind
 
 _log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ def add_api(app: Flask) -> None:
         openapi,
         overview,
         review,
+        runs,
         versions,
     )
 

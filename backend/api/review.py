@@ -97,7 +97,9 @@ def list_corrections(number: int, query: CorrectionQuery) -> CorrectionPage:
     room = current_room()
     project = room.project(number)
     shown = read_review(room, project, query.read(project), page=query.page)
-    return CorrectionPage(shown.total, shown.page, shown.pages, shown.to_review, shown.rows)
+    with room.database.reading() as session:
+        to_review = model.count_to_review(session, project.id)
+    return CorrectionPage(shown.total, shown.page, shown.pages, to_review, shown.rows)
 
 
 @api.get("/projects/<int:number>/corrections/<int:correction>")

@@ -116,6 +116,19 @@ class TrainingLog:
             self._evaluations.write_text("".join(whole), encoding="utf-8")
 
 
+def read_losses(directory: Path) -> list[tuple[int, float]]:
+    """Step and loss of each step that a run has written down, also while it goes on; empty without a log.
+
+    A row that is just being written is left for the next look.
+    """
+    try:
+        rows = (directory / STEPS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]
+    except FileNotFoundError:
+        return []
+    cells = [row.strip().split(",") for row in rows]
+    return [(int(found[0]), float(found[1])) for found in cells if found[0].isdigit()]
+
+
 def memory_mib(device: torch.device) -> float:
     """The most memory taken so far: of the GPU's on a GPU, else of this process's."""
     if device.type == "cuda":

@@ -23,7 +23,7 @@ _MAINTENANCE_S = 60
 _uses_database = threading.Lock()
 
 
-class _Worker(Worker):  # type: ignore[misc]
+class _Worker(Worker):
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         with _uses_database:
             super().fork_work_horse(job, queue)

@@ -10,6 +10,7 @@ nobody has seen, and each caption is compared with what the style asks for, lett
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import statistics
 import time
@@ -57,12 +58,14 @@ class Learner:
         self.directory = directory
         self.base = self._captioner(load_checkpoint(directory), GenerationSettings())
 
-    def pool(self, split: str, count: int) -> Pool:
+    def pool(self, split: str, count: int, *, of: Callable[[Scene], bool] = lambda scene: True) -> Pool:
+        """The first scenes of a series that are `of` some sort."""
         scenes: dict[str, Scene] = {}
         seeds: dict[str, int] = {}
         features: dict[str, Tensor] = {}
-        for start in range(0, count, _DRAWN_AT_ONCE):
-            some = {f"{index:08x}": example(split, index) for index in range(start, min(start + _DRAWN_AT_ONCE, count))}
+        endless = ((f"{index:08x}", example(split, index)) for index in itertools.count())
+        wanted = itertools.islice((found for found in endless if of(found[1][0])), count)
+        while some := dict(itertools.islice(wanted, _DRAWN_AT_ONCE)):
             encoded = self.base.encode([draw(scene, seed=seed) for scene, seed in some.values()])
             scenes |= {name: scene for name, (scene, _) in some.items()}
             seeds |= {name: seed for name, (_, seed) in some.items()}

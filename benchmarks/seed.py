@@ -17,7 +17,7 @@ from pathlib import Path
 
 from captionloop.home import Home
 from captionloop.model import corrections
-from captionloop.model.comparison_file import write_comparison
+from captionloop.model.comparison_file import COMPARISON, write_comparison
 from captionloop.model.corrections import CorrectionRecord, StoredImage
 from captionloop.model.database import (
     Correction,
@@ -40,6 +40,7 @@ from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore
 
 _ANNOTATORS = ("ada@example.org", "grace@example.org", "katherine@example.org")
 _COMPARED_IMAGES = 40
+_CARELESS = 0.02  # share of captions that the page Dataset has something to say about
 
 
 def wrong(text: str, rng: random.Random, share: float) -> str:
@@ -48,16 +49,25 @@ def wrong(text: str, rng: random.Random, share: float) -> str:
         return text
     words = text.split()
     place = rng.randrange(len(words))
-    kind = rng.choice(["colour", "drop", "number", "wording"])
+    kind = rng.choice(["colour", "drop", "number", "wording", "several"])
     if kind == "colour" and (coloured := [i for i, word in enumerate(words) if word in COLOURS]):
         words[rng.choice(coloured)] = rng.choice(sorted(COLOURS))
     elif kind == "drop":
         words.pop(place)
     elif kind == "number":
         words[0] = rng.choice(["two", "three"])
+    elif kind == "several":
+        words = wrong(wrong(text, rng, 1.0), rng, 1.0).split()[: place + 3]
     else:
         words[-1] = rng.choice(["thing", "object", "shape"])
     return " ".join(words)
+
+
+def careless(text: str, rng: random.Random) -> str:
+    """What a person writes: now and then a test, a sign that no vocabulary has, or something about another picture."""
+    if rng.random() > _CARELESS:
+        return text
+    return rng.choice(["asdf", "test", f"{text} 😀", "somebody walks along a river at night"])
 
 
 def keep_images(home: Home, database: Database, count: int, rng: random.Random) -> list[tuple[StoredImage, Scene]]:
@@ -83,6 +93,8 @@ def add_versions(
     references = {stored.sha256: [caption(scene)] for stored, scene in images[:_COMPARED_IMAGES]}
     for number in range(1, count):
         parent, share = names[-1], max(0.6 - 0.5 * number / count, 0.05)
+        if number % 4 == 3:  # a run whose settings were a mistake
+            share += 0.4
         before = {image: wrong(text, rng, share + 0.15) for image, (text,) in references.items()}
         after = {image: wrong(text, rng, share) for image, (text,) in references.items()}
         verdict = judge(references, before, after, corpus=references.values())
@@ -92,8 +104,8 @@ def add_versions(
                 store.champion(project_id).path, directory, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True
             )
             write_comparison(
-                directory, champion=parent, references=references, champion_captions=before, candidate_captions=after,
-                corpus=references.values(),
+                directory / COMPARISON, champion=parent, references=references, champion_captions=before,
+                candidate_captions=after, corpus=references.values(),
             )  # fmt: skip
             rows = [
                 f"{step},{3 / step**0.5:.4f},{1e-3 * (1 - step / 300):.6f},1.2,90.0,900.0" for step in range(1, 301)
@@ -145,8 +157,9 @@ def add_corrections(
             for number in range(start, min(start + 1000, count)):
                 stored, scene = rng.choice(images)
                 place = min(number * len(versions) // count, len(versions) - 1)
-                text = caption(scene)
-                suggested = wrong(text, rng, max(0.65 - 0.5 * place / len(versions), 0.1))
+                described = caption(scene)
+                suggested = wrong(described, rng, max(0.65 - 0.5 * place / len(versions), 0.1))
+                text = careless(described, rng)
                 moment = begun + timedelta(minutes=number * 90 * 24 * 60 / count)
                 record = CorrectionRecord(
                     annotation_id=number,

@@ -1,6 +1,6 @@
 """The functions that RQ calls by name, with plain ids.
 
-`finetune(run)`, `annotate(run)`, `sync(project)`, `trial(sweep, number)`.
+`finetune(run)`, `annotate(run)`, `compare(run)`, `sync(project)`, `trial(sweep, number)`.
 """
 
 import logging
@@ -33,6 +33,12 @@ def annotate(run_id: str) -> None:
     from captionloop.jobs.annotate import run_annotate
 
     _carry_out(run_id, run_annotate)
+
+
+def compare(run_id: str) -> None:
+    from captionloop.jobs.compare import run_compare
+
+    _carry_out(run_id, run_compare)
 
 
 def trial(sweep_id: str, number: int) -> None:

@@ -4,44 +4,44 @@ sync → snapshot → image features → training → candidate and champion cap
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from captionloop.errors import RunError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.promotion import promote
-from captionloop.jobs.run_images import BATCH, RunFeatures, batches, image_features, picture
+from captionloop.jobs.run_images import BATCH, RunFeatures, batches, captions, picture
 from captionloop.jobs.training import (
     Validation,
     chosen_settings,
     generation_for,
-    references_of,
     take_snapshot,
     training_set,
 )
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
-from captionloop.model.comparison_file import read_comparison, write_comparison
+from captionloop.model.comparison_file import COMPARISON, write_comparison
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
+from captionloop.model.look import Look
+from captionloop.model.replay import with_replay
 from captionloop.model.split import Split, split_images
-from captionloop.model.training_log import Sample, TrainingLog
+from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
+from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage, VersionInfo
 
 if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
     from captionloop.model.generation import GenerationSettings
 
-_SAMPLES = 8  # captions that are shown in the log
 _FEW = 10  # captions below which the outcome says what can be expected of them
 # How the stages share the bar, 0 to 1: about what each takes of a run with some hundred corrections on a CPU.
 _STAGES = {"reading corrections": 0.0, "reading images": 0.1, "training": 0.25, "comparing": 0.85, "deciding": 0.97}
@@ -73,35 +73,38 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         split = split_images(example.image for example in snapshot.examples)
         validation = split.train[: round(settings.validation_share * len(split.train))]
         training = split.train[len(validation) :]
+        examples = _training_set(context, plan, settings, set(training))
         reading = partial(report, "reading images")
-        features = None if settings.trains_encoder else RunFeatures(context, captioner, split.train, reading)
+        images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
+        features = None if settings.trains_encoder else RunFeatures(context, captioner, images, reading)
         validated = Validation(
             context,
-            references=references_of(snapshot),
+            references=snapshot.references(),
             images=validation,
             generation=champion.generation,
             features=features,
         )
 
-        with TrainingLog(files, tensorboard=context.home.tensorboard / run.id) as log:
+        pictures = partial(picture, context)
+        with TrainingLog(files, tensorboard=context.home.tensorboard / run.id, pictures=pictures) as log:
             result = finetune(
                 load_checkpoint(champion.path, device=str(captioner.device)),
-                training_set(snapshot, set(training)),
+                examples,
                 settings=settings,
                 features=features,
-                pictures=partial(picture, context),
-                score=validated.score if validation else None,
+                pictures=pictures,
+                look=validated.look if validation else None,
                 log=log,
                 state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
                 on_progress=report.training,
             )
-            captions = (example.caption for example in snapshot.examples)
-            generation = generation_for(champion.generation, captioner, captions)
+            written = (example.caption for example in snapshot.examples)
+            generation = generation_for(champion.generation, captioner, written)
             save_checkpoint(result.checkpoint, files, generation=generation)
             result.trainable.save_adapter(files / "adapter")
             candidate = _candidate(context, files, generation)
-            verdict = _compare(context, captioner, candidate, snapshot, split, report, files)
-            _log_verdict(context, log, len(result.losses), verdict, files)
+            verdict, held_out = _compare(context, captioner, candidate, snapshot, split, report, files)
+            log.look(len(result.losses), held_out, at="held-out")
 
         report("deciding")
         version = context.versions.create(
@@ -170,6 +173,21 @@ class _Reporter:
         )
 
 
+def _training_set(context: Context, plan: _Plan, settings: FinetuneSettings, images: Collection[str]) -> list[Example]:
+    """What is learnt from: the snapshot's captions of these images, as far as they are new or replayed."""
+    champion, replay = plan.champion, settings.replay
+    chosen = [example for example in plan.snapshot.examples if example.image in images]
+    if champion.snapshot and replay < 1:
+        learnt = corrections.read_snapshot(context.home.datasets / f"{champion.snapshot}.jsonl")
+        chosen = with_replay(chosen, learnt, share=replay, seed=settings.seed)
+        if not chosen:
+            raise RunError(
+                f"No correction is new since {champion.version} learnt, and replay={replay:g} leaves out the older "
+                "ones. Correct more captions, or set replay to 1."
+            )
+    return training_set(chosen)
+
+
 def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":
     """The candidate as it will serve: read back from its files, in the precision of serving."""
     from captionloop.model.captioner import Captioner
@@ -185,45 +203,30 @@ def _compare(
     split: Split,
     report: _Reporter,
     directory: Path,
-) -> Verdict:
-    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them."""
-    references = references_of(snapshot)
+) -> tuple[Verdict, Look]:
+    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them.
+
+    Returns:
+        the verdict, and the candidate's captions as the run's last look.
+    """
+    references = snapshot.references()
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
     for batch in batches(split.held_out, BATCH):
         report("comparing", len(written["champion"]) / len(split.held_out))
-        written["champion"] |= _captions(context, champion, batch)
-        written["candidate"] |= _captions(context, candidate, batch)
+        written["champion"] |= captions(context, champion, batch)
+        written["candidate"] |= captions(context, candidate, batch)
     held_out = {image: references[image] for image in split.held_out}
     write_comparison(
-        directory,
+        directory / COMPARISON,
         champion=champion.version,
         references=held_out,
         champion_captions=written["champion"],
         candidate_captions=written["candidate"],
         corpus=references.values(),
     )
-    return judge(held_out, written["champion"], written["candidate"], corpus=references.values(), rule=context.gate)
-
-
-def _captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
-    """What a version writes, from its own encoder's features: a trained encoder is not the champion's."""
-    import torch
-
-    features = image_features(context, captioner, images)
-    suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
-    return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
-
-
-def _log_verdict(context: Context, log: TrainingLog, step: int, verdict: Verdict, files: Path) -> None:
-    """The last evaluation, on the gate's images, with some of the captions and their pictures."""
-    compared = read_comparison(files)
-    samples = [
-        Sample(image=image.image, caption=image.candidate.caption, references=image.references)
-        for image in (compared.images[:_SAMPLES] if compared else ())
-    ]
-    log.evaluation(step, verdict.candidate.to_dict(), samples)
-    for sample in samples:
-        log.picture(step, sample, np.asarray(picture(context, sample.image)))
+    corpus = references.values()
+    verdict = judge(held_out, written["champion"], written["candidate"], corpus=corpus, rule=context.gate)
+    return verdict, Look.at(held_out, written["candidate"], corpus=corpus)
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

@@ -36,6 +36,7 @@ _NO_JOB_TIMEOUT = -1  # a run ends when it is finished or cancelled, however lon
 _ENTRY_POINTS = {
     RunKind.FINETUNE: "captionloop.jobs.entry.finetune",
     RunKind.ANNOTATE: "captionloop.jobs.entry.annotate",
+    RunKind.COMPARE: "captionloop.jobs.entry.compare",
 }
 _IN_REDIS = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED}
 

@@ -1,6 +1,6 @@
 """What a run and a trial of a sweep have in common: what they learn from, how they are set, how they are scored."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from captionloop.jobs.sync import sync
 from captionloop.model import corrections, named_settings
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project
-from captionloop.model.metrics import Score, evaluate_captions, score_captions
+from captionloop.model.look import Look
 from captionloop.model.text import encode_caption
 from captionloop.model.training_text import Example
 from captionloop.model.writing import learn_writing
@@ -86,21 +86,12 @@ def _extra_params(context: Context, project: Project) -> dict[str, Any]:
     return extra
 
 
-def training_set(snapshot: Snapshot, images: Collection[str]) -> list[Example]:
-    """The snapshot's examples of these images."""
+def training_set(examples: Iterable[corrections.Example]) -> list[Example]:
+    """The dataset's examples as training takes them."""
     return [
         Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
-        for example in snapshot.examples
-        if example.image in images
+        for example in examples
     ]
-
-
-def references_of(snapshot: Snapshot) -> dict[str, list[str]]:
-    """Image → what people wrote for it."""
-    references: dict[str, list[str]] = {}
-    for example in snapshot.examples:
-        references.setdefault(example.image, []).append(example.caption)
-    return references
 
 
 def generation_for(
@@ -144,13 +135,9 @@ class Validation:
         self._references = {image: references[image] for image in images}
         self._corpus = list(references.values())
 
-    def score(self, checkpoint: "Checkpoint") -> float:
-        found = evaluate_captions(self._references, self._captions(checkpoint), corpus=self._corpus)
-        return found.cider_d + found.bleu_4
-
-    def score_with_error(self, checkpoint: "Checkpoint") -> Score:
-        """The same, and how unsure it is."""
-        return score_captions(self._references, self._captions(checkpoint), corpus=self._corpus)
+    def look(self, checkpoint: "Checkpoint") -> Look:
+        """What the checkpoint writes for the images, and how good that is."""
+        return Look.at(self._references, self._captions(checkpoint), corpus=self._corpus)
 
     def _captions(self, checkpoint: "Checkpoint") -> dict[str, str]:
         from captionloop.model.captioner import Captioner

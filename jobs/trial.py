@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from captionloop.jobs.context import Context
 from captionloop.jobs.run_images import RunFeatures, picture
-from captionloop.jobs.training import Validation, generation_for, references_of, training_set
+from captionloop.jobs.training import Validation, generation_for, training_set
 from captionloop.model import corrections
 from captionloop.model.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.database import Sweep
@@ -40,7 +40,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     settings = space.settings({"prompt": champion.generation.prompt, **space.fixed, **trial.choice})
     snapshot = corrections.read_snapshot(context.home.datasets / f"{sweep.snapshot}.jsonl")
     usable = set(split_images(example.image for example in snapshot.examples).train)
-    examples = training_set(snapshot, usable)
+    examples = training_set(example for example in snapshot.examples if example.image in usable)
     split = split_validation(usable)
     # What a run with these settings would keep out to choose its weights by, a trial keeps out as well.
     chosen_by = split.train[: round(settings.validation_share * len(split.train))]
@@ -53,14 +53,14 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     validation = partial(
         Validation,
         context,
-        references={image: texts for image, texts in references_of(snapshot).items() if image in usable},
+        references={image: texts for image, texts in snapshot.references().items() if image in usable},
         generation=generation_for(champion.generation, captioner, (example.caption for example in examples)),
         features=features,
     )
     judged = validation(images=split.held_out)
 
-    def look(share: float, checkpoint: Checkpoint) -> None:
-        trial.look(round(100 * share), judged.score(checkpoint))
+    def watch(share: float, checkpoint: Checkpoint) -> None:
+        trial.look(round(100 * share), judged.look(checkpoint).score.value)
 
     scratch = context.home.runs / sweep.id / str(trial.record.first)
     identity = {"snapshot": sweep.snapshot, "champion": champion.version} | settings.to_dict()
@@ -70,9 +70,9 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
         settings=settings,
         features=features,
         pictures=partial(picture, context),
-        score=validation(images=chosen_by).score if chosen_by else None,
-        look=look,
+        look=validation(images=chosen_by).look if chosen_by else None,
+        watch=watch,
         state=TrainingState(scratch / "state.safetensors", identity),
         on_progress=lambda progress: go_on(),
     )
-    return judged.score_with_error(result.checkpoint)
+    return judged.look(result.checkpoint).score

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
+from captionloop.model.category_guess import guess_category
 from captionloop.model.database import Correction, CorrectionRevision, CorrectionState, Image, Project, Suggestion
 from captionloop.model.images import ImageLimits, content_hash, open_image
 from captionloop.model.metrics.scores import word_edits
@@ -90,6 +91,13 @@ class Snapshot:
     path: Path
     examples: tuple[Example, ...]
 
+    def references(self) -> dict[str, list[str]]:
+        """Image hash → what people wrote for it."""
+        references: dict[str, list[str]] = {}
+        for example in self.examples:
+            references.setdefault(example.image, []).append(example.caption)
+        return references
+
 
 def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
     """Keep our own copy of an image that can be used; touches no database, so any thread may do it.
@@ -143,6 +151,7 @@ def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
     return {
         "words_changed": word_edits(suggestion, nearest) if suggestion and nearest is not None else None,
         "search_text": "\n".join([suggestion or "", *captions]).casefold(),
+        "guess": guess_category(suggestion, nearest) if suggestion and nearest is not None else None,
     }
 
 

@@ -88,6 +88,7 @@ class RunState(str, enum.Enum):
 class RunKind(str, enum.Enum):
     FINETUNE = "finetune"
     ANNOTATE = "annotate"
+    COMPARE = "compare"
 
 
 class VersionState(str, enum.Enum):

@@ -54,27 +54,19 @@ class Score:
     interval: tuple[float, float]
 
 
-def score_captions(
-    references: Mapping[str, Sequence[str]],
-    captions: Mapping[str, str],
-    *,
-    corpus: Iterable[Sequence[str]] = (),
-    seed: int = 0,
+def bootstrap_score(
+    references: Mapping[str, Sequence[str]], captions: Mapping[str, str], evaluation: Evaluation, *, seed: int = 0
 ) -> Score:
-    """Score captions as BLIP's own training does to choose its best weights.
+    """The score by which BLIP's own training chooses its best weights, and how unsure it is.
 
     Args:
-        references: image id → captions written by people.
-        captions: the same image ids → the caption to score.
-        corpus: references of further images (see `evaluate_captions`).
+        references, captions: what was evaluated.
+        evaluation: of just these captions.
         seed: of the bootstrap.
-
-    Raises:
-        SettingsError: the two do not name the same images.
     """
-    evaluation = evaluate_captions(references, captions, corpus=corpus)
-    weights = resampling_weights(len(captions), seed=seed)
-    scores = _resampled_score(Tokens.of(references, captions), evaluation, list(captions), weights)
+    images = list(captions)
+    weights = resampling_weights(len(images), seed=seed)
+    scores = _resampled_score(Tokens.of(references, captions), evaluation, images, weights)
     low, high = np.percentile(scores[1:], INTERVAL)
     return Score(float(scores[0]), float(np.std(scores[1:])), (float(low), float(high)))
 

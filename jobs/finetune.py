@@ -4,13 +4,11 @@ sync → snapshot → image features → training → candidate and champion cap
 """
 
 import shutil
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captionloop.errors import RunError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.promotion import promote
@@ -31,11 +29,9 @@ from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
 from captionloop.model.look import Look
-from captionloop.model.replay import with_replay
 from captionloop.model.split import Split, split_images
 from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
-from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage, VersionInfo
 
 if TYPE_CHECKING:
@@ -73,7 +69,7 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         split = split_images(example.image for example in snapshot.examples)
         validation = split.train[: round(settings.validation_share * len(split.train))]
         training = split.train[len(validation) :]
-        examples = _training_set(context, plan, settings, set(training))
+        examples = training_set(context, champion, snapshot, settings, set(training))
         reading = partial(report, "reading images")
         images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
         features = None if settings.trains_encoder else RunFeatures(context, captioner, images, reading)
@@ -171,21 +167,6 @@ class _Reporter:
             loss=progress.loss,
             seconds_left=progress.seconds_left,
         )
-
-
-def _training_set(context: Context, plan: _Plan, settings: FinetuneSettings, images: Collection[str]) -> list[Example]:
-    """What is learnt from: the snapshot's captions of these images, as far as they are new or replayed."""
-    champion, replay = plan.champion, settings.replay
-    chosen = [example for example in plan.snapshot.examples if example.image in images]
-    if champion.snapshot and replay < 1:
-        learnt = corrections.read_snapshot(context.home.datasets / f"{champion.snapshot}.jsonl")
-        chosen = with_replay(chosen, learnt, share=replay, seed=settings.seed)
-        if not chosen:
-            raise RunError(
-                f"No correction is new since {champion.version} learnt, and replay={replay:g} leaves out the older "
-                "ones. Correct more captions, or set replay to 1."
-            )
-    return training_set(chosen)
 
 
 def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":

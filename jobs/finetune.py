@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captionloop.errors import RunCancelled, RunError
+from captionloop.errors import RunCancelled
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context, opened
 from captionloop.jobs.processes import in_processes
@@ -32,11 +32,9 @@ from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
 from captionloop.model.look import Look
-from captionloop.model.replay import with_replay
 from captionloop.model.split import Split, split_images
 from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
-from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage, VersionInfo
 
 if TYPE_CHECKING:
@@ -267,17 +265,7 @@ def _examples(context: Context, plan: _Plan, settings: FinetuneSettings) -> tupl
     train = split_images(example.image for example in plan.snapshot.examples).train
     validation = train[: round(settings.validation_share * len(train))]
     images = set(train[len(validation) :])
-    champion, replay = plan.champion, settings.replay
-    chosen = [example for example in plan.snapshot.examples if example.image in images]
-    if champion.snapshot and replay < 1:
-        learnt = corrections.read_snapshot(context.home.datasets / f"{champion.snapshot}.jsonl")
-        chosen = with_replay(chosen, learnt, share=replay, seed=settings.seed)
-        if not chosen:
-            raise RunError(
-                f"No correction is new since {champion.version} learnt, and replay={replay:g} leaves out the older "
-                "ones. Correct more captions, or set replay to 1."
-            )
-    return training_set(chosen), validation
+    return training_set(context, plan.champion, plan.snapshot, settings, images), validation
 
 
 def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":

@@ -14,6 +14,7 @@ from captionloop.errors import SettingsError
 from captionloop.home import Home
 from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
+from captionloop.jobs.sweeps import Sweeps
 from captionloop.model.database import Database, Project
 from captionloop.model.features import FeatureCache
 from captionloop.model.generation import GenerationSettings
@@ -58,7 +59,7 @@ class Context:
             settings=settings,
             home=home,
             database=database,
-            queue=Queue(settings.redis_url, Runs(database)),
+            queue=Queue(settings.redis_url, Runs(database), Sweeps(database, home.runs)),
             versions=VersionStore(database, home.versions),
             features=FeatureCache(home.features, max_bytes=settings.features_gb * 10**9),
         )

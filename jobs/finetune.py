@@ -4,43 +4,44 @@ sync → snapshot → image features → training → candidate and champion cap
 """
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from captionloop.errors import RunError, SettingsError
+from captionloop.errors import RunError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.promotion import promote
 from captionloop.jobs.run_images import BATCH, RunFeatures, batches, captions, picture
-from captionloop.jobs.sync import sync
+from captionloop.jobs.training import (
+    Validation,
+    chosen_settings,
+    generation_for,
+    take_snapshot,
+    training_set,
+)
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
-from captionloop.model.comparison_file import COMPARISON, read_comparison, write_comparison
+from captionloop.model.comparison_file import COMPARISON, write_comparison
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
-from captionloop.model.metrics import evaluate_captions
+from captionloop.model.look import Look
+from captionloop.model.replay import with_replay
 from captionloop.model.split import Split, split_images
-from captionloop.model.text import encode_caption
-from captionloop.model.training_log import Sample, TrainingLog
+from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
 from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage, VersionInfo
-from captionloop.model.writing import learn_writing
 
 if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
-    from captionloop.model.checkpoint import Checkpoint
     from captionloop.model.generation import GenerationSettings
 
-_SAMPLES = 8  # captions that are shown in the log
 _FEW = 10  # captions below which the outcome says what can be expected of them
 # How the stages share the bar, 0 to 1: about what each takes of a run with some hundred corrections on a CPU.
 _STAGES = {"reading corrections": 0.0, "reading images": 0.1, "training": 0.25, "comparing": 0.85, "deciding": 0.97}
@@ -66,32 +67,44 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         report("reading corrections")
         plan = _plan(context, project, scratch / "plan.json", report)
         champion, snapshot = plan.champion, plan.snapshot
-        settings = _settings(context, project, run, prompt=champion.generation.prompt)
+        chosen = chosen_settings(context, project, run.settings)
+        settings = FinetuneSettings.from_dict({"prompt": champion.generation.prompt, **chosen})
         captioner = context.captioner(champion)
         split = split_images(example.image for example in snapshot.examples)
         validation = split.train[: round(settings.validation_share * len(split.train))]
         training = split.train[len(validation) :]
+        examples = _training_set(context, plan, settings, set(training))
         reading = partial(report, "reading images")
-        features = None if settings.trains_encoder else RunFeatures(context, captioner, training, reading)
+        images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
+        features = None if settings.trains_encoder else RunFeatures(context, captioner, images, reading)
+        validated = Validation(
+            context,
+            references=snapshot.references(),
+            images=validation,
+            generation=champion.generation,
+            features=features,
+        )
 
-        with TrainingLog(files, tensorboard=context.home.tensorboard / run.id) as log:
+        pictures = partial(picture, context)
+        with TrainingLog(files, tensorboard=context.home.tensorboard / run.id, pictures=pictures) as log:
             result = finetune(
                 load_checkpoint(champion.path, device=str(captioner.device)),
-                _training_set(snapshot, set(training)),
+                examples,
                 settings=settings,
                 features=features,
-                pictures=partial(picture, context),
-                score=_score(context, champion.generation, snapshot, validation) if validation else None,
+                pictures=pictures,
+                look=validated.look if validation else None,
                 log=log,
                 state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
                 on_progress=report.training,
             )
-            generation = _generation_for(champion.generation, captioner, snapshot)
+            written = (example.caption for example in snapshot.examples)
+            generation = generation_for(champion.generation, captioner, written)
             save_checkpoint(result.checkpoint, files, generation=generation)
             result.trainable.save_adapter(files / "adapter")
             candidate = _candidate(context, files, generation)
-            verdict = _compare(context, captioner, candidate, snapshot, split, report, files)
-            _log_verdict(context, log, len(result.losses), verdict, files)
+            verdict, held_out = _compare(context, captioner, candidate, snapshot, split, report, files)
+            log.look(len(result.losses), held_out, at="held-out")
 
         report("deciding")
         version = context.versions.create(
@@ -131,24 +144,11 @@ def _plan(context: Context, project: Project, path: Path, report: "_Reporter") -
     if begun:
         snapshot = corrections.read_snapshot(context.home.datasets / f"{begun['snapshot']}.jsonl")
         return _Plan(snapshot, context.versions.get(project.id, begun["champion"]))
-    snapshot = _take_snapshot(context, project, report)
+    snapshot = take_snapshot(context, project, lambda done, total: report("reading corrections", done / max(total, 1)))
     context.versions.ensure_champion(project.id, context.base)
     plan = _Plan(snapshot, context.versions.champion(project.id))
     write_json(path, plan.identity)
     return plan
-
-
-def _settings(context: Context, project: Project, run: Run, *, prompt: str) -> FinetuneSettings:
-    """What the request says, else what the extra params of the model in Label Studio say, else the defaults."""
-    connected = context.label_studio.ml_backends(project.label_studio_id)
-    ours = next((found for found in connected if found["id"] == project.ml_backend_id), None)
-    extra = (ours or {}).get("extra_params") or {}
-    if not isinstance(extra, dict):
-        raise SettingsError(
-            f"The extra params of the model in Label Studio are {extra!r}; expected an object, such as "
-            '{"way": "lora"}.'
-        )
-    return FinetuneSettings.from_dict({"prompt": prompt, **extra, **run.settings})
 
 
 class _Reporter:
@@ -173,68 +173,19 @@ class _Reporter:
         )
 
 
-def _take_snapshot(context: Context, project: Project, report: _Reporter) -> Snapshot:
-    sync(
-        project.id,
-        database=context.database,
-        label_studio=context.label_studio,
-        image_source=context.image_source,
-        home=context.home,
-        limits=context.image_limits,
-        on_progress=lambda done, total: report("reading corrections", done / max(total, 1)),
-    )
-    with context.database.reading() as session:
-        snapshot = corrections.snapshot(session, project.id, context.home.datasets)
-    if len({example.image for example in snapshot.examples}) < 2:
-        raise RunError(
-            f"There are {len(snapshot.examples)} corrections to learn from, and at least two images are needed: "
-            "one to learn from, one to see whether it helped. Submit some annotations in Label Studio first."
-        )
-    return snapshot
-
-
-def _training_set(snapshot: Snapshot, images: Collection[str]) -> list[Example]:
-    return [
-        Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
-        for example in snapshot.examples
-        if example.image in images
-    ]
-
-
-def _score(
-    context: Context, generation: "GenerationSettings", snapshot: Snapshot, images: Sequence[str]
-) -> "Callable[[Checkpoint], float]":
-    """CIDEr-D + BLEU-4 on images that are neither trained on nor the gate's, as BLIP chooses its best checkpoint."""
-    references = snapshot.references()
-    validation = {image: references[image] for image in images}
-
-    def score(checkpoint: "Checkpoint") -> float:
-        from captionloop.model.captioner import Captioner
-
-        # In the precision of training: an encoder that is frozen is shared with what trains.
-        captioner = Captioner(checkpoint, version="validation", generation=generation, precision="fp32")
-        written = {
-            image: suggestion.caption
-            for batch in batches(images, BATCH)
-            for image, suggestion in zip(
-                batch, captioner.caption([picture(context, image) for image in batch]), strict=True
+def _training_set(context: Context, plan: _Plan, settings: FinetuneSettings, images: Collection[str]) -> list[Example]:
+    """What is learnt from: the snapshot's captions of these images, as far as they are new or replayed."""
+    champion, replay = plan.champion, settings.replay
+    chosen = [example for example in plan.snapshot.examples if example.image in images]
+    if champion.snapshot and replay < 1:
+        learnt = corrections.read_snapshot(context.home.datasets / f"{champion.snapshot}.jsonl")
+        chosen = with_replay(chosen, learnt, share=replay, seed=settings.seed)
+        if not chosen:
+            raise RunError(
+                f"No correction is new since {champion.version} learnt, and replay={replay:g} leaves out the older "
+                "ones. Correct more captions, or set replay to 1."
             )
-        }
-        found = evaluate_captions(validation, written, corpus=references.values())
-        return found.cider_d + found.bleu_4
-
-    return score
-
-
-def _generation_for(before: "GenerationSettings", captioner: "Captioner", snapshot: Snapshot) -> "GenerationSettings":
-    """The champion's settings, with room for the longest caption that people wrote, and their way of writing."""
-    tokenizer = captioner.checkpoint.tokenizer
-    wide_enough = before.following(
-        (len(encode_caption(tokenizer, example.caption)) for example in snapshot.examples),
-        prompt_pieces=len(encode_caption(tokenizer, before.prompt)),
-        most=captioner.checkpoint.model.config.text_config.max_position_embeddings,
-    )
-    return replace(wide_enough, writing=learn_writing(example.caption for example in snapshot.examples))
+    return training_set(chosen)
 
 
 def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":
@@ -252,8 +203,12 @@ def _compare(
     split: Split,
     report: _Reporter,
     directory: Path,
-) -> Verdict:
-    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them."""
+) -> tuple[Verdict, Look]:
+    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them.
+
+    Returns:
+        the verdict, and the candidate's captions as the run's last look.
+    """
     references = snapshot.references()
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
     for batch in batches(split.held_out, BATCH):
@@ -269,19 +224,9 @@ def _compare(
         candidate_captions=written["candidate"],
         corpus=references.values(),
     )
-    return judge(held_out, written["champion"], written["candidate"], corpus=references.values(), rule=context.gate)
-
-
-def _log_verdict(context: Context, log: TrainingLog, step: int, verdict: Verdict, files: Path) -> None:
-    """The last evaluation, on the gate's images, with some of the captions and their pictures."""
-    compared = read_comparison(files / COMPARISON)
-    samples = [
-        Sample(image=image.image, caption=image.candidate.caption, references=image.references)
-        for image in (compared.images[:_SAMPLES] if compared else ())
-    ]
-    log.evaluation(step, verdict.candidate.to_dict(), samples)
-    for sample in samples:
-        log.picture(step, sample, np.asarray(picture(context, sample.image)))
+    corpus = references.values()
+    verdict = judge(held_out, written["champion"], written["candidate"], corpus=corpus, rule=context.gate)
+    return verdict, Look.at(held_out, written["candidate"], corpus=corpus)
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
+from captionloop.model.category_guess import guess_category
 from captionloop.model.database import Correction, CorrectionRevision, CorrectionState, Image, Project, Suggestion
 from captionloop.model.images import ImageLimits, content_hash, open_image
 from captionloop.model.metrics.scores import word_edits
@@ -150,6 +151,7 @@ def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
     return {
         "words_changed": word_edits(suggestion, nearest) if suggestion and nearest is not None else None,
         "search_text": "\n".join([suggestion or "", *captions]).casefold(),
+        "guess": guess_category(suggestion, nearest) if suggestion and nearest is not None else None,
     }
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from captionloop.errors import RunCancelled, RunError
 from captionloop.model.checkpoint import Checkpoint, computes_in_bf16
 from captionloop.model.finetune_settings import FinetuneSettings, Schedule, default_learning_rate, default_steps
+from captionloop.model.look import Look
 from captionloop.model.trainable import Trainable
 from captionloop.model.training_data import FeatureSource, PictureSource, TrainingData
 from captionloop.model.training_log import StepFigures, TrainingLog, memory_mib
@@ -29,12 +30,14 @@ from captionloop.model.training_text import Example, Rejected, asked_for, captio
 
 logger = logging.getLogger(__name__)
 
-Score = Callable[[Checkpoint], float]
-"""How good a checkpoint's captions of the validation images are; higher is better."""
+Looking = Callable[[Checkpoint], Look]
+"""What a checkpoint writes for the validation images, and how good that is."""
+Watching = Callable[[float, Checkpoint], None]
+"""Somebody who is shown the weights now and then, and the share of the steps that is done."""
 
 _STATE_EVERY_S = 30.0
 _REPORT_EVERY_S = 1.0
-_LOOKS = 8  # at the validation images, spread over the run
+_LOOKS = 8  # at the weights, spread over the run
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # what PyTorch says on a CPU
 
 
@@ -83,7 +86,8 @@ def finetune(
     settings: FinetuneSettings,
     features: FeatureSource | None = None,
     pictures: PictureSource | None = None,
-    score: Score | None = None,
+    look: Looking | None = None,
+    watch: Watching | None = None,
     log: TrainingLog | None = None,
     state: TrainingState | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -97,9 +101,10 @@ def finetune(
         settings: how to train.
         features: the frozen encoder's output for the examples' images, for a way that leaves the encoder alone.
         pictures: the images themselves, for a way that trains it.
-        score: looks at validation images, which are not among the examples; the best weights are kept. None keeps the
-            last ones.
-        log: gets the figures of each step.
+        look: at validation images, which are not among the examples; the best weights are kept. None keeps the last
+            ones.
+        watch: is shown the weights as often, without a say in which are kept. What it raises ends the run.
+        log: gets the figures of each step, and what was seen at each look.
         state: where the run is kept, and gone on from.
         on_progress: called about once a second, and after the last step.
         should_stop: asked before each step.
@@ -153,14 +158,22 @@ def finetune(
                 raise RunError(
                     f"The loss is {loss} at step {step + 1}; a lower learning rate than {peak_rate:.2g} may help."
                 )
-            if score and (step + 1) % max(steps // _LOOKS, 1) == 0:
-                run.looked(score(trainable.checkpoint(run.averages)))
 
             now = time.monotonic()
             per_step = (now - begun) / (step + 1 - first)
             if log:
                 images_per_second = settings.batch_size / per_step
                 log.step(StepFigures(step + 1, loss, peak_rate * share, norm, images_per_second, memory_mib(device)))
+            if (look or watch) and (step + 1) % max(steps // _LOOKS, 1) == 0:
+                present = trainable.checkpoint(run.averages)
+                if watch:
+                    watch((step + 1) / steps, present)
+                if look:
+                    seen = look(present)
+                    run.looked(seen.score.value)
+                    logger.info("Validation after step %d: %s", step + 1, seen)
+                    if log:
+                        log.look(step + 1, seen, at="validation")
             if state and now - last_save > _STATE_EVERY_S:
                 last_save = now
                 run.save(state, optimizer)

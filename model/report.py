@@ -5,7 +5,8 @@ part of the report is:
 
     comparison.json      see `model.comparison_file`
     training_log.csv     step, loss, learning_rate, gradient_norm, images_per_second, memory_mib; a row for each step
-    evaluations.jsonl    {"step": n, "metrics": {FIGURE: NUMBER}, "samples": [{"image", "caption", "references"}]}
+    evaluations.jsonl    {"step": n, "images": "validation" or "held-out", "metrics": {FIGURE: NUMBER},
+                          "samples": [{"image", "caption", "references"}]}
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class EvaluationPoint:
-    """One evaluation while it trained."""
+    """One evaluation: while it trained, on validation images, or at the end, on the gate's."""
 
     step: int
+    images: str  # "validation" or "held-out"
     metrics: Mapping[str, float]
     samples: tuple[Sample, ...]
 
@@ -161,6 +163,7 @@ def _evaluation(values: Mapping[str, Any]) -> EvaluationPoint:
         metrics[SCORE] = metrics["cider_d"] + metrics["bleu_4"]
     return EvaluationPoint(
         step=int(values["step"]),
+        images=str(values.get("images", "held-out")),
         metrics=metrics,
         samples=tuple(
             Sample(sample["image"], sample["caption"], tuple(sample["references"]))

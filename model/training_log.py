@@ -1,7 +1,7 @@
 """What a run writes down while it trains: flat files for the version's directory, and TensorBoard's event files.
 
-`training_log.csv` has a row for each step, `evaluations.jsonl` a line for each look at held-out images. A run that is
-resumed goes on in the same files; what a killed one wrote beyond its last saved step is cut off first.
+`training_log.csv` has a row for each step, `evaluations.jsonl` a line for each look at images that are not trained on.
+A run that is resumed goes on in the same files; what a killed one wrote beyond its last saved step is cut off first.
 """
 
 from __future__ import annotations
@@ -10,15 +10,22 @@ import csv
 import json
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL.Image import Image
+
+from captionloop.model.look import Look
 
 STEPS_FILE, EVALUATIONS_FILE = "training_log.csv", "evaluations.jsonl"
+
+LookedAt = Literal["validation", "held-out"]
+"""The images that decide which weights are kept, or those of the gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +40,25 @@ class StepFigures:
     memory_mib: float
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A caption of a held-out image, beside what people wrote."""
-
-    image: str
-    caption: str
-    references: Sequence[str]
-
-
 class TrainingLog:
     """Use it as a context manager.
 
     Args:
         directory: for the flat files.
         tensorboard: for the event files; None writes none.
+        pictures: image hash → the picture, RGB, to show beside its caption; None shows none.
     """
 
-    def __init__(self, directory: Path, *, tensorboard: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tensorboard: Path | None = None,
+        pictures: Callable[[str], Image] | None = None,
+    ) -> None:
         self._steps = directory / STEPS_FILE
         self._evaluations = directory / EVALUATIONS_FILE
-        self._tensorboard = tensorboard
+        self._tensorboard, self._pictures = tensorboard, pictures
         self._writer: Any = None
 
     def begin(self, steps_done: int) -> None:
@@ -72,22 +77,21 @@ class TrainingLog:
                 if name != "step":
                     self._writer.add_scalar(f"train/{name}", value, figures.step)
 
-    def evaluation(self, step: int, metrics: Mapping[str, Any], samples: Sequence[Sample]) -> None:
-        """Add what was found on held-out images after a step."""
-        line = {"step": step, "metrics": dict(metrics), "samples": [asdict(sample) for sample in samples]}
+    def look(self, step: int, look: Look, *, at: LookedAt) -> None:
+        """Add what was seen after a step."""
+        samples = [asdict(sample) for sample in look.samples]
+        line = {"step": step, "images": at, "metrics": dict(look.metrics), "samples": samples}
         with self._evaluations.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
         if self._writer:
-            for name, value in metrics.items():
-                if isinstance(value, int | float):
-                    self._writer.add_scalar(f"held-out/{name}", value, step)
-
-    def picture(self, step: int, sample: Sample, pixels: Any) -> None:
-        """Show a sample with its picture in TensorBoard; `pixels` is uint8 (height, width, 3)."""
-        if self._writer:
-            self._writer.add_image(f"samples/{sample.image[:8]}", pixels, step, dataformats="HWC")
-            text = f"{sample.caption}  \n*{' / '.join(sample.references)}*"
-            self._writer.add_text(f"samples/{sample.image[:8]}", text, step)
+            for name, value in look.metrics.items():
+                self._writer.add_scalar(f"{at}/{name}", value, step)
+            for sample in look.samples:
+                tag = f"{at}/{sample.image[:8]}"
+                self._writer.add_text(tag, f"{sample.caption}  \n*{' / '.join(sample.references)}*", step)
+                if self._pictures:
+                    pixels = np.asarray(self._pictures(sample.image))  # uint8 (height, width, 3)
+                    self._writer.add_image(tag, pixels, step, dataformats="HWC")
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -110,6 +114,19 @@ class TrainingLog:
             lines = self._evaluations.read_text(encoding="utf-8").splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
             self._evaluations.write_text("".join(whole), encoding="utf-8")
+
+
+def read_losses(directory: Path) -> list[tuple[int, float]]:
+    """Step and loss of each step that a run has written down, also while it goes on; empty without a log.
+
+    A row that is just being written is left for the next look.
+    """
+    try:
+        rows = (directory / STEPS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]
+    except FileNotFoundError:
+        return []
+    cells = [row.strip().split(",") for row in rows]
+    return [(int(found[0]), float(found[1])) for found in cells if found[0].isdigit()]
 
 
 def memory_mib(device: torch.device) -> float:

@@ -16,7 +16,7 @@ from captionloop.errors import CaptionloopError, ImageError
 from captionloop.home import Home
 from captionloop.model import corrections
 from captionloop.model.corrections import Change, CorrectionRecord, Example
-from captionloop.model.database import Correction, CorrectionState, Database, Image, Project
+from captionloop.model.database import Category, Correction, CorrectionState, Database, Image, Project
 from captionloop.model.images import ImageLimits
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
@@ -129,6 +129,13 @@ class TestUpsert:
         corrections.upsert(session, project, record(**broken, reason="gone"))
         assert corrections.upsert(session, project, record(**broken, reason="still gone")) is Change.NONE
         assert stored(session).reason == "still gone"
+
+    def test_the_guess_follows_the_texts(self, session: Session, project: int) -> None:
+        corrections.upsert(session, project, record(suggestion="a cat", captions=["two cats"]))
+        assert stored(session).guess is Category.NUMBER
+        later = record(suggestion="a cat", captions=["a black cat"], updated_at=NOON + timedelta(1))
+        corrections.upsert(session, project, later)
+        assert stored(session).guess is Category.ATTRIBUTES
 
 
 class TestMarking:

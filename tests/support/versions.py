@@ -107,6 +107,7 @@ def _write_logs(directory: Path, held_out: Mapping[str, Sequence[str]]) -> None:
     points = [
         {
             "step": step,
+            "images": "validation",
             "metrics": {"cider_d": step / 10, "bleu_4": step / 100},
             "samples": [
                 {"image": image, "caption": f"<i>step {step}</i>", "references": texts}

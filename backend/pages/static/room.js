@@ -2,6 +2,8 @@
 //
 //   data-key="j"        this link or button is pressed by that key (data-says tells what it does in the list of keys)
 //   data-live="URL"     server-sent events: `run` exchanges the content, `over` fetches the page anew
+//   data-at-once         a form that is sent as soon as one of its fields has changed
+//   data-drop           a form whose .drop takes a dropped picture and sends it
 //   <time datetime>     shown as "12 min ago", exact on hover
 
 const each = (selector, act, root = document) => root.querySelectorAll(selector).forEach(act);
@@ -31,9 +33,9 @@ const isTyping = (target) => target.closest("input, textarea, select, [contented
 const nameOf = (key) => ({ ArrowLeft: "←", ArrowRight: "→", ArrowDown: "↓", ArrowUp: "↑" })[key] ?? key;
 
 function press(event) {
+  if (event.key === "Escape") each(".confirm[open], .menu[open]", (details) => (details.open = false));
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
   if (document.querySelector("dialog[open]")) return;
-  if (event.key === "Escape") each("details.confirm[open], details.menu[open]", (details) => (details.open = false));
   const wanted = [...document.querySelectorAll("[data-key]")].find((item) => item.dataset.key.split(" ").includes(event.key));
   if (!wanted) return;
   event.preventDefault();
@@ -83,6 +85,28 @@ function forgetGone() {
   }
 }
 
+// Dropping a picture --------------------------------------------------------------------------------------------
+
+const dropPlace = (event) => event.target.closest?.("[data-drop] .drop");
+
+function dragOver(event) {
+  each(".drop.over", (place) => place.classList.remove("over"));
+  const place = dropPlace(event);
+  if (!place) return;
+  event.preventDefault();
+  place.classList.add("over");
+}
+
+function drop(event) {
+  const place = dropPlace(event);
+  if (!place) return;
+  event.preventDefault();
+  place.classList.remove("over");
+  if (!event.dataTransfer.files.length) return;
+  place.querySelector("input[type=file]").files = event.dataTransfer.files;
+  place.closest("form").requestSubmit();
+}
+
 // Theme ---------------------------------------------------------------------------------------------------------
 
 function toggleTheme() {
@@ -99,11 +123,19 @@ function begin(root = document) {
 }
 
 document.addEventListener("keydown", press);
+document.addEventListener("dragover", dragOver);
+document.addEventListener("drop", drop);
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.xhr.status === 422) event.detail.shouldSwap = true; // what is wrong is said in the part itself
+});
 document.addEventListener("htmx:load", (event) => begin(event.detail.elt));
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-keys-help]")) showKeys();
   if (event.target.closest("[data-theme-toggle]")) toggleTheme();
 });
+document.addEventListener("change", (event) => event.target.closest("form[data-at-once]")?.requestSubmit());
+// Whoever opens a form with one field wants to type. (`toggle` does not bubble.)
+document.addEventListener("toggle", (event) => event.target.open && event.target.querySelector("[data-first]")?.focus(), true);
 each("[data-keys-help], [data-theme-toggle]", (button) => (button.hidden = false));
 begin();
 setInterval(tellTimes, 30000);

@@ -35,6 +35,7 @@ from captionloop.model.look import Look
 from captionloop.model.split import Split, split_images
 from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
+from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage, VersionInfo
 
 if TYPE_CHECKING:

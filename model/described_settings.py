@@ -97,8 +97,8 @@ def _help_texts() -> dict[str, str]:
 
 
 def _sentence(text: str) -> str:
-    """With a capital, and without the code that only those need who read it there."""
-    plain = re.sub(r" \([^()]*`[^()]*\)", "", text)
+    """With a capital, without the code that only those need who read it there, and a field left empty for None."""
+    plain = re.sub(r" \([^()]*`[^()]*\)", "", text).replace("None ", "empty ")
     return plain[0].upper() + plain[1:]
 
 

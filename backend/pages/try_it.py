@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
@@ -149,11 +149,12 @@ def _uploaded(file: FileStorage | None, limits: ImageLimits) -> "Image":
     """
     if file is None or not file.filename:
         raise ImageError("No picture was chosen. Drop one on the field, or press it to choose a file.")
-    size = file.stream.seek(0, io.SEEK_END)
-    if size > limits.max_bytes:  # said before it is read into memory
-        raise ImageError(f"The image file has {size:,} bytes; the limit is {limits.max_bytes:,}.")
-    file.stream.seek(0)
-    return open_image(file.stream.read(), limits=limits)
+    with closing(file):  # a large one lies in a temporary file till then
+        size = file.stream.seek(0, io.SEEK_END)
+        if size > limits.max_bytes:  # said before it is read into memory
+            raise ImageError(f"The image file has {size:,} bytes; the limit is {limits.max_bytes:,}.")
+        file.stream.seek(0)
+        return open_image(file.stream.read(), limits=limits)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 sync → snapshot → image features → training → candidate and champion caption the same held-out images → gate → promotion
 """
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
 from captionloop.model.look import Look
 from captionloop.model.split import Split, split_images
+from captionloop.model.trackers import Trackers
 from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
 from captionloop.model.training_text import Example
@@ -76,7 +78,7 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         candidate = _candidate(context, files, generation)
         verdict, held_out = _compare(context, captioner, candidate, snapshot, split, report, files)
         with _log(context, run) as log:
-            log.begin(trained.steps)
+            log.begin(trained.steps, trained.settings)
             log.look(trained.steps, held_out, at="held-out")
 
         report("deciding")
@@ -209,6 +211,7 @@ def _log(context: Context, run: Run) -> TrainingLog:
         context.home.runs / run.id / "version",
         tensorboard=context.home.tensorboard / run.id,
         pictures=partial(picture, context),
+        trackers=Trackers(run.id, environment=os.environ, directory=context.home.trackers / run.id),
     )
 
 

@@ -149,7 +149,7 @@ def finetune(
         micro_batch = min(settings.micro_batch_size or settings.batch_size, settings.batch_size)
         first = len(run.losses)
         if log and is_main:
-            log.begin(first)
+            log.begin(first, settings.to_dict())
 
         for step, batch in islice(enumerate(data.batches()), first, steps):
             is_cancelled, has_ended = _anywhere(

@@ -34,3 +34,9 @@ def sign_in(page: "Page", address: str) -> None:
     page.fill("input[name=password]", PASSWORD)
     page.press("input[name=password]", "Enter")
     page.wait_for_url(f"{address}/projects/1/")
+
+
+def press(page: "Page", key: str) -> None:
+    """Press a key when the page's script listens."""
+    page.wait_for_load_state("load")
+    page.keyboard.press(key)

@@ -8,7 +8,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
-from tests.support.room import PASSWORD, USER, post, signed_in
+from tests.support.live_room import press, sign_in
+from tests.support.room import post, signed_in
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.compare import read_compare, read_pair
@@ -260,21 +261,19 @@ def test_only_what_was_asked_is_answered(
 def test_judged_by_keyboard_alone(
     page: Page, served: str, database: Database, pair: dict[str, str], asked: list[ComparedImage]
 ) -> None:
-    page.goto(f"{served}/login?next={PAGE}")
-    page.fill("input[name=user]", USER)
-    page.fill("input[name=password]", PASSWORD)
-    page.keyboard.press("Enter")
+    sign_in(page, served)
+    page.goto(f"{served}{PAGE}")
     expect(page.locator("article.compared-image")).to_have_count(len(asked))
-    page.keyboard.press("b")
+    press(page, "b")
     page.wait_for_url("**blind=1**")
     for number, key in enumerate(["ArrowLeft", *["ArrowDown"] * (len(asked) - 1)]):
         expect(page.locator("main")).to_contain_text(f"{number} of {len(asked)} judged")
-        page.keyboard.press(key)
+        press(page, key)
     expect(page.locator("h1")).to_contain_text("are judged")
 
-    page.keyboard.press("z")
+    press(page, "z")
     expect(page.locator(".choice.chosen")).to_have_count(1)
-    page.keyboard.press("ArrowRight")
+    press(page, "ArrowRight")
     expect(page.locator("h1")).to_contain_text("are judged")
 
     found = list(verdicts(database).values())

@@ -6,7 +6,8 @@ import zipfile
 import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
-from tests.support.room import PASSWORD, USER, post
+from tests.support.live_room import press, sign_in
+from tests.support.room import post
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.room import Room
@@ -179,16 +180,14 @@ def test_figures_that_a_run_did_not_keep_are_not_made_up() -> None:
 
 
 def test_by_keyboard_a_version_is_pinned_and_a_promotion_read(page: Page, served: str, candidate: str) -> None:
-    page.goto(f"{served}/login?next={PAGE}/{candidate}")
-    page.fill("input[name=user]", USER)
-    page.fill("input[name=password]", PASSWORD)
-    page.keyboard.press("Enter")
-    expect(page.locator("h1")).to_contain_text(candidate)
-    page.keyboard.press("p")
+    sign_in(page, served)
+    page.goto(f"{served}{PAGE}/{candidate}")
+    press(page, "p")
     expect(page.locator(".said-now")).to_contain_text("is pinned")
-    page.keyboard.press("u")
+    press(page, "u")
     expect(page.locator("h1")).to_contain_text("is the champion")
 
+    page.wait_for_load_state("load")
     page.locator("table summary").first.press("Enter")
 
     expect(page.locator("table p.reach").first).to_contain_text("did not say in time")

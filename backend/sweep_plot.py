@@ -40,6 +40,7 @@ _STYLE: Any = {
 }
 _SIZE_INCHES = (10.0, 4.4)
 _DOTS_PER_INCH = 150
+_ROOM_FOR_LABELS = 0.16  # above and below the points, as a share of their range
 _SCORE = "CIDEr-D + BLEU-4 on the validation images"
 
 
@@ -73,6 +74,8 @@ def plot_sweep(shown: "SweepState", path: Path) -> None:
 
 def _draw_rates(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None") -> None:
     """Score against learning rate; a trial that did not finish stands hollow where it was last seen."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
     for trial in trials:
         colour, marker = _COLOURS[trial.choice["way"]], _MARKERS[trial.choice["schedule"]]
         rate, finished = trial.choice["learning_rate"], trial.score is not None
@@ -89,7 +92,10 @@ def _draw_rates(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None") -
         axes.plot(*point, marker="o", markersize=15, markerfacecolor="none", markeredgecolor=_INK, markeredgewidth=1.3)
         _label(axes, f"best: trial {best.number}", point, below=False)
     axes.set_xscale("log")
-    axes.margins(x=0.12, y=0.12)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.1, y=_ROOM_FOR_LABELS)
     axes.set_xlabel("learning rate")
     axes.set_ylabel(_SCORE)
     axes.set_title("What each rate came to")
@@ -109,6 +115,7 @@ def _draw_courses(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None")
         if trial.score is None:
             axes.plot(*points[-1], marker="x", markersize=6, color=_COLOURS[trial.choice["way"]], zorder=3)
     axes.set_xlim(0, 102)
+    axes.margins(y=_ROOM_FOR_LABELS)  # both have one scale
     axes.set_xlabel("percent of the steps")
     axes.set_title("How the trials got there")
 
@@ -117,7 +124,7 @@ def _label(axes: "Axes", text: str, point: tuple[float, float], *, below: bool) 
     offset, side = ((0, -11), "top") if below else ((0, 11), "bottom")
     axes.annotate(
         text, point, textcoords="offset points", xytext=offset, ha="center", va=side, fontsize=8.5,
-        color=_MUTED if below else _INK,
+        color=_MUTED if below else _INK, zorder=4,
     )  # fmt: skip
 
 

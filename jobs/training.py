@@ -1,6 +1,6 @@
 """What a run and a trial of a sweep have in common: what they learn from, how they are set, how they are scored."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,12 @@ from captionloop.jobs.sync import sync
 from captionloop.model import corrections, named_settings
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project
+from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.look import Look
+from captionloop.model.replay import with_replay
 from captionloop.model.text import encode_caption
 from captionloop.model.training_text import Example
+from captionloop.model.versions import VersionInfo
 from captionloop.model.writing import learn_writing
 
 if TYPE_CHECKING:
@@ -86,11 +89,28 @@ def _extra_params(context: Context, project: Project) -> dict[str, Any]:
     return extra
 
 
-def training_set(examples: Iterable[corrections.Example]) -> list[Example]:
-    """The dataset's examples as training takes them."""
+def training_set(
+    context: Context, champion: VersionInfo, snapshot: Snapshot, settings: FinetuneSettings, images: Collection[str]
+) -> list[Example]:
+    """What is learnt from: the snapshot's captions of these images, as far as the champion lacks them or they are
+    replayed.
+
+    Raises:
+        RunError: nothing of that is left.
+    """
+    replay = settings.replay
+    chosen = [example for example in snapshot.examples if example.image in images]
+    if champion.snapshot and replay < 1:
+        learnt = corrections.read_snapshot(context.home.datasets / f"{champion.snapshot}.jsonl")
+        chosen = with_replay(chosen, learnt, share=replay, seed=settings.seed)
+        if not chosen:
+            raise RunError(
+                f"No correction is new since {champion.version} learnt, and replay={replay:g} leaves out the older "
+                "ones. Correct more captions, or set replay to 1."
+            )
     return [
         Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
-        for example in examples
+        for example in chosen
     ]
 
 

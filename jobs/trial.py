@@ -40,7 +40,6 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     settings = space.settings({"prompt": champion.generation.prompt, **space.fixed, **trial.choice})
     snapshot = corrections.read_snapshot(context.home.datasets / f"{sweep.snapshot}.jsonl")
     usable = set(split_images(example.image for example in snapshot.examples).train)
-    examples = training_set(example for example in snapshot.examples if example.image in usable)
     split = split_validation(usable)
     # What a run with these settings would keep out to choose its weights by, a trial keeps out as well.
     chosen_by = split.train[: round(settings.validation_share * len(split.train))]
@@ -54,7 +53,11 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
         Validation,
         context,
         references={image: texts for image, texts in snapshot.references().items() if image in usable},
-        generation=generation_for(champion.generation, captioner, (example.caption for example in examples)),
+        generation=generation_for(
+            champion.generation,
+            captioner,
+            (example.caption for example in snapshot.examples if example.image in usable),
+        ),
         features=features,
     )
     judged = validation(images=split.held_out)
@@ -66,7 +69,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     identity = {"snapshot": sweep.snapshot, "champion": champion.version} | settings.to_dict()
     result = finetune(
         load_checkpoint(champion.path, device=str(captioner.device)),
-        [example for example in examples if example.image_hash in training],
+        training_set(context, champion, snapshot, settings, training),
         settings=settings,
         features=features,
         pictures=partial(picture, context),

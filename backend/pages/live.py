@@ -48,6 +48,9 @@ def _changes(look: Callable[[], Shown | None], *, until: float) -> Iterator[str]
         if shown.facts != before:
             before = shown.facts
             yield _event("run", shown.draw())
+        else:
+            # A comment, which browsers pass over: only by writing is it noticed that one has gone, and its place free.
+            yield ":\n\n"
         if monotonic() > until:
             return
         sleep(_LOOK_EVERY_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,16 @@ def test_every_address_is_described_and_nothing_else(app: Flask, description: di
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert {(method, path) for method, path, _ in _operations(description).values()} == routed
+
+
+def test_every_address_in_the_documentation_is_there(app: Flask) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+    calls = re.findall(r"curl (.*)\$API(/[^\s\"?]+)", text)
+    addresses = app.url_map.bind("localhost")
+
+    assert len(calls) > 10
+    for options, path in calls:
+        assert addresses.test(f"/api/v1{path}", method="POST" if "--json" in options else "GET"), path
 
 
 def test_every_field_that_its_class_explains_is_explained(description: dict[str, Any]) -> None:

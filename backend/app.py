@@ -7,7 +7,7 @@ page with that sentence.
 import logging
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from captionloop.backend.auth import Gatekeeper
@@ -81,6 +81,10 @@ def _on_surprise(error: Exception) -> Response | tuple[str, int]:
 
 
 def _is_for_people() -> bool:
+    """Whether the error belongs on a page: it happened on one, or a browser asked for an address that is none."""
+    if request.blueprint is None and "pages" in current_app.blueprints:
+        asked = request.accept_mimetypes.best_match(["application/json", "text/html"])
+        return asked == "text/html" and not request.path.startswith("/api/")
     return request.blueprint == "pages"
 
 

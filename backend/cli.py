@@ -18,6 +18,7 @@ from captionloop.backend.commands_dataset import dataset
 from captionloop.backend.commands_evaluation import evaluate, report
 from captionloop.backend.commands_shared import chosen_project, json_option, project_option, ready_context
 from captionloop.backend.commands_shared import print_result as _print
+from captionloop.backend.commands_sweep import sweep
 from captionloop.errors import CaptionloopError
 
 if TYPE_CHECKING:
@@ -239,8 +240,11 @@ def sync(*, project_id: int | None, as_json: bool) -> None:
     metavar="NAME=VALUE",
     help="A setting other than its default, such as way=lora or steps=500; docs/training.md has all of them.",
 )
+@click.option(
+    "--settings", "name", metavar="NAME", help="Settings that the project knows by a name, as a sweep leaves them."
+)
 @json_option
-def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], as_json: bool) -> None:
+def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], name: str | None, as_json: bool) -> None:
     """Start a fine-tuning run on the corrections of a project.
 
     At most one runs and one waits; a further request joins the one that waits.
@@ -250,6 +254,7 @@ def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], as_jso
         captionloop finetune --wait --set way=lora --set steps=500
     """
     from captionloop.backend.status import describe_run, watch_run
+    from captionloop.model import named_settings
     from captionloop.model.database import RunKind, RunState
     from captionloop.model.finetune_settings import FinetuneSettings, read_pairs
 
@@ -257,6 +262,10 @@ def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], as_jso
     FinetuneSettings.from_dict(settings)  # what is wrong is said now, not by the run
     with ready_context() as context:
         project = chosen_project(context, project_id)
+        if name is not None:
+            with context.database.reading() as session:
+                named_settings.read(session, project.id, name)
+            settings[named_settings.KEY] = name
         requested = context.queue.request(project.id, RunKind.FINETUNE, asked_by="command line", settings=settings)
         run = watch_run(context, requested.run.id) if wait else requested.run
     said = run.message or ("The run is queued." if requested.is_new else "A run that waits already takes this request.")
@@ -382,6 +391,7 @@ def status(*, project_id: int | None, as_json: bool) -> None:
     _print(shown, as_json, "\n".join(status_lines(shown)))
 
 
+cli.add_command(sweep)
 cli.add_command(dataset)
 cli.add_command(evaluate)
 cli.add_command(report)

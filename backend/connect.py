@@ -123,7 +123,9 @@ def _attach_backend(
                 f"Project {project_id} already has the ML backend {backend['title']!r} at {backend['url']}, and Label "
                 "Studio asks only one. Delete it in the project's settings (Model), then connect again."
             )
-    fields = {"title": TITLE, "is_interactive": True, **access}
+    # Shown on the model's card: the way from Label Studio to our pages.
+    description = f"What people changed and whether it gets better: {access['url']}/projects/{project_id}/"
+    fields = {"title": TITLE, "description": description, "is_interactive": True, **access}
     try:
         if ours:
             kept = label_studio.update_ml_backend(ours[0]["id"], project=project_id, **fields)

@@ -24,6 +24,7 @@ from captionloop.errors import CaptionloopError, ServiceError
 from captionloop.home import Home
 from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
+from captionloop.jobs.sweeps import Sweeps
 from captionloop.model.database import Database, Project
 from captionloop.model.images import ImageLimits, open_image
 from captionloop.model.versions import VersionStore
@@ -344,7 +345,8 @@ class _Patient:
     def _queue(self) -> Queue:
         if self._settings.redis_url is None:
             raise ServiceError("none is known")
-        return self._open(Queue(self._settings.redis_url, Runs(self._open_database())))
+        database = self._open_database()
+        return self._open(Queue(self._settings.redis_url, Runs(database), Sweeps(database, self._home.runs)))
 
     def _open(self, thing: _Opened) -> _Opened:
         return self._opened.enter_context(closing(thing))

@@ -114,8 +114,8 @@ class LabelStudio:
             if not answer["results"]:
                 return
 
-    def project(self, project_id: int) -> Json:
-        return self._get(f"/api/projects/{project_id}/", what=f"project {project_id}")
+    def project(self, project_id: int, *, timeout_s: float = _TIMEOUT_S) -> Json:
+        return self._object("GET", f"/api/projects/{project_id}/", what=f"project {project_id}", timeout_s=timeout_s)
 
     def create_project(self, title: str, label_config: str, **fields: Any) -> Json:
         """Make a project. Label Studio wants titles of three characters or more."""

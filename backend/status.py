@@ -1,10 +1,11 @@
 """What `captionloop status`, `versions` and `finetune --wait` show."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from captionloop.backend.commands_shared import table
 from captionloop.backend.local import services
 from captionloop.backend.progress import Progress
 from captionloop.backend.projects import Projects
@@ -12,7 +13,7 @@ from captionloop.errors import CaptionloopError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.model import corrections
-from captionloop.model.database import CorrectionState, Project, Run
+from captionloop.model.database import Project, Run
 from captionloop.model.versions import VersionInfo
 from captionloop.settings import Secret, Settings
 
@@ -38,6 +39,7 @@ def read_status(settings: Settings, *, label_studio_id: int | None = None) -> di
         "champion": None,
         "corrections": 0,
         "job": None,
+        "sweep": None,
         "label_studio": {
             "url": settings.label_studio_url,
             "email": login.email if login and settings.server_name == "local" else None,
@@ -75,19 +77,33 @@ def _add_project(shown: dict[str, Any], context: Context, label_studio_id: int |
     shown["champion"] = project.champion or context.base.name
     shown["corrections"] = count_corrections(context, project)
     shown["job"] = describe_run(run) if run is not None and not run.state.is_over else None
+    shown["sweep"] = _describe_sweep(context, project)
     shown["label_studio"] |= {"project_id": project.label_studio_id, "ml_backend_id": project.ml_backend_id}
+
+
+def _describe_sweep(context: Context, project: Project) -> dict[str, Any] | None:
+    """The sweep that a project is busy with, without its trials."""
+    running = [sweep for sweep in context.queue.sweeps.all_of(project.id) if not sweep.state.is_over]
+    if not running:
+        return None
+    described = context.queue.sweeps.state(running[-1].id).to_dict()
+    return {name: described[name] for name in ("name", "state", "asked_for", "counts", "best")}
 
 
 def count_corrections(context: Context, project: Project) -> int:
     """How many corrections teach the project's model."""
     with context.database.reading() as session:
-        return corrections.counts(session, project.id)[CorrectionState.ACTIVE]
+        return corrections.count_teaching(session, project.id)
 
 
 def status_lines(shown: dict[str, Any]) -> list[str]:
     """The same for a person to read."""
-    job, studio, backend = shown["job"], shown["label_studio"], shown["backend"]
-    going_on = f"{job['kind']}, {job['state']}, {job['progress']:.0%}" if job else "nothing at the moment"
+    job, sweep, studio, backend = shown["job"], shown["sweep"], shown["label_studio"], shown["backend"]
+    busy_with = [f"{job['kind']}, {job['state']}, {job['progress']:.0%}"] if job else []
+    if sweep:
+        counts = ", ".join(f"{count} {state}" for state, count in sweep["counts"].items())
+        busy_with.append(f"sweep {sweep['name']} ({counts})")
+    going_on = "; ".join(busy_with) or "nothing at the moment"
     return [
         "Everything is up." if shown["ready"] else "Not running, or not ready yet. `captionloop up` starts everything.",
         f"Champion:      {shown['champion'] or 'none yet'}",
@@ -135,17 +151,18 @@ def _note(run: Run) -> str:
 
 
 def versions_table(rows: Sequence[VersionInfo]) -> str:
-    columns: list[tuple[str, Callable[[VersionInfo], str]]] = [
-        ("version", lambda row: row.version),
-        ("state", lambda row: row.state),
-        ("corrections", lambda row: str(row.corrections)),
-        ("made", lambda row: row.created_at.astimezone().strftime("%Y-%m-%d %H:%M")),
-        ("why", lambda row: row.reason),
-    ]
-    table = [[title for title, _ in columns], *([show(row) for _, show in columns] for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(columns))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+    return table(
+        ["version", "state", "corrections", "made", "why"],
+        [
+            [
+                row.version,
+                row.state,
+                str(row.corrections),
+                row.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+                row.reason,
+            ]
+            for row in rows
+        ],
     )
 
 

@@ -10,6 +10,7 @@ nobody has seen, and each caption is compared with what the style asks for, lett
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import statistics
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import torch
 from benchmarks.styles import STYLES
+from PIL.Image import Image
 from torch import Tensor
 
 from captionloop.model.captioner import Captioner
@@ -39,10 +41,14 @@ _DRAWN_AT_ONCE = 50
 
 @dataclass(frozen=True)
 class Pool:
-    """Scenes by a name in hexadecimal digits, with the frozen encoder's output: float (patches + 1, hidden) each."""
+    """Scenes by a name in hexadecimal digits, with the base encoder's output: float (patches + 1, hidden) each."""
 
     scenes: dict[str, Scene]
+    seeds: dict[str, int]
     features: dict[str, Tensor]
+
+    def picture(self, name: str) -> Image:
+        return draw(self.scenes[name], seed=self.seeds[name])
 
 
 class Learner:
@@ -52,15 +58,19 @@ class Learner:
         self.directory = directory
         self.base = self._captioner(load_checkpoint(directory), GenerationSettings())
 
-    def pool(self, split: str, count: int) -> Pool:
+    def pool(self, split: str, count: int, *, of: Callable[[Scene], bool] = lambda scene: True) -> Pool:
+        """The first scenes of a series that are `of` some sort."""
         scenes: dict[str, Scene] = {}
+        seeds: dict[str, int] = {}
         features: dict[str, Tensor] = {}
-        for start in range(0, count, _DRAWN_AT_ONCE):
-            some = {f"{index:08x}": example(split, index) for index in range(start, min(start + _DRAWN_AT_ONCE, count))}
+        endless = ((f"{index:08x}", example(split, index)) for index in itertools.count())
+        wanted = itertools.islice((found for found in endless if of(found[1][0])), count)
+        while some := dict(itertools.islice(wanted, _DRAWN_AT_ONCE)):
             encoded = self.base.encode([draw(scene, seed=seed) for scene, seed in some.values()])
             scenes |= {name: scene for name, (scene, _) in some.items()}
+            seeds |= {name: seed for name, (_, seed) in some.items()}
             features |= dict(zip(some, encoded.float(), strict=True))
-        return Pool(scenes, features)
+        return Pool(scenes, seeds, features)
 
     def corrected(self, pool: Pool, captions: dict[str, str], settings: FinetuneSettings) -> Captioner:
         """The model after one run on these captions."""
@@ -70,6 +80,7 @@ class Learner:
             [Example(id=name, image_hash=name, caption=captions[name]) for name in train],
             settings=settings,
             features=pool.features,
+            pictures=pool.picture,
         )
         tokenizer = result.checkpoint.tokenizer
         generation = GenerationSettings().following(len(encode_caption(tokenizer, text)) for text in captions.values())
@@ -79,13 +90,20 @@ class Learner:
         return Captioner(checkpoint, version="benchmark", generation=generation)
 
 
-def exact(captioner: Captioner, pool: Pool, style: Callable[[Scene], str]) -> float:
-    """The share of scenes whose caption is what the style asks for."""
+def exact(captioner: Captioner, pool: Pool, style: Callable[[Scene], str], *, own_encoder: bool = False) -> float:
+    """The share of scenes whose caption is what the style asks for.
+
+    Args:
+        own_encoder: look at the pictures with the captioner's encoder, as a run that trained it makes necessary.
+    """
     names = list(pool.scenes)
     right = 0
     for start in range(0, len(names), 100):
         some = names[start : start + 100]
-        suggestions = captioner.caption_features(torch.stack([pool.features[name] for name in some]))
+        if own_encoder:
+            suggestions = captioner.caption([pool.picture(name) for name in some])
+        else:
+            suggestions = captioner.caption_features(torch.stack([pool.features[name] for name in some]))
         right += sum(s.caption == style(pool.scenes[name]) for name, s in zip(some, suggestions, strict=True))
     return right / len(names)
 
@@ -151,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for seed, pool in enumerate(pools):
                 captions = captions_of(pool, STYLES[name], careless=options.careless, seed=seed)
                 captioner = learner.corrected(pool, dict(list(captions.items())[:count]), replace(settings, seed=seed))
-                found.append(exact(captioner, unseen, STYLES[name]))
+                found.append(exact(captioner, unseen, STYLES[name], own_encoder=settings.trains_encoder))
             figures.setdefault(name, {})[count] = found
             seconds, each = (time.monotonic() - begun) / len(found), " ".join(f"{value:.3f}" for value in found)
             mean = statistics.mean(found)

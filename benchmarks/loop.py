@@ -36,7 +36,9 @@ def main() -> None:
     with httpx.Client(base_url=studio["url"], headers=headers, timeout=120) as api:
         tasks = _tasks(api, studio["project_id"])
         wanted = {task["id"]: STYLES[options.style](scene) for task, scene in _with_scenes(tasks)}
-        corrected, unseen = tasks[: options.corrections], tasks[-options.unseen :]
+        if options.corrections + options.unseen > len(tasks):
+            parser.error(f"the project has {len(tasks)} tasks, fewer than --corrections and --unseen together")
+        corrected, unseen = tasks[: options.corrections], tasks[len(tasks) - options.unseen :]
         print(f"before: {_right(unseen, wanted)} of {len(unseen)} untouched tasks have the style's caption", flush=True)
         for task in corrected:
             _annotate(api, studio["project_id"], task, wanted[task["id"]])
@@ -50,8 +52,8 @@ def main() -> None:
         while _status()["job"] is not None:
             time.sleep(_POLL_S)
         print(f"until all untouched tasks have new suggestions: {time.monotonic() - begun:.0f} s", flush=True)
-        tasks = _tasks(api, studio["project_id"])[-options.unseen :]
-        print(f"after: {_right(tasks, wanted)} of {len(tasks)} untouched tasks have the style's caption")
+        unseen = _tasks(api, studio["project_id"])[len(tasks) - options.unseen :]
+        print(f"after: {_right(unseen, wanted)} of {len(unseen)} untouched tasks have the style's caption")
 
 
 def _status() -> dict[str, Any]:

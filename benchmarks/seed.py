@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import random
 import shutil
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from captionloop.home import Home
 from captionloop.model import corrections
-from captionloop.model.comparison_file import write_comparison
+from captionloop.model.comparison_file import COMPARISON, write_comparison
 from captionloop.model.corrections import CorrectionRecord, StoredImage
 from captionloop.model.database import (
     Correction,
@@ -34,42 +35,66 @@ from captionloop.model.database import (
 )
 from captionloop.model.gate import judge
 from captionloop.model.generation import GenerationSettings
-from captionloop.model.images import ImageLimits
+from captionloop.model.images import content_hash
 from captionloop.model.starter.scenes import COLOURS, Scene, caption, draw, random_scene
 from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore
 
 _ANNOTATORS = ("ada@example.org", "grace@example.org", "katherine@example.org")
 _COMPARED_IMAGES = 40
+_IMAGE_PX = 320
+_CARELESS = 0.02  # share of captions that the page Dataset has something to say about
 
 
 def wrong(text: str, rng: random.Random, share: float) -> str:
     """A suggestion as a model might make it: with the given chance a word is another one, or missing, or too much."""
-    if rng.random() > share:
-        return text
     words = text.split()
+    if rng.random() > share or len(words) < 2:
+        return text
     place = rng.randrange(len(words))
-    kind = rng.choice(["colour", "drop", "number", "wording"])
+    kind = rng.choice(["colour", "drop", "number", "wording", "several"])
     if kind == "colour" and (coloured := [i for i, word in enumerate(words) if word in COLOURS]):
         words[rng.choice(coloured)] = rng.choice(sorted(COLOURS))
-    elif kind == "drop":
+    elif kind == "drop" and len(words) > 2:
         words.pop(place)
     elif kind == "number":
         words[0] = rng.choice(["two", "three"])
+    elif kind == "several":
+        words = wrong(wrong(text, rng, 1.0), rng, 1.0).split()[: place + 3]
     else:
         words[-1] = rng.choice(["thing", "object", "shape"])
     return " ".join(words)
+
+
+def careless(text: str, rng: random.Random) -> str:
+    """What a person writes: now and then a test, a sign that no vocabulary has, or something about another picture."""
+    if rng.random() > _CARELESS:
+        return text
+    return rng.choice(["asdf", "test", f"{text} 😀", "somebody walks along a river at night"])
 
 
 def keep_images(home: Home, database: Database, count: int, rng: random.Random) -> list[tuple[StoredImage, Scene]]:
     kept = []
     for number in range(count):
         scene, buffer = random_scene(rng), io.BytesIO()
-        draw(scene, size=320, seed=number).save(buffer, "PNG")
-        stored = corrections.write_image(home, buffer.getvalue(), limits=ImageLimits())
-        with database.session() as session:
-            corrections.register_image(session, stored)
+        draw(scene, size=_IMAGE_PX, seed=number).save(buffer, "PNG")
+        data = buffer.getvalue()
+        stored = StoredImage(content_hash(data), len(data), _IMAGE_PX, _IMAGE_PX)
+        path = home.image(stored.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)  # `write_image` makes sure of each on the disk, which takes minutes for thousands
         kept.append((stored, scene))
+    with database.session() as session:
+        for stored, _ in kept:
+            corrections.register_image(session, stored)
     return kept
+
+
+def _linked(source: str, target: str) -> None:
+    """Copy a file, or give the same weights a second name: forty versions then take the room of one."""
+    if source.endswith(".safetensors"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 def add_versions(
@@ -83,17 +108,23 @@ def add_versions(
     references = {stored.sha256: [caption(scene)] for stored, scene in images[:_COMPARED_IMAGES]}
     for number in range(1, count):
         parent, share = names[-1], max(0.6 - 0.5 * number / count, 0.05)
+        if number % 4 == 3:  # a run whose settings were a mistake
+            share += 0.4
         before = {image: wrong(text, rng, share + 0.15) for image, (text,) in references.items()}
         after = {image: wrong(text, rng, share) for image, (text,) in references.items()}
         verdict = judge(references, before, after, corpus=references.values())
 
         def write(directory: Path, before=before, after=after, parent=parent) -> None:
             shutil.copytree(
-                store.champion(project_id).path, directory, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True
+                store.champion(project_id).path,
+                directory,
+                ignore=shutil.ignore_patterns(MANIFEST),
+                copy_function=_linked,
+                dirs_exist_ok=True,
             )
             write_comparison(
-                directory, champion=parent, references=references, champion_captions=before, candidate_captions=after,
-                corpus=references.values(),
+                directory / COMPARISON, champion=parent, references=references, champion_captions=before,
+                candidate_captions=after, corpus=references.values(),
             )  # fmt: skip
             rows = [
                 f"{step},{3 / step**0.5:.4f},{1e-3 * (1 - step / 300):.6f},1.2,90.0,900.0" for step in range(1, 301)
@@ -182,8 +213,9 @@ def add_corrections(
             for number in range(start, min(start + 1000, count)):
                 stored, scene = rng.choice(images)
                 place = min(number * len(versions) // count, len(versions) - 1)
-                text = caption(scene)
-                suggested = wrong(text, rng, max(0.65 - 0.5 * place / len(versions), 0.1))
+                described = caption(scene)
+                suggested = wrong(described, rng, max(0.65 - 0.5 * place / len(versions), 0.1))
+                text = careless(described, rng)
                 moment = begun + timedelta(minutes=number * 90 * 24 * 60 / count)
                 record = CorrectionRecord(
                     annotation_id=number,

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Literal, cast
 
 from captionloop.backend.image_source import ImageSource
@@ -12,6 +14,7 @@ from captionloop.errors import SettingsError
 from captionloop.home import Home
 from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
+from captionloop.jobs.sweeps import Sweeps
 from captionloop.model.database import Database, Project
 from captionloop.model.features import FeatureCache
 from captionloop.model.generation import GenerationSettings
@@ -20,8 +23,14 @@ from captionloop.model.versions import Base, VersionInfo, VersionStore
 from captionloop.settings import Settings
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from captionloop.model.captioner import Captioner
     from captionloop.model.gate import Rule
+
+# `transformers` imports its parts when they are first asked for, and an ImportError meets the second of two threads
+# that ask at once.
+_IMPORTING = Lock()
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Context:
             settings=settings,
             home=home,
             database=database,
-            queue=Queue(settings.redis_url, Runs(database)),
+            queue=Queue(settings.redis_url, Runs(database), Sweeps(database, home.runs)),
             versions=VersionStore(database, home.versions),
             features=FeatureCache(home.features, max_bytes=settings.features_gb * 10**9),
         )
@@ -98,7 +107,8 @@ class Context:
         Raises:
             CheckpointError: its files are damaged or gone.
         """
-        from captionloop.model.captioner import Captioner
+        with _IMPORTING:
+            from captionloop.model.captioner import Captioner
 
         return Captioner.load(
             version.path,
@@ -107,6 +117,14 @@ class Context:
             precision=self.precision,
             features=self.features,
         )
+
+    def tokenizer(self, version: VersionInfo) -> "PreTrainedTokenizerBase":
+        """The tokenizer of a version, read once.
+
+        Raises:
+            CheckpointError: it has none, or one that cannot be loaded.
+        """
+        return _tokenizer(version.path)
 
     def champion_captioner(self, project_id: int) -> "Captioner":
         return self.captioner(self.versions.champion(project_id))
@@ -118,6 +136,14 @@ class Context:
     def close(self) -> None:
         self.queue.close()
         self.database.close()
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(directory: Path) -> "PreTrainedTokenizerBase":
+    with _IMPORTING:
+        from captionloop.model.checkpoint import load_tokenizer
+
+    return load_tokenizer(directory)
 
 
 @contextmanager

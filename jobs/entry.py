@@ -1,16 +1,21 @@
-"""The functions that RQ calls by name, each with one plain id: `finetune(run)`, `annotate(run)`, `sync(project)`."""
+"""The functions that RQ calls by name, with plain ids.
+
+`finetune(run)`, `annotate(run)`, `compare(run)`, `sync(project)`, `trial(sweep, number)`.
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
-from captionloop.errors import CaptionloopError, RunCancelled, ServiceError
+from captionloop.errors import CaptionloopError, RunCancelled, ServiceError, TrialPruned
 from captionloop.jobs import context as contexts
 from captionloop.jobs.context import Context
 from captionloop.jobs.runs import HEARTBEAT_S
 from captionloop.model.database import Run, RunState
+from captionloop.model.search_space import SearchSpace
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +33,40 @@ def annotate(run_id: str) -> None:
     from captionloop.jobs.annotate import run_annotate
 
     _carry_out(run_id, run_annotate)
+
+
+def compare(run_id: str) -> None:
+    from captionloop.jobs.compare import run_compare
+
+    _carry_out(run_id, run_compare)
+
+
+def trial(sweep_id: str, number: int) -> None:
+    """Do a trial, and write down how it ended, whatever happens short of a kill."""
+    from captionloop.jobs.trial import run_trial
+    from captionloop.model.trials import Trials
+
+    with contexts.opened() as context, Trials.opened(context.database, sweep_id) as trials:
+        sweep = context.queue.sweeps.get(sweep_id)
+        ongoing = None if sweep.state.is_over else trials.take(number, SearchSpace.from_dict(sweep.space))
+        if ongoing is None:
+            return
+        try:
+            with _heartbeat(ongoing.sign_of_life):
+                score = run_trial(context, sweep, ongoing)
+            ongoing.finish(score)
+            _log.info("sweep %s, trial %d: %s", sweep.name, number, score)
+        except TrialPruned as pruned:
+            ongoing.prune()
+            _log.info("sweep %s: %s", sweep.name, pruned)
+        except CaptionloopError as error:  # also when the sweep was cancelled
+            ongoing.fail(str(error))
+            _log.error("sweep %s, trial %d: %s", sweep.name, number, error)
+        except Exception as error:
+            ongoing.fail(f"Unexpected {type(error).__name__}: {error}.")
+            raise
+        finally:
+            _keep_moving(context)
 
 
 def sync(project_id: int) -> None:
@@ -59,7 +98,7 @@ def _carry_out(run_id: str, work: Callable[[Context, Run], tuple[str, str | None
         if run is None:
             return
         try:
-            with _heartbeat(context, run_id):
+            with _heartbeat(partial(runs.sign_of_life, run_id)):
                 message, version = work(context, run)
             runs.finish(run_id, RunState.FINISHED, message=message, version=version)
             _log.info("run %s: %s", run_id, message)
@@ -84,13 +123,13 @@ def _keep_moving(context: Context) -> None:
 
 
 @contextmanager
-def _heartbeat(context: Context, run_id: str) -> Iterator[None]:
+def _heartbeat(sign_of_life: Callable[[], None]) -> Iterator[None]:
     """Give signs of life from beside the work, which may be silent for minutes (a model loads, a file is written)."""
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_S):
-            context.queue.runs.sign_of_life(run_id)
+            sign_of_life()
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -3,44 +3,47 @@
 sync → snapshot → image features → training → candidate and champion caption the same held-out images → gate → promotion
 """
 
+import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from captionloop.errors import RunError, SettingsError
+from captionloop.errors import RunCancelled
 from captionloop.home import read_json, write_json
-from captionloop.jobs.context import Context
+from captionloop.jobs.context import Context, opened
+from captionloop.jobs.processes import in_processes
 from captionloop.jobs.promotion import promote
-from captionloop.jobs.run_images import BATCH, RunFeatures, batches, image_features, picture
-from captionloop.jobs.sync import sync
+from captionloop.jobs.run_images import BATCH, RunFeatures, batches, captions, picture
+from captionloop.jobs.training import (
+    Validation,
+    chosen_settings,
+    generation_for,
+    take_snapshot,
+    training_set,
+)
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
-from captionloop.model.comparison_file import read_comparison, write_comparison
+from captionloop.model.comparison_file import COMPARISON, write_comparison
 from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
-from captionloop.model.metrics import evaluate_captions
+from captionloop.model.look import Look
 from captionloop.model.split import Split, split_images
-from captionloop.model.text import encode_caption
-from captionloop.model.training_log import Sample, TrainingLog
+from captionloop.model.trackers import Trackers
+from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
 from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage, VersionInfo
-from captionloop.model.writing import learn_writing
 
 if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
-    from captionloop.model.checkpoint import Checkpoint
     from captionloop.model.generation import GenerationSettings
 
-_SAMPLES = 8  # captions that are shown in the log
 _FEW = 10  # captions below which the outcome says what can be expected of them
 # How the stages share the bar, 0 to 1: about what each takes of a run with some hundred corrections on a CPU.
 _STAGES = {"reading corrections": 0.0, "reading images": 0.1, "training": 0.25, "comparing": 0.85, "deciding": 0.97}
@@ -66,32 +69,17 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         report("reading corrections")
         plan = _plan(context, project, scratch / "plan.json", report)
         champion, snapshot = plan.champion, plan.snapshot
-        settings = _settings(context, project, run, prompt=champion.generation.prompt)
+        chosen = chosen_settings(context, project, run.settings)
+        settings = FinetuneSettings.from_dict({"prompt": champion.generation.prompt, **chosen})
         captioner = context.captioner(champion)
         split = split_images(example.image for example in snapshot.examples)
-        validation = split.train[: round(settings.validation_share * len(split.train))]
-        training = split.train[len(validation) :]
-        reading = partial(report, "reading images")
-        features = None if settings.trains_encoder else RunFeatures(context, captioner, training, reading)
-
-        with TrainingLog(files, tensorboard=context.home.tensorboard / run.id) as log:
-            result = finetune(
-                load_checkpoint(champion.path, device=str(captioner.device)),
-                _training_set(snapshot, set(training)),
-                settings=settings,
-                features=features,
-                pictures=partial(picture, context),
-                score=_score(context, champion.generation, snapshot, validation) if validation else None,
-                log=log,
-                state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
-                on_progress=report.training,
-            )
-            generation = _generation_for(champion.generation, captioner, snapshot)
-            save_checkpoint(result.checkpoint, files, generation=generation)
-            result.trainable.save_adapter(files / "adapter")
-            candidate = _candidate(context, files, generation)
-            verdict = _compare(context, captioner, candidate, snapshot, split, report, files)
-            _log_verdict(context, log, len(result.losses), verdict, files)
+        trained = _train(context, run, plan, settings, captioner, report)
+        generation = _generation(plan, captioner)
+        candidate = _candidate(context, files, generation)
+        verdict, held_out = _compare(context, captioner, candidate, snapshot, split, report, files)
+        with _log(context, run) as log:
+            log.begin(trained.steps, trained.settings)
+            log.look(trained.steps, held_out, at="held-out")
 
         report("deciding")
         version = context.versions.create(
@@ -100,8 +88,8 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
             lineage=Lineage(
                 parent=champion.version,
                 snapshot=snapshot.hash,
-                corrections=result.examples,
-                settings=result.settings.to_dict(),
+                corrections=trained.examples,
+                settings=trained.settings,
                 metrics=_figures(verdict),
                 reason=verdict.reason,
                 state=VersionState.CANDIDATE if verdict.promote else VersionState.REJECTED,
@@ -109,7 +97,7 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
             generation=generation,
         )
         outcome = _outcome(context, project, version, champion.version, verdict)
-        return outcome + _expectation(result.examples), version
+        return outcome + _expectation(trained.examples), version
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -131,24 +119,119 @@ def _plan(context: Context, project: Project, path: Path, report: "_Reporter") -
     if begun:
         snapshot = corrections.read_snapshot(context.home.datasets / f"{begun['snapshot']}.jsonl")
         return _Plan(snapshot, context.versions.get(project.id, begun["champion"]))
-    snapshot = _take_snapshot(context, project, report)
+    snapshot = take_snapshot(context, project, lambda done, total: report("reading corrections", done / max(total, 1)))
     context.versions.ensure_champion(project.id, context.base)
     plan = _Plan(snapshot, context.versions.champion(project.id))
     write_json(path, plan.identity)
     return plan
 
 
-def _settings(context: Context, project: Project, run: Run, *, prompt: str) -> FinetuneSettings:
-    """What the request says, else what the extra params of the model in Label Studio say, else the defaults."""
-    connected = context.label_studio.ml_backends(project.label_studio_id)
-    ours = next((found for found in connected if found["id"] == project.ml_backend_id), None)
-    extra = (ours or {}).get("extra_params") or {}
-    if not isinstance(extra, dict):
-        raise SettingsError(
-            f"The extra params of the model in Label Studio are {extra!r}; expected an object, such as "
-            '{"way": "lora"}.'
+@dataclass(frozen=True)
+class _Trained:
+    """What is known of the training when the new model lies in the run's directory; all of it plain data."""
+
+    settings: dict[str, Any]
+    examples: int
+    steps: int
+
+
+def _train(
+    context: Context, run: Run, plan: _Plan, settings: FinetuneSettings, captioner: "Captioner", report: "_Reporter"
+) -> _Trained:
+    """Train, here or in several processes, and put the new model into the run's directory."""
+    reading = partial(report, "reading images")
+    if context.settings.processes == 1:
+        return _fit(context, run, plan, settings, captioner, report, reading)
+    examples, validation = _examples(context, plan, settings)
+    _features(context, captioner, settings, examples, validation, reading)  # into the cache, for all
+    found = in_processes(
+        _fit_in_process,
+        run.id,
+        settings.to_dict(),
+        processes=context.settings.processes,
+        scratch=context.home.runs / run.id / "processes",
+        log_level=context.settings.log_level,
+    )
+    return _Trained(**found)
+
+
+def _fit_in_process(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What each of several processes does, with parts of its own; the run has prepared what it needs."""
+    with opened() as context:
+        run = context.queue.runs.get(run_id)
+        assert run is not None
+        report = _Reporter(context, run)
+        plan = _plan(context, context.project(run.project_id), context.home.runs / run.id / "plan.json", report)
+        chosen, captioner = FinetuneSettings.from_dict(settings), context.captioner(plan.champion)
+        return asdict(_fit(context, run, plan, chosen, captioner, report, lambda share: None))
+
+
+def _fit(
+    context: Context,
+    run: Run,
+    plan: _Plan,
+    settings: FinetuneSettings,
+    captioner: "Captioner",
+    report: "_Reporter",
+    reading: Callable[[float], None],
+) -> _Trained:
+    scratch = context.home.runs / run.id
+    files = scratch / "version"
+    champion, snapshot = plan.champion, plan.snapshot
+    examples, validation = _examples(context, plan, settings)
+    features = _features(context, captioner, settings, examples, validation, reading)
+    validated = Validation(
+        context,
+        references=snapshot.references(),
+        images=validation,
+        generation=champion.generation,
+        features=features,
+    )
+    with _log(context, run) as log:
+        result = finetune(
+            load_checkpoint(champion.path, device=str(captioner.device)),
+            examples,
+            settings=settings,
+            features=features,
+            pictures=partial(picture, context),
+            look=validated.look if validation else None,
+            log=log,
+            state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
+            on_progress=report.training,
+            should_stop=report.is_cancelled,
         )
-    return FinetuneSettings.from_dict({"prompt": prompt, **extra, **run.settings})
+    if result.is_main:
+        save_checkpoint(result.checkpoint, files, generation=_generation(plan, captioner))
+        result.trainable.save_adapter(files / "adapter")
+    return _Trained(settings=result.settings.to_dict(), examples=result.examples, steps=len(result.losses))
+
+
+def _log(context: Context, run: Run) -> TrainingLog:
+    return TrainingLog(
+        context.home.runs / run.id / "version",
+        tensorboard=context.home.tensorboard / run.id,
+        pictures=partial(picture, context),
+        trackers=Trackers(run.id, environment=os.environ, directory=context.home.trackers / run.id),
+    )
+
+
+def _features(
+    context: Context,
+    captioner: "Captioner",
+    settings: FinetuneSettings,
+    examples: Sequence[Example],
+    validation: Sequence[str],
+    on_progress: "Callable[[float], None]",
+) -> RunFeatures | None:
+    if settings.trains_encoder:
+        return None
+    images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
+    return RunFeatures(context, captioner, images, on_progress)
+
+
+def _generation(plan: _Plan, captioner: "Captioner") -> "GenerationSettings":
+    written = (example.caption for example in plan.snapshot.examples)
+    return generation_for(plan.champion.generation, captioner, written)
 
 
 class _Reporter:
@@ -156,6 +239,7 @@ class _Reporter:
 
     def __init__(self, context: Context, run: Run) -> None:
         self._runs, self._run_id = context.queue.runs, run.id
+        self._is_cancelled = False
 
     def __call__(self, stage: str, share: float = 0.0, **detail: Any) -> None:
         begin = _STAGES[stage]
@@ -163,78 +247,29 @@ class _Reporter:
         self._runs.report(self._run_id, begin + share * (end - begin), stage=stage, **detail)
 
     def training(self, progress: Progress) -> None:
-        self(
-            "training",
-            progress.step / progress.steps,
-            step=progress.step,
-            steps=progress.steps,
-            loss=progress.loss,
-            seconds_left=progress.seconds_left,
-        )
-
-
-def _take_snapshot(context: Context, project: Project, report: _Reporter) -> Snapshot:
-    sync(
-        project.id,
-        database=context.database,
-        label_studio=context.label_studio,
-        image_source=context.image_source,
-        home=context.home,
-        limits=context.image_limits,
-        on_progress=lambda done, total: report("reading corrections", done / max(total, 1)),
-    )
-    with context.database.reading() as session:
-        snapshot = corrections.snapshot(session, project.id, context.home.datasets)
-    if len({example.image for example in snapshot.examples}) < 2:
-        raise RunError(
-            f"There are {len(snapshot.examples)} corrections to learn from, and at least two images are needed: "
-            "one to learn from, one to see whether it helped. Submit some annotations in Label Studio first."
-        )
-    return snapshot
-
-
-def _training_set(snapshot: Snapshot, images: Collection[str]) -> list[Example]:
-    return [
-        Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
-        for example in snapshot.examples
-        if example.image in images
-    ]
-
-
-def _score(
-    context: Context, generation: "GenerationSettings", snapshot: Snapshot, images: Sequence[str]
-) -> "Callable[[Checkpoint], float]":
-    """CIDEr-D + BLEU-4 on images that are neither trained on nor the gate's, as BLIP chooses its best checkpoint."""
-    references = _references(snapshot)
-    validation = {image: references[image] for image in images}
-
-    def score(checkpoint: "Checkpoint") -> float:
-        from captionloop.model.captioner import Captioner
-
-        # In the precision of training: an encoder that is frozen is shared with what trains.
-        captioner = Captioner(checkpoint, version="validation", generation=generation, precision="fp32")
-        written = {
-            image: suggestion.caption
-            for batch in batches(images, BATCH)
-            for image, suggestion in zip(
-                batch, captioner.caption([picture(context, image) for image in batch]), strict=True
+        """Notices a cancel, but lets `is_cancelled` tell of it: processes that train together have to end together."""
+        try:
+            self(
+                "training",
+                progress.step / progress.steps,
+                step=progress.step,
+                steps=progress.steps,
+                loss=progress.loss,
+                seconds_left=progress.seconds_left,
             )
-        }
-        found = evaluate_captions(validation, written, corpus=references.values())
-        return found.cider_d + found.bleu_4
+        except RunCancelled:
+            self._is_cancelled = True
 
-    return score
+    def is_cancelled(self) -> bool:
+        return self._is_cancelled
 
 
-def _generation_for(before: "GenerationSettings", captioner: "Captioner", snapshot: Snapshot) -> "GenerationSettings":
-    """The champion's settings, with room for the longest caption that people wrote, and their way of writing."""
-    tokenizer = captioner.checkpoint.tokenizer
-    wide_enough = before.following(
-        (len(encode_caption(tokenizer, example.caption)) for example in snapshot.examples),
-        prompt_pieces=len(encode_caption(tokenizer, before.prompt)),
-        most=captioner.checkpoint.model.config.text_config.max_position_embeddings,
-    )
-    return replace(wide_enough, writing=learn_writing(example.caption for example in snapshot.examples))
+def _examples(context: Context, plan: _Plan, settings: FinetuneSettings) -> tuple[list[Example], Sequence[str]]:
+    """What is learnt from, new or replayed, and the images by which the best weights are chosen."""
+    train = split_images(example.image for example in plan.snapshot.examples).train
+    validation = train[: round(settings.validation_share * len(train))]
+    images = set(train[len(validation) :])
+    return training_set(context, plan.champion, plan.snapshot, settings, images), validation
 
 
 def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":
@@ -252,52 +287,30 @@ def _compare(
     split: Split,
     report: _Reporter,
     directory: Path,
-) -> Verdict:
-    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them."""
-    references = _references(snapshot)
+) -> tuple[Verdict, Look]:
+    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them.
+
+    Returns:
+        the verdict, and the candidate's captions as the run's last look.
+    """
+    references = snapshot.references()
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
     for batch in batches(split.held_out, BATCH):
         report("comparing", len(written["champion"]) / len(split.held_out))
-        written["champion"] |= _captions(context, champion, batch)
-        written["candidate"] |= _captions(context, candidate, batch)
+        written["champion"] |= captions(context, champion, batch)
+        written["candidate"] |= captions(context, candidate, batch)
     held_out = {image: references[image] for image in split.held_out}
     write_comparison(
-        directory,
+        directory / COMPARISON,
         champion=champion.version,
         references=held_out,
         champion_captions=written["champion"],
         candidate_captions=written["candidate"],
         corpus=references.values(),
     )
-    return judge(held_out, written["champion"], written["candidate"], corpus=references.values(), rule=context.gate)
-
-
-def _captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
-    """What a version writes, from its own encoder's features: a trained encoder is not the champion's."""
-    import torch
-
-    features = image_features(context, captioner, images)
-    suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
-    return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
-
-
-def _log_verdict(context: Context, log: TrainingLog, step: int, verdict: Verdict, files: Path) -> None:
-    """The last evaluation, on the gate's images, with some of the captions and their pictures."""
-    compared = read_comparison(files)
-    samples = [
-        Sample(image=image.image, caption=image.candidate.caption, references=image.references)
-        for image in (compared.images[:_SAMPLES] if compared else ())
-    ]
-    log.evaluation(step, verdict.candidate.to_dict(), samples)
-    for sample in samples:
-        log.picture(step, sample, np.asarray(picture(context, sample.image)))
-
-
-def _references(snapshot: Snapshot) -> dict[str, list[str]]:
-    references: dict[str, list[str]] = {}
-    for example in snapshot.examples:
-        references.setdefault(example.image, []).append(example.caption)
-    return references
+    corpus = references.values()
+    verdict = judge(held_out, written["champion"], written["candidate"], corpus=corpus, rule=context.gate)
+    return verdict, Look.at(held_out, written["candidate"], corpus=corpus)
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

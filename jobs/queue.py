@@ -16,12 +16,17 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from captionloop.errors import ServiceError
-from captionloop.jobs.runs import Requested, Runs
-from captionloop.model.database import Run, RunKind
+from captionloop.jobs.runs import Requested as Requested
+from captionloop.jobs.runs import Runs
+from captionloop.jobs.sweeps import Sweeps
+from captionloop.model.database import Run, RunKind, Sweep
+from captionloop.model.search_space import SearchSpace
 
 _log = logging.getLogger(__name__)
 
 QUEUE_NAME = "captionloop"
+# Workers look into it when the other one is empty: no run waits for more than the trial that is being done.
+TRIALS_QUEUE_NAME = "captionloop-trials"
 _CHAMPION_CHANNEL = "captionloop:champion"
 _SYNC_ASKED = "captionloop:sync-asked:{project_id}"
 # Should the job that removes the mark be lost, the next event may ask again after this time.
@@ -32,6 +37,7 @@ _NO_JOB_TIMEOUT = -1  # a run ends when it is finished or cancelled, however lon
 _ENTRY_POINTS = {
     RunKind.FINETUNE: "captionloop.jobs.entry.finetune",
     RunKind.ANNOTATE: "captionloop.jobs.entry.annotate",
+    RunKind.COMPARE: "captionloop.jobs.entry.compare",
 }
 _IN_REDIS = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED}
 
@@ -39,11 +45,13 @@ _IN_REDIS = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.
 class Queue:
     """Requests for work, on one Redis."""
 
-    def __init__(self, redis_url: str, runs: Runs) -> None:
+    def __init__(self, redis_url: str, runs: Runs, sweeps: Sweeps) -> None:
         self.url = redis_url
         self.runs = runs
+        self.sweeps = sweeps
         self.redis = redis.Redis.from_url(redis_url, socket_connect_timeout=_TIMEOUT_S)
         self._queue = rq.Queue(QUEUE_NAME, connection=self.redis, serializer=JSONSerializer)
+        self._trials_queue = rq.Queue(TRIALS_QUEUE_NAME, connection=self.redis, serializer=JSONSerializer)
 
     def request(
         self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
@@ -58,6 +66,18 @@ class Queue:
             with _explained(self.url, "The run is kept and begins when Redis is back."):
                 self._send(requested.run)
         return requested
+
+    def request_sweep(self, project_id: int, space: SearchSpace, *, trials: int, **facts: Any) -> Sweep:
+        """Start a sweep, a job for each trial; see `Sweeps.start`.
+
+        Raises:
+            ServiceError: Redis does not answer. The sweep is kept and begins once it does.
+        """
+        sweep = self.sweeps.start(project_id, space, trials=trials, **facts)
+        with _explained(self.url, "The sweep is kept and begins when Redis is back."):
+            for number in range(trials):
+                self._send_trial(sweep, number)
+        return sweep
 
     def request_sync(self, project_id: int) -> bool:
         """Ask for a sync soon; False when one that has not begun yet will do.
@@ -85,8 +105,12 @@ class Queue:
         """
         with _explained(self.url):
             for run in self.runs.advance():
-                if not self._holds(run):
+                if not self._holds(_job_id(run)):
                     self._send(run)
+            for sweep, waiting in self.sweeps.advance():
+                for number in waiting:
+                    if not self._holds(_trial_job_id(sweep, number)):
+                        self._send_trial(sweep, number)
 
     def announce_champion(self, project_id: int) -> None:
         """Tell every backend that a project has another champion. They also look by themselves, less often."""
@@ -129,9 +153,19 @@ class Queue:
             failure_ttl=0,
         )
 
-    def _holds(self, run: Run) -> bool:
+    def _send_trial(self, sweep: Sweep, number: int) -> None:
+        self._trials_queue.enqueue_call(
+            "captionloop.jobs.entry.trial",
+            args=(sweep.id, number),
+            job_id=_trial_job_id(sweep, number),
+            timeout=_NO_JOB_TIMEOUT,
+            result_ttl=0,
+            failure_ttl=0,
+        )
+
+    def _holds(self, job_id: str) -> bool:
         try:
-            job = Job.fetch(_job_id(run), connection=self.redis, serializer=JSONSerializer)
+            job = Job.fetch(job_id, connection=self.redis, serializer=JSONSerializer)
         except NoSuchJobError:
             return False
         return job.get_status(refresh=False) in _IN_REDIS
@@ -140,6 +174,11 @@ class Queue:
 def _job_id(run: Run) -> str:
     """Each attempt is a job of its own: RQ remembers the one that was killed as still started."""
     return f"{run.id}-{run.attempts + 1}"
+
+
+def _trial_job_id(sweep: Sweep, number: int) -> str:
+    """A trial is done once: what tries the same after a kill has a number of its own."""
+    return f"{sweep.id}-{number}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The pictures of a run: our own copies, and what an encoder makes of them."""
+"""The pictures of a run: our own copies, what an encoder makes of them, and what a version writes for them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -71,6 +71,15 @@ def image_features(context: Context, captioner: "Captioner", images: Sequence[st
         encoded = captioner.encode([picture(context, digest) for digest in missing], image_hashes=missing).cpu()
         found |= dict(zip(missing, encoded, strict=True))
     return found
+
+
+def captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
+    """What a version writes for a batch, from its own encoder's features: a trained encoder is not the champion's."""
+    import torch
+
+    features = image_features(context, captioner, images)
+    suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
+    return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
 
 
 def batches(items: Sequence[str], size: int) -> Iterator[list[str]]:

@@ -36,6 +36,15 @@ class Requested:
     def must_be_sent(self) -> bool:
         return self.is_new and self.run.state is RunState.QUEUED
 
+    @property
+    def outcome(self) -> str:
+        """What becomes of the request, for the person who made it."""
+        if not self.is_new:
+            return "A run that has not begun yet takes this request, with these settings."
+        if self.run.state is RunState.WAITING:
+            return "The run waits until the one before it is over."
+        return "The run is queued and begins as soon as the worker is free."
+
 
 class Runs:
     """The only place where the state of a run changes."""
@@ -46,12 +55,15 @@ class Runs:
     def request(
         self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
     ) -> Requested:
-        """Ask for a run. One that has not begun yet takes the request over, with the newer settings."""
+        """Ask for a run. One that has not begun yet takes the request over, with the newer settings.
+
+        A comparison takes it over with both: it makes the pairs asked for before, then the new ones.
+        """
         with self._database.session() as session:
             _lock(session, project_id)
-            pending = _one(session, project_id, kind, RunState.WAITING, RunState.QUEUED)
+            pending = _one(session, project_id, kind, RunState.WAITING, RunState.QUEUED, lock=True)
             if pending is not None:
-                pending.settings = dict(settings or {})
+                pending.settings = _folded(kind, pending.settings, settings or {})
                 return Requested(pending, is_new=False)
             busy = _one(session, project_id, kind, RunState.RUNNING) is not None
             run = Run(
@@ -158,6 +170,16 @@ class Runs:
         by_interest = {RunState.RUNNING: 0, RunState.QUEUED: 1, RunState.WAITING: 2}
         return min(runs, key=lambda run: by_interest.get(run.state, 3), default=None)
 
+    def latest(self, project_id: int, kind: RunKind, *, count: int) -> Sequence[Run]:
+        """The newest runs of a kind in a project, newest first."""
+        with self._database.reading() as session:
+            return session.scalars(
+                select(Run)
+                .where(Run.project_id == project_id, Run.kind == kind)
+                .order_by(Run.created_at.desc())
+                .limit(count)
+            ).all()
+
     def unfinished(self, project_id: int) -> Sequence[Run]:
         """A project's runs that are not over: the running ones, then what is queued, then what waits behind them."""
         order = [RunState.RUNNING, RunState.QUEUED, RunState.WAITING]
@@ -202,13 +224,19 @@ def _lock(session: Session, project_id: int) -> None:
         raise NotFoundError(f"There is no project with the number {project_id} in the database.")
 
 
-def _one(session: Session, project_id: int, kind: RunKind, *states: RunState) -> Run | None:
-    return session.scalars(
-        select(Run)
-        .where(Run.project_id == project_id, Run.kind == kind, Run.state.in_(states))
-        .order_by(Run.created_at)
-        .limit(1)
-    ).one_or_none()
+def _one(session: Session, project_id: int, kind: RunKind, *states: RunState, lock: bool = False) -> Run | None:
+    """The oldest run in one of these states. A locked one stays in it until the transaction ends."""
+    found = select(Run).where(Run.project_id == project_id, Run.kind == kind, Run.state.in_(states))
+    found = found.order_by(Run.created_at).limit(1)
+    return session.scalars(found.with_for_update() if lock else found).one_or_none()
+
+
+def _folded(kind: RunKind, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that takes another request over."""
+    if kind is RunKind.COMPARE:
+        pairs = [*before["pairs"], *wanted["pairs"]]
+        return {"pairs": [pair for place, pair in enumerate(pairs) if pair not in pairs[:place]]}
+    return dict(wanted)
 
 
 def _refuse_if_over(run: Run) -> None:

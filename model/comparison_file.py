@@ -1,11 +1,12 @@
 """`comparison.json` in a version's directory: what the champion and the new version wrote for each held-out image.
 
-    {"champion": NAME,
+    {"champion": NAME, "snapshot": HASH,                            without "snapshot": that of the version
      "figures": {FIGURE: {"first", "second", "difference", "interval", "p_value"}},        first is the champion
      "images": [{"image": HASH, "references": [CAPTION],
                  "champion": {"caption": CAPTION, FIGURE: NUMBER}, "candidate": the same}]}
 
-It is written by the run and never changes, so that a report can be made again at any time.
+It is written by the run and never changes, so that a report can be made again at any time. What a later comparison of
+any two versions finds (`jobs.compare`) is kept in the same form, the first of them as "champion".
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from captionloop.errors import CheckpointError
+from captionloop.home import write_atomically
 from captionloop.model.metrics import Difference, Evaluation, compare_figures
 
 COMPARISON = "comparison.json"
@@ -45,34 +47,38 @@ class ComparedImage:
 
 @dataclass(frozen=True)
 class StoredComparison:
-    """The champion's name, the difference in each figure, and the images."""
+    """The champion's name, the difference in each figure, the images, and the dataset where the file names one."""
 
     champion: str
     figures: Mapping[str, Difference]
     images: tuple[ComparedImage, ...]
+    snapshot: str | None
 
 
 def write_comparison(
-    directory: Path,
+    path: Path,
     *,
     champion: str,
     references: Mapping[str, Sequence[str]],
     champion_captions: Mapping[str, str],
     candidate_captions: Mapping[str, str],
     corpus: Iterable[Sequence[str]],
+    snapshot: str | None = None,
 ) -> None:
-    """Write `comparison.json`.
+    """Write a comparison.
 
     Args:
-        directory: where the version is being put together.
+        path: of the file; a run's is `COMPARISON` in the directory where the version is being put together.
         champion: the name of the version that the candidate was compared with.
         references: held-out image hash → the captions people wrote for it.
         champion_captions, candidate_captions: the same images → what each version writes.
         corpus: captions of more images, as the gate took them.
+        snapshot: hash of the dataset that images and corpus are from, where no manifest beside the file says it.
     """
     found = compare_figures(references, champion_captions, candidate_captions, corpus=corpus)
     content = {
         "champion": champion,
+        **({"snapshot": snapshot} if snapshot else {}),
         "figures": {name: figure.to_dict() for name, figure in found.figures.items()},
         "images": [
             {
@@ -85,16 +91,15 @@ def write_comparison(
         ],
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    (directory / COMPARISON).write_text(text, encoding="utf-8")
+    write_atomically(path, text.encode(), mode=0o644)
 
 
-def read_comparison(directory: Path) -> StoredComparison | None:
-    """The comparison of a version; None for one that was made without.
+def read_comparison(path: Path) -> StoredComparison | None:
+    """A comparison from its file; None when there is none.
 
     Raises:
         CheckpointError: the file is damaged.
     """
-    path = directory / COMPARISON
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return StoredComparison(
@@ -109,11 +114,14 @@ def read_comparison(directory: Path) -> StoredComparison | None:
                 )
                 for entry in content["images"]
             ),
+            snapshot=content.get("snapshot"),
         )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error!r}); the report needs it as the run wrote it.") from error
+        raise CheckpointError(
+            f"{path} is damaged ({error!r}); a page that shows it needs it as it was written."
+        ) from error
 
 
 def _written(evaluation: Evaluation, image: str, captions: Mapping[str, str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
+from captionloop.model.category_guess import guess_category
 from captionloop.model.database import Correction, CorrectionRevision, CorrectionState, Image, Project, Suggestion
 from captionloop.model.images import ImageLimits, content_hash, open_image
 from captionloop.model.metrics.scores import word_edits
@@ -90,6 +91,13 @@ class Snapshot:
     path: Path
     examples: tuple[Example, ...]
 
+    def references(self) -> dict[str, list[str]]:
+        """Image hash → what people wrote for it."""
+        references: dict[str, list[str]] = {}
+        for example in self.examples:
+            references.setdefault(example.image, []).append(example.caption)
+        return references
+
 
 def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
     """Keep our own copy of an image that can be used; touches no database, so any thread may do it.
@@ -143,6 +151,7 @@ def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
     return {
         "words_changed": word_edits(suggestion, nearest) if suggestion and nearest is not None else None,
         "search_text": "\n".join([suggestion or "", *captions]).casefold(),
+        "guess": guess_category(suggestion, nearest) if suggestion and nearest is not None else None,
     }
 
 
@@ -198,15 +207,25 @@ def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
     return {state: found.get(state, 0) for state in CorrectionState}
 
 
+def count_teaching(session: Session, project_id: int) -> int:
+    """How many corrections teach the model: the active ones that nobody left out."""
+    chosen = select(func.count()).select_from(Correction).where(*_teaching(project_id))
+    return session.scalar(chosen) or 0
+
+
+def _teaching(project_id: int) -> list[ColumnElement[bool]]:
+    return [
+        Correction.project_id == project_id,
+        Correction.state == CorrectionState.ACTIVE,
+        Correction.left_out.is_(False),
+    ]
+
+
 def training_examples(session: Session, project_id: int) -> list[Example]:
     """What the model may learn from: all captions of the active corrections that nobody left out, in order."""
     rows = session.execute(
         select(Correction.id, Correction.image_sha256, Correction.captions)
-        .where(
-            Correction.project_id == project_id,
-            Correction.state == CorrectionState.ACTIVE,
-            Correction.left_out.is_(False),
-        )
+        .where(*_teaching(project_id))
         .order_by(Correction.id)
     )
     return [

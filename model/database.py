@@ -4,6 +4,8 @@
        │            └── image (by content hash)
        ├──< suggestion      what was answered to Label Studio, or why nothing was
        ├──< run             a press of "Start Training", and what became of it
+       ├──< sweep           a search for good settings; its trials are Optuna's, in tables of its own (`trials`)
+       ├──< named_settings  settings to train with, by a name
        ├──< version         a model directory; the base has no project, since all projects share it
        ├──< promotion       every change of champion
        ├──< review_action   what a reviewer did to a correction, to be undone
@@ -21,8 +23,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Enum, ForeignKey, Index, UniqueConstraint, create_engine, event, text
-from sqlalchemy.engine import Dialect, Engine, make_url
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    column,
+    create_engine,
+    event,
+    inspect,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.engine import Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 from sqlalchemy.types import TypeDecorator
@@ -30,6 +46,10 @@ from sqlalchemy.types import TypeDecorator
 from captionloop.errors import ServiceError, SettingsError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+# Which of our migrations a database has had. Alembic's usual table is left to Optuna, whose migrations use it and
+# which takes a revision that is not its own for a newer Optuna's.
+SCHEMA_VERSION_TABLE = "schema_version"
+_ALEMBIC_TABLE = "alembic_version"
 # How long a writer waits for another one before SQLite says "database is locked".
 _SQLITE_BUSY_TIMEOUT_S = 30
 _READ_ONLY = "captionloop_read_only"
@@ -68,6 +88,7 @@ class RunState(str, enum.Enum):
 class RunKind(str, enum.Enum):
     FINETUNE = "finetune"
     ANNOTATE = "annotate"
+    COMPARE = "compare"
 
 
 class VersionState(str, enum.Enum):
@@ -351,6 +372,38 @@ class Run(Table):
     finished_at: Mapped[datetime | None]
 
 
+class Sweep(Table):
+    """A search for good settings on one frozen snapshot. Its trials are in Optuna's study of the name `id`."""
+
+    __tablename__ = "sweep"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    name: Mapped[str]  # also of the settings that come out
+    state: Mapped[RunState]  # RUNNING from the first moment: its trials are what waits
+    asked_by: Mapped[str] = mapped_column(default="")
+    space: Mapped[dict[str, Any]]  # what is searched, and what is the same in all trials
+    trials: Mapped[int]  # how many were asked for
+    snapshot: Mapped[str]  # hash of the dataset
+    champion: Mapped[str] = mapped_column(ForeignKey("version.name"))  # what each trial starts from
+    message: Mapped[str] = mapped_column(default="")  # the outcome for a person
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    finished_at: Mapped[datetime | None]
+
+
+class NamedSettings(Table):
+    """Settings to train with, by a name of a project's own."""
+
+    __tablename__ = "named_settings"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    settings: Mapped[dict[str, Any]]
+    origin: Mapped[str] = mapped_column(default="")  # where they come from, for a person
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
 class Database:
     """An opened database. `session()` is the only way in; `close()` may be called twice."""
 
@@ -380,6 +433,8 @@ class Database:
             with self.engine.begin() as connection:
                 _lock_schema(connection)
                 config.attributes["connection"] = connection
+                if revision := _give_up_alembic_table(connection):
+                    command.stamp(config, revision)
                 command.upgrade(config, "head")
         except SQLAlchemyError as error:
             raise ServiceError(f"The database {self.shown_url} cannot be used: {_cause(error)}.") from error
@@ -420,17 +475,26 @@ class Database:
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
-        sqlite = parsed.get_backend_name() == "sqlite"
-        arguments = {"timeout": _SQLITE_BUSY_TIMEOUT_S} if sqlite else {}
-        engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=not sqlite)
+        engine = create_engine(parsed, **engine_arguments(url))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
             f"CAPTIONLOOP_DATABASE_URL cannot be used ({error}). Expected sqlite:///FILE or "
             "postgresql+psycopg://USER:PASSWORD@HOST/NAME (`pip install 'captionloop[postgres]'`)."
         ) from error
-    if sqlite:
-        _prepare_sqlite(engine)
+    prepare(engine)
     return engine
+
+
+def engine_arguments(url: str) -> dict[str, Any]:
+    """What `create_engine` needs to be told for this address beside it."""
+    sqlite = make_url(url).get_backend_name() == "sqlite"
+    return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if sqlite else {"pool_pre_ping": True}
+
+
+def prepare(engine: Engine) -> None:
+    """Let several processes write at once to the database of an engine that has no connection yet."""
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
 
 
 def _prepare_sqlite(engine: Engine) -> None:
@@ -459,6 +523,17 @@ def _lock_schema(connection: Any) -> None:
     # SQLite's BEGIN IMMEDIATE already keeps a second process out.
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(7163528)"))
+
+
+def _give_up_alembic_table(connection: Connection) -> str | None:
+    """Drop the table in which databases made by version 0.1.0 keep our revision, and give it; None if there is none."""
+    tables = inspect(connection).get_table_names()
+    is_ours = CorrectionRevision.__tablename__ in tables  # else another program's, which shares the database
+    if SCHEMA_VERSION_TABLE in tables or _ALEMBIC_TABLE not in tables or not is_ours:
+        return None
+    revision = connection.scalar(select(column("version_num")).select_from(table(_ALEMBIC_TABLE)))
+    connection.execute(text(f"DROP TABLE {_ALEMBIC_TABLE}"))
+    return None if revision is None else str(revision)
 
 
 def _cause(error: SQLAlchemyError) -> str:

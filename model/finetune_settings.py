@@ -40,6 +40,8 @@ class FinetuneSettings:
         validation_share: of the examples' images, kept out of training; of several looks at them the best weights are
             kept, by CIDEr-D + BLEU-4. 0 trains on all and keeps the last.
         patience: looks without a better one after which training ends.
+        replay: share of the corrections the champion has learnt from that are learnt from again, beside all new ones;
+            chosen by image (see `replay`).
         augment: show pictures slightly cropped and in other light ("lora" with the encoder, and "full").
         lora_rank: inner width of the small matrices.
         lora_parts: whose attention gets them.
@@ -67,6 +69,7 @@ class FinetuneSettings:
     ema: float = 0.0
     validation_share: float = 0.0
     patience: int = 3
+    replay: float = 1.0
     augment: bool = True
     lora_rank: int = 16
     lora_parts: Part = "both"
@@ -87,6 +90,7 @@ class FinetuneSettings:
         for name in ("weight_decay", "warmup_share", "label_smoothing", "dropout", "ema", "validation_share"):
             value = getattr(self, name)
             self._check(name, _is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
+        self._check("replay", _is_number(self.replay) and 0 <= self.replay <= 1, "a number from 0 to 1")
         good = self.learning_rate is None or (_is_number(self.learning_rate) and 0 < self.learning_rate <= 1)
         self._check("learning_rate", good, "a number above 0, at most 1")
         self._check("layer_decay", _is_number(self.layer_decay) and 0 < self.layer_decay <= 1, "above 0, at most 1")

@@ -5,7 +5,8 @@ part of the report is:
 
     comparison.json      see `model.comparison_file`
     training_log.csv     step, loss, learning_rate, gradient_norm, images_per_second, memory_mib; a row for each step
-    evaluations.jsonl    {"step": n, "metrics": {FIGURE: NUMBER}, "samples": [{"image", "caption", "references"}]}
+    evaluations.jsonl    {"step": n, "images": "validation" or "held-out", "metrics": {FIGURE: NUMBER},
+                          "samples": [{"image", "caption", "references"}]}
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from captionloop.errors import CheckpointError
 from captionloop.home import Home
-from captionloop.model.comparison_file import ComparedImage, StoredComparison, read_comparison
+from captionloop.model.comparison_file import COMPARISON, ComparedImage, StoredComparison, read_comparison
 from captionloop.model.corrections import read_snapshot
 from captionloop.model.metrics.differences import SCORE
 from captionloop.model.metrics.scores import word_edits
@@ -45,9 +46,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class EvaluationPoint:
-    """One evaluation while it trained."""
+    """One evaluation: while it trained, on validation images, or at the end, on the gate's."""
 
     step: int
+    images: str  # "validation" or "held-out"
     metrics: Mapping[str, float]
     samples: tuple[Sample, ...]
 
@@ -101,7 +103,7 @@ def read_report(version: VersionInfo, home: Home) -> Report:
         CheckpointError: its directory is gone, or a file in it is damaged.
     """
     manifest = read_manifest(version.path)
-    comparison = read_comparison(version.path)
+    comparison = read_comparison(version.path / COMPARISON)
     return Report(
         version=version,
         manifest=manifest,
@@ -161,6 +163,7 @@ def _evaluation(values: Mapping[str, Any]) -> EvaluationPoint:
         metrics[SCORE] = metrics["cider_d"] + metrics["bleu_4"]
     return EvaluationPoint(
         step=int(values["step"]),
+        images=str(values.get("images", "held-out")),
         metrics=metrics,
         samples=tuple(
             Sample(sample["image"], sample["caption"], tuple(sample["references"]))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from captionloop.errors import SettingsError
 
 SHARE = 0.2  # held out: about 12 of 60 corrected images
+VALIDATION_SHARE = 0.25  # of the images to train on, held out to compare settings by
 MOST_HELD_OUT = 500  # more cost time in every run and hardly sharpen the verdict
 
 
@@ -46,6 +47,16 @@ def split_images(image_hashes: Iterable[str], *, share: float = SHARE, most: int
     images = sorted(set(image_hashes), key=_place)
     below = sum(_place(image) < share for image in images)
     held_out = min(max(below, 1), most)
+    return Split(train=tuple(sorted(images[held_out:])), held_out=tuple(sorted(images[:held_out])))
+
+
+def split_validation(image_hashes: Iterable[str]) -> Split:
+    """Divide the images that may be trained on into those that are, and some to compare settings by.
+
+    The latter are the lowest in the order of `split_images`, so images that are added hardly change which they are.
+    """
+    images = sorted(set(image_hashes), key=_place)
+    held_out = min(round(VALIDATION_SHARE * len(images)), MOST_HELD_OUT)
     return Split(train=tuple(sorted(images[held_out:])), held_out=tuple(sorted(images[:held_out])))
 
 

@@ -1,7 +1,7 @@
-"""What a run writes down while it trains: flat files for the version's directory, and TensorBoard's event files.
+"""What a run writes down while it trains: flat files for the version's directory, TensorBoard's event files, trackers.
 
-`training_log.csv` has a row for each step, `evaluations.jsonl` a line for each look at held-out images. A run that is
-resumed goes on in the same files; what a killed one wrote beyond its last saved step is cut off first.
+`training_log.csv` has a row for each step, `evaluations.jsonl` a line for each look at images that are not trained on.
+A run that is resumed goes on in the same files; what a killed one wrote beyond its last saved step is cut off first.
 """
 
 from __future__ import annotations
@@ -10,15 +10,23 @@ import csv
 import json
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL.Image import Image
+
+from captionloop.model.look import Look
+from captionloop.model.trackers import Trackers
 
 STEPS_FILE, EVALUATIONS_FILE = "training_log.csv", "evaluations.jsonl"
+
+LookedAt = Literal["validation", "held-out"]
+"""The images that decide which weights are kept, or those of the gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,61 +41,66 @@ class StepFigures:
     memory_mib: float
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A caption of a held-out image, beside what people wrote."""
-
-    image: str
-    caption: str
-    references: Sequence[str]
-
-
 class TrainingLog:
     """Use it as a context manager.
 
     Args:
         directory: for the flat files.
         tensorboard: for the event files; None writes none.
+        pictures: image hash → the picture, RGB, to show beside its caption; None shows none.
+        trackers: what else is to hear of the figures.
     """
 
-    def __init__(self, directory: Path, *, tensorboard: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tensorboard: Path | None = None,
+        pictures: Callable[[str], Image] | None = None,
+        trackers: Trackers | None = None,
+    ) -> None:
         self._steps = directory / STEPS_FILE
         self._evaluations = directory / EVALUATIONS_FILE
-        self._tensorboard = tensorboard
+        self._tensorboard, self._pictures, self._trackers = tensorboard, pictures, trackers
         self._writer: Any = None
 
-    def begin(self, steps_done: int) -> None:
+    def begin(self, steps_done: int, settings: Mapping[str, Any]) -> None:
         """Make ready for the step after those that are done: none, unless a run is gone on with."""
         self._steps.parent.mkdir(parents=True, exist_ok=True)
         self._cut(steps_done)
         if self._tensorboard:
             self._writer = _event_writer(self._tensorboard, purge_step=steps_done + 1)
+        if self._trackers:
+            self._trackers.begin(settings)
 
     def step(self, figures: StepFigures) -> None:
         """Add a step."""
         with self._steps.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(asdict(figures).values())
-        if self._writer:
-            for name, value in asdict(figures).items():
-                if name != "step":
-                    self._writer.add_scalar(f"train/{name}", value, figures.step)
+        measured = {name: value for name, value in asdict(figures).items() if name != "step"}
+        self._tell({f"train/{name}": value for name, value in measured.items()}, figures.step)
 
-    def evaluation(self, step: int, metrics: Mapping[str, Any], samples: Sequence[Sample]) -> None:
-        """Add what was found on held-out images after a step."""
-        line = {"step": step, "metrics": dict(metrics), "samples": [asdict(sample) for sample in samples]}
+    def look(self, step: int, look: Look, *, at: LookedAt) -> None:
+        """Add what was seen after a step."""
+        samples = [asdict(sample) for sample in look.samples]
+        line = {"step": step, "images": at, "metrics": dict(look.metrics), "samples": samples}
         with self._evaluations.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._tell({f"{at}/{name}": value for name, value in look.metrics.items()}, step)
         if self._writer:
-            for name, value in metrics.items():
-                if isinstance(value, int | float):
-                    self._writer.add_scalar(f"held-out/{name}", value, step)
+            for sample in look.samples:
+                tag = f"{at}/{sample.image[:8]}"
+                self._writer.add_text(tag, f"{sample.caption}  \n*{' / '.join(sample.references)}*", step)
+                if self._pictures:
+                    pixels = np.asarray(self._pictures(sample.image))  # uint8 (height, width, 3)
+                    self._writer.add_image(tag, pixels, step, dataformats="HWC")
 
-    def picture(self, step: int, sample: Sample, pixels: Any) -> None:
-        """Show a sample with its picture in TensorBoard; `pixels` is uint8 (height, width, 3)."""
+    def _tell(self, figures: Mapping[str, float], step: int) -> None:
         if self._writer:
-            self._writer.add_image(f"samples/{sample.image[:8]}", pixels, step, dataformats="HWC")
-            text = f"{sample.caption}  \n*{' / '.join(sample.references)}*"
-            self._writer.add_text(f"samples/{sample.image[:8]}", text, step)
+            for name, value in figures.items():
+                self._writer.add_scalar(name, value, step)
+        if self._trackers:
+            self._trackers.log(figures, step)
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -97,6 +110,8 @@ class TrainingLog:
     ) -> None:
         if self._writer:
             self._writer.close()
+        if self._trackers:
+            self._trackers.finish()
 
     def _cut(self, step: int) -> None:
         names = list(StepFigures.__dataclass_fields__)

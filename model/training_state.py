@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from captionloop.errors import RunError
-from captionloop.home import write_atomically
+from captionloop.home import atomically
 
 _WEIGHT, _OPTIMISER, _KEPT, _RANDOM, _RANDOM_CUDA = "weight/", "adam/", "kept/", "random", "random_cuda"
 
@@ -60,9 +60,10 @@ class TrainingState:
         tensors[_RANDOM] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors[_RANDOM_CUDA] = torch.cuda.get_rng_state()
-        whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
         header = {"identity": self._identity, "notes": json.dumps(notes)}
-        write_atomically(self._path, save(whole, header))
+        # From where the tensors are: a copy of all would take as much memory as training itself.
+        with atomically(self._path) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
 
     @torch.no_grad()
     def load(self, *, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Resumed | None:

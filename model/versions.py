@@ -2,6 +2,9 @@
 
 A directory is complete before anybody can see it: it is written under a temporary name, gets a manifest with the
 SHA-256 of each file, is renamed, and only then entered in the database. A crash leaves no version or a whole one.
+
+Deleting goes the other way round: first the row says so, then the files go, so that no row ever promises files that are
+half gone. What a crash in between leaves is swept. The row stays, since other versions descend from it.
 """
 
 import hashlib
@@ -21,7 +24,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from captionloop.errors import CheckpointError, NotFoundError
+from captionloop.errors import BusyError, CheckpointError, NotFoundError
 from captionloop.model.database import Database, Project, Promotion, Version, VersionState, utc_now
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.model_card import write_model_card
@@ -44,6 +47,9 @@ class VersionInfo:
     path: Path
     reason: str
     generation: GenerationSettings
+    snapshot: str | None  # hash of the dataset it was trained on; None for a base
+    pinned: bool
+    deleted_at: datetime | None  # since then its files are gone
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -56,6 +62,9 @@ class VersionInfo:
             "path": str(self.path),
             "reason": self.reason,
             "generation": self.generation.to_dict(),
+            "snapshot": self.snapshot,
+            "pinned": self.pinned,
+            "deleted_at": self.deleted_at.isoformat() if self.deleted_at else None,
         }
 
 
@@ -201,14 +210,14 @@ class VersionStore:
         return final
 
     def sweep(self) -> list[Path]:
-        """Remove what crashes left behind: unfinished directories, and whole ones that no row names.
+        """Remove what crashes left behind: unfinished directories, and whole ones whose row is missing or deleted.
 
         Only for a moment when no run is being written, such as the start of the one worker.
         """
         if not self._directory.is_dir():
             return []
         with self._database.reading() as session:
-            known = set(session.scalars(select(Version.name)))
+            known = set(session.scalars(select(Version.name).where(Version.deleted_at.is_(None))))
         leftovers = [path for path in self._directory.iterdir() if path.is_dir() and path.name not in known]
         for path in leftovers:
             shutil.rmtree(path)
@@ -228,27 +237,35 @@ class VersionStore:
                 raise NotFoundError(f"Project {project.label_studio_id} has no champion yet.")
             return _info(session.get_one(Version, project.champion), project, set())
 
-    def all_of(self, project_id: int) -> list[VersionInfo]:
-        """The versions that a project can serve, oldest first: the bases it started from and its own."""
+    def all_of(self, project_id: int, *, with_deleted: bool = False) -> list[VersionInfo]:
+        """The versions that a project can serve, oldest first: the bases it started from and its own.
+
+        Args:
+            with_deleted: also those whose files are gone, for whoever tells a story of all.
+        """
         with self._database.reading() as session:
             project = _project(session, project_id)
             served = set(session.scalars(select(Promotion.version).where(Promotion.project_id == project_id)))
             mine = or_(Version.project_id == project_id, Version.name.in_(served))
             rows = session.scalars(select(Version).where(mine).order_by(Version.created_at, Version.name))
-            return [_info(row, project, served) for row in rows]
+            return [_info(row, project, served) for row in rows if with_deleted or row.deleted_at is None]
 
-    def get(self, project_id: int, name: str) -> VersionInfo:
+    def get(self, project_id: int, name: str, *, with_deleted: bool = False) -> VersionInfo:
         """One of `all_of`, by name.
 
         Raises:
-            NotFoundError: the project has no such version.
+            NotFoundError: the project has no such version, or it was deleted and `with_deleted` is not given.
         """
-        versions = {info.version: info for info in self.all_of(project_id)}
+        versions = {info.version: info for info in self.all_of(project_id, with_deleted=True)}
         if name not in versions:
+            there = [info.version for info in versions.values() if info.deleted_at is None]
             raise NotFoundError(
-                f"There is no version {name!r} in this project. It has: {', '.join(versions) or 'none yet'}."
+                f"There is no version {name!r} in this project. It has: {', '.join(there) or 'none yet'}."
             )
-        return versions[name]
+        found = versions[name]
+        if found.deleted_at is not None and not with_deleted:
+            raise _deleted(name, found.deleted_at)
+        return found
 
     def verify(self, path: Path) -> None:
         """Compare each file of a version with the checksum that was taken when it was written.
@@ -296,13 +313,15 @@ class VersionStore:
             False when the champion is not the `expected` one, and nothing was changed.
 
         Raises:
-            NotFoundError: the project has no such version.
+            NotFoundError: the project has no such version, or it was deleted.
         """
         self.get(project_id, name)
         with self._database.session() as session:
             project = _project(session, project_id, lock=True)
             if expected is not None and project.champion != expected:
                 return False
+            if (deleted_at := session.get_one(Version, name).deleted_at) is not None:  # since the look above
+                raise _deleted(name, deleted_at)
             if project.champion != name:
                 _set_champion(session, project, name, previous=project.champion, reason=reason)
             return True
@@ -310,14 +329,14 @@ class VersionStore:
     def rollback(self, project_id: int) -> str:
         """Make the version champion again that was it before the present one; give its name.
 
-        Rolling back twice leads two steps back.
+        Rolling back twice leads two steps back. Deleted versions are passed over.
 
         Raises:
             NotFoundError: there was none before.
         """
         with self._database.session() as session:
             project = _project(session, project_id, lock=True)
-            previous = _previous_of(session, project, project.champion)
+            previous = _rollback_target(session, project)
             if previous is None:
                 raise NotFoundError(
                     f"Project {project.label_studio_id} has no earlier version than {project.champion} to go back to."
@@ -327,6 +346,51 @@ class VersionStore:
                 session, project, previous, previous=further_back, reason=f"rolled back from {project.champion}"
             )
             return previous
+
+    def rollback_target(self, project_id: int) -> str | None:
+        """Where a rollback would lead; None when there is nothing to go back to."""
+        with self._database.reading() as session:
+            return _rollback_target(session, _project(session, project_id))
+
+    # Keeping and deleting ------------------------------------------------------------------------------------------
+
+    def pin(self, project_id: int, name: str, *, pinned: bool) -> None:
+        """Keep a version from being deleted, or no longer.
+
+        Raises:
+            NotFoundError: the project has no such version, or it was deleted.
+            BusyError: it is a base, which is kept anyway.
+        """
+        self.get(project_id, name)
+        with self._database.session() as session:
+            version = session.get_one(Version, name)
+            if version.project_id is None:
+                raise BusyError(f"{name} is a base, which is never deleted; there is nothing to pin.")
+            version.pinned = pinned
+
+    def delete(self, project_id: int, name: str, *, even_rollback_target: bool = False) -> None:
+        """Remove a version's files for good; its row stays.
+
+        Args:
+            even_rollback_target: whoever asks knows that a rollback from the champion leads to this version, and will
+                lead further back without it.
+
+        Raises:
+            NotFoundError: the project has no such version, or it was deleted before.
+            BusyError: it is the champion, a base, pinned, or what a rollback leads to.
+        """
+        path = self.get(project_id, name).path
+        with self._database.session() as session:
+            project = _project(session, project_id, lock=True)
+            version = session.get_one(Version, name)
+            if (reason := _why_kept(project, version)) is not None:
+                raise BusyError(reason)
+            if name == _rollback_target(session, project) and not even_rollback_target:
+                raise BusyError(
+                    f"A rollback from {project.champion} leads to {name}. Say that you know, or promote another first."
+                )
+            version.deleted_at = utc_now()
+        shutil.rmtree(path, ignore_errors=True)  # what it cannot remove, `sweep` tries again
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -369,6 +433,35 @@ def _previous_of(session: Session, project: Project, name: str | None) -> str | 
     return promotion.previous if promotion else None
 
 
+def _rollback_target(session: Session, project: Project) -> str | None:
+    """The champion before this one; where its files are gone, the last one before that whose are still there."""
+    name = _previous_of(session, project, project.champion)
+    if name is None or session.get_one(Version, name).deleted_at is None:
+        return name
+    return session.scalars(
+        select(Promotion.version)
+        .join(Version, Version.name == Promotion.version)
+        .where(Promotion.project_id == project.id, Promotion.version != project.champion, Version.deleted_at.is_(None))
+        .order_by(Promotion.id.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def _why_kept(project: Project, version: Version) -> str | None:
+    """Why a version cannot be deleted, for a person; None when it can."""
+    if version.project_id is None:
+        return f"{version.name} is a base that projects start from, and is never deleted."
+    if version.name == project.champion:
+        return f"{version.name} is the champion. Promote another version first; then it can be deleted."
+    if version.pinned:
+        return f"{version.name} is pinned. Unpin it first; then it can be deleted."
+    return None
+
+
+def _deleted(name: str, at: datetime) -> NotFoundError:
+    return NotFoundError(f"Version {name} was deleted on {at:%Y-%m-%d}: its files are gone, and only its row is left.")
+
+
 def _info(row: Version, project: Project, served: set[str]) -> VersionInfo:
     if row.name == project.champion:
         state = "champion"
@@ -386,6 +479,9 @@ def _info(row: Version, project: Project, served: set[str]) -> VersionInfo:
         path=Path(row.path),
         reason=row.reason,
         generation=GenerationSettings.from_dict(row.generation),
+        snapshot=row.snapshot,
+        pinned=row.pinned,
+        deleted_at=row.deleted_at,
     )
 
 

@@ -48,7 +48,8 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture(scope="session")
-def _migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with all tables and no rows."""
     path = tmp_path_factory.mktemp("database") / "migrated.db"
     database = Database(f"sqlite:///{path}")
     database.migrate()
@@ -57,9 +58,9 @@ def _migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def database(_migrated: Path, home: Home) -> Iterator[Database]:
+def database(migrated: Path, home: Home) -> Iterator[Database]:
     """A fresh database with all its tables, where `Settings` would look for it."""
-    shutil.copy(_migrated, home.database)
+    shutil.copy(migrated, home.database)
     opened = Database(f"sqlite:///{home.database}")
     yield opened
     opened.close()

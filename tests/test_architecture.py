@@ -48,7 +48,7 @@ def _may_import(path: str, name: str) -> bool:
         return folder in {"jobs", "model"} | _SHARED or (folder == "backend" and part in _JOBS_FROM_BACKEND)
     if folder != "jobs" or path == "backend/cli.py" or path.startswith("backend/commands_"):
         return True
-    return part == "queue" or (path in _ASSEMBLERS and part in {"context", "promotion", "runs"})
+    return part == "queue" or (path in _ASSEMBLERS and part in {"context", "promotion", "runs", "sweeps"})
 
 
 @pytest.mark.parametrize("folder", ["model", "jobs", "backend"])

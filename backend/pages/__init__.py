@@ -14,9 +14,22 @@ from captionloop.backend.pages.room import Room
 
 
 def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
-    """Put the pages into the app."""
-    from captionloop.backend.pages import frame, images, overview, runs, try_it  # noqa: F401 (their routes join the blueprint)
+    """Put the pages into the app, and the API that serves what they show."""
+    from captionloop.backend.api import add_api
+    from captionloop.backend.pages import (  # noqa: F401 (their routes join the blueprint)
+        compare,
+        dataset,
+        frame,
+        health,
+        images,
+        overview,
+        review,
+        runs,
+        try_it,
+        versions,
+    )
 
     app.extensions["captionloop_room"] = room
     protect(app, gatekeeper, home=room.home, is_https=(room.settings.backend_url or "").startswith("https://"))
     app.register_blueprint(pages)
+    add_api(app)

@@ -4,10 +4,10 @@ A session is a signed cookie that names the account; it ends when a password is 
 form, whatever was asked for: pages, images and downloads alike. Only the lead may change anything.
 """
 
+import re
 import secrets
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask_wtf.csrf import CSRFProtect
@@ -18,9 +18,11 @@ from captionloop.backend.auth import Gatekeeper, Role
 from captionloop.backend.pages.blueprint import pages
 from captionloop.home import Home, write_atomically
 
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"pages.login", "pages.sign_in", "pages.static"})
-_CHANGES_NOTHING = frozenset({"pages.try_it_with"})  # sent as a form only because a picture comes with it
+# For readers, too: signing out changes nothing for others, and a picture to try is sent as a form and not kept.
+_FOR_ALL = frozenset({"pages.logout", "pages.try_it_with"})
+_OWN_ADDRESS = re.compile(r"/(?![/\\])[^\x00-\x20\\]*\Z")
 # Nothing from elsewhere, no script and no style within a page, no frame around it.
 _CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -84,6 +86,12 @@ def require_token() -> None:
     cast(CSRFProtect, current_app.extensions["captionloop_csrf"]).protect()
 
 
+def require_lead(who: Visitor) -> None:
+    """Refuse a change by somebody who may only look."""
+    if not who.may_change:
+        raise Forbidden(f"The account {who.name!r} may look at everything and change nothing.")
+
+
 @pages.before_request
 def _admit() -> AnyResponse | None:
     if request.endpoint in _OPEN:
@@ -95,15 +103,16 @@ def _admit() -> AnyResponse | None:
             return Response(status=401, headers={"HX-Redirect": address})
         return redirect(address)
     g.visitor = found
-    if request.method not in _SAFE:
+    if request.method not in SAFE_METHODS:
         require_token()
-        if not found.may_change and request.endpoint not in _CHANGES_NOTHING:
-            raise Forbidden(f"The account {found.name!r} may look at everything and change nothing.")
+        if request.endpoint not in _FOR_ALL:
+            require_lead(found)
     return None
 
 
 @pages.after_request
-def _guard(response: Response) -> Response:
+def guard(response: Response) -> Response:
+    """Tell the browser what an answer may do: nothing but show what comes from here."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     return response
@@ -113,16 +122,18 @@ def _guard(response: Response) -> Response:
 def login() -> str | AnyResponse:
     if signed_in():
         return redirect(_destination())
-    return render_template("login.html", is_open=_gatekeeper().is_open, destination=_destination())
+    return render_template("login.html", is_open=current_gatekeeper().is_open, destination=_destination())
 
 
 @pages.post("/login")
 def sign_in() -> AnyResponse | tuple[str, int]:
     require_token()
     name = request.form.get("user", "").strip()
-    role = _gatekeeper().role(name, request.form.get("password", ""))
+    role = current_gatekeeper().role(name, request.form.get("password", ""))
     if role is None:
-        page = render_template("login.html", is_open=_gatekeeper().is_open, destination=_destination(), failed=name)
+        page = render_template(
+            "login.html", is_open=current_gatekeeper().is_open, destination=_destination(), failed=name
+        )
         return page, 401
     session.clear()
     session.update(name=name, role=role.value, fingerprint=current_app.extensions["captionloop_fingerprint"])
@@ -137,14 +148,20 @@ def logout() -> AnyResponse:
 
 
 def _destination() -> str:
-    """The page that somebody wanted before signing in; only ever one of ours."""
-    wanted = request.values.get("next") or ""
-    parts = urlsplit(wanted)
-    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc
-    return wanted if is_ours else url_for("pages.start")
+    """The page that somebody wanted before signing in."""
+    return own_address(request.values.get("next"), otherwise=url_for("pages.start"))
 
 
-def _gatekeeper() -> Gatekeeper:
+def own_address(wanted: str | None, *, otherwise: str) -> str:
+    """An address that a browser brought, if it is one of ours; a redirect never leads to another site.
+
+    A browser takes `//host` and `/\\host` for another one, and leaves out tabs and line ends before it looks.
+    """
+    is_ours = bool(_OWN_ADDRESS.match(wanted or ""))
+    return wanted if wanted and is_ours else otherwise
+
+
+def current_gatekeeper() -> Gatekeeper:
     return cast(Gatekeeper, current_app.extensions["captionloop_gatekeeper"])
 
 

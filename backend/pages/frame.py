@@ -11,18 +11,32 @@ from captionloop.backend.pages.access import Visitor, signed_in
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.room import current_room
 from captionloop.model.database import Project
+from captionloop.model.review import MOST_COUNTED, count_to_review
 
 # Endpoint of each page, in the order of the tabs.
-_TABS = (("pages.overview", "Overview"), ("pages.runs", "Runs"), ("pages.try_it", "Try"))
+TABS = (
+    ("pages.overview", "Overview"),
+    ("pages.review", "Review"),
+    ("pages.compare", "Compare"),
+    ("pages.versions", "Versions"),
+    ("pages.runs", "Runs"),
+    ("pages.dataset", "Dataset"),
+    ("pages.try_it", "Try"),
+)
 
 
 @dataclass(frozen=True)
 class Tab:
-    """A page of the project, as its tab shows it."""
+    """A page of the project, as its tab shows it.
+
+    Args:
+        waiting: what waits there for somebody, as a number; empty when nothing does.
+    """
 
     title: str
     address: str
     is_here: bool
+    waiting: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,9 +55,10 @@ def render(template: str, project: Project, /, **content: Any) -> str:
     room = current_room()
     here = request.endpoint or ""
     tabs = [
-        Tab(title, url_for(endpoint, number=project.label_studio_id), here.startswith(endpoint))
-        for endpoint, title in _TABS
-    ]
+        _review_tab(title, project, here) if endpoint == "pages.review"
+        else Tab(title, url_for(endpoint, number=project.label_studio_id), here.startswith(endpoint))
+        for endpoint, title in TABS
+    ]  # fmt: skip
     frame = Frame(
         project=project,
         projects=room.projects.connected(),
@@ -52,6 +67,16 @@ def render(template: str, project: Project, /, **content: Any) -> str:
         label_studio=room.label_studio_project(project),
     )
     return render_template(template, frame=frame, **content)
+
+
+def _review_tab(title: str, project: Project, here: str) -> Tab:
+    """Leads to what is to be reviewed, where there is anything."""
+    with current_room().database.reading() as session:
+        waiting = count_to_review(session, project.id)
+    filters: dict[str, Any] = {"words": "changed", "reviewed": "no"} if waiting else {}
+    shown = f"{MOST_COUNTED}+" if waiting > MOST_COUNTED else str(waiting or "")
+    address = url_for("pages.review", number=project.label_studio_id, **filters)
+    return Tab(title, address, here.startswith("pages.review"), shown)
 
 
 def render_error(status: int, message: str) -> str:

@@ -7,22 +7,19 @@ from typing import Any
 from flask import Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from captionloop.backend.doctor import NOT_LOOKED_AT, examine
-from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.access import own_address, visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.charts import Point, version_chart
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
-from captionloop.errors import NotFoundError
-from captionloop.model.database import Project, Run, RunKind
-from captionloop.model.finetune_settings import WAYS, FinetuneSettings, read_pairs
+from captionloop.model.database import Project, Run
+from captionloop.model.finetune_settings import WAYS, read_pairs
 from captionloop.model.loop_figures import LoopFigures, VersionFigures, loop_figures
 from captionloop.model.versions import VersionInfo
 
 FEW_CORRECTIONS = 20  # below it a run is possible, but the page does not propose it
-_HEALTH_WITHIN_S = 8
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def read_overview(room: Room, project: Project) -> Overview:
     """Gather the overview of a project."""
     champion = room.champion(project)
     with room.database.reading() as session:
-        figures = loop_figures(session, project.id, room.versions.all_of(project.id))
+        figures = loop_figures(session, project.id, room.versions.all_of(project.id, with_deleted=True))
     earlier = [found for found in figures.versions if found.version != champion.version and found.kept]
     return Overview(
         champion=champion,
@@ -113,10 +110,9 @@ def train(number: int) -> AnyResponse:
     room = current_room()
     project = room.project(number)
     settings = read_pairs(f"{name}={value}" for name, value in request.form.items() if _is_setting(name) and value)
-    FinetuneSettings.from_dict(settings)  # what is wrong is said now, not by the run
-    requested = room.context.queue.request(project.id, RunKind.FINETUNE, asked_by=visitor().name, settings=settings)
+    requested = room.start_run(project, settings, by=visitor().name)
     flash("The run is queued." if requested.is_new else "A run that has not begun yet takes this request, too.")
-    return redirect(request.form.get("back") or url_for("pages.overview", number=number))
+    return _back(number)
 
 
 @pages.post("/projects/<int:number>/sync")
@@ -132,44 +128,39 @@ def rollback(number: int) -> AnyResponse:
     room = current_room()
     champion = room.rollback(room.project(number))
     flash(f"{champion} is the champion again. Suggestions of unlabelled tasks are being renewed.")
-    return redirect(url_for("pages.overview", number=number))
+    return _back(number)
 
 
 @pages.post("/projects/<int:number>/runs/<run_id>/cancel")
 def cancel(number: int, run_id: str) -> AnyResponse:
     room = current_room()
-    run = room.runs.get(run_id)
-    if run is None or run.project_id != room.project(number).id:
-        raise NotFoundError(f"There is no run {run_id!r} in this project.")
-    room.runs.cancel(run_id)
+    room.cancel_run(room.project(number), run_id)
     flash("The run is cancelled; everything stays as it was before.")
-    return redirect(request.form.get("back") or url_for("pages.overview", number=number))
+    return _back(number)
 
 
 @pages.get("/projects/<int:number>/live")
 def live(number: int) -> Response:
-    """Server-sent events: `run` with the run's part of the page each time it changes, `over` when it is over."""
+    """Server-sent events: `run` with the run's part of the page each time it changes, `over` when it is over.
+
+    The project's run of the moment, or the one that `?run=` names.
+    """
     room = current_room()
     project = room.project(number)
+    wanted = request.args.get("run")
 
     def look() -> Shown | None:
-        run = room.runs.current(project.id)
-        if run is None or run.state.is_over:
+        run = room.runs.get(wanted) if wanted else room.runs.current(project.id)
+        if run is None or run.state.is_over or run.project_id != project.id:
             return None
         return Shown((run.id, run.state, run.progress, run.detail), lambda: render_template("parts/run.html", run=run))
 
     return streamed(look)
 
 
-@pages.get("/projects/<int:number>/health")
-def health_of_parts(number: int) -> str:
-    """What is broken, in doctor's words; asked for after the page is there, as it may take seconds."""
-    checks = examine(current_room().settings, label_studio_id=number, within_s=_HEALTH_WITHIN_S)
-    return render_template(
-        "parts/health.html",
-        broken=[check for check in checks if not check.ok and check.message != NOT_LOOKED_AT],
-        count=len(checks),
-    )
+def _back(number: int) -> AnyResponse:
+    """To the page that a form says it stands on, else to the overview."""
+    return redirect(own_address(request.form.get("back"), otherwise=url_for("pages.overview", number=number)))
 
 
 def _is_setting(name: str) -> bool:

@@ -3,25 +3,35 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
+from sqlalchemy.orm import Session
 
+from captionloop.backend.checkups import Checkups
+from captionloop.backend.label_studio import LabelStudio
 from captionloop.backend.loaded_versions import LoadedVersions
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
-from captionloop.errors import NotFoundError
+from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
-from captionloop.jobs.runs import Runs
-from captionloop.model.database import Database, Project, RunKind, RunState
+from captionloop.jobs.runs import Requested, Runs
+from captionloop.model.database import Database, Project, Run, RunKind
+from captionloop.model.dataset_watch import DatasetWatch, Looked
+from captionloop.model.finetune_settings import FinetuneSettings
+from captionloop.model.text import is_representable
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
 
 if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
+
+_RUNS_LOOKED_AT = 20
+_COUNT_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,10 @@ class Room:
     @property
     def versions(self) -> VersionStore:
         return self.context.versions
+
+    @cached_property
+    def checkups(self) -> Checkups:
+        return Checkups(self.settings)
 
     @property
     def runs(self) -> Runs:
@@ -95,18 +109,19 @@ class Room:
         with self.loaded.lease(version, self.context.captioner) as captioner:
             yield captioner
 
-    def start(self, project: Project, kind: RunKind, *, by: str, settings: Mapping[str, Any]) -> str:
-        """Ask for a run; gives what will become of it, as a sentence.
+    def look_at_dataset(self, session: Session, project: Project) -> Looked:
+        """The problems of a project's dataset and its split.
 
         Raises:
-            ServiceError: Redis does not answer. The run is kept and begins once it does.
+            CheckpointError: the champion's tokenizer cannot be read.
         """
-        requested = self.context.queue.request(project.id, kind, asked_by=by, settings=settings)
-        if not requested.is_new:
-            return "A run that has not begun yet takes this request, with these settings."
-        if requested.run.state is RunState.WAITING:
-            return "The run waits until the one before it is over."
-        return "The run is queued and begins as soon as the worker is free."
+        champion = self.champion(project)
+        can_be_written = partial(is_representable, self.context.tokenizer(champion))
+        return self._dataset_watch.look(session, project.id, vocabulary=champion.version, can_be_written=can_be_written)
+
+    @cached_property
+    def _dataset_watch(self) -> DatasetWatch:
+        return DatasetWatch(self.home)
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
         """Make a version champion and tell everybody.
@@ -123,6 +138,69 @@ class Room:
             NotFoundError: there was none before.
         """
         return promotion.rollback(self.context, project)
+
+    def start_run(self, project: Project, settings: Mapping[str, Any], *, by: str) -> Requested:
+        """Ask for a fine-tuning run.
+
+        Args:
+            settings: those that are not to have their defaults.
+
+        Raises:
+            SettingsError: one of them is wrong, which is said now, not by the run.
+            ServiceError: Redis does not answer.
+        """
+        FinetuneSettings.from_dict(settings)
+        return self.context.queue.request(project.id, RunKind.FINETUNE, asked_by=by, settings=settings)
+
+    def start_again(self, project: Project, run: Run, *, by: str) -> Requested:
+        """Ask for a run of the same kind with the same settings as one that is over.
+
+        Raises:
+            SettingsError: a setting is no longer what it was when that run was asked for.
+            ServiceError: Redis does not answer.
+        """
+        if run.kind is RunKind.FINETUNE:
+            return self.start_run(project, run.settings, by=by)
+        return self.context.queue.request(project.id, run.kind, asked_by=by, settings=run.settings)
+
+    def cancel_run(self, project: Project, run_id: str) -> Run:
+        """Cancel a run of this project; give it as it is then.
+
+        Raises:
+            NotFoundError: the project has no such run.
+        """
+        run = self.runs.get(run_id)
+        if run is None or run.project_id != project.id:
+            raise NotFoundError(f"There is no run {run_id!r} in this project.")
+        return self.runs.cancel(run_id)
+
+    def request_comparison(self, project: Project, first: str, second: str, *, by: str) -> Run:
+        """Have the worker compare two versions, the older one first; gives the run that will.
+
+        Raises:
+            ServiceError: Redis does not answer. The run is kept and begins once it does.
+        """
+        settings = {"pairs": [[first, second]]}
+        return self.context.queue.request(project.id, RunKind.COMPARE, asked_by=by, settings=settings).run
+
+    def comparison_run(self, project: Project, first: str, second: str) -> Run | None:
+        """The newest run that compares these two versions, or did; None when none was asked for lately."""
+        runs = self.runs.latest(project.id, RunKind.COMPARE, count=_RUNS_LOOKED_AT)
+        return next((run for run in runs if [first, second] in run.settings["pairs"]), None)
+
+    def unlabelled_tasks(self, project: Project) -> int | None:
+        """How many tasks have no annotation, as Label Studio counts; None when it takes long or does not answer."""
+        url, key = self.settings.label_studio_url, self.settings.label_studio_api_key
+        if url is None or key is None:
+            return None
+        studio = LabelStudio(url, key.reveal(), retry_delays_s=())
+        try:
+            found = studio.project(project.label_studio_id, timeout_s=_COUNT_WITHIN_S)
+            return max(int(found["task_number"]) - int(found["num_tasks_with_annotations"]), 0)
+        except (LabelStudioError, KeyError):
+            return None
+        finally:
+            studio.close()
 
     def label_studio_project(self, project: Project) -> str:
         """Where people annotate: the project's task list in Label Studio."""

@@ -17,9 +17,8 @@ from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
 from captionloop.backend.worker_log import WorkerLog
 from captionloop.errors import NotFoundError, SettingsError
-from captionloop.model.database import Project, Run, RunKind, RunState
+from captionloop.model.database import Project, Run, RunState
 from captionloop.model.described_settings import Group, Setting, described_settings, read_form
-from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.report import EvaluationPoint, Report, read_report
 from captionloop.model.training_log import read_losses
 from captionloop.model.versions import VersionInfo
@@ -167,7 +166,8 @@ def runs_new(number: int) -> str | tuple[str, int] | AnyResponse:
     if request.method == "POST":
         values, problems = read_form(typed)
         if not problems:
-            return _start(room, project, RunKind.FINETUNE, values)
+            flash(room.start_run(project, values, by=visitor().name).outcome)
+            return redirect(url_for("pages.runs", number=number))
     page = render(
         "run_form.html", project, groups=groups, typed=typed, problems=problems, champion=room.champion(project)
     )
@@ -198,7 +198,8 @@ def runs_retry(number: int, run_id: str) -> AnyResponse:
     run = _run(room, project, run_id)
     if not run.state.is_over:
         raise BadRequest("This run is not over yet; there is nothing to try again.")
-    return _start(room, project, run.kind, run.settings)
+    flash(room.start_again(project, run, by=visitor().name).outcome)
+    return redirect(url_for("pages.runs", number=number))
 
 
 def runs_table(found: Sequence[Run]) -> Table:
@@ -215,13 +216,6 @@ def runs_table(found: Sequence[Run]) -> Table:
         for run in found
     ]  # fmt: skip
     return Table(columns, rows)
-
-
-def _start(room: Room, project: Project, kind: RunKind, settings: Mapping[str, Any]) -> AnyResponse:
-    if kind is RunKind.FINETUNE:
-        FinetuneSettings.from_dict(settings)  # an older run's settings may have names that are gone
-    flash(room.start(project, kind, by=visitor().name, settings=settings))
-    return redirect(url_for("pages.runs", number=project.label_studio_id))
 
 
 def _run(room: Room, project: Project, run_id: str) -> Run:

@@ -3,24 +3,25 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from flask import Response
+from flask import Response, stream_with_context
 from werkzeug.exceptions import BadRequest
 
 # A spreadsheet takes a cell that begins so for a formula, and a caption may be anybody's (OWASP, "CSV injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns."""
+    """Rows under named columns. Thousands of rows may come from a generator, and are sent as it gives them."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
+    rows: Iterable[Sequence[Any]]
 
     def download(self, form: str | None, *, name: str) -> Response | None:
         """The table as an attachment; None when no format is asked for.
@@ -33,20 +34,26 @@ class Table:
         if form not in ("csv", "json"):
             raise BadRequest(f"There is no download as {form!r}; there are csv and json.")
         text = self._csv() if form == "csv" else self._json()
-        response = Response(text, mimetype="text/csv" if form == "csv" else "application/json")
+        response = Response(stream_with_context(text), mimetype="text/csv" if form == "csv" else "application/json")
         response.headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
         return response
 
-    def _csv(self) -> str:
+    def _csv(self) -> Iterator[str]:
         buffer = io.StringIO()
         writer = csv.writer(buffer)
-        writer.writerow(self.columns)
-        writer.writerows([_cell(value) for value in row] for row in self.rows)
-        return buffer.getvalue()
+        for row in chain([self.columns], self.rows):
+            writer.writerow([_cell(value) for value in row])
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
 
-    def _json(self) -> str:
-        rows = [dict(zip(self.columns, map(_plain, row), strict=True)) for row in self.rows]
-        return json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
+    def _json(self) -> Iterator[str]:
+        before = "["
+        for row in self.rows:
+            values = dict(zip(self.columns, map(_plain, row), strict=True))
+            yield before + "\n" + json.dumps(values, ensure_ascii=False)
+            before = ","
+        yield "[]\n" if before == "[" else "\n]\n"
 
 
 def _plain(value: Any) -> Any:
@@ -54,5 +61,5 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    value = _plain(value)
+    value = " | ".join(value) if isinstance(value, list) else _plain(value)
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -11,18 +11,31 @@ _SIGNIFICANT = 0.05
 @dataclass(frozen=True)
 class _Style:
     title: str
+    how: str  # it is computed
     share: bool = False  # 0 to 1, written in per cent
     less_is_better: bool = False
 
 
 # In the order in which they are shown; the others are in comparison.json.
 _STYLES: Mapping[str, _Style] = {
-    "score": _Style("CIDEr-D + BLEU-4"),
-    "cider_d": _Style("CIDEr-D"),
-    "bleu_4": _Style("BLEU-4"),
-    "rouge_l": _Style("ROUGE-L"),
-    "exact_match": _Style("Exactly right", share=True),
-    "word_edit_rate": _Style("Words to change", share=True, less_is_better=True),
+    "score": _Style("CIDEr-D + BLEU-4", "the sum of the two below, by which the gate judges; 0 to 11, more is better"),
+    "cider_d": _Style(
+        "CIDEr-D",
+        "likeness to human captions in runs of one to four words, rare ones weighing more; 0 to 10, mean of the images",
+    ),
+    "bleu_4": _Style(
+        "BLEU-4", "share of runs of one to four words that human captions have, too; 0 to 1, over all images"
+    ),
+    "rouge_l": _Style("ROUGE-L", "longest common sequence of words with a human caption; 0 to 1, mean of the images"),
+    "exact_match": _Style(
+        "Exactly right", "share of the images whose caption is word for word a human one", share=True
+    ),
+    "word_edit_rate": _Style(
+        "Words to change",
+        "words to replace, take out or put in for the nearest human caption, per word of it; over all images",
+        share=True,
+        less_is_better=True,
+    ),
 }
 
 
@@ -34,6 +47,7 @@ class FigureRow:
     """
 
     title: str
+    how: str
     first: str
     second: str
     difference: str
@@ -61,6 +75,7 @@ def _row(style: _Style, figure: Difference) -> FigureRow:
     ends = sorted((low * scale, high * scale))
     return FigureRow(
         title=style.title,
+        how=style.how,
         first=_number(figure.first, style),
         second=_number(figure.second, style),
         difference=_number(figure.difference, style, signed=True),

@@ -124,7 +124,11 @@ def _plots(report: Report) -> list[_Plot]:
         if len(values) > 1 and not any(map(math.isnan, values)):
             plots.append(_plot(title, log["step"], values, smooth=smooth))
     for metric in _DRAWN_METRICS:
-        points = [(point.step, point.metrics[metric]) for point in report.evaluations if metric in point.metrics]
+        points = [
+            (point.step, point.metrics[metric])
+            for point in report.evaluations
+            if point.images == "validation" and metric in point.metrics
+        ]
         if points:
             steps, values = zip(*points, strict=True)
             plots.append(_plot(f"Validation: {figure_title(metric)}", steps, values, smooth=False))
@@ -136,9 +140,8 @@ def _plot(title: str, steps: Sequence[float], values: Sequence[float], *, smooth
 
 
 def _samples(report: Report) -> list[Mapping[str, Any]]:
-    """For each sample image what was written for it at each evaluation, in the order of the last one."""
-    if not report.evaluations:
-        return []
+    """For each sample image what was written for it at each evaluation."""
+    samples = {sample.image: sample for point in report.evaluations for sample in point.samples}
     return [
         {
             "picture": _thumbnail(report.home, sample.image),
@@ -150,7 +153,7 @@ def _samples(report: Report) -> list[Mapping[str, Any]]:
                 if other.image == sample.image
             ],
         }
-        for sample in report.evaluations[-1].samples
+        for sample in samples.values()
     ]
 
 

@@ -39,6 +39,38 @@ class Comparison:
     letter_perfect: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Score:
+    """CIDEr-D (0–10) + BLEU-4 (0–1) of a set of captions, and how unsure it is.
+
+    Args:
+        value: the score.
+        standard_error: by a bootstrap over the images; it says nothing where there is one image only.
+        interval: 95 % bootstrap interval.
+    """
+
+    value: float
+    standard_error: float
+    interval: tuple[float, float]
+
+
+def bootstrap_score(
+    references: Mapping[str, Sequence[str]], captions: Mapping[str, str], evaluation: Evaluation, *, seed: int = 0
+) -> Score:
+    """The score by which BLIP's own training chooses its best weights, and how unsure it is.
+
+    Args:
+        references, captions: what was evaluated.
+        evaluation: of just these captions.
+        seed: of the bootstrap.
+    """
+    images = list(captions)
+    weights = resampling_weights(len(images), seed=seed)
+    scores = _resampled_score(Tokens.of(references, captions), evaluation, images, weights)
+    low, high = np.percentile(scores[1:], INTERVAL)
+    return Score(float(scores[0]), float(np.std(scores[1:])), (float(low), float(high)))
+
+
 def compare_captions(
     references: Mapping[str, Sequence[str]],
     first: Mapping[str, str],

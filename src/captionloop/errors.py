@@ -11,7 +11,8 @@
     ├── CaptionFileError      a file of captions that is not what it should be       1
     ├── CheckpointError       a model directory that cannot be loaded or trusted     1
     └── RunError              a run that cannot go on                                1
-        └── RunCancelled      somebody cancelled it; nothing of it is kept           1
+        ├── RunCancelled      somebody cancelled it; nothing of it is kept           1
+        └── TrialPruned       a trial of a sweep that is not worth going on with     1
 
 The message of each is one or two sentences for a person: what was found, where (task, file, field), what to do.
 """
@@ -71,4 +72,8 @@ class RunError(CaptionloopError):
 
 
 class RunCancelled(RunError):
+    pass
+
+
+class TrialPruned(RunError):
     pass

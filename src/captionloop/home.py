@@ -9,8 +9,11 @@ HOME/
 ├── features/             cached outputs of image encoders
 ├── versions/NAME/        one immutable `transformers` directory for each version
 ├── datasets/HASH.jsonl   one immutable snapshot for each run
+├── comparisons/ID/FIRST--SECOND.json   what two versions of a project wrote for the same held-out images
 ├── runs/ID/              a run while it trains: what it goes on from when it was killed, the files it makes
+├── runs/ID/NUMBER/       the same for a trial of a sweep
 ├── tensorboard/ID/       what TensorBoard shows of each run
+├── trackers/ID/          what MLflow and Weights & Biases keep of each run on this machine
 ├── logs/                 one file for each process that `captionloop up` starts
 └── label-studio/         Label Studio's own data
 """
@@ -19,7 +22,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +84,10 @@ class Home:
         return self.root / "tensorboard"
 
     @property
+    def trackers(self) -> Path:
+        return self.root / "trackers"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 
@@ -96,6 +104,10 @@ class Home:
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"captionloop-{os.getuid()}-{digest}" / "redis.sock"
 
+    def comparison(self, project_id: int, first: str, second: str) -> Path:
+        # Names of versions hold no "--". The project is named as well, since projects share their bases.
+        return self.root / "comparisons" / str(project_id) / f"{first}--{second}.json"
+
     def image(self, sha256: str) -> Path:
         return self.images / sha256[:2] / sha256
 
@@ -107,17 +119,25 @@ class Home:
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write a file so that a crash leaves the old one or the new one, and never half of either."""
+    with atomically(path, mode=mode) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def atomically(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
+    """For what writes a file by its name: give the name of a temporary one, which then takes the place of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
+        temporary.chmod(mode)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

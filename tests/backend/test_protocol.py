@@ -20,6 +20,7 @@ from captionloop.backend.service import CaptionService
 from captionloop.errors import ImageError
 from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
+from captionloop.jobs.sweeps import Sweeps
 from captionloop.model.captioner import Captioner
 from captionloop.model.database import Database, Project, Suggestion
 from captionloop.model.images import ImageLimits
@@ -61,7 +62,7 @@ def service(database: Database, redis_url: str, tmp_path: Path, base: Base) -> I
         versions=versions,
         champions=Champions(versions, base=base, load=load),
         suggestions=SuggestionLog(database),
-        queue=Queue(redis_url, Runs(database)),
+        queue=Queue(redis_url, Runs(database), Sweeps(database, tmp_path)),
         read_image=read_image,
         limits=ImageLimits(max_pixels=10_000),
     )

@@ -1,4 +1,5 @@
 import threading
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -7,6 +8,7 @@ from tests.support.models import add_project
 from captionloop.errors import ServiceError
 from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
+from captionloop.jobs.sweeps import Sweeps
 from captionloop.model.database import Database, Project, RunKind, RunState
 
 
@@ -17,7 +19,7 @@ def project(database: Database) -> Project:
 
 @pytest.fixture
 def queue(database: Database, redis_url: str) -> Queue:
-    return Queue(redis_url, Runs(database))
+    return Queue(redis_url, Runs(database), Sweeps(database, Path()))
 
 
 def jobs_in(redis_url: str) -> list[bytes]:
@@ -118,7 +120,7 @@ def test_a_changed_champion_is_heard_of(queue: Queue, project: Project) -> None:
 
 
 def test_a_run_requested_without_redis_is_kept(database: Database, project: Project) -> None:
-    queue = Queue("redis://localhost:1/0", Runs(database))
+    queue = Queue("redis://localhost:1/0", Runs(database), Sweeps(database, Path()))
 
     with pytest.raises(ServiceError, match="The run is kept and begins when Redis is back"):
         queue.request(project.id, RunKind.FINETUNE, asked_by="test")
@@ -128,7 +130,7 @@ def test_a_run_requested_without_redis_is_kept(database: Database, project: Proj
 
 
 def test_the_password_of_redis_is_not_told(database: Database) -> None:
-    queue = Queue("redis://:hunter2@localhost:1/0", Runs(database))
+    queue = Queue("redis://:hunter2@localhost:1/0", Runs(database), Sweeps(database, Path()))
 
     with pytest.raises(ServiceError) as caught:
         queue.check()

@@ -175,3 +175,22 @@ def test_a_run_for_an_unknown_project_is_refused(runs: Runs) -> None:
 def test_cancelling_an_unknown_run_is_refused(runs: Runs) -> None:
     with pytest.raises(NotFoundError, match="nonsense"):
         runs.cancel("nonsense")
+
+
+def test_a_comparison_asked_for_while_another_waits_is_made_as_well(runs: Runs, project: Project) -> None:
+    for pairs in ([["v1", "v2"]], [["v2", "v3"]], [["v1", "v2"]]):
+        requested = runs.request(project.id, RunKind.COMPARE, asked_by="test", settings={"pairs": pairs})
+
+    started = runs.start(requested.run.id)
+
+    assert started is not None
+    assert started.settings == {"pairs": [["v1", "v2"], ["v2", "v3"]]}
+
+
+def test_the_latest_runs_of_a_kind_come_newest_first(runs: Runs, project: Project) -> None:
+    older = runs.request(project.id, RunKind.COMPARE, asked_by="test", settings={"pairs": []}).run
+    runs.start(older.id)
+    newer = runs.request(project.id, RunKind.COMPARE, asked_by="test", settings={"pairs": []}).run
+    runs.request(project.id, RunKind.ANNOTATE, asked_by="test")
+
+    assert [run.id for run in runs.latest(project.id, RunKind.COMPARE, count=5)] == [newer.id, older.id]

@@ -84,6 +84,7 @@ def test_pieces_become_words_and_words_are_written_as_people_do(tmp_path_factory
         assert joined == shown.beams[0].caption == shown.beams[0].caption.upper()
 
 
+@pytest.mark.slow
 def test_a_word_for_a_thing_looks_at_its_place(starter: Captioner) -> None:
     """Mean share of attention in the thing's box, over all named things: well above the box's share of the picture."""
     rng = random.Random(11)

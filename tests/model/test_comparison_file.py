@@ -14,14 +14,14 @@ AFTER = {"aa": "a red car", "bb": "a dog", "cc": "a cat on"}
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     write_comparison(
-        tmp_path, champion="v1", references=REFERENCES, champion_captions=BEFORE, candidate_captions=AFTER,
+        tmp_path / COMPARISON, champion="v1", references=REFERENCES, champion_captions=BEFORE, candidate_captions=AFTER,
         corpus=REFERENCES.values(),
     )  # fmt: skip
     return tmp_path
 
 
 def test_it_holds_what_people_and_both_versions_wrote(directory: Path) -> None:
-    stored = read_comparison(directory)
+    stored = read_comparison(directory / COMPARISON)
     assert stored is not None
     assert stored.champion == "v1"
     assert {image.image: list(image.references) for image in stored.images} == REFERENCES
@@ -30,7 +30,7 @@ def test_it_holds_what_people_and_both_versions_wrote(directory: Path) -> None:
 
 
 def test_it_holds_each_images_figures(directory: Path) -> None:
-    stored = read_comparison(directory)
+    stored = read_comparison(directory / COMPARISON)
     assert stored is not None
     red_car = stored.images[0]
     assert (red_car.champion.word_edits, red_car.champion.exact_match) == (1, False)
@@ -39,7 +39,7 @@ def test_it_holds_each_images_figures(directory: Path) -> None:
 
 
 def test_its_difference_is_the_gates(directory: Path) -> None:
-    stored = read_comparison(directory)
+    stored = read_comparison(directory / COMPARISON)
     assert stored is not None
     verdict = judge(REFERENCES, BEFORE, AFTER, corpus=REFERENCES.values())
     assert stored.figures["score"].difference == pytest.approx(verdict.difference)
@@ -47,11 +47,11 @@ def test_its_difference_is_the_gates(directory: Path) -> None:
 
 
 def test_an_older_version_has_none(tmp_path: Path) -> None:
-    assert read_comparison(tmp_path) is None
+    assert read_comparison(tmp_path / COMPARISON) is None
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"champion": "v1", "figures": {}, "images": [{}]}', "[]"])
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / COMPARISON).write_text(content)
     with pytest.raises(CheckpointError, match=r"comparison\.json is damaged"):
-        read_comparison(tmp_path)
+        read_comparison(tmp_path / COMPARISON)

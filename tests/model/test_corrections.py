@@ -16,7 +16,7 @@ from captionloop.errors import CaptionloopError, ImageError
 from captionloop.home import Home
 from captionloop.model import corrections
 from captionloop.model.corrections import Change, CorrectionRecord, Example
-from captionloop.model.database import Correction, CorrectionState, Database, Image, Project
+from captionloop.model.database import Category, Correction, CorrectionState, Database, Image, Project
 from captionloop.model.images import ImageLimits
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
@@ -130,6 +130,13 @@ class TestUpsert:
         assert corrections.upsert(session, project, record(**broken, reason="still gone")) is Change.NONE
         assert stored(session).reason == "still gone"
 
+    def test_the_guess_follows_the_texts(self, session: Session, project: int) -> None:
+        corrections.upsert(session, project, record(suggestion="a cat", captions=["two cats"]))
+        assert stored(session).guess is Category.NUMBER
+        later = record(suggestion="a cat", captions=["a black cat"], updated_at=NOON + timedelta(1))
+        corrections.upsert(session, project, later)
+        assert stored(session).guess is Category.ATTRIBUTES
+
 
 class TestMarking:
     def test_a_deleted_annotation_is_marked_and_nothing_is_lost(self, session: Session, project: int) -> None:
@@ -167,6 +174,15 @@ def test_counts_name_every_state(session: Session, project: int) -> None:
     found = corrections.counts(session, project)
     assert found.keys() == set(CorrectionState)
     assert (found[CorrectionState.ACTIVE], found[CorrectionState.EMPTIED], found[CorrectionState.SKIPPED]) == (2, 1, 0)
+
+
+def test_what_a_reviewer_left_out_is_no_example_and_does_not_count_as_one(session: Session, project: int) -> None:
+    for annotation, state in ((5, CorrectionState.ACTIVE), (6, CorrectionState.ACTIVE), (7, CorrectionState.SKIPPED)):
+        corrections.upsert(session, project, record(annotation_id=annotation, state=state))
+    session.scalars(select(Correction).where(Correction.annotation_id == 5)).one().left_out = True
+
+    assert corrections.count_teaching(session, project) == 1
+    assert len(corrections.training_examples(session, project)) == 1
 
 
 def test_what_is_still_there_is_counted_by_task(session: Session, project: int) -> None:

@@ -14,12 +14,18 @@ from captionloop.errors import RunCancelled, RunError
 from captionloop.model import finetune as training
 from captionloop.model.finetune import FinetuneResult, Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
+from captionloop.model.look import Look
+from captionloop.model.metrics import Score
 from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
 
 CAPTIONS = ["a red car", "two blue fish", "the sun", "a small house"]
 STEPS, STOPPED_AFTER = 12, 5
 WAYS = [{}, {"ema": 0.9}, {"way": "lora", "lora_parts": "decoder"}]
+
+
+def look(score: float) -> Look:
+    return Look(score=Score(score, 0.0, (score, score)), metrics={"images": 2}, samples=())
 
 
 def trained(directory: Path, *, stop_after: int | None = None, kill: bool = False, **settings) -> FinetuneResult:
@@ -39,7 +45,7 @@ def trained(directory: Path, *, stop_after: int | None = None, kill: bool = Fals
             examples(CAPTIONS),
             settings=chosen,
             features=pictures(len(CAPTIONS)),
-            score=lambda model: float(model.model.text_decoder.cls.predictions.bias.sum()),
+            look=lambda model: look(float(model.model.text_decoder.cls.predictions.bias.sum())),
             log=log,
             state=TrainingState(directory / "state.safetensors", chosen.to_dict()),
             on_progress=seen,
@@ -80,7 +86,7 @@ def test_so_does_one_whose_process_was_killed(tmp_path: Path) -> None:
         f"t.trained(Path({str(tmp_path / 'parts')!r}), stop_after={STOPPED_AFTER}, kill=True)"
     )
     root, threads = Path(__file__).parents[2], torch.get_num_threads()
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}", "OMP_NUM_THREADS": str(threads)}
     killed = subprocess.run([sys.executable, "-c", call], env=environment, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert same_weights(trained(tmp_path / "whole"), trained(tmp_path / "parts"))

@@ -5,7 +5,7 @@ import pytest
 from tests.support.models import add_project, tiny_base
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
-from captionloop.errors import CheckpointError, NotFoundError
+from captionloop.errors import BusyError, CheckpointError, NotFoundError
 from captionloop.model.database import Database, Project, VersionState
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore, name_and_generation, read_manifest
@@ -218,3 +218,143 @@ def test_a_damaged_manifest_is_named(base: Base) -> None:
 
     with pytest.raises(CheckpointError, match=f"{MANIFEST} is damaged"):
         name_and_generation(base)
+
+
+# Keeping and deleting ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rejected(store: VersionStore, project: Project, base: Base) -> str:
+    """A version that never served."""
+    return add_version(store, project, base.name)
+
+
+def names(store: VersionStore, project: Project, *, with_deleted: bool = False) -> list[str]:
+    return [info.version for info in store.all_of(project.id, with_deleted=with_deleted)]
+
+
+def test_deleting_removes_the_files_and_keeps_the_row(store: VersionStore, project: Project, rejected: str) -> None:
+    path = store.get(project.id, rejected).path
+
+    store.delete(project.id, rejected)
+
+    kept = store.get(project.id, rejected, with_deleted=True)
+    assert (path.exists(), kept.deleted_at is not None, kept.metrics) == (False, True, {"cider_d": 1.0})
+
+
+def test_a_deleted_version_is_no_longer_among_those_that_can_serve(
+    store: VersionStore, project: Project, base: Base, rejected: str
+) -> None:
+    store.delete(project.id, rejected)
+
+    assert names(store, project) == [base.name]
+    assert names(store, project, with_deleted=True) == [base.name, rejected]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda store, project, name: store.promote(project.id, name, reason="after all"),
+        lambda store, project, name: store.pin(project.id, name, pinned=True),
+        lambda store, project, name: store.delete(project.id, name),
+        lambda store, project, name: store.get(project.id, name),
+    ],
+)
+def test_what_needs_the_files_of_a_deleted_version_says_that_it_was_deleted(  # type: ignore[no-untyped-def]
+    store: VersionStore, project: Project, rejected: str, act
+) -> None:
+    store.delete(project.id, rejected)
+
+    with pytest.raises(NotFoundError, match=f"Version {rejected} was deleted on 20"):
+        act(store, project, rejected)
+
+
+def test_the_champion_is_never_deleted(store: VersionStore, project: Project, rejected: str) -> None:
+    store.promote(project.id, rejected, reason="by hand")
+
+    with pytest.raises(BusyError, match="is the champion"):
+        store.delete(project.id, rejected)
+    assert store.get(project.id, rejected).path.is_dir()
+
+
+def test_a_base_is_neither_deleted_nor_pinned(store: VersionStore, project: Project, base: Base, rejected: str) -> None:
+    store.promote(project.id, rejected, reason="by hand")
+
+    with pytest.raises(BusyError, match="is a base"):
+        store.delete(project.id, base.name, even_rollback_target=True)
+    with pytest.raises(BusyError, match="is a base"):
+        store.pin(project.id, base.name, pinned=True)
+
+
+def test_a_pinned_version_is_deleted_only_after_it_is_unpinned(
+    store: VersionStore, project: Project, rejected: str
+) -> None:
+    store.pin(project.id, rejected, pinned=True)
+    with pytest.raises(BusyError, match="is pinned"):
+        store.delete(project.id, rejected)
+
+    store.pin(project.id, rejected, pinned=False)
+    store.delete(project.id, rejected)
+
+    assert not store.get(project.id, rejected, with_deleted=True).path.exists()
+
+
+def test_what_a_rollback_leads_to_is_deleted_only_by_somebody_who_knows(
+    store: VersionStore, project: Project, base: Base
+) -> None:
+    first, second = (add_version(store, project, base.name) for _ in range(2))
+    store.promote(project.id, first, reason="better")
+    store.promote(project.id, second, reason="better still")
+
+    with pytest.raises(BusyError, match=f"A rollback from {second} leads to {first}"):
+        store.delete(project.id, first)
+    store.delete(project.id, first, even_rollback_target=True)
+
+    assert (store.rollback_target(project.id), store.rollback(project.id)) == (base.name, base.name)
+
+
+def test_a_rollback_finds_its_way_where_the_path_back_goes_in_a_circle(
+    store: VersionStore, project: Project, base: Base
+) -> None:
+    first, second = (add_version(store, project, base.name) for _ in range(2))
+    for name in (first, second, first):
+        store.promote(project.id, name, reason="by hand")
+
+    store.delete(project.id, second, even_rollback_target=True)
+
+    assert store.rollback(project.id) == base.name
+
+
+def test_files_that_a_crash_left_after_a_deletion_are_swept(
+    store: VersionStore, project: Project, rejected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.get(project.id, rejected).path
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("captionloop.model.versions.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.delete(project.id, rejected)
+    assert (names(store, project).count(rejected), path.is_dir()) == (0, True)  # the row already says so
+
+    assert store.sweep() == [path]
+
+
+def test_a_version_made_from_a_deleted_one_is_still_made_from_its_base(
+    store: VersionStore, project: Project, rejected: str
+) -> None:
+    store.delete(project.id, rejected)
+
+    child = add_version(store, project, rejected)
+
+    assert store.get(project.id, child).parent == rejected
+
+
+def test_the_number_in_a_name_is_not_given_again_after_a_deletion(
+    store: VersionStore, project: Project, base: Base, rejected: str
+) -> None:
+    store.delete(project.id, rejected)
+
+    assert add_version(store, project, base.name).startswith("v2-")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from captionloop.home import Home
 from captionloop.model import corrections
-from captionloop.model.comparison_file import write_comparison
+from captionloop.model.comparison_file import COMPARISON, write_comparison
 from captionloop.model.corrections import CorrectionRecord, Snapshot
 from captionloop.model.database import CorrectionState, Database, Project, VersionState, utc_now
 from captionloop.model.gate import judge
@@ -86,7 +86,7 @@ def finished_run(
         )
         if logs:
             write_comparison(
-                directory, champion=champion, references=held_out, champion_captions=before,
+                directory / COMPARISON, champion=champion, references=held_out, champion_captions=before,
                 candidate_captions=written, corpus=references.values(),
             )  # fmt: skip
             _write_logs(directory, held_out)
@@ -107,6 +107,7 @@ def _write_logs(directory: Path, held_out: Mapping[str, Sequence[str]]) -> None:
     points = [
         {
             "step": step,
+            "images": "validation",
             "metrics": {"cider_d": step / 10, "bleu_4": step / 100},
             "samples": [
                 {"image": image, "caption": f"<i>step {step}</i>", "references": texts}

@@ -2,6 +2,7 @@
 //
 //   data-key="j"        this link or button is pressed by that key (data-says tells what it does in the list of keys)
 //   data-live="URL"     server-sent events: `run` exchanges the content, `over` fetches the page anew
+//   data-at-once         a form that is sent as soon as one of its fields has changed
 //   data-drop           a form whose .drop takes a dropped picture and sends it
 //   <time datetime>     shown as "12 min ago", exact on hover
 
@@ -32,9 +33,9 @@ const isTyping = (target) => target.closest("input, textarea, select, [contented
 const nameOf = (key) => ({ ArrowLeft: "←", ArrowRight: "→", ArrowDown: "↓", ArrowUp: "↑" })[key] ?? key;
 
 function press(event) {
+  if (event.key === "Escape") each(".confirm[open], .menu[open]", (details) => (details.open = false));
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
   if (document.querySelector("dialog[open]")) return;
-  if (event.key === "Escape") each("details.confirm[open], details.menu[open]", (details) => (details.open = false));
   const wanted = [...document.querySelectorAll("[data-key]")].find((item) => item.dataset.key.split(" ").includes(event.key));
   if (!wanted) return;
   event.preventDefault();
@@ -132,6 +133,9 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-keys-help]")) showKeys();
   if (event.target.closest("[data-theme-toggle]")) toggleTheme();
 });
+document.addEventListener("change", (event) => event.target.closest("form[data-at-once]")?.requestSubmit());
+// Whoever opens a form with one field wants to type. (`toggle` does not bubble.)
+document.addEventListener("toggle", (event) => event.target.open && event.target.querySelector("[data-first]")?.focus(), true);
 each("[data-keys-help], [data-theme-toggle]", (button) => (button.hidden = false));
 begin();
 setInterval(tellTimes, 30000);

@@ -91,4 +91,5 @@ def _fill_in() -> None:
     rows = op.get_bind().execute(sa.select(correction.c.id, correction.c.suggestion, correction.c.captions)).all()
     for number, suggestion, captions in rows:
         values = derived(suggestion, captions)
+        values["guess"] = values["guess"] and values["guess"].value
         op.execute(correction.update().where(correction.c.id == number).values(**values))

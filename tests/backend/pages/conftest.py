@@ -1,22 +1,47 @@
 """A project with a fine-tuned version and corrections, behind the pages."""
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from tests.support.room import READER_PASSWORD, app_of, opened_room, signed_in
 from tests.support.versions import FinishedRun, finished_run
+from werkzeug.serving import make_server
 
 from captionloop.backend.pages.room import Room
 from captionloop.home import Home
-from captionloop.model.database import Database
+from captionloop.model.database import Database, Version
+from captionloop.model.versions import VersionStore
+
+
+@pytest.fixture(scope="session")
+def _finished(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, FinishedRun]:
+    """A finished run in a home of its own, which each test gets a copy of: making one takes a second."""
+    directory = tmp_path_factory.mktemp("finished")
+    home = Home(directory / "home")
+    home.create()
+    shutil.copy(migrated, home.database)
+    database = Database(f"sqlite:///{home.database}")
+    made = finished_run(database, home, directory)
+    database.close()
+    return home, made
 
 
 @pytest.fixture
-def finished(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
-    return finished_run(database, home, tmp_path)
+def finished(_finished: tuple[Home, FinishedRun], database: Database, home: Home) -> FinishedRun:
+    original, made = _finished
+    shutil.copytree(original.root, home.root, dirs_exist_ok=True)
+    with database.session() as session:
+        for version in session.scalars(select(Version)):
+            version.path = str(home.versions / version.name)
+    store = VersionStore(database, home.versions)
+    return replace(made, store=store, version=store.get(made.project.id, made.version.version))
 
 
 @pytest.fixture
@@ -40,3 +65,16 @@ def lead(app: Flask) -> FlaskClient:
 def reader(app: Flask) -> FlaskClient:
     """A browser in which somebody is signed in who may only look."""
     return signed_in(app, "reader", READER_PASSWORD)
+
+
+@pytest.fixture
+def served(app: Flask) -> Iterator[str]:
+    """The address of the app while a real server answers for it, for a browser."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server.daemon_threads = False  # so that closing waits for streams to end
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
+from playwright.sync_api import Page, expect
+from tests.support.live_room import press, sign_in
 from tests.support.room import post
 from tests.support.versions import FinishedRun
 
@@ -119,7 +121,7 @@ def test_a_run_that_goes_on_is_not_tried_again(lead: FlaskClient, running: str) 
 
 
 def test_cancelling_says_first_what_will_happen(lead: FlaskClient, room: Room, running: str) -> None:
-    assert "what was trained so far is thrown away" in text(lead)
+    assert "What was trained so far is thrown away" in text(lead)
 
     post(lead, f"{PAGE}/{running}/cancel", page=PAGE, back=PAGE)
 
@@ -181,3 +183,26 @@ def test_the_list_can_be_taken_away_with_its_filter(lead: FlaskClient, failed: s
 def test_an_unknown_filter_is_named(lead: FlaskClient) -> None:
     answer = lead.get(f"{PAGE}?state=broken")
     assert (answer.status_code, "finished, failed, cancelled" in answer.get_data(as_text=True)) == (400, True)
+
+
+def test_the_loss_curve_moves_and_a_run_is_started_by_keys(
+    page: Page, served: str, room: Room, running: str, failed: str
+) -> None:
+    sign_in(page, served)
+    page.goto(f"{served}{PAGE}")
+    expect(page.locator(".loss svg")).to_have_attribute("aria-label", "Loss, 3.000 at first, 2.500 at step 2")
+
+    with (room.home.runs / running / "version" / "training_log.csv").open("a") as log:
+        log.write("0,0.1,1,1,1\n")
+    room.runs.report(running, 0.4, stage="training", step=3, steps=10, loss=2.0)
+
+    expect(page.locator(".loss svg")).to_have_attribute("aria-label", "Loss, 3.000 at first, 2.000 at step 3")
+    expect(page.get_by_text("step 3 of 10")).to_be_visible()
+    press(page, "n")
+    page.get_by_label("steps", exact=True).fill("40")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The run waits until the one before it is over.")).to_be_visible()
+    [_, waiting] = room.runs.unfinished(1)
+    room.runs.cancel(waiting.id)
+    room.runs.finish(running, RunState.FINISHED, message="v9 was made.")
+    expect(page.get_by_text("v9 was made.")).to_be_visible()  # and no stream is left for the server to wait for

@@ -2,20 +2,31 @@
 
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
-from tests.support.room import token_in
+from playwright.sync_api import Page, expect
+from tests.support.live_room import press, sign_in
+from tests.support.room import opened_room, token_in
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.room import Room
+from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.model.images import ImageLimits
 
 PAGE = "/projects/1/try"
+
+
+@pytest.fixture
+def room(finished: FinishedRun, home: Home, redis_url: str) -> Iterator[Room]:
+    """Its projects start from a model that is loaded in a moment."""
+    with opened_room(home, redis_url, model=finished.base.source) as opened:
+        yield opened
 
 
 def picture() -> bytes:
@@ -82,3 +93,29 @@ def test_a_file_over_the_limit_is_refused(lead: FlaskClient, monkeypatch: pytest
 
 def test_a_reader_may_try_a_picture_too(reader: FlaskClient) -> None:
     assert send(reader, picture()).status_code == 200
+
+
+def test_by_keys_one_walks_through_the_words_and_sees_where_each_looked(page: Page, served: str) -> None:
+    sign_in(page, served)
+    page.goto(f"{served}{PAGE}")
+    page.set_input_files("input[type=file]", {"name": "a.png", "mimeType": "image/png", "buffer": picture()})
+    press(page, "c")
+    veils = page.locator(".veil")
+    expect(veils.first).to_be_attached()
+    expect(page.locator(".veil:visible")).to_have_count(0)
+
+    page.keyboard.press("w")
+    expect(veils.nth(0)).to_be_visible()
+    page.keyboard.press("ArrowRight")
+
+    expect(veils.nth(1)).to_be_visible()
+    expect(veils.nth(0)).to_be_hidden()
+
+
+def test_a_wrong_file_is_said_in_place(page: Page, served: str) -> None:
+    sign_in(page, served)
+    page.goto(f"{served}{PAGE}")
+    page.set_input_files("input[type=file]", {"name": "a.png", "mimeType": "image/png", "buffer": b"<svg></svg>"})
+    page.get_by_text("Caption it").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("SVG drawing")

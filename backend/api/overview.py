@@ -1,0 +1,106 @@
+"""The overview as JSON, and its buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from captionloop.backend.api.endpoints import api
+from captionloop.backend.api.runs import RunFacts
+from captionloop.backend.checkups import Checkup
+from captionloop.backend.pages.overview import read_overview
+from captionloop.backend.pages.room import current_room
+from captionloop.model.database import Project
+from captionloop.model.loop_figures import LoopFigures
+
+
+@dataclass(frozen=True)
+class ProjectFacts:
+    """A connected project.
+
+    Args:
+        number: its number in Label Studio, which the addresses of this API carry.
+        title: its title there.
+        champion: the version that serves; null before the first suggestion.
+        champion_since: when that began.
+        label_studio: the address of its tasks in Label Studio.
+    """
+
+    number: int
+    title: str
+    champion: str | None
+    champion_since: datetime | None
+    label_studio: str
+
+
+@dataclass(frozen=True)
+class OverviewFacts:
+    """What the overview shows.
+
+    Args:
+        champion: the version that serves.
+        champion_since: when that began.
+        figures: of the loop, per version.
+        run: the one in progress, else the last one; null before any.
+        proposes_training: whether there is enough that is new.
+    """
+
+    champion: str
+    champion_since: datetime | None
+    figures: LoopFigures
+    run: RunFacts | None
+    proposes_training: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The answer to a request for something that the worker does soon."""
+
+    message: str
+
+
+@api.get("/projects")
+def list_projects() -> Sequence[ProjectFacts]:
+    """The connected projects."""
+    return [_project(project) for project in current_room().projects.connected()]
+
+
+@api.get("/projects/<int:number>/overview")
+def get_overview(number: int) -> OverviewFacts:
+    """The loop of a project at a glance: champion, figures per version, the run."""
+    room = current_room()
+    project = room.project(number)
+    shown = read_overview(room, project)
+    return OverviewFacts(
+        champion=shown.champion.version,
+        champion_since=project.champion_since,
+        figures=shown.figures,
+        run=RunFacts.of(shown.run) if shown.run else None,
+        proposes_training=shown.proposes_training,
+    )
+
+
+@api.get("/projects/<int:number>/health")
+def get_health(number: int) -> Checkup:
+    """What `captionloop doctor` finds, at most a minute old; takes some seconds when nothing so new is known."""
+    room = current_room()
+    return room.checkups.of(room.project(number))
+
+
+@api.post("/projects/<int:number>/sync", status=202)
+def post_sync(number: int) -> Asked:
+    """Fetch the corrections from Label Studio."""
+    room = current_room()
+    is_new = room.context.queue.request_sync(room.project(number).id)
+    return Asked("A sync is queued." if is_new else "A sync that has not begun yet takes this request, too.")
+
+
+def _project(project: Project) -> ProjectFacts:
+    return ProjectFacts(
+        number=project.label_studio_id,
+        title=project.title,
+        champion=project.champion,
+        champion_since=project.champion_since,
+        label_studio=current_room().label_studio_project(project),
+    )

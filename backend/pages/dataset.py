@@ -1,0 +1,362 @@
+"""Dataset: all corrections as a gallery, what may be wrong with them first, and who made how many."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from flask import flash, redirect, request, url_for
+from sqlalchemy.orm import Session
+from werkzeug.exceptions import BadRequest
+from werkzeug.wrappers import Response
+
+from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.frame import render
+from captionloop.backend.pages.room import Room, current_room
+from captionloop.backend.pages.tables import Table
+from captionloop.model import dataset_gallery as gallery
+from captionloop.model import review
+from captionloop.model.database import Correction, CorrectionState, Dismissal, Project
+from captionloop.model.dataset_gallery import (
+    HELD_OUT,
+    LEFT_OUT,
+    STATES,
+    TEACHING,
+    TRAIN,
+    AnnotatorFigures,
+    GalleryFilter,
+)
+from captionloop.model.dataset_problems import Problem, ProblemKind
+from captionloop.model.dataset_watch import Looked
+
+PAGE = 24
+_SHOWN_OF_A_KIND = 4  # problems of a kind, before "show all"
+_SHOWN_DISMISSED = 50
+
+
+@dataclass(frozen=True)
+class DatasetItem:
+    """A correction in the gallery.
+
+    Args:
+        image: SHA-256 of the picture's bytes; None when we have no copy.
+        state: one of `model.dataset_gallery.STATES`.
+        split: "train" or "held-out"; None when it does not teach.
+        reason: why the picture could not be read.
+        annotator: None also where the project does not show them.
+    """
+
+    id: int
+    task_id: int
+    image: str | None
+    captions: Sequence[str]
+    state: str
+    split: str | None
+    reason: str | None
+    annotator: str | None
+    annotated_at: datetime
+
+
+@dataclass(frozen=True)
+class ProblemItem:
+    """Something to decide; `subject` is what a dismissal of it names."""
+
+    kind: ProblemKind
+    subject: str
+    items: Sequence[DatasetItem]
+
+
+@dataclass(frozen=True)
+class ProblemGroup:
+    """The problems of one kind: how many there are, and those that are shown."""
+
+    kind: ProblemKind
+    total: int
+    shown: Sequence[ProblemItem]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the page shows.
+
+    Args:
+        total: corrections that the filter lets through, or problems of the chosen kind.
+        page, pages: of those, from 1.
+        items: of the gallery; empty where a kind of problem is chosen.
+        groups: kinds of problems that there are any of; one alone where it is chosen.
+        dismissed: problems that people found to be none, latest first.
+        unchecked: captions that were not compared with the model's vocabulary yet; the next look goes on.
+        teaching, held_out: corrections that teach, and images that the gate judges by.
+        annotators: empty where the project does not show them.
+    """
+
+    total: int
+    page: int
+    pages: int
+    items: Sequence[DatasetItem]
+    groups: Sequence[ProblemGroup]
+    dismissed: Sequence[Dismissal]
+    unchecked: int
+    teaching: int
+    held_out: int
+    annotators: Sequence[AnnotatorFigures]
+
+
+@dataclass(frozen=True)
+class DatasetQuery:
+    """What an address asks for: a state and a split, or a kind of problem; None: all."""
+
+    state: str | None
+    split: str | None
+    problem: ProblemKind | None
+
+    @classmethod
+    def read(cls, given: Mapping[str, str]) -> "DatasetQuery":
+        """
+        Raises:
+            BadRequest: a value that means nothing; the message names it.
+        """
+        problem = _one_of(given, "problem", [kind.value for kind in ProblemKind])
+        return cls(
+            state=_one_of(given, "state", STATES),
+            split=_one_of(given, "split", (TRAIN, HELD_OUT)),
+            problem=ProblemKind(problem) if problem else None,
+        )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        given = {"state": self.state, "split": self.split, "problem": self.problem and self.problem.value}
+        return {name: value for name, value in given.items() if value}
+
+    def address(self, number: int, **more: Any) -> str:
+        return url_for("pages.dataset", number=number, **self.arguments, **more)
+
+
+def read_dataset(room: Room, project: Project, query: DatasetQuery, *, page: int = 1) -> Dataset:
+    """Gather the page.
+
+    Args:
+        page: of the gallery, or of the problems of the chosen kind, from 1.
+
+    Raises:
+        CheckpointError: the champion's tokenizer cannot be read.
+    """
+    with room.database.reading() as session:
+        looked = room.look_at_dataset(session, project)
+        wanted = GalleryFilter(query.state, query.split, looked.held_out)
+        dismissed = gallery.dismissals(session, project.id)
+        problems = _open_problems(looked, dismissed)
+        if query.problem is None:
+            total = gallery.count(session, project.id, wanted)
+        else:
+            total = len(problems.get(query.problem, []))
+        pages_there = max(-(-total // PAGE), 1)
+        page = min(max(page, 1), pages_there)
+        start = (page - 1) * PAGE
+        items: Sequence[Correction] = []
+        if query.problem is None:
+            shown = {kind: found[:_SHOWN_OF_A_KIND] for kind, found in problems.items()} if page == 1 else {}
+            items = gallery.listed(session, project.id, wanted, offset=start, limit=PAGE)
+        else:
+            shown = {query.problem: problems.get(query.problem, [])[start : start + PAGE]}
+        shows = project.shows_annotators
+        view = _View(held_out=looked.held_out, shows_annotators=shows)
+        return Dataset(
+            total=total,
+            page=page,
+            pages=pages_there,
+            items=[view.item(correction) for correction in items],
+            groups=_groups(session, project, problems, shown, view),
+            dismissed=dismissed[:_SHOWN_DISMISSED],
+            unchecked=looked.unchecked,
+            teaching=gallery.count(session, project.id, GalleryFilter(TEACHING, None, ())),
+            held_out=len(looked.held_out),
+            annotators=gallery.annotator_figures(session, project.id) if shows and page == 1 else [],
+        )
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is needed to show a correction, beside its row."""
+
+    held_out: Collection[str]
+    shows_annotators: bool
+
+    def item(self, correction: Correction) -> DatasetItem:
+        state = correction.state.value
+        if correction.state is CorrectionState.ACTIVE:
+            state = LEFT_OUT if correction.left_out else TEACHING
+        split = HELD_OUT if correction.image_sha256 in self.held_out else TRAIN
+        return DatasetItem(
+            id=correction.id,
+            task_id=correction.task_id,
+            image=correction.image_sha256,
+            captions=correction.captions,
+            state=state,
+            split=split if state == TEACHING else None,
+            reason=correction.reason,
+            annotator=correction.annotator if self.shows_annotators else None,
+            annotated_at=correction.annotated_at,
+        )
+
+
+def _open_problems(looked: Looked, dismissed: Sequence[Dismissal]) -> dict[ProblemKind, list[Problem]]:
+    """The problems that nobody dismissed, by kind in the order of the kinds."""
+    settled = {(dismissal.kind, dismissal.subject) for dismissal in dismissed}
+    found: dict[ProblemKind, list[Problem]] = {kind: [] for kind in ProblemKind}
+    for problem in looked.problems:
+        if (problem.kind.value, problem.subject) not in settled:
+            found[problem.kind].append(problem)
+    return {kind: several for kind, several in found.items() if several}
+
+
+def _groups(
+    session: Session,
+    project: Project,
+    problems: Mapping[ProblemKind, Sequence[Problem]],
+    shown: Mapping[ProblemKind, Sequence[Problem]],
+    view: _View,
+) -> list[ProblemGroup]:
+    numbers = {number for found in shown.values() for problem in found for number in problem.corrections}
+    corrections = gallery.by_number(session, project.id, numbers)
+    return [
+        ProblemGroup(
+            kind=kind,
+            total=len(problems[kind]),
+            shown=[
+                ProblemItem(kind, problem.subject, [view.item(corrections[number]) for number in problem.corrections])
+                for problem in found
+            ],
+        )
+        for kind, found in shown.items()
+        if found
+    ]
+
+
+@pages.get("/projects/<int:number>/dataset")
+def dataset(number: int) -> str | Response:
+    room = current_room()
+    project = room.project(number)
+    query = DatasetQuery.read(request.args)
+    if any(not value for value in request.args.values()):  # a form sends the fields that nobody filled in, too
+        return redirect(query.address(number))
+    name = f"dataset-of-project-{number}"
+    if request.args.get("table") == "annotators":
+        if wanted := annotators_table(room, project).download(request.args.get("format"), name=f"annotators-{name}"):
+            return wanted
+    elif wanted := dataset_table(room, project, query).download(request.args.get("format"), name=name):
+        return wanted
+    return render(
+        "dataset.html",
+        project,
+        dataset=read_dataset(room, project, query, page=request.args.get("page", 1, type=int)),
+        query=query,
+        states=STATES,
+        tasks=partial(room.label_studio_task, project),
+    )
+
+
+@pages.post("/projects/<int:number>/dataset/<int:item>")
+def set_training(number: int, item: int) -> Response:
+    """Leave a correction out of training, or take it in again."""
+    room = current_room()
+    project = room.project(number)
+    left_out = _one_of(request.form, "left_out", ("yes", "no")) == "yes"
+    with room.database.session() as session:
+        review.decide(session, project.id, item, by=visitor().name, left_out=left_out)
+    flash("Left out of training." if left_out else "Used for training again.")
+    return _back(number)
+
+
+@pages.post("/projects/<int:number>/dataset/dismissals")
+def dismiss(number: int) -> Response:
+    """A problem is none."""
+    room = current_room()
+    project = room.project(number)
+    kind, subject = _one_of(request.form, "kind", [kind.value for kind in ProblemKind]), request.form.get("subject", "")
+    if not kind or not subject:
+        raise BadRequest("Nothing was dismissed; expected the kind of a problem and its subject.")
+    with room.database.session() as session:
+        gallery.dismiss(session, project.id, ProblemKind(kind), subject, by=visitor().name)
+    flash("This will not be shown as a problem again.")
+    return _back(number)
+
+
+@pages.post("/projects/<int:number>/dataset/dismissals/<int:dismissal>/take-back")
+def take_back(number: int, dismissal: int) -> Response:
+    """A dismissed problem may be one after all."""
+    room = current_room()
+    project = room.project(number)
+    with room.database.session() as session:
+        gallery.take_back(session, project.id, dismissal)
+    flash("It stands among the problems again, if it still is one.")
+    return _back(number)
+
+
+@pages.post("/projects/<int:number>/dataset/annotators")
+def show_annotators(number: int) -> Response:
+    """Show or hide who corrected what, on all pages of the project."""
+    room = current_room()
+    project = room.project(number)
+    shows = _one_of(request.form, "shows", ("yes", "no")) == "yes"
+    with room.database.session() as session:
+        session.get_one(Project, project.id).shows_annotators = shows
+    flash("Annotators and their figures are shown." if shows else "Annotators are no longer named on these pages.")
+    return _back(number)
+
+
+def dataset_table(room: Room, project: Project, query: DatasetQuery) -> Table:
+    """The filtered corrections, to take away; those that have the problem, where a kind of problem is chosen."""
+    columns = ["id", "task", "annotation", "image", "captions", "state", "split", "note", "reason", "annotated_at"]
+    if project.shows_annotators:
+        columns.append("annotator")
+
+    def rows() -> Iterator[Sequence[Any]]:
+        with room.database.reading() as session:
+            looked = room.look_at_dataset(session, project)
+            view = _View(held_out=looked.held_out, shows_annotators=project.shows_annotators)
+            for found in _chosen(session, project, query, looked):
+                item = view.item(found)
+                values = [
+                    found.id, found.task_id, found.annotation_id, found.image_sha256, found.captions, item.state,
+                    item.split, found.note, found.reason, found.annotated_at,
+                ]  # fmt: skip
+                yield [*values, found.annotator] if project.shows_annotators else values
+
+    return Table(columns, rows())
+
+
+def _chosen(session: Session, project: Project, query: DatasetQuery, looked: Looked) -> Iterator[Correction]:
+    if query.problem is None:
+        yield from gallery.rows(session, project.id, GalleryFilter(query.state, query.split, looked.held_out))
+        return
+    problems = _open_problems(looked, gallery.dismissals(session, project.id)).get(query.problem, [])
+    numbers = sorted({number for problem in problems for number in problem.corrections})
+    for start in range(0, len(numbers), PAGE):
+        found = gallery.by_number(session, project.id, numbers[start : start + PAGE])
+        yield from (found[number] for number in sorted(found))
+
+
+def annotators_table(room: Room, project: Project) -> Table:
+    """The annotators' figures, to take away; empty where the project does not show them."""
+    columns = ("annotator", "corrections", "median_time_s", "changed")
+    if not project.shows_annotators:
+        return Table(columns, [])
+    with room.database.reading() as session:
+        figures = gallery.annotator_figures(session, project.id)
+    return Table(columns, [(row.annotator, row.corrections, row.median_time_s, row.changed) for row in figures])
+
+
+def _back(number: int) -> Response:
+    """To the page that the button stood on."""
+    page = request.args.get("page", type=int)
+    return redirect(DatasetQuery.read(request.args).address(number, **({"page": page} if page else {})))
+
+
+def _one_of(given: Mapping[str, str], name: str, values: Sequence[str]) -> str | None:
+    value = given.get(name, "")
+    if value and value not in values:
+        raise BadRequest(f"{name} is {value!r}; expected one of {', '.join(values)}.")
+    return value or None

@@ -1,0 +1,18 @@
+"""What is broken, in the words of `captionloop doctor`."""
+
+from flask import render_template, request
+
+from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.frame import render
+from captionloop.backend.pages.room import current_room
+
+
+@pages.get("/projects/<int:number>/health")
+def health_of_parts(number: int) -> str:
+    """A part of the overview, asked for when that is there already; without script a page of its own."""
+    room = current_room()
+    project = room.project(number)
+    found = room.checkups.of(project)
+    if "HX-Request" in request.headers:
+        return render_template("parts/health.html", health=found)
+    return render("health.html", project, health=found)

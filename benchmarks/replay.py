@@ -1,0 +1,108 @@
+"""What a new batch of corrections does to what was learnt before: `python -m benchmarks.replay`.
+
+First a person corrects 60 drawn scenes to a house style, in which only half of the kinds of things occur, and the model
+learns from them as in a run. Then come 20 corrections of scenes with the other kinds alone, and a second run starts
+from the first one's result, replaying a share of the older corrections. Exact match is measured on unseen scenes of
+both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from benchmarks.house_style import Learner, Pool, captions_of, exact
+from benchmarks.styles import STYLES
+
+from captionloop.model.captioner import Captioner
+from captionloop.model.checkpoint import Checkpoint, load_checkpoint
+from captionloop.model.corrections import Example as Caption
+from captionloop.model.corrections import Snapshot
+from captionloop.model.finetune import finetune
+from captionloop.model.finetune_settings import FinetuneSettings
+from captionloop.model.generation import GenerationSettings
+from captionloop.model.replay import with_replay
+from captionloop.model.split import split_images
+from captionloop.model.starter import STARTER_DIR
+from captionloop.model.starter.scenes import KINDS, Scene
+from captionloop.model.text import encode_caption
+from captionloop.model.training_text import Example
+from captionloop.model.writing import learn_writing
+
+_STYLE = STYLES["new_words"]
+
+
+def has_first_kinds(scene: Scene) -> bool:
+    return {thing.kind for thing in scene.things} <= set(KINDS[::2])
+
+
+def has_other_kinds(scene: Scene) -> bool:
+    return {thing.kind for thing in scene.things} <= set(KINDS[1::2])
+
+
+def snapshot(name: str, captions: dict[str, str]) -> Snapshot:
+    """As a run takes it; a correction is numbered by its scene."""
+    examples = tuple(Caption(int(image, 16), image, caption) for image, caption in captions.items())
+    return Snapshot(hash=name, path=Path(name), examples=examples)
+
+
+def learnt(start: Checkpoint, examples: Sequence[Caption], pool: Pool, settings: FinetuneSettings) -> Checkpoint:
+    """What a run makes of a version; images that are held out for the gate are not among the examples."""
+    chosen = [Example(str(example.correction), example.image, example.caption) for example in examples]
+    return finetune(start, chosen, settings=settings, features=pool.features).checkpoint
+
+
+def on_the_training_side(taken: Snapshot) -> list[Caption]:
+    train = set(split_images(example.image for example in taken.examples).train)
+    return [example for example in taken.examples if example.image in train]
+
+
+def scores(checkpoint: Checkpoint, captions: Sequence[str], pools: Sequence[Pool]) -> list[float]:
+    generation = GenerationSettings().following(len(encode_caption(checkpoint.tokenizer, text)) for text in captions)
+    captioner = Captioner(
+        copy.deepcopy(checkpoint),
+        version="benchmark",
+        generation=replace(generation, writing=learn_writing(captions)),
+    )
+    return [exact(captioner, pool, _STYLE) for pool in pools]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--older", type=int, default=60, help="corrections of the first run")
+    parser.add_argument("--new", type=int, default=20, help="corrections that come after it")
+    parser.add_argument("--replay", type=float, nargs="+", default=[0, 0.1, 0.25, 0.5, 1])
+    parser.add_argument("--unseen", type=int, default=300, help="scenes of each half to measure on")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(2)
+    learner, base = Learner(STARTER_DIR), load_checkpoint(STARTER_DIR)
+    unseen = [learner.pool("unseen", options.unseen, of=half) for half in (has_first_kinds, has_other_kinds)]
+    figures: dict[str, list[list[float]]] = {}
+    for seed in range(options.seeds):
+        settings = FinetuneSettings(seed=seed)
+        older = learner.pool(f"corrections-{seed}", options.older, of=has_first_kinds)
+        newer = learner.pool(f"corrections-{seed}", options.new, of=has_other_kinds)
+        both = Pool(older.scenes | newer.scenes, older.features | newer.features)
+        captions = captions_of(both, _STYLE, careless=0.0, seed=seed)
+        before = snapshot(f"before {seed}", {name: captions[name] for name in older.scenes})
+        champion = learnt(base, on_the_training_side(before), older, settings)
+        figures.setdefault("before", []).append(scores(champion, list(captions.values()), unseen))
+        now = on_the_training_side(snapshot(f"now {seed}", captions))
+        for share in options.replay:
+            chosen = with_replay(now, before, share=share, seed=seed)
+            candidate = learnt(champion, chosen, both, settings)
+            figures.setdefault(f"{share:g}", []).append(scores(candidate, list(captions.values()), unseen))
+    print("replay      older kinds   new kinds   (exact match, mean over seeds)")
+    for name, found in figures.items():
+        first, other = (statistics.mean(column) for column in zip(*found, strict=True))
+        print(f"{name:9} {first:13.3f} {other:11.3f}")
+
+
+if __name__ == "__main__":
+    main()

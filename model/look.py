@@ -1,0 +1,69 @@
+"""A look at what a model writes for images that it is not trained on: figures, how sure they are, and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from captionloop.model.metrics import Score, bootstrap_score, evaluate_captions
+from captionloop.model.metrics.differences import SCORE
+
+SAMPLES = 8  # captions that are shown of a look
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A caption of an image, beside what people wrote."""
+
+    image: str
+    caption: str
+    references: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen.
+
+    Args:
+        score: CIDEr-D + BLEU-4, by which BLIP's own training selects; higher is better.
+        metrics: all figures by name, this one with its interval among them.
+        samples: of the first images, the same ones at each look.
+    """
+
+    score: Score
+    metrics: Mapping[str, float]
+    samples: tuple[Sample, ...]
+
+    @classmethod
+    def at(
+        cls,
+        references: Mapping[str, Sequence[str]],
+        captions: Mapping[str, str],
+        *,
+        corpus: Iterable[Sequence[str]] = (),
+    ) -> Look:
+        """Score captions.
+
+        Args:
+            references: image hash → captions written by people.
+            captions: the same images → caption.
+            corpus: references of further images, for CIDEr-D's document frequencies (see `evaluate_captions`).
+
+        Raises:
+            SettingsError: the two do not name the same images, or none.
+        """
+        evaluation = evaluate_captions(references, captions, corpus=corpus)
+        score = bootstrap_score(references, captions, evaluation)
+        low, high = score.interval
+        return cls(
+            score=score,
+            metrics={SCORE: score.value, f"{SCORE}_low": low, f"{SCORE}_high": high, **evaluation.to_dict()},
+            samples=tuple(Sample(image, captions[image], references[image]) for image in list(captions)[:SAMPLES]),
+        )
+
+    def __str__(self) -> str:
+        images = round(self.metrics["images"])
+        if images == 1:
+            return f"CIDEr-D + BLEU-4 {self.score.value:.2f} on a single image, which says next to nothing"
+        low, high = self.score.interval
+        return f"CIDEr-D + BLEU-4 {self.score.value:.2f}, 95 % interval {low:.2f} to {high:.2f}, on {images} images"

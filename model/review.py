@@ -1,0 +1,286 @@
+"""Reviewing corrections: those that a filter lets through, one after the other, and what a reviewer decides of them.
+
+A decision is kept twice: in the correction, where a sync never touches it, and as a `ReviewAction` with the fields as
+they were before, from which it is undone.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from captionloop.errors import NotFoundError
+from captionloop.model.database import Category, Correction, CorrectionState, ReviewAction, utc_now
+
+# Beyond it a tab shows "999+": to count on would make every page slower.
+MOST_COUNTED = 999
+LONGEST_NOTE = 2000  # characters
+# Sorted behind every score and every number of changed words: a correction that has none comes last.
+_NO_SCORE = 2.0
+_NO_CHANGE = -1
+
+
+class Order(str, enum.Enum):
+    """In which order corrections are reviewed."""
+
+    MOST_CHANGED = "most-changed"
+    LOWEST_SCORE = "lowest-score"
+    NEWEST = "newest"
+
+
+@dataclass(frozen=True)
+class ReviewFilter:
+    """Which corrections to review; a field that is None, or an empty text, lets all through.
+
+    Args:
+        version: that made the suggestion.
+        annotator: who corrected it.
+        is_changed: whether a word of the suggestion was changed.
+        category: the reviewer's, or our guess where no reviewer chose one.
+        lowest_score, highest_score: of the suggestion, both included.
+        since, until: days (UTC) of the annotation, both included.
+        is_reviewed: whether a reviewer decided anything.
+        is_left_out: of training.
+        text: in the suggestion or a caption, case aside.
+    """
+
+    version: str | None = None
+    annotator: str | None = None
+    is_changed: bool | None = None
+    category: Category | None = None
+    lowest_score: float | None = None
+    highest_score: float | None = None
+    since: date | None = None
+    until: date | None = None
+    is_reviewed: bool | None = None
+    is_left_out: bool | None = None
+    text: str = ""
+
+    def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
+        """The filter in SQL. Only active corrections are reviewed: of the others there is nothing to train on."""
+        found = [Correction.project_id == project_id, Correction.state == CorrectionState.ACTIVE]
+        if self.version is not None:
+            found.append(Correction.suggestion_version == self.version)
+        if self.annotator is not None:
+            found.append(Correction.annotator == self.annotator)
+        if self.is_changed is not None:
+            found.append(Correction.words_changed > 0 if self.is_changed else Correction.words_changed == 0)
+        if self.category is not None:
+            found.append(func.coalesce(Correction.category, Correction.guess) == self.category)
+        if self.lowest_score is not None:
+            found.append(Correction.suggestion_score >= self.lowest_score)
+        if self.highest_score is not None:
+            found.append(Correction.suggestion_score <= self.highest_score)
+        if self.since is not None:
+            found.append(Correction.annotated_at >= _midnight(self.since))
+        if self.until is not None:
+            found.append(Correction.annotated_at < _midnight(self.until + timedelta(days=1)))
+        if self.is_reviewed is not None:
+            found.append(Correction.reviewed_at.is_not(None) if self.is_reviewed else Correction.reviewed_at.is_(None))
+        if self.is_left_out is not None:
+            found.append(Correction.left_out.is_(self.is_left_out))
+        if self.text:
+            found.append(Correction.search_text.contains(self.text.casefold(), autoescape=True))
+        return found
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Where a correction stands in a list.
+
+    Args:
+        position: how many come before it.
+        previous, following: numbers of the corrections beside it; None at the ends.
+    """
+
+    position: int
+    previous: int | None
+    following: int | None
+
+
+def count(session: Session, project_id: int, wanted: ReviewFilter) -> int:
+    return session.scalar(select(func.count()).where(*wanted.conditions(project_id))) or 0
+
+
+def count_to_review(session: Session, project_id: int) -> int:
+    """How many changed corrections nobody has reviewed; counted up to one more than `MOST_COUNTED`."""
+    conditions = ReviewFilter(is_changed=True, is_reviewed=False).conditions(project_id)
+    some = select(Correction.id).where(*conditions).limit(MOST_COUNTED + 1).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
+
+
+def listed(
+    session: Session, project_id: int, wanted: ReviewFilter, order: Order, *, offset: int, limit: int
+) -> Sequence[Correction]:
+    """A stretch of the list."""
+    query = _ordered(select(Correction), order).where(*wanted.conditions(project_id))
+    return session.scalars(query.offset(offset).limit(limit)).all()
+
+
+def rows(session: Session, project_id: int, wanted: ReviewFilter, order: Order) -> Iterator[Correction]:
+    """The whole list, a thousand rows in memory at a time."""
+    query = _ordered(select(Correction), order).where(*wanted.conditions(project_id))
+    for row in session.scalars(query.execution_options(yield_per=1000)):
+        yield row
+        session.expunge(row)
+
+
+def get(session: Session, project_id: int, correction_id: int) -> Correction:
+    """
+    Raises:
+        NotFoundError: the project has no such correction.
+    """
+    found = session.get(Correction, correction_id)
+    if found is None or found.project_id != project_id:
+        raise NotFoundError(f"There is no correction {correction_id} in this project.")
+    return found
+
+
+def neighbours(
+    session: Session, project_id: int, wanted: ReviewFilter, order: Order, correction: Correction
+) -> Neighbours:
+    """The place of a correction in the list, whether or not the filter lets it through.
+
+    One that was just decided may no longer belong to the list of those that are not reviewed; it keeps its place there.
+    """
+    conditions = wanted.conditions(project_id)
+    before, after = _before(order, correction), _after(order, correction)
+    chosen = select(Correction.id).where(*conditions)
+    return Neighbours(
+        position=session.scalar(select(func.count()).where(*conditions, before)) or 0,
+        previous=session.scalar(_ordered(chosen.where(before), order, backwards=True).limit(1)),
+        following=session.scalar(_ordered(chosen.where(after), order).limit(1)),
+    )
+
+
+def annotators(session: Session, project_id: int) -> list[str]:
+    """Who made corrections, by name."""
+    chosen = select(Correction.annotator).where(Correction.project_id == project_id, Correction.annotator.is_not(None))
+    return [name for name in session.scalars(chosen.distinct().order_by(Correction.annotator)) if name]
+
+
+def decide(
+    session: Session,
+    project_id: int,
+    correction_id: int,
+    *,
+    by: str,
+    category: Category | None = None,
+    left_out: bool | None = None,
+    note: str | None = None,
+) -> ReviewAction:
+    """Keep what a reviewer decided. What is None stays as it is.
+
+    Raises:
+        NotFoundError: the project has no such correction.
+    """
+    correction = _locked(session, project_id, correction_id)
+    chosen = {"category": category, "left_out": left_out, "note": note}
+    values: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    values |= {"reviewed_by": by, "reviewed_at": utc_now()}
+    action = ReviewAction(
+        project_id=project_id,
+        correction_id=correction.id,
+        before={name: _to_json(getattr(correction, name)) for name in values},
+        after={name: _to_json(value) for name, value in values.items()},
+        by=by,
+    )
+    session.add(action)
+    for name, value in values.items():
+        setattr(correction, name, value)
+    session.flush()
+    return action
+
+
+def undo(session: Session, project_id: int, *, by: str) -> ReviewAction | None:
+    """Take back the last thing that somebody decided in a project and has not taken back; None when there is nothing.
+
+    A field that another reviewer has set since keeps that reviewer's value.
+    """
+    action = session.scalars(
+        select(ReviewAction)
+        .where(ReviewAction.project_id == project_id, ReviewAction.by == by, ReviewAction.undone.is_(False))
+        .order_by(ReviewAction.id.desc())
+        .limit(1)
+        .with_for_update()
+    ).first()
+    if action is None:
+        return None
+    correction = _locked(session, project_id, action.correction_id)
+    for name, value in action.before.items():
+        if _to_json(getattr(correction, name)) == action.after[name]:
+            setattr(correction, name, _from_json(name, value))
+    action.undone = True
+    session.flush()
+    return action
+
+
+def _locked(session: Session, project_id: int, correction_id: int) -> Correction:
+    session.execute(select(Correction.id).where(Correction.id == correction_id).with_for_update())
+    return get(session, project_id, correction_id)
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _from_json(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name == "category":
+        return Category(value)
+    return datetime.fromisoformat(value) if name == "reviewed_at" else value
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), timezone.utc)
+
+
+# What each order sorts by: an expression in SQL, its value for a row, and whether large values come first. The id
+# decides between equals, in the same direction, so that every row has one place.
+
+
+def _key(order: Order) -> tuple[ColumnElement[Any], bool]:
+    if order is Order.MOST_CHANGED:
+        return func.coalesce(Correction.words_changed, _NO_CHANGE), True
+    if order is Order.LOWEST_SCORE:
+        return func.coalesce(Correction.suggestion_score, _NO_SCORE), False
+    return Correction.annotated_at.expression, True
+
+
+def _value(order: Order, correction: Correction) -> Any:
+    if order is Order.MOST_CHANGED:
+        return _NO_CHANGE if correction.words_changed is None else correction.words_changed
+    if order is Order.LOWEST_SCORE:
+        return _NO_SCORE if correction.suggestion_score is None else correction.suggestion_score
+    return correction.annotated_at
+
+
+def _ordered(query: Select[Any], order: Order, *, backwards: bool = False) -> Select[Any]:
+    key, descending = _key(order)
+    if descending != backwards:
+        return query.order_by(key.desc(), Correction.id.desc())
+    return query.order_by(key.asc(), Correction.id.asc())
+
+
+def _before(order: Order, correction: Correction) -> ColumnElement[bool]:
+    return _beyond(order, correction, larger=_key(order)[1])
+
+
+def _after(order: Order, correction: Correction) -> ColumnElement[bool]:
+    return _beyond(order, correction, larger=not _key(order)[1])
+
+
+def _beyond(order: Order, correction: Correction, *, larger: bool) -> ColumnElement[bool]:
+    key, value = _key(order)[0], _value(order, correction)
+    if larger:
+        return or_(key > value, and_(key == value, Correction.id > correction.id))
+    return or_(key < value, and_(key == value, Correction.id < correction.id))

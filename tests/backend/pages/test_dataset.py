@@ -1,0 +1,183 @@
+"""The dataset page: problems first, decisions by one click, figures that can be switched off."""
+
+import csv
+import html
+import io
+import json
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from tests.support.live_room import served, sign_in
+from tests.support.room import post
+from tests.support.versions import FinishedRun
+
+from captionloop.backend.pages.dataset import PAGE
+from captionloop.backend.pages.room import Room
+from captionloop.home import Home
+from captionloop.model import corrections
+from captionloop.model.corrections import CorrectionRecord
+from captionloop.model.database import Correction, CorrectionState, Dismissal, Project, utc_now
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+DATASET = "/projects/1/dataset"
+_ALL_FINE = "Nothing of this kind is left to decide"
+
+
+def add(room: Room, finished: FinishedRun, number: int, caption: str, **fields: Any) -> int:
+    values = {
+        "annotation_id": number,
+        "task_id": number,
+        "state": CorrectionState.ACTIVE,
+        "captions": [caption],
+        "annotated_at": utc_now() + timedelta(minutes=number),
+        "updated_at": utc_now(),
+        "image_sha256": finished.snapshot.examples[0].image,
+        "annotator": "ada",
+        "lead_time_s": 7.0,
+    }
+    with room.database.session() as session:
+        corrections.upsert(session, finished.project.id, CorrectionRecord(**values | fields))
+        return session.scalars(select(Correction.id).where(Correction.annotation_id == number)).one()
+
+
+def text_of(client: FlaskClient, address: str = DATASET) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return html.unescape(answer.get_data(as_text=True))
+
+
+def test_every_correction_is_in_the_gallery_with_its_split(lead: FlaskClient, finished: FinishedRun) -> None:
+    shown = text_of(lead)
+
+    assert shown.count('<li class="card">') == 12
+    assert shown.count('<span class="tag attention">held out</span>') == len(finished.held_out)
+
+
+@pytest.mark.parametrize(
+    ("caption", "kind"), [("asdf", "test"), ("a small cat 🐈", "cannot-be-written")]
+)  # fmt: skip
+def test_a_problem_is_listed_and_gone_when_it_is_left_out(
+    lead: FlaskClient, room: Room, finished: FinishedRun, caption: str, kind: str
+) -> None:
+    number = add(room, finished, 100, caption)
+    assert caption in text_of(lead, f"{DATASET}?problem={kind}")
+
+    answer = post(lead, f"{DATASET}/{number}?problem={kind}", page=DATASET, left_out="yes")
+
+    assert answer.request.args.to_dict() == {"problem": kind}
+    assert caption not in text_of(lead, f"{DATASET}?problem={kind}")
+    assert caption in text_of(lead, f"{DATASET}?state=left-out")
+
+
+def test_a_left_out_correction_can_be_used_again(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    number = add(room, finished, 100, "asdf")
+    post(lead, f"{DATASET}/{number}", page=DATASET, left_out="yes")
+
+    post(lead, f"{DATASET}/{number}?state=left-out", page=DATASET, left_out="no")
+
+    with room.database.reading() as session:
+        assert not session.get_one(Correction, number).left_out
+
+
+def test_a_problem_that_is_none_is_not_shown_again_until_it_is_asked_for(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    number = add(room, finished, 100, "asdf")
+    post(lead, f"{DATASET}/dismissals", page=DATASET, kind="test", subject=str(number))
+    assert _ALL_FINE in text_of(lead, f"{DATASET}?problem=test")
+
+    with room.database.reading() as session:
+        dismissal = session.scalars(select(Dismissal)).one()
+    post(lead, f"{DATASET}/dismissals/{dismissal.id}/take-back", page=DATASET)
+
+    assert "asdf" in text_of(lead, f"{DATASET}?problem=test")
+
+
+def test_annotators_who_disagree_stand_side_by_side(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    add(room, finished, 100, "two people ride bicycles")
+    add(room, finished, 101, "an empty kitchen", annotator="bob")
+
+    shown = text_of(lead, f"{DATASET}?problem=disagreement")
+
+    assert "1 to decide" in shown
+    assert "two people ride bicycles" in shown
+    assert "an empty kitchen" in shown
+
+
+def test_a_picture_whose_file_is_gone_is_a_problem(lead: FlaskClient, finished: FinishedRun, home: Home) -> None:
+    home.image(finished.snapshot.examples[0].image).unlink()
+
+    assert "1 to decide" in text_of(lead, f"{DATASET}?problem=picture-gone")
+
+
+def test_without_problems_none_are_shown(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    shown = text_of(lead, f"{DATASET}?problem=same-picture")
+
+    assert _ALL_FINE in shown
+    assert "looks like the same picture" not in text_of(lead)
+
+
+def test_annotators_figures_can_be_switched_off_and_on(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    add(room, finished, 100, "a cat", suggestion="a dog")
+    assert '<th scope="row">ada</th><td>1</td><td>7 s</td><td>100 %</td>' in text_of(lead)
+
+    answer = post(lead, f"{DATASET}/annotators", page=DATASET, shows="no")
+
+    assert not re.search(r"\bada\b", answer.get_data(as_text=True))
+    assert "ada" not in text_of(lead, f"{DATASET}?table=annotators&format=csv")
+    post(lead, f"{DATASET}/annotators", page=DATASET, shows="yes")
+    with room.database.reading() as session:
+        assert session.scalars(select(Project)).one().shows_annotators
+
+
+def test_the_filtered_rows_can_be_taken_away(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    add(room, finished, 100, "asdf")
+
+    rows = json.loads(lead.get(f"{DATASET}?problem=test&format=json").get_data(as_text=True))
+    held_out = lead.get(f"{DATASET}?split=held-out&format=csv").get_data(as_text=True)
+
+    assert [(row["captions"], row["state"]) for row in rows] == [(["asdf"], "teaching")]
+    assert {row["split"] for row in csv.DictReader(io.StringIO(held_out))} == {"held-out"}
+
+
+def test_a_reader_is_offered_no_decision(reader: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    add(room, finished, 100, "asdf")
+
+    shown = text_of(reader)
+
+    assert "asdf" in shown
+    assert "Leave out" not in shown
+    assert "Hide annotators" not in shown
+
+
+@pytest.mark.parametrize("argument", ["state=gone", "split=test", "problem=none", "format=xml"])
+def test_an_address_that_means_nothing_is_told_so(lead: FlaskClient, argument: str) -> None:
+    assert lead.get(f"{DATASET}?{argument}").status_code == 400
+
+
+def test_in_a_browser_pages_turn_by_key_and_a_decision_stays_in_place(
+    page: "Page", app: Flask, room: Room, finished: FinishedRun
+) -> None:
+    for number in range(100, 100 + PAGE):
+        add(room, finished, number, "asdf" if number == 100 else "a cat")
+    with served(app) as address:
+        sign_in(page, address)
+        page.goto(address + DATASET)
+        page.evaluate("window.was = 'never reloaded'")
+
+        page.keyboard.press("j")
+        page.get_by_text("Page 2 of 2").wait_for()
+        page.keyboard.press("k")
+        page.get_by_text("Page 1 of 2").wait_for()
+        page.locator(".problems li", has_text="asdf").get_by_text("Leave out").click()
+        page.get_by_text("Left out of training.").wait_for()
+
+        assert page.evaluate("window.was") == "never reloaded"
+        assert page.locator(".problems li", has_text="asdf").count() == 0

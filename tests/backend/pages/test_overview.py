@@ -1,0 +1,370 @@
+"""The overview: a sentence that answers the lead's question, the figures behind it, and what can be done now."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from tests.support.corrections import correct
+from tests.support.models import add_project
+from tests.support.room import post
+from tests.support.versions import FinishedRun
+
+from captionloop.backend import checkups
+from captionloop.backend.doctor import NOT_LOOKED_AT, Check
+from captionloop.backend.pages import live, overview
+from captionloop.backend.pages.room import Room
+from captionloop.model.database import Database, Project, Run, RunKind, RunState
+
+_PAGE = "/projects/1/"
+
+
+def text_of(client: FlaskClient, path: str = _PAGE) -> str:
+    """What a person reads on a page, without tags."""
+    page = client.get(path).get_data(as_text=True)
+    main = re.search(r"<main.*</main>", page, re.DOTALL)
+    assert main, page
+    return " ".join(re.sub(r"<[^>]+>", " ", main[0]).split())
+
+
+def run_of(room: Room, project: Project, kind: RunKind = RunKind.FINETUNE) -> Run:
+    """A run that waits for a worker."""
+    return room.context.queue.request(project.id, kind, asked_by="somebody").run
+
+
+def started(room: Room, project: Project) -> Run:
+    run = room.runs.start(run_of(room, project).id)
+    assert run is not None
+    return run
+
+
+@pytest.fixture
+def champion(finished: FinishedRun) -> str:
+    return finished.store.champion(finished.project.id).version
+
+
+# The sentence ------------------------------------------------------------------------------------------------------
+
+
+def test_the_champion_is_named_with_the_share_that_people_keep(
+    lead: FlaskClient, database: Database, finished: FinishedRun, champion: str
+) -> None:
+    for caption in ("a red square", "a red square", "a red square", "a blue square"):
+        correct(database, finished.project, version=champion, caption=caption)
+
+    page = text_of(lead)
+
+    assert page.startswith(f"{champion} serves since")
+    assert "People keep 75 %" in page
+    assert f"4 submitted suggestions of {champion} in which no word was changed; 95 % interval 30 % to 95 %" in page
+
+
+def test_the_share_is_compared_with_the_version_before(
+    lead: FlaskClient, database: Database, finished: FinishedRun, champion: str, room: Room
+) -> None:
+    correct(database, finished.project, version=champion, caption="a blue square")
+    correct(database, finished.project, version=finished.version.version)
+    room.promote(finished.project, finished.version.version, by="somebody")
+
+    page = text_of(lead)
+
+    assert re.search(rf"People keep 100 % .* of its captions, 0 % .* with {champion}", page)
+
+
+def test_without_corrections_the_page_says_where_to_make_some(
+    lead: FlaskClient, database: Database, finished: FinishedRun
+) -> None:
+    empty = add_project(database, 2)
+    finished.store.ensure_champion(empty.id, finished.base)
+
+    page = text_of(lead, "/projects/2/")
+
+    assert "No corrections yet. Open the project in Label Studio" in page
+    assert "Train now" not in page
+
+
+def test_a_few_new_corrections_are_counted_and_no_run_is_proposed(
+    lead: FlaskClient, database: Database, finished: FinishedRun, champion: str
+) -> None:
+    correct(database, finished.project, version=champion)
+
+    page = lead.get(_PAGE).get_data(as_text=True)
+
+    assert "1 new correction<" in page
+    assert "20 or more are worth a run" in page
+    assert 'class="button" data-key="t">Train now' in page
+
+
+def test_enough_new_corrections_make_training_the_thing_to_do(
+    lead: FlaskClient, database: Database, finished: FinishedRun, champion: str
+) -> None:
+    for _ in range(overview.FEW_CORRECTIONS):
+        correct(database, finished.project, version=champion)
+
+    page = lead.get(_PAGE).get_data(as_text=True)
+
+    assert "20 new corrections<" in page
+    assert "enough to train again" in page
+    assert 'class="button primary" data-key="t">Train now' in page
+
+
+def test_while_a_run_goes_on_it_can_be_cancelled_and_none_be_started(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    run = started(room, finished.project)
+    room.runs.report(run.id, 0.5, stage="training", step=20, steps=40, loss=1.25, seconds_left=12.4)
+
+    page = text_of(lead)
+
+    assert "A run is going on" in page
+    assert "Training training step 20 of 40 loss 1.250 12 s left" in page
+    assert "Cancel the run" in page
+    assert "Train now" not in page
+
+
+def test_a_failed_run_says_what_went_wrong(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    run = started(room, finished.project)
+    room.runs.finish(run.id, RunState.FAILED, message="There are 3 corrections; a run needs 10.")
+
+    assert "The last run failed. There are 3 corrections; a run needs 10." in text_of(lead)
+
+
+# What can be done --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_takes_the_settings_of_the_form_and_defaults_for_empty_fields(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    answer = post(lead, "/projects/1/train", page=_PAGE, way="lora", steps="30", learning_rate="")
+
+    run = room.runs.current(finished.project.id)
+    assert run is not None
+    assert (run.settings, run.state, run.asked_by) == ({"way": "lora", "steps": 30}, RunState.QUEUED, "lead")
+    assert "The run is queued." in answer.get_data(as_text=True)
+
+
+def test_a_second_request_is_folded_into_the_run_that_has_not_begun(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    first = run_of(room, finished.project)
+
+    answer = post(lead, "/projects/1/train", page=_PAGE, steps="30")
+
+    assert "takes this request, too" in answer.get_data(as_text=True)
+    run = room.runs.current(finished.project.id)
+    assert run is not None
+    assert (run.id, run.settings) == (first.id, {"steps": 30})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("steps", "none", "steps is &#39;none&#39;; expected a whole number above 0"),
+        ("learning_rate", "0,001", "learning_rate is &#39;0,001&#39;; expected a number above 0"),
+        ("way", "sideways", "expected one of decoder, lora, full"),
+        ("speed", "3", "Unknown fine-tuning setting speed"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_in_a_sentence_and_nothing_runs(
+    lead: FlaskClient, room: Room, finished: FinishedRun, field: str, value: str, said: str
+) -> None:
+    answer = post(lead, "/projects/1/train", page=_PAGE, **{field: value})
+
+    assert (answer.status_code, said in answer.get_data(as_text=True)) == (400, True)
+    assert room.runs.current(finished.project.id) is None
+
+
+def test_a_sync_is_handed_to_the_worker(lead: FlaskClient, room: Room) -> None:
+    answer = post(lead, "/projects/1/sync", page=_PAGE)
+
+    assert "being fetched from Label Studio" in answer.get_data(as_text=True)
+    assert room.context.queue.request_sync(1) is False  # one is asked for already
+
+
+def test_a_rollback_brings_the_version_before_back_and_renews_suggestions(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    before = finished.store.ensure_champion(finished.project.id, room.context.base)
+    room.promote(finished.project, finished.version.version, by="somebody")
+    assert "Roll back" in text_of(lead)
+
+    answer = post(lead, "/projects/1/rollback", page=_PAGE)
+
+    assert f"{before} is the champion again" in answer.get_data(as_text=True)
+    assert finished.store.champion(finished.project.id).version == before
+    renewal = room.runs.current(finished.project.id)
+    assert renewal is not None
+    assert renewal.kind is RunKind.ANNOTATE
+
+
+def test_a_champion_that_was_never_trained_offers_no_way_back(lead: FlaskClient) -> None:
+    assert "Roll back" not in text_of(lead)
+    assert "no earlier version" in post(lead, "/projects/1/rollback", page=_PAGE).get_data(as_text=True)
+
+
+def test_a_run_that_has_not_begun_is_cancelled_at_once(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    run = run_of(room, finished.project)
+
+    post(lead, f"/projects/1/runs/{run.id}/cancel", page=_PAGE)
+
+    after = room.runs.get(run.id)
+    assert after is not None
+    assert after.state is RunState.CANCELLED
+
+
+def test_a_run_of_another_project_is_not_there(lead: FlaskClient, room: Room, database: Database) -> None:
+    other = run_of(room, add_project(database, 2))
+
+    assert post(lead, f"/projects/1/runs/{other.id}/cancel", page=_PAGE).status_code == 404
+    assert room.runs.get(other.id).state is RunState.QUEUED  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("back", "leads_to"),
+    [
+        ("/projects/1/?x=a%20b", "/projects/1/?x=a%20b"),
+        ("https://example.org/", _PAGE),
+        ("//example.org/", _PAGE),
+        ("/\\example.org", _PAGE),
+        ("/\t/example.org", _PAGE),
+        ("javascript:alert(1)", _PAGE),
+        ("", _PAGE),
+    ],
+)
+def test_a_form_leads_back_to_its_page_and_never_to_another_site(
+    lead: FlaskClient, room: Room, finished: FinishedRun, back: str, leads_to: str
+) -> None:
+    token = re.search(r'name="csrf_token" value="([^"]+)"', lead.get(_PAGE).get_data(as_text=True))
+    assert token
+
+    answer = lead.post("/projects/1/train", data={"csrf_token": token[1], "back": back})
+
+    assert answer.headers["Location"] == leads_to
+
+
+# The run as it goes ------------------------------------------------------------------------------------------------
+
+
+def events_of(client: FlaskClient) -> Iterator[str]:
+    """The names of the events that the page's stream brings, as they come."""
+    answer = client.get("/projects/1/live", buffered=False)
+    assert answer.mimetype == "text/event-stream"
+    for chunk in answer.iter_encoded():
+        if name := re.match(rb"event: (\w+)", chunk):
+            yield name[1].decode()
+    answer.close()
+
+
+def test_the_stream_tells_each_change_and_ends_when_the_run_is_over(
+    lead: FlaskClient, room: Room, finished: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_LOOK_EVERY_S", 0.01)
+    run = started(room, finished.project)
+    stream = events_of(lead)
+
+    assert next(stream) == "run"
+    room.runs.report(run.id, 0.5, stage="training", step=20, steps=40)
+    assert next(stream) == "run"
+    room.runs.finish(run.id, RunState.FINISHED, message="Done.")
+    assert list(stream) == ["over"]
+
+
+def test_without_a_run_the_stream_is_over_at_once(lead: FlaskClient) -> None:
+    assert list(events_of(lead)) == ["over"]
+
+
+def test_browsers_beyond_four_get_one_message_and_ask_again(
+    app: Flask, lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    started(room, finished.project)
+    streams = [lead.get("/projects/1/live", buffered=False) for _ in range(4)]
+
+    fifth = lead.get("/projects/1/live")
+
+    assert fifth.get_data(as_text=True).startswith("retry: 2000\n")
+    assert fifth.get_data(as_text=True).count("event: run") == 1
+    for stream in reversed(streams):  # as Flask keeps their contexts on a stack in this one thread
+        stream.close()
+
+
+def test_a_stream_that_nobody_reads_takes_no_place(
+    lead: FlaskClient, room: Room, finished: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_LOOK_EVERY_S", 0.01)
+    run = started(room, finished.project)
+    for _ in range(9):
+        lead.head("/projects/1/live")
+        lead.get("/projects/1/live", buffered=False).close()
+
+    stream = events_of(lead)
+    assert next(stream) == "run"
+    room.runs.finish(run.id, RunState.FINISHED, message="Done.")
+    assert list(stream) == ["over"]
+
+
+# Figures to take away, charts, health ------------------------------------------------------------------------------
+
+
+def test_the_figures_of_the_charts_can_be_downloaded(
+    lead: FlaskClient, database: Database, finished: FinishedRun, champion: str
+) -> None:
+    correct(database, finished.project, version=champion)
+
+    table = lead.get(_PAGE, query_string={"format": "csv"})
+    rows = list(csv.DictReader(io.StringIO(table.get_data(as_text=True))))
+
+    assert table.headers["Content-Disposition"] == 'attachment; filename="versions-of-project-1.csv"'
+    assert [(row["version"], row["corrected"], row["kept"]) for row in rows] == [(champion, "1", "1.0")]
+    assert lead.get(_PAGE, query_string={"format": "json"}).get_json()[0]["version"] == champion
+
+
+def test_before_any_correction_the_charts_say_what_will_be_there(lead: FlaskClient) -> None:
+    assert "Here you will see whether people keep more captions" in text_of(lead)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The projects that doctor was asked to look at, instead of parts that are not there."""
+    asked: list[int] = []
+
+    def examine(_settings: object, *, label_studio_id: int, within_s: float) -> list[Check]:
+        asked.append(label_studio_id)
+        return [
+            Check("database", True, "answers"),
+            Check("Label Studio", False, "does not answer", "Start it."),
+            Check("token", False, NOT_LOOKED_AT, "First: Label Studio."),
+        ]
+
+    monkeypatch.setattr(checkups, "examine", examine)
+    return asked
+
+
+@pytest.mark.usefixtures("looks")
+def test_health_names_what_is_broken_with_its_remedy_and_not_what_lies_behind_it(lead: FlaskClient) -> None:
+    page = text_of(lead, "/projects/1/health")
+
+    assert "Label Studio : does not answer Start it." in page
+    assert "token" not in page
+    assert "database" not in page
+
+
+def test_without_script_a_link_leads_to_the_health_of_the_parts(lead: FlaskClient) -> None:
+    assert '<noscript><p><a href="/projects/1/health">' in lead.get(_PAGE).get_data(as_text=True)
+
+
+@pytest.mark.usefixtures("looks")
+def test_htmx_gets_the_part_alone(lead: FlaskClient) -> None:
+    part = lead.get("/projects/1/health", headers={"HX-Request": "true"}).get_data(as_text=True)
+
+    assert "<html" not in part
+    assert "does not answer" in part
+
+
+def test_many_visitors_within_a_minute_are_one_look(lead: FlaskClient, reader: FlaskClient, looks: list[int]) -> None:
+    for client in (lead, reader, lead):
+        client.get("/projects/1/health")
+
+    assert looks == [1]

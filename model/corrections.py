@@ -1,7 +1,8 @@
 """The dataset: what people made of suggestions, kept with its history, and handed out as training examples.
 
-Nothing here is ever deleted. A correction is known by its project and its annotation; what it said before is kept as a
-revision; what leaves the training set is only marked with the reason.
+Nothing here is ever deleted. A correction is known by its project and its annotation, or, if it was imported, by its
+project, image and caption; what it said before is kept as a revision; what leaves the training set is only marked with
+the reason.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,9 +22,18 @@ from sqlalchemy.orm import Session
 
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
-from captionloop.model.database import Correction, CorrectionRevision, CorrectionState, Image, Project, Suggestion
+from captionloop.model.database import (
+    Correction,
+    CorrectionRevision,
+    CorrectionState,
+    Image,
+    Project,
+    Suggestion,
+    utc_now,
+)
 from captionloop.model.images import ImageLimits, content_hash, open_image
 
+IMPORTED = "imported"  # the origin of a correction that came from somebody's dataset
 # The states of an annotation that is still there, in Label Studio's sense.
 PRESENT = frozenset(
     {CorrectionState.ACTIVE, CorrectionState.SKIPPED, CorrectionState.EMPTIED, CorrectionState.IMAGE_UNREADABLE}
@@ -51,6 +61,20 @@ class CorrectionRecord:
     annotator: str | None = None
     lead_time_s: float | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ImportedCaption:
+    """A caption out of somebody's dataset, for an image that is stored and registered."""
+
+    image_sha256: str
+    caption: str
+    imported_from: str  # the file, and where in it
+
+    @property
+    def key(self) -> str:
+        """By what it is known: the same image with the same caption is the same, whichever file it comes from."""
+        return hashlib.sha256(f"{self.image_sha256} {self.caption}".encode()).hexdigest()
 
 
 class Change(enum.Enum):
@@ -103,6 +127,11 @@ def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
     return StoredImage(sha256=sha256, size_bytes=len(data), width=width, height=height)
 
 
+def registered_images(session: Session, hashes: Collection[str]) -> set[str]:
+    """Which of these images have a row."""
+    return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes))))
+
+
 def register_image(session: Session, image: StoredImage) -> None:
     """Make the row of a stored image, unless it is there: two syncs may meet the same image."""
     insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
@@ -134,6 +163,48 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Chang
     return Change.NONE if differing.keys() == {"reason"} else Change.CHANGED
 
 
+def add_imported(session: Session, project_id: int, captions: Sequence[ImportedCaption]) -> int:
+    """Make a correction of each caption that the project does not have for that image yet; how many.
+
+    One that was imported before is not made again, whatever became of it, nor one that somebody wrote in Label Studio.
+    """
+    _lock(session, project_id)
+    of_project = Correction.project_id == project_id
+    by_key = {caption.key: caption for caption in captions}
+    keys = set(session.scalars(select(Correction.import_key).where(of_project, Correction.import_key.in_(by_key))))
+    annotated = session.execute(
+        select(Correction.image_sha256, Correction.captions).where(
+            of_project,
+            Correction.image_sha256.in_({caption.image_sha256 for caption in captions}),
+            Correction.import_key.is_(None),
+            Correction.state.in_(PRESENT),
+        )
+    )
+    written = {(image, text) for image, texts in annotated for text in texts}
+    new = {
+        key: caption
+        for key, caption in by_key.items()
+        if key not in keys and (caption.image_sha256, caption.caption) not in written
+    }
+    now = utc_now()
+    session.add_all(
+        Correction(
+            project_id=project_id,
+            import_key=key,
+            imported_from=caption.imported_from,
+            image_sha256=caption.image_sha256,
+            captions=[caption.caption],
+            origin=IMPORTED,
+            state=CorrectionState.ACTIVE,
+            annotated_at=now,
+            updated_at=now,
+        )
+        for key, caption in new.items()
+    )
+    session.flush()
+    return len(new)
+
+
 def mark_annotations_deleted(session: Session, project_id: int, task_id: int, *, present: Collection[int]) -> int:
     """Mark the task's corrections whose annotations are not among `present`; how many."""
     gone = [Correction.task_id == task_id, Correction.annotation_id.not_in(present)]
@@ -150,7 +221,7 @@ def of_tasks(session: Session, project_id: int, task_ids: Collection[int]) -> di
     rows = session.scalars(
         select(Correction).where(Correction.project_id == project_id, Correction.task_id.in_(task_ids))
     )
-    return {row.annotation_id: row for row in rows}
+    return {row.annotation_id: row for row in rows if row.annotation_id is not None}
 
 
 def present_per_task(session: Session, project_id: int) -> dict[int, int]:
@@ -160,13 +231,15 @@ def present_per_task(session: Session, project_id: int) -> dict[int, int]:
         .where(Correction.project_id == project_id, Correction.state.in_(PRESENT))
         .group_by(Correction.task_id)
     )
-    return dict(rows.all())
+    # An imported caption has no task, and is no business of Label Studio's.
+    return {task: count for task, count in rows if task is not None}
 
 
 def tasks_in_state(session: Session, project_id: int, state: CorrectionState) -> list[int]:
     """The tasks that have a correction in this state."""
     chosen = select(Correction.task_id).where(Correction.project_id == project_id, Correction.state == state)
-    return list(session.scalars(chosen.distinct().order_by(Correction.task_id)))
+    found = session.scalars(chosen.distinct().order_by(Correction.task_id))
+    return [task for task in found if task is not None]
 
 
 def suggested_captions(session: Session, project_id: int, task_id: int) -> list[str]:

@@ -18,8 +18,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Enum, ForeignKey, Index, UniqueConstraint, create_engine, event, text
-from sqlalchemy.engine import Dialect, Engine, make_url
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    create_engine,
+    event,
+    text,
+)
+from sqlalchemy.engine import Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 from sqlalchemy.types import TypeDecorator
@@ -191,26 +202,35 @@ class Suggestion(Table):
 
 
 class Correction(Table):
-    """What a person made of a suggestion: one Label Studio annotation, with all that it came from."""
+    """What a person wrote for an image: a Label Studio annotation with all that it came from, or an imported caption.
+
+    The former is known by its id, the latter by its image and its text, and a sync never touches the latter.
+    """
 
     __tablename__ = "correction"
     __table_args__ = (
         UniqueConstraint("project_id", "annotation_id"),
+        UniqueConstraint("project_id", "import_key", name="correction_by_import_key"),
+        CheckConstraint(
+            "(annotation_id IS NULL) = (import_key IS NOT NULL)", name="correction_is_annotated_or_imported"
+        ),
         Index("correction_by_state", "project_id", "state"),
         Index("correction_by_task", "project_id", "task_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    annotation_id: Mapped[int]
-    task_id: Mapped[int]
+    annotation_id: Mapped[int | None]
+    task_id: Mapped[int | None]
+    import_key: Mapped[str | None]  # of an imported caption; see `corrections.ImportedCaption`
+    imported_from: Mapped[str | None]  # the file, and where in it
     image_sha256: Mapped[str | None] = mapped_column(ForeignKey("image.sha256"), index=True)
     captions: Mapped[list[str]] = mapped_column(default=list)  # what the person wrote; several for one image are fine
     suggestion: Mapped[str | None]
     suggestion_version: Mapped[str | None]
     suggestion_score: Mapped[float | None]
     parent_prediction: Mapped[int | None]  # Label Studio's id of that suggestion
-    origin: Mapped[str | None]  # prediction, prediction-changed or manual, as Label Studio says
+    origin: Mapped[str | None]  # prediction, prediction-changed or manual, as Label Studio says; or imported
     annotator: Mapped[str | None]
     lead_time_s: Mapped[float | None]
     state: Mapped[CorrectionState] = mapped_column(default=CorrectionState.ACTIVE)
@@ -293,7 +313,7 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
         try:
-            with self.engine.begin() as connection:
+            with self.engine.connect() as connection, _unforced_references(connection), connection.begin():
                 _lock_schema(connection)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
@@ -369,6 +389,25 @@ def _prepare_sqlite(engine: Engine) -> None:
     def _on_begin(connection: Any) -> None:
         reads = connection.get_execution_options().get(_READ_ONLY, False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _unforced_references(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew, and dropping the old one would break what refers to it.
+
+    Steps 1 and 12 of "Making Other Kinds Of Table Schema Changes" in SQLite's documentation. The switch does nothing
+    inside a transaction, hence the driver's own connection, with which SQLAlchemy begins none.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = connection.connection.cursor()
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+        driver.close()
 
 
 def _lock_schema(connection: Any) -> None:

@@ -106,12 +106,14 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
 
     from captionloop.model.checkpoint import load_tokenizer
     from captionloop.model.dataset_stats import dataset_stats
+    from captionloop.model.near_duplicates import settle_all
     from captionloop.model.text import is_representable
 
     with ready_context() as context:
         project = chosen_project(context, project_id)
         context.versions.ensure_champion(project.id, context.base)
         tokenizer = load_tokenizer(context.versions.champion(project.id).path)
+        settle_all(context.database, context.home)
         with context.database.reading() as session:
             found = dataset_stats(session, project.id, can_be_written=partial(is_representable, tokenizer))
     shown = asdict(found)
@@ -124,7 +126,7 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["imagefolder", "jsonl", "csv", "coco"]),
+    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "webdataset"]),
     default="imagefolder",
     help="How captions are written beside the pictures. Default: imagefolder.",
 )
@@ -224,8 +226,8 @@ def _taken(context: "Context", name: str | None, project_id: int | None) -> "Sna
     if name is not None:
         return find_snapshot(context.home, name)
     project = chosen_project(context, project_id)
-    with context.database.reading() as session:
-        return corrections.snapshot(session, project.id, context.home.datasets)
+    with context.database.session() as session:
+        return corrections.snapshot(session, project.id, context.home)
 
 
 def _said(value: object) -> str:

@@ -27,7 +27,7 @@ from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
 from captionloop.model.metrics import evaluate_captions
-from captionloop.model.split import Split, split_images
+from captionloop.model.split import Split, set_aside
 from captionloop.model.text import encode_caption
 from captionloop.model.training_log import Sample, TrainingLog
 from captionloop.model.training_state import TrainingState
@@ -68,9 +68,13 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         champion, snapshot = plan.champion, plan.snapshot
         settings = _settings(context, project, run, prompt=champion.generation.prompt)
         captioner = context.captioner(champion)
-        split = split_images(example.image for example in snapshot.examples)
-        validation = split.train[: round(settings.validation_share * len(split.train))]
-        training = split.train[len(validation) :]
+        split = snapshot.split()
+        if not split.train:
+            raise RunError(
+                f"There is nothing to learn from: all {len(split.held_out)} corrected images are held out, since they "
+                "look alike or are few. Submit annotations of other images first."
+            )
+        validation, training = set_aside(split.train, settings.validation_share, split_with=snapshot.split_with)
         reading = partial(report, "reading images")
         features = None if settings.trains_encoder else RunFeatures(context, captioner, training, reading)
 
@@ -183,8 +187,8 @@ def _take_snapshot(context: Context, project: Project, report: _Reporter) -> Sna
         limits=context.image_limits,
         on_progress=lambda done, total: report("reading corrections", done / max(total, 1)),
     )
-    with context.database.reading() as session:
-        snapshot = corrections.snapshot(session, project.id, context.home.datasets)
+    with context.database.session() as session:
+        snapshot = corrections.snapshot(session, project.id, context.home)
     if len({example.image for example in snapshot.examples}) < 2:
         raise RunError(
             f"There are {len(snapshot.examples)} corrections to learn from, and at least two images are needed: "

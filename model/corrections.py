@@ -32,6 +32,8 @@ from captionloop.model.database import (
     utc_now,
 )
 from captionloop.model.images import ImageLimits, content_hash, open_image
+from captionloop.model.near_duplicates import fingerprint, settle
+from captionloop.model.split import Split, split_images
 
 IMPORTED = "imported"  # the origin of a correction that came from somebody's dataset
 # The states of an annotation that is still there, in Label Studio's sense.
@@ -93,6 +95,7 @@ class StoredImage:
     size_bytes: int
     width: int
     height: int
+    fingerprint: bytes
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Example:
     correction: int
     image: str  # SHA-256 of its bytes
     caption: str
+    split_with: str | None = None  # the image whose side of the split it is on, where that is another one
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,15 @@ class Snapshot:
     path: Path
     examples: tuple[Example, ...]
 
+    @property
+    def split_with(self) -> dict[str, str]:
+        """The images that go with another one's side of the split."""
+        return {example.image: example.split_with for example in self.examples if example.split_with}
+
+    def split(self) -> Split:
+        """The images to train on and those held out: the same from this file on every machine."""
+        return split_images((example.image for example in self.examples), split_with=self.split_with)
+
 
 def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
     """Keep our own copy of an image that can be used; touches no database, so any thread may do it.
@@ -119,12 +132,18 @@ def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
     Raises:
         ImageError: it cannot be decoded, or is over a limit.
     """
-    width, height = open_image(data, limits=limits).size
+    picture = open_image(data, limits=limits)
     sha256 = content_hash(data)
     path = home.image(sha256)
     if not path.exists():
         write_atomically(path, data)
-    return StoredImage(sha256=sha256, size_bytes=len(data), width=width, height=height)
+    return StoredImage(
+        sha256=sha256,
+        size_bytes=len(data),
+        width=picture.width,
+        height=picture.height,
+        fingerprint=fingerprint(picture),
+    )
 
 
 def registered_images(session: Session, hashes: Collection[str]) -> set[str]:
@@ -262,7 +281,8 @@ def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
 def training_examples(session: Session, project_id: int) -> list[Example]:
     """What the model may learn from: every caption of every active correction, in the order of the corrections."""
     rows = session.execute(
-        select(Correction.id, Correction.image_sha256, Correction.captions)
+        select(Correction.id, Image.sha256, Image.split_with, Correction.captions)
+        .join(Image, Image.sha256 == Correction.image_sha256)
         .where(
             Correction.project_id == project_id,
             Correction.state == CorrectionState.ACTIVE,
@@ -270,16 +290,23 @@ def training_examples(session: Session, project_id: int) -> list[Example]:
         .order_by(Correction.id)
     )
     return [
-        Example(correction, image, caption) for correction, image, captions in rows if image for caption in captions
+        Example(correction, image, caption, split_with if split_with != image else None)
+        for correction, image, split_with, captions in rows
+        for caption in captions
     ]
 
 
-def snapshot(session: Session, project_id: int, directory: Path) -> Snapshot:
-    """Write the training examples to an immutable file, one JSON object a line. Equal examples give the same file."""
+def snapshot(session: Session, project_id: int, home: Home) -> Snapshot:
+    """Write the training examples to an immutable file, one JSON object a line. Equal examples give the same file.
+
+    Before, it is settled for all images which look alike, so `session` has to be one that writes.
+    """
+    while settle(session, home):
+        pass
     examples = tuple(training_examples(session, project_id))
     data = _to_lines(examples)
     digest = hashlib.sha256(data).hexdigest()
-    path = directory / f"{digest}.jsonl"
+    path = home.datasets / f"{digest}.jsonl"
     if not path.exists():
         write_atomically(path, data, mode=0o400)
     return Snapshot(hash=digest, path=path, examples=examples)
@@ -304,7 +331,12 @@ def read_snapshot(path: Path) -> Snapshot:
 
 def _to_lines(examples: Iterable[Example]) -> bytes:
     # ASCII only: then no character of a caption can pass for the end of a line.
-    return "".join(json.dumps(asdict(example), sort_keys=True) + "\n" for example in examples).encode("ascii")
+    return "".join(json.dumps(_fields(example), sort_keys=True) + "\n" for example in examples).encode("ascii")
+
+
+def _fields(example: Example) -> dict[str, Any]:
+    """Without `split_with` where there is none, as in files that were written before there was any."""
+    return {name: value for name, value in vars(example).items() if value is not None}
 
 
 def _lock(session: Session, project_id: int) -> None:

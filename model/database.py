@@ -40,6 +40,9 @@ from captionloop.errors import ServiceError, SettingsError
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # How long a writer waits for another one before SQLite says "database is locked".
 _SQLITE_BUSY_TIMEOUT_S = 30
+# Any numbers will do, as long as they differ.
+_SCHEMA_LOCK = 7163528
+LOOKS_LOCK = 7163529
 _READ_ONLY = "captionloop_read_only"
 
 
@@ -182,6 +185,12 @@ class Image(Table):
     size_bytes: Mapped[int]
     width: Mapped[int]
     height: Mapped[int]
+    fingerprint: Mapped[bytes | None]  # see `near_duplicates`; None in rows that were made before there were any
+    # The first known of the images that look like this one, mostly itself; None until that is decided, for ever.
+    looks_like: Mapped[str | None] = mapped_column(ForeignKey("image.sha256", name="image_looks_like"), index=True)
+    # The image whose side of the split this one is on. Itself where a version may have been trained before that was
+    # decided, else `looks_like`.
+    split_with: Mapped[str | None] = mapped_column(ForeignKey("image.sha256", name="image_split_with"))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -314,7 +323,7 @@ class Database:
         config.set_main_option("script_location", str(_MIGRATIONS))
         try:
             with self.engine.connect() as connection, _unforced_references(connection), connection.begin():
-                _lock_schema(connection)
+                wait_for_lock(connection, _SCHEMA_LOCK)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except SQLAlchemyError as error:
@@ -351,6 +360,15 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def wait_for_lock(connection: Connection, lock: int) -> None:
+    """Keep every other process that asks for this lock out until the transaction ends.
+
+    On SQLite a transaction that writes (BEGIN IMMEDIATE) keeps out all others already.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
 
 def _engine(url: str) -> Engine:
@@ -408,12 +426,6 @@ def _unforced_references(connection: Connection) -> Iterator[None]:
     finally:
         driver.execute("PRAGMA foreign_keys=ON")
         driver.close()
-
-
-def _lock_schema(connection: Any) -> None:
-    # SQLite's BEGIN IMMEDIATE already keeps a second process out.
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(7163528)"))
 
 
 def _cause(error: SQLAlchemyError) -> str:

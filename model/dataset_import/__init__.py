@@ -20,6 +20,7 @@ from captionloop.model.database import Database
 from captionloop.model.dataset_import.rows import BadRow, PictureBytes, Place, Row, read_picture
 from captionloop.model.dataset_import.sources import FORMATS, Format, Source, find_source
 from captionloop.model.images import ImageLimits, content_hash
+from captionloop.model.near_duplicates import settle_all
 
 __all__ = ["FORMATS", "BadRow", "Format", "ImportResult", "Place", "Source", "find_source", "import_dataset"]
 
@@ -74,6 +75,7 @@ def import_dataset(
             new += added
             known += len(captions) - added
             on_progress(rows[-1].share)
+    settle_all(database, home)
     return ImportResult(new=new, known=known, bad=bad)
 
 

@@ -13,7 +13,7 @@ from captionloop.errors import CaptionloopError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.model import corrections
-from captionloop.model.database import CorrectionState, Project, Run
+from captionloop.model.database import Project, Run
 from captionloop.model.versions import VersionInfo
 from captionloop.settings import Secret, Settings
 
@@ -93,7 +93,7 @@ def _describe_sweep(context: Context, project: Project) -> dict[str, Any] | None
 def count_corrections(context: Context, project: Project) -> int:
     """How many corrections teach the project's model."""
     with context.database.reading() as session:
-        return corrections.counts(session, project.id)[CorrectionState.ACTIVE]
+        return corrections.count_teaching(session, project.id)
 
 
 def status_lines(shown: dict[str, Any]) -> list[str]:

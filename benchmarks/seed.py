@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import random
 import shutil
 from collections.abc import Sequence
@@ -34,25 +35,26 @@ from captionloop.model.database import (
 )
 from captionloop.model.gate import judge
 from captionloop.model.generation import GenerationSettings
-from captionloop.model.images import ImageLimits
+from captionloop.model.images import content_hash
 from captionloop.model.starter.scenes import COLOURS, Scene, caption, draw, random_scene
 from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore
 
 _ANNOTATORS = ("ada@example.org", "grace@example.org", "katherine@example.org")
 _COMPARED_IMAGES = 40
+_IMAGE_PX = 320
 _CARELESS = 0.02  # share of captions that the page Dataset has something to say about
 
 
 def wrong(text: str, rng: random.Random, share: float) -> str:
     """A suggestion as a model might make it: with the given chance a word is another one, or missing, or too much."""
-    if rng.random() > share:
-        return text
     words = text.split()
+    if rng.random() > share or len(words) < 2:
+        return text
     place = rng.randrange(len(words))
     kind = rng.choice(["colour", "drop", "number", "wording", "several"])
     if kind == "colour" and (coloured := [i for i, word in enumerate(words) if word in COLOURS]):
         words[rng.choice(coloured)] = rng.choice(sorted(COLOURS))
-    elif kind == "drop":
+    elif kind == "drop" and len(words) > 2:
         words.pop(place)
     elif kind == "number":
         words[0] = rng.choice(["two", "three"])
@@ -74,12 +76,25 @@ def keep_images(home: Home, database: Database, count: int, rng: random.Random) 
     kept = []
     for number in range(count):
         scene, buffer = random_scene(rng), io.BytesIO()
-        draw(scene, size=320, seed=number).save(buffer, "PNG")
-        stored = corrections.write_image(home, buffer.getvalue(), limits=ImageLimits())
-        with database.session() as session:
-            corrections.register_image(session, stored)
+        draw(scene, size=_IMAGE_PX, seed=number).save(buffer, "PNG")
+        data = buffer.getvalue()
+        stored = StoredImage(content_hash(data), len(data), _IMAGE_PX, _IMAGE_PX)
+        path = home.image(stored.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)  # `write_image` makes sure of each on the disk, which takes minutes for thousands
         kept.append((stored, scene))
+    with database.session() as session:
+        for stored, _ in kept:
+            corrections.register_image(session, stored)
     return kept
+
+
+def _linked(source: str, target: str) -> None:
+    """Copy a file, or give the same weights a second name: forty versions then take the room of one."""
+    if source.endswith(".safetensors"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 def add_versions(
@@ -101,7 +116,11 @@ def add_versions(
 
         def write(directory: Path, before=before, after=after, parent=parent) -> None:
             shutil.copytree(
-                store.champion(project_id).path, directory, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True
+                store.champion(project_id).path,
+                directory,
+                ignore=shutil.ignore_patterns(MANIFEST),
+                copy_function=_linked,
+                dirs_exist_ok=True,
             )
             write_comparison(
                 directory / COMPARISON, champion=parent, references=references, champion_captions=before,
@@ -145,6 +164,43 @@ def add_versions(
                 )
             )
     return names
+
+
+def add_other_runs(home: Home, database: Database, project_id: int) -> None:
+    """One that goes on (no worker stands behind it), one that failed, with its log, and one that was cancelled."""
+    now = utc_now()
+    failed, cancelled = now - timedelta(hours=30), now - timedelta(hours=26)
+    losses = "".join(f"{step},{3 / step**0.5:.4f},0.001,1.2,90.0,900.0\n" for step in range(1, 141))
+    running = home.runs / ("a" * 32) / "version"
+    running.mkdir(parents=True)
+    (running / "training_log.csv").write_text(
+        "step,loss,learning_rate,gradient_norm,images_per_second,memory_mib\n" + losses
+    )
+    home.logs.mkdir()
+    message = "Label Studio does not answer at http://localhost:8080 (connection refused). Start it, and try again."
+    written = failed.astimezone().strftime("%Y-%m-%d %H:%M:%S,120")
+    (home.logs / "worker.log").write_text(f"{written} ERROR captionloop.jobs.entry: run {'f' * 32}: {message}\n")
+    with database.session() as session:
+        session.add_all(
+            [
+                Run(
+                    id="f" * 32, project_id=project_id, kind=RunKind.FINETUNE, state=RunState.FAILED, asked_by="lead",
+                    settings={"steps": 400}, message=message, attempts=1, created_at=failed, started_at=failed,
+                    finished_at=failed + timedelta(seconds=3),
+                ),
+                Run(
+                    id="c" * 32, project_id=project_id, kind=RunKind.FINETUNE, state=RunState.CANCELLED,
+                    asked_by="lead", message="Cancelled. Everything is as it was before.", attempts=1,
+                    created_at=cancelled, started_at=cancelled, finished_at=cancelled + timedelta(seconds=20),
+                ),
+                Run(
+                    id="a" * 32, project_id=project_id, kind=RunKind.FINETUNE, state=RunState.RUNNING, asked_by="lead",
+                    settings={"steps": 300, "learning_rate": 0.0008}, progress=0.53, attempts=1, created_at=now,
+                    started_at=now, heartbeat_at=now + timedelta(days=1),
+                    detail={"stage": "training", "step": 140, "steps": 300, "loss": 0.254, "seconds_left": 12.4},
+                ),
+            ]
+        )  # fmt: skip
 
 
 def add_corrections(
@@ -204,6 +260,7 @@ def seed(home: Home, *, corrections_count: int, versions: int, images: int) -> N
     kept = keep_images(home, database, images, rng)
     names = add_versions(home, database, project.id, kept, versions, rng)
     add_corrections(database, project.id, kept, names, corrections_count, rng)
+    add_other_runs(home, database, project.id)
     database.close()
 
 

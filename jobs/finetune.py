@@ -3,14 +3,18 @@
 sync → snapshot → image features → training → candidate and champion caption the same held-out images → gate → promotion
 """
 
+import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captionloop.errors import RunCancelled
 from captionloop.home import read_json, write_json
-from captionloop.jobs.context import Context
+from captionloop.jobs.context import Context, opened
+from captionloop.jobs.processes import in_processes
 from captionloop.jobs.promotion import promote
 from captionloop.jobs.run_images import BATCH, RunFeatures, batches, captions, picture
 from captionloop.jobs.training import (
@@ -30,8 +34,10 @@ from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
 from captionloop.model.look import Look
 from captionloop.model.split import Split, split_images
+from captionloop.model.trackers import Trackers
 from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
+from captionloop.model.training_text import Example
 from captionloop.model.versions import Lineage, VersionInfo
 
 if TYPE_CHECKING:
@@ -67,40 +73,13 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         settings = FinetuneSettings.from_dict({"prompt": champion.generation.prompt, **chosen})
         captioner = context.captioner(champion)
         split = split_images(example.image for example in snapshot.examples)
-        validation = split.train[: round(settings.validation_share * len(split.train))]
-        training = split.train[len(validation) :]
-        examples = training_set(context, champion, snapshot, settings, set(training))
-        reading = partial(report, "reading images")
-        images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
-        features = None if settings.trains_encoder else RunFeatures(context, captioner, images, reading)
-        validated = Validation(
-            context,
-            references=snapshot.references(),
-            images=validation,
-            generation=champion.generation,
-            features=features,
-        )
-
-        pictures = partial(picture, context)
-        with TrainingLog(files, tensorboard=context.home.tensorboard / run.id, pictures=pictures) as log:
-            result = finetune(
-                load_checkpoint(champion.path, device=str(captioner.device)),
-                examples,
-                settings=settings,
-                features=features,
-                pictures=pictures,
-                look=validated.look if validation else None,
-                log=log,
-                state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
-                on_progress=report.training,
-            )
-            written = (example.caption for example in snapshot.examples)
-            generation = generation_for(champion.generation, captioner, written)
-            save_checkpoint(result.checkpoint, files, generation=generation)
-            result.trainable.save_adapter(files / "adapter")
-            candidate = _candidate(context, files, generation)
-            verdict, held_out = _compare(context, captioner, candidate, snapshot, split, report, files)
-            log.look(len(result.losses), held_out, at="held-out")
+        trained = _train(context, run, plan, settings, captioner, report)
+        generation = _generation(plan, captioner)
+        candidate = _candidate(context, files, generation)
+        verdict, held_out = _compare(context, captioner, candidate, snapshot, split, report, files)
+        with _log(context, run) as log:
+            log.begin(trained.steps, trained.settings)
+            log.look(trained.steps, held_out, at="held-out")
 
         report("deciding")
         version = context.versions.create(
@@ -109,8 +88,8 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
             lineage=Lineage(
                 parent=champion.version,
                 snapshot=snapshot.hash,
-                corrections=result.examples,
-                settings=result.settings.to_dict(),
+                corrections=trained.examples,
+                settings=trained.settings,
                 metrics=_figures(verdict),
                 reason=verdict.reason,
                 state=VersionState.CANDIDATE if verdict.promote else VersionState.REJECTED,
@@ -118,7 +97,7 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
             generation=generation,
         )
         outcome = _outcome(context, project, version, champion.version, verdict)
-        return outcome + _expectation(result.examples), version
+        return outcome + _expectation(trained.examples), version
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -147,11 +126,120 @@ def _plan(context: Context, project: Project, path: Path, report: "_Reporter") -
     return plan
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """What is known of the training when the new model lies in the run's directory; all of it plain data."""
+
+    settings: dict[str, Any]
+    examples: int
+    steps: int
+
+
+def _train(
+    context: Context, run: Run, plan: _Plan, settings: FinetuneSettings, captioner: "Captioner", report: "_Reporter"
+) -> _Trained:
+    """Train, here or in several processes, and put the new model into the run's directory."""
+    reading = partial(report, "reading images")
+    if context.settings.processes == 1:
+        return _fit(context, run, plan, settings, captioner, report, reading)
+    examples, validation = _examples(context, plan, settings)
+    _features(context, captioner, settings, examples, validation, reading)  # into the cache, for all
+    found = in_processes(
+        _fit_in_process,
+        run.id,
+        settings.to_dict(),
+        processes=context.settings.processes,
+        scratch=context.home.runs / run.id / "processes",
+        log_level=context.settings.log_level,
+    )
+    return _Trained(**found)
+
+
+def _fit_in_process(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What each of several processes does, with parts of its own; the run has prepared what it needs."""
+    with opened() as context:
+        run = context.queue.runs.get(run_id)
+        assert run is not None
+        report = _Reporter(context, run)
+        plan = _plan(context, context.project(run.project_id), context.home.runs / run.id / "plan.json", report)
+        chosen, captioner = FinetuneSettings.from_dict(settings), context.captioner(plan.champion)
+        return asdict(_fit(context, run, plan, chosen, captioner, report, lambda share: None))
+
+
+def _fit(
+    context: Context,
+    run: Run,
+    plan: _Plan,
+    settings: FinetuneSettings,
+    captioner: "Captioner",
+    report: "_Reporter",
+    reading: Callable[[float], None],
+) -> _Trained:
+    scratch = context.home.runs / run.id
+    files = scratch / "version"
+    champion, snapshot = plan.champion, plan.snapshot
+    examples, validation = _examples(context, plan, settings)
+    features = _features(context, captioner, settings, examples, validation, reading)
+    validated = Validation(
+        context,
+        references=snapshot.references(),
+        images=validation,
+        generation=champion.generation,
+        features=features,
+    )
+    with _log(context, run) as log:
+        result = finetune(
+            load_checkpoint(champion.path, device=str(captioner.device)),
+            examples,
+            settings=settings,
+            features=features,
+            pictures=partial(picture, context),
+            look=validated.look if validation else None,
+            log=log,
+            state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
+            on_progress=report.training,
+            should_stop=report.is_cancelled,
+        )
+    if result.is_main:
+        save_checkpoint(result.checkpoint, files, generation=_generation(plan, captioner))
+        result.trainable.save_adapter(files / "adapter")
+    return _Trained(settings=result.settings.to_dict(), examples=result.examples, steps=len(result.losses))
+
+
+def _log(context: Context, run: Run) -> TrainingLog:
+    return TrainingLog(
+        context.home.runs / run.id / "version",
+        tensorboard=context.home.tensorboard / run.id,
+        pictures=partial(picture, context),
+        trackers=Trackers(run.id, environment=os.environ, directory=context.home.trackers / run.id),
+    )
+
+
+def _features(
+    context: Context,
+    captioner: "Captioner",
+    settings: FinetuneSettings,
+    examples: Sequence[Example],
+    validation: Sequence[str],
+    on_progress: "Callable[[float], None]",
+) -> RunFeatures | None:
+    if settings.trains_encoder:
+        return None
+    images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
+    return RunFeatures(context, captioner, images, on_progress)
+
+
+def _generation(plan: _Plan, captioner: "Captioner") -> "GenerationSettings":
+    written = (example.caption for example in plan.snapshot.examples)
+    return generation_for(plan.champion.generation, captioner, written)
+
+
 class _Reporter:
     """Says how far a run is; each call is also the place where a cancel is noticed."""
 
     def __init__(self, context: Context, run: Run) -> None:
         self._runs, self._run_id = context.queue.runs, run.id
+        self._is_cancelled = False
 
     def __call__(self, stage: str, share: float = 0.0, **detail: Any) -> None:
         begin = _STAGES[stage]
@@ -159,14 +247,29 @@ class _Reporter:
         self._runs.report(self._run_id, begin + share * (end - begin), stage=stage, **detail)
 
     def training(self, progress: Progress) -> None:
-        self(
-            "training",
-            progress.step / progress.steps,
-            step=progress.step,
-            steps=progress.steps,
-            loss=progress.loss,
-            seconds_left=progress.seconds_left,
-        )
+        """Notices a cancel, but lets `is_cancelled` tell of it: processes that train together have to end together."""
+        try:
+            self(
+                "training",
+                progress.step / progress.steps,
+                step=progress.step,
+                steps=progress.steps,
+                loss=progress.loss,
+                seconds_left=progress.seconds_left,
+            )
+        except RunCancelled:
+            self._is_cancelled = True
+
+    def is_cancelled(self) -> bool:
+        return self._is_cancelled
+
+
+def _examples(context: Context, plan: _Plan, settings: FinetuneSettings) -> tuple[list[Example], Sequence[str]]:
+    """What is learnt from, new or replayed, and the images by which the best weights are chosen."""
+    train = split_images(example.image for example in plan.snapshot.examples).train
+    validation = train[: round(settings.validation_share * len(train))]
+    images = set(train[len(validation) :])
+    return training_set(context, plan.champion, plan.snapshot, settings, images), validation
 
 
 def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":

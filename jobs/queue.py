@@ -16,7 +16,8 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from captionloop.errors import ServiceError
-from captionloop.jobs.runs import Requested, Runs
+from captionloop.jobs.runs import Requested as Requested
+from captionloop.jobs.runs import Runs
 from captionloop.jobs.sweeps import Sweeps
 from captionloop.model.database import Run, RunKind, Sweep
 from captionloop.model.search_space import SearchSpace

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import NotFoundError, RunCancelled
@@ -171,11 +171,42 @@ class Runs:
                 .limit(count)
             ).all()
 
+    def unfinished(self, project_id: int) -> Sequence[Run]:
+        """A project's runs that are not over: the running ones, then what is queued, then what waits behind them."""
+        order = [RunState.RUNNING, RunState.QUEUED, RunState.WAITING]
+        with self._database.reading() as session:
+            runs = session.scalars(select(Run).where(Run.project_id == project_id, Run.state.in_(order))).all()
+        return sorted(runs, key=lambda run: (order.index(run.state), run.created_at))
+
+    def over(
+        self, project_id: int, *, state: RunState | None = None, limit: int | None = None, offset: int = 0
+    ) -> Sequence[Run]:
+        """A project's runs that are over, newest first.
+
+        Args:
+            state: only those that ended so.
+            limit, offset: the part of the list; all of it without a limit.
+        """
+        chosen = select(Run).where(Run.project_id == project_id, Run.state.in_(_over(state)))
+        with self._database.reading() as session:
+            newest_first = chosen.order_by(Run.created_at.desc(), Run.id)
+            return session.scalars(newest_first.limit(limit).offset(offset)).all()
+
+    def count_over(self, project_id: int, *, state: RunState | None = None) -> int:
+        """How many runs `over` lists without a limit."""
+        with self._database.reading() as session:
+            counted = select(func.count()).select_from(Run).where(Run.project_id == project_id)
+            return session.scalar(counted.where(Run.state.in_(_over(state)))) or 0
+
     def active(self) -> Sequence[Run]:
         """All runs of all projects that are not over."""
         with self._database.reading() as session:
             states = [RunState.WAITING, RunState.QUEUED, RunState.RUNNING]
             return session.scalars(select(Run).where(Run.state.in_(states)).order_by(Run.created_at)).all()
+
+
+def _over(state: RunState | None) -> list[RunState]:
+    return [state] if state else [state for state in RunState if state.is_over]
 
 
 def _lock(session: Session, project_id: int) -> None:

@@ -6,16 +6,18 @@ adds is that the image encoder runs once per image, ever, when there is a featur
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from PIL import Image
-from transformers import GenerationConfig
+from transformers import BlipForConditionalGeneration, GenerationConfig
 from transformers.generation.utils import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
 
 from captionloop.errors import CheckpointError
@@ -44,6 +46,17 @@ class Suggestion:
 
     caption: str
     score: float
+
+
+@dataclass(frozen=True)
+class Beam:
+    """One of the captions that a beam search ends with.
+
+    `ids` are the decoder's tokens from [DEC] on, prompt and all, up to the end token unless the length limit cut it.
+    """
+
+    ids: tuple[int, ...]
+    suggestion: Suggestion
 
 
 class Captioner:
@@ -155,9 +168,36 @@ class Captioner:
         """Caption encoder outputs: (images, patches + 1, vision hidden), in any float dtype, on any device."""
         if len(features) == 0:
             return []
-        features = features.to(self.device, self.dtype)
         with self._lock, torch.no_grad():
-            output = self._generate(features)
+            output = self._generate(features, self._settings)
+        return self._suggestions(output)
+
+    def beams(self, features: torch.Tensor) -> list[Beam]:
+        """All captions that the search ends with for one picture, best first; the first is the one that is served.
+
+        Args:
+            features: (1, patches + 1, vision hidden), in any float dtype, on any device.
+        """
+        settings = copy.deepcopy(self._settings)
+        settings.num_return_sequences = settings.num_beams
+        with self._lock, torch.no_grad():
+            output = self._generate(features, settings)
+        end = self._model.config.text_config.sep_token_id
+        sequences = [_up_to(end, ids, begin=len(self._prompt)) for ids in output.sequences.tolist()]
+        return [Beam(ids, found) for ids, found in zip(sequences, self._suggestions(output), strict=True)]
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens before the caption's own: [DEC] and the prompt's."""
+        return len(self._prompt)
+
+    @contextmanager
+    def alone(self) -> Iterator[BlipForConditionalGeneration]:
+        """The model for one's own forward passes, without gradient, while nobody else computes with it."""
+        with self._lock, torch.no_grad():
+            yield self._model
+
+    def _suggestions(self, output: GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput) -> list[Suggestion]:
         captions = [
             self.generation.writing.write(decode_caption(self.checkpoint.tokenizer, ids))
             for ids in output.sequences[:, len(self._prompt) :]
@@ -175,12 +215,15 @@ class Captioner:
             ).last_hidden_state
         return hidden
 
-    def _generate(self, features: torch.Tensor) -> GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput:
+    def _generate(
+        self, features: torch.Tensor, settings: GenerationConfig
+    ) -> GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput:
         """What `BlipForConditionalGeneration.generate` does after the image encoder."""
+        features = features.to(self.device, self.dtype)
         prompt = torch.tensor([self._prompt], device=self.device).expand(len(features), -1)
         return self._model.text_decoder.generate(
             input_ids=prompt,
-            generation_config=self._settings,
+            generation_config=settings,
             attention_mask=torch.ones_like(prompt),
             encoder_hidden_states=features,
             encoder_attention_mask=torch.ones(features.shape[:2], dtype=torch.long, device=self.device),
@@ -208,6 +251,12 @@ class Captioner:
                 f"the prompt {settings.prompt!r} ({len(ids) - 1} tokens)."
             )
         return ids
+
+
+def _up_to(end: int, ids: list[int], *, begin: int) -> tuple[int, ...]:
+    """The sequence with its first end token from `begin` on, without the padding behind it."""
+    last = ids.index(end, begin) + 1 if end in ids[begin:] else len(ids)
+    return tuple(ids[:last])
 
 
 def _mean_token_probabilities(

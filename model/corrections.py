@@ -207,15 +207,25 @@ def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
     return {state: found.get(state, 0) for state in CorrectionState}
 
 
+def count_teaching(session: Session, project_id: int) -> int:
+    """How many corrections teach the model: the active ones that nobody left out."""
+    chosen = select(func.count()).select_from(Correction).where(*_teaching(project_id))
+    return session.scalar(chosen) or 0
+
+
+def _teaching(project_id: int) -> list[ColumnElement[bool]]:
+    return [
+        Correction.project_id == project_id,
+        Correction.state == CorrectionState.ACTIVE,
+        Correction.left_out.is_(False),
+    ]
+
+
 def training_examples(session: Session, project_id: int) -> list[Example]:
     """What the model may learn from: all captions of the active corrections that nobody left out, in order."""
     rows = session.execute(
         select(Correction.id, Correction.image_sha256, Correction.captions)
-        .where(
-            Correction.project_id == project_id,
-            Correction.state == CorrectionState.ACTIVE,
-            Correction.left_out.is_(False),
-        )
+        .where(*_teaching(project_id))
         .order_by(Correction.id)
     )
     return [

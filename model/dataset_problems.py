@@ -3,7 +3,7 @@
 * **cannot be written**: the caption has words that the model's vocabulary lacks, so it is not trained on.
 * **picture gone**: our copy of the picture is missing, or there never was one.
 * **disagreement**: several annotators described one picture and hardly a word that says something is in both captions.
-* **same picture**: two pictures that look alike, whose captions ought to be alike.
+* **same picture**: pictures that look alike, whose captions ought to be alike.
 * **test**: a caption that was typed to try something out: "asdf", "test", "xxx".
 """
 
@@ -112,21 +112,23 @@ def disagreements(corrections: Iterable[Captioned]) -> list[Problem]:
     return [problem for _, problem in sorted(found, key=lambda pair: pair[0])]
 
 
-def same_pictures(corrections: Iterable[Captioned], pairs: Iterable[tuple[str, str]]) -> list[Problem]:
-    """Pairs of pictures that look alike and both have corrections.
+def same_pictures(corrections: Iterable[Captioned], groups: Iterable[tuple[str, ...]]) -> list[Problem]:
+    """Pictures that look alike and have corrections, group by group.
 
     Args:
-        pairs: hashes of two images each.
+        groups: hashes of images that look alike.
     """
     of_image: dict[str, Captioned] = {}
     for correction in corrections:
         if correction.image is not None:
             of_image.setdefault(correction.image, correction)
-    return [
-        Problem(ProblemKind.SAME_PICTURE, " ".join(sorted(pair)), tuple(of_image[image].id for image in pair))
-        for pair in pairs
-        if all(image in of_image for image in pair)
-    ]
+    found = []
+    for group in groups:
+        images = sorted(image for image in group if image in of_image)
+        if len(images) > 1:
+            numbers = tuple(of_image[image].id for image in images)
+            found.append(Problem(ProblemKind.SAME_PICTURE, " ".join(images), numbers))
+    return found
 
 
 def in_common(one: str, other: str) -> float:

@@ -33,8 +33,8 @@ _CAPTIONS_AT_ONCE = 2000
 # Pictures may vanish from the disk without a trace in the database.
 _FRESH_S = 600.0
 
-NearDuplicates = Callable[[Session, int], Sequence[tuple[str, str]]]
-"""Pairs of a project's images that look alike, by their hashes."""
+NearDuplicates = Callable[[Session, int], Sequence[tuple[str, ...]]]
+"""Groups of a project's images that look alike, by their hashes."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class DatasetWatch:
             writable[caption] = can_be_written(caption)
         stored = _names_below(self._home.images)
         images = {found.image for found in teaching if found.image is not None}
-        pairs = self._near_duplicates(session, project_id) if self._near_duplicates else []
+        alike = self._near_duplicates(session, project_id) if self._near_duplicates else []
         return Looked(
             problems=[
                 *missing_pictures([*teaching, *unreadable], has_picture=stored.__contains__),
                 *caption_problems(teaching, can_be_written=lambda caption: writable.get(caption, True)),
                 *disagreements(teaching),
-                *same_pictures(teaching, pairs),
+                *same_pictures(teaching, alike),
             ],
             held_out=frozenset(split_images(images).held_out) if images else frozenset(),
             unchecked=max(len(unknown) - _CAPTIONS_AT_ONCE, 0),

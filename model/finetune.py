@@ -3,6 +3,10 @@
 What is trained is in `trainable`, the text and its loss in `training_text`, the settings in `finetune_settings`, what a
 killed run goes on from in `training_state`, what is written down in `training_log`.
 
+Several processes that `accelerate` finds started together (by torchrun, `accelerate launch` or `jobs.processes`) train
+one model: each computes its share of every batch, and the gradients are summed, so that a step is that of one process.
+Every decision that ends a step otherwise is taken by all of them alike. The main process alone writes and tells.
+
 Shapes: B examples in a batch, L tokens, P image patches, H width of the image encoder.
 """
 
@@ -10,13 +14,16 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
-from torch import Tensor, nn
+from accelerate import Accelerator
+from accelerate.utils import AutocastKwargs
+from torch import Tensor
 
 from captionloop.errors import RunCancelled, RunError
 from captionloop.model.checkpoint import Checkpoint, computes_in_bf16
@@ -67,6 +74,7 @@ class FinetuneResult:
         losses: of each step, with label smoothing.
         best_step: the step whose weights were kept.
         seconds: duration of the run, or of what came after it was resumed.
+        is_main: whether this is the main one of several processes, the only one whose result is to be kept.
     """
 
     checkpoint: Checkpoint
@@ -77,6 +85,7 @@ class FinetuneResult:
     losses: tuple[float, ...]
     best_step: int
     seconds: float
+    is_main: bool
 
 
 def finetune(
@@ -106,8 +115,8 @@ def finetune(
         watch: is shown the weights as often, without a say in which are kept. What it raises ends the run.
         log: gets the figures of each step, and what was seen at each look.
         state: where the run is kept, and gone on from.
-        on_progress: called about once a second, and after the last step.
-        should_stop: asked before each step.
+        on_progress: called about once a second, and after the last step, by the main process.
+        should_stop: asked before each step, in each process; one that says so stops all.
 
     Raises:
         RunError: no example is left to train on, an image has no features, the loss is no number any more, or there is
@@ -126,6 +135,8 @@ def finetune(
     begun = last_report = last_save = time.monotonic()
 
     device = next(checkpoint.model.text_decoder.parameters()).device
+    accelerator = Accelerator(mixed_precision="bf16" if computes_in_bf16(device) else "no", cpu=device.type == "cpu")
+    is_main = accelerator.is_main_process
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         trainable = Trainable(checkpoint, settings)
@@ -137,20 +148,28 @@ def finetune(
         data = TrainingData(usable, checkpoint, settings, features=features, pictures=pictures)
         micro_batch = min(settings.micro_batch_size or settings.batch_size, settings.batch_size)
         first = len(run.losses)
-        if log:
-            log.begin(first)
+        if log and is_main:
+            log.begin(first, settings.to_dict())
 
         for step, batch in islice(enumerate(data.batches()), first, steps):
-            if should_stop():
+            is_cancelled, has_ended = _anywhere(
+                accelerator, should_stop(), run.looks_without_better >= settings.patience
+            )
+            if is_cancelled:
                 raise RunCancelled(f"The run was cancelled at step {step} of {steps}; nothing was changed.")
-            if run.looks_without_better >= settings.patience:
+            if has_ended:
                 logger.info("No better captions for %d looks: training ends at step %d", settings.patience, step)
                 break
+            if not is_main:
+                # Dropout of its own, which needs no state: the main process goes on with the random numbers of that.
+                torch.manual_seed(_seed(settings.seed, step, accelerator.process_index))
             share = schedule(settings.schedule, step, steps, settings.warmup_share)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_rate"] * share
-            loss, micro_batch = _backward_within_memory(trainable, data, step, batch, settings, micro_batch)
-            norm = float(nn.utils.clip_grad_norm_(trainable.parameters.values(), settings.max_gradient_norm))
+            loss, micro_batch = _backward_within_memory(
+                accelerator, trainable, data, step, batch, settings, micro_batch
+            )
+            norm = float(accelerator.clip_grad_norm_(trainable.parameters.values(), settings.max_gradient_norm))
             optimizer.step()
             optimizer.zero_grad()
             run.stepped(loss)
@@ -161,6 +180,8 @@ def finetune(
 
             now = time.monotonic()
             per_step = (now - begun) / (step + 1 - first)
+            if not is_main:
+                continue
             if log:
                 images_per_second = settings.batch_size / per_step
                 log.step(StepFigures(step + 1, loss, peak_rate * share, norm, images_per_second, memory_mib(device)))
@@ -205,6 +226,7 @@ def finetune(
         losses=tuple(run.losses),
         best_step=run.best_step or len(run.losses),
         seconds=time.monotonic() - begun,
+        is_main=is_main,
     )
 
 
@@ -272,6 +294,7 @@ class _Kept:
 
 
 def _backward_within_memory(
+    accelerator: Accelerator,
     trainable: Trainable,
     data: TrainingData,
     step: int,
@@ -281,16 +304,22 @@ def _backward_within_memory(
 ) -> tuple[float, int]:
     """The loss of a batch, its gradients left in the parameters, and how many examples fit into memory at once."""
     while True:
+        cause = None
         try:
-            return _backward(trainable, data, step, batch, settings, micro_batch), micro_batch
+            loss = _backward(accelerator, trainable, data, step, batch, settings, micro_batch)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-            if micro_batch == 1:
-                raise RunError(
-                    "There is not the memory to train on a single example. Set gradient_checkpointing, or a way that "
-                    "needs less: full needs most, then lora, then decoder."
-                ) from error
+            # Without the traceback, whose frames hold the memory that is missing.
+            cause = error.with_traceback(None)
+        (is_too_much,) = _anywhere(accelerator, cause is not None)
+        if not is_too_much:
+            return _summed(accelerator, trainable, loss), micro_batch
+        if micro_batch == 1:
+            raise RunError(
+                "There is not the memory to train on a single example. Set gradient_checkpointing, or a way that "
+                "needs less: full needs most, then lora, then decoder."
+            ) from cause
         for parameter in trainable.parameters.values():
             parameter.grad = None
         if trainable.device.type == "cuda":
@@ -300,6 +329,7 @@ def _backward_within_memory(
 
 
 def _backward(
+    accelerator: Accelerator,
     trainable: Trainable,
     data: TrainingData,
     step: int,
@@ -307,14 +337,19 @@ def _backward(
     settings: FinetuneSettings,
     micro_batch: int,
 ) -> float:
+    """The share of the batch's loss that this process's examples have, its gradients left in the parameters.
+
+    `accelerator.accumulate` would take the mean of micro-batches; this is a mean over the tokens of the whole batch.
+    """
     device = trainable.device
     total = asked_for(data.text(batch).labels, data.weights(batch)).to(device)
+    mine = batch[accelerator.process_index :: accelerator.num_processes]
     sum_of_losses = 0.0
-    for start in range(0, len(batch), micro_batch):
-        part = batch[start : start + micro_batch]
+    for start in range(0, len(mine), micro_batch):
+        part = mine[start : start + micro_batch]
         text = data.text(part).to(device)
         features, pixels = data.images(step, part)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.trains_encoder and computes_in_bf16(device)):
+        with accelerator.autocast(AutocastKwargs(enabled=settings.trains_encoder)):
             logits = trainable.logits(
                 text,
                 features=None if features is None else features.to(device, torch.float32),
@@ -327,9 +362,31 @@ def _backward(
             label_smoothing=settings.label_smoothing,
             total=total,
         )
-        loss.backward()  # type: ignore[no-untyped-call]
+        accelerator.backward(loss)
         sum_of_losses += float(loss.detach())
     return sum_of_losses
+
+
+def _summed(accelerator: Accelerator, trainable: Trainable, loss: float) -> float:
+    """The loss of all processes' shares together; their gradients are summed in the parameters."""
+    if accelerator.num_processes == 1:
+        return loss
+    for parameter in trainable.parameters.values():
+        mine = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad  # of an empty share
+        parameter.grad = accelerator.reduce(mine, "sum")
+    return float(accelerator.reduce(torch.tensor(loss, device=trainable.device), "sum"))
+
+
+def _seed(*numbers: int) -> int:
+    return random.Random(" ".join(map(str, numbers))).getrandbits(63)  # noqa: S311 (no secret)
+
+
+def _anywhere(accelerator: Accelerator, *flags: bool) -> list[bool]:
+    """For each flag whether it is up in any process. All get the same answer, and so do the same."""
+    if accelerator.num_processes == 1:
+        return list(flags)
+    up = accelerator.reduce(torch.tensor(flags, dtype=torch.float32, device=accelerator.device), "sum")
+    return [count > 0 for count in up.tolist()]
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

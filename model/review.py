@@ -20,6 +20,7 @@ from captionloop.model.database import Category, Correction, CorrectionState, Re
 
 # Beyond it a tab shows "999+": to count on would make every page slower.
 MOST_COUNTED = 999
+LONGEST_NOTE = 2000  # characters
 # Sorted behind every score and every number of changed words: a correction that has none comes last.
 _NO_SCORE = 2.0
 _NO_CHANGE = -1

@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: flat files for the version's directory, and TensorBoard's event files.
+"""What a run writes down while it trains: flat files for the version's directory, TensorBoard's event files, trackers.
 
 `training_log.csv` has a row for each step, `evaluations.jsonl` a line for each look at images that are not trained on.
 A run that is resumed goes on in the same files; what a killed one wrote beyond its last saved step is cut off first.
@@ -10,7 +10,7 @@ import csv
 import json
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ import torch
 from PIL.Image import Image
 
 from captionloop.model.look import Look
+from captionloop.model.trackers import Trackers
 
 STEPS_FILE, EVALUATIONS_FILE = "training_log.csv", "evaluations.jsonl"
 
@@ -47,6 +48,7 @@ class TrainingLog:
         directory: for the flat files.
         tensorboard: for the event files; None writes none.
         pictures: image hash → the picture, RGB, to show beside its caption; None shows none.
+        trackers: what else is to hear of the figures.
     """
 
     def __init__(
@@ -55,27 +57,28 @@ class TrainingLog:
         *,
         tensorboard: Path | None = None,
         pictures: Callable[[str], Image] | None = None,
+        trackers: Trackers | None = None,
     ) -> None:
         self._steps = directory / STEPS_FILE
         self._evaluations = directory / EVALUATIONS_FILE
-        self._tensorboard, self._pictures = tensorboard, pictures
+        self._tensorboard, self._pictures, self._trackers = tensorboard, pictures, trackers
         self._writer: Any = None
 
-    def begin(self, steps_done: int) -> None:
+    def begin(self, steps_done: int, settings: Mapping[str, Any]) -> None:
         """Make ready for the step after those that are done: none, unless a run is gone on with."""
         self._steps.parent.mkdir(parents=True, exist_ok=True)
         self._cut(steps_done)
         if self._tensorboard:
             self._writer = _event_writer(self._tensorboard, purge_step=steps_done + 1)
+        if self._trackers:
+            self._trackers.begin(settings)
 
     def step(self, figures: StepFigures) -> None:
         """Add a step."""
         with self._steps.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(asdict(figures).values())
-        if self._writer:
-            for name, value in asdict(figures).items():
-                if name != "step":
-                    self._writer.add_scalar(f"train/{name}", value, figures.step)
+        measured = {name: value for name, value in asdict(figures).items() if name != "step"}
+        self._tell({f"train/{name}": value for name, value in measured.items()}, figures.step)
 
     def look(self, step: int, look: Look, *, at: LookedAt) -> None:
         """Add what was seen after a step."""
@@ -83,15 +86,21 @@ class TrainingLog:
         line = {"step": step, "images": at, "metrics": dict(look.metrics), "samples": samples}
         with self._evaluations.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._tell({f"{at}/{name}": value for name, value in look.metrics.items()}, step)
         if self._writer:
-            for name, value in look.metrics.items():
-                self._writer.add_scalar(f"{at}/{name}", value, step)
             for sample in look.samples:
                 tag = f"{at}/{sample.image[:8]}"
                 self._writer.add_text(tag, f"{sample.caption}  \n*{' / '.join(sample.references)}*", step)
                 if self._pictures:
                     pixels = np.asarray(self._pictures(sample.image))  # uint8 (height, width, 3)
                     self._writer.add_image(tag, pixels, step, dataformats="HWC")
+
+    def _tell(self, figures: Mapping[str, float], step: int) -> None:
+        if self._writer:
+            for name, value in figures.items():
+                self._writer.add_scalar(name, value, step)
+        if self._trackers:
+            self._trackers.log(figures, step)
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -101,6 +110,8 @@ class TrainingLog:
     ) -> None:
         if self._writer:
             self._writer.close()
+        if self._trackers:
+            self._trackers.finish()
 
     def _cut(self, step: int) -> None:
         names = list(StepFigures.__dataclass_fields__)
@@ -114,6 +125,19 @@ class TrainingLog:
             lines = self._evaluations.read_text(encoding="utf-8").splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
             self._evaluations.write_text("".join(whole), encoding="utf-8")
+
+
+def read_losses(directory: Path) -> list[tuple[int, float]]:
+    """Step and loss of each step that a run has written down, also while it goes on; empty without a log.
+
+    A row that is just being written is left for the next look.
+    """
+    try:
+        rows = (directory / STEPS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]
+    except FileNotFoundError:
+        return []
+    cells = [row.strip().split(",") for row in rows]
+    return [(int(found[0]), float(found[1])) for found in cells if found[0].isdigit()]
 
 
 def memory_mib(device: torch.device) -> float:

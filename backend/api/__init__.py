@@ -11,6 +11,15 @@ from captionloop.backend.api.endpoints import api
 
 def add_api(app: Flask) -> None:
     """Put the API into an app that has the pages."""
-    from captionloop.backend.api import access, openapi, overview  # noqa: F401 (what they define joins the blueprint)
+    from captionloop.backend.api import (  # noqa: F401 (what they define joins the blueprint)
+        access,
+        compare,
+        dataset,
+        openapi,
+        overview,
+        review,
+        runs,
+        versions,
+    )
 
     app.register_blueprint(api.blueprint, url_prefix="/api/v1")

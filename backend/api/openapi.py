@@ -22,6 +22,8 @@ _PATH_TYPES = {"int": "integer", "": "string"}
 _MEANINGS = {
     "number": "The project's number in Label Studio, which stands in its address there.",
     "run_id": "The run's id.",
+    "correction": "The correction's number.",
+    "version": "The version's name.",
 }
 _REF = "#/components/schemas/{model}"
 _SECURITY = {

@@ -24,6 +24,8 @@ def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
         images,
         overview,
         review,
+        runs,
+        try_it,
         versions,
     )
 

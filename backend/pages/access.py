@@ -20,7 +20,8 @@ from captionloop.home import Home, write_atomically
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"pages.login", "pages.sign_in", "pages.static"})
-_FOR_ALL = frozenset({"pages.logout"})  # changes that readers may make, too
+# For readers, too: signing out changes nothing for others, and a picture to try is sent as a form and not kept.
+_FOR_ALL = frozenset({"pages.logout", "pages.try_it_with"})
 _OWN_ADDRESS = re.compile(r"/(?![/\\])[^\x00-\x20\\]*\Z")
 # Nothing from elsewhere, no script and no style within a page, no frame around it.
 _CONTENT_POLICY = (

@@ -9,6 +9,7 @@ _WIDTH, _HEIGHT = 520, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 14, 28
 _MOST_NAMES = 8  # under the axis; more would overlap
 _SPARK_WIDTH, _SPARK_HEIGHT = 120, 28
+_MOST_POINTS = 120  # of a loss curve; single losses jump too much to be read
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,49 @@ def version_chart(points: Sequence[Point], *, title: str, is_share: bool, champi
             name = escape(point.version.partition("-")[0])
             parts.append(f'<text class="name" x="{x:.1f}" y="{_HEIGHT - 8}">{name}</text>')
     return Markup("".join([*parts, "</svg>"]))  # noqa: S704 (numbers, and names that are escaped)
+
+
+def loss_chart(losses: Sequence[tuple[int, float]], *, steps: int | None = None) -> Markup:
+    """The loss over the steps of a run, the mean of a few steps at each point.
+
+    Args:
+        losses: step and loss of each step.
+        steps: how many there will be, so that the curve grows into its room; None ends the axis at the last one.
+    """
+    if len(losses) < 2:
+        return Markup("")
+    points = _means(losses, _MOST_POINTS)
+    last = max(steps or 0, losses[-1][0])
+    top = _round_up(max(loss for _, loss in points))
+    height, width = _HEIGHT - _TOP - _BOTTOM, _WIDTH - _LEFT - _RIGHT
+
+    def place(step: float, loss: float) -> str:
+        return f"{_LEFT + width * step / last:.1f},{_TOP + height * (1 - loss / top):.1f}"
+
+    said = f"Loss, {points[0][1]:.3f} at first, {points[-1][1]:.3f} at step {losses[-1][0]}"
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{said}"><title>{said}</title>'
+    ]
+    for share in (0, 0.5, 1):
+        y = _TOP + height * (1 - share)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}">{top * share:.3g}</text>')
+    for share in (0, 0.5, 1):
+        name = f"step {last}" if share == 1 else f"{last * share:.0f}"
+        anchor = "tick" if share == 1 else "name"
+        parts.append(f'<text class="{anchor}" x="{_LEFT + width * share:.1f}" y="{_HEIGHT - 8}">{name}</text>')
+    line = " ".join(place(step, loss) for step, loss in points)
+    parts.append(f'<polyline class="curve" points="{line}"/></svg>')
+    return Markup("".join(parts))  # noqa: S704 (numbers alone)
+
+
+def _means(losses: Sequence[tuple[int, float]], most: int) -> list[tuple[float, float]]:
+    """At most so many points: the means of neighbours."""
+    size = -(-len(losses) // most)
+    groups = [losses[start : start + size] for start in range(0, len(losses), size)]
+    return [
+        (sum(step for step, _ in group) / len(group), sum(loss for _, loss in group) / len(group)) for group in groups
+    ]
 
 
 def sparkline(values: Sequence[float], *, title: str) -> Markup:

@@ -19,7 +19,9 @@ TABS = (
     ("pages.review", "Review"),
     ("pages.compare", "Compare"),
     ("pages.versions", "Versions"),
+    ("pages.runs", "Runs"),
     ("pages.dataset", "Dataset"),
+    ("pages.try_it", "Try"),
 )
 
 

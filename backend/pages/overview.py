@@ -1,18 +1,17 @@
 """The overview of a project: is it getting better, and should somebody do something now?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import BoundedSemaphore
-from time import monotonic, sleep
 from typing import Any
 
-from flask import Response, flash, redirect, render_template, request, stream_with_context, url_for
+from flask import Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from captionloop.backend.pages.access import own_address, visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.charts import Point, version_chart
 from captionloop.backend.pages.frame import render
+from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
 from captionloop.model.database import Project, Run
@@ -21,12 +20,6 @@ from captionloop.model.loop_figures import LoopFigures, VersionFigures, loop_fig
 from captionloop.model.versions import VersionInfo
 
 FEW_CORRECTIONS = 20  # below it a run is possible, but the page does not propose it
-# A stream holds one of the server's threads, which Label Studio needs as well: the browsers beyond these get one
-# message each time they ask, and ask again by themselves.
-_STREAMS = BoundedSemaphore(4)
-_STREAM_S = 60
-_LOOK_EVERY_S = 0.5
-_ASK_AGAIN_MS = 2000
 
 
 @dataclass(frozen=True)
@@ -154,37 +147,15 @@ def live(number: int) -> Response:
     """
     room = current_room()
     project = room.project(number)
-    if request.method == "HEAD":  # whose answer is never read, and so would keep its place for good
-        return Response(mimetype="text/event-stream")
     wanted = request.args.get("run")
-    may_stream = _STREAMS.acquire(blocking=False)
-    changes = _changes(room, project, wanted, until=monotonic() + (_STREAM_S if may_stream else 0))
-    response = Response(stream_with_context(changes), mimetype="text/event-stream")
-    if may_stream:
-        # Not at the end of the generator: one that was never begun never comes to its end.
-        response.call_on_close(_STREAMS.release)
-    return response
 
-
-def _changes(room: Room, project: Project, wanted: str | None, *, until: float) -> Iterator[str]:
-    yield f"retry: {_ASK_AGAIN_MS}\n\n"
-    before = None
-    while True:
+    def look() -> Shown | None:
         run = room.runs.get(wanted) if wanted else room.runs.current(project.id)
         if run is None or run.state.is_over or run.project_id != project.id:
-            yield _event("over", "")
-            return
-        facts = (run.id, run.state, run.progress, run.detail)
-        if facts != before:
-            before = facts
-            yield _event("run", render_template("parts/run.html", run=run))
-        if monotonic() > until:
-            return
-        sleep(_LOOK_EVERY_S)
+            return None
+        return Shown((run.id, run.state, run.progress, run.detail), lambda: render_template("parts/run.html", run=run))
 
-
-def _event(name: str, text: str) -> str:
-    return f"event: {name}\n" + "".join(f"data: {line}\n" for line in text.splitlines() or [""]) + "\n"
+    return streamed(look)
 
 
 def _back(number: int) -> AnyResponse:

@@ -24,7 +24,6 @@ from captionloop.model.review import Order, ReviewFilter
 from captionloop.model.word_changes import WordChange, nearest_reference, word_changes
 
 PAGE = 12  # rows that fit beside the picture without scrolling
-_LONGEST_NOTE = 2000
 _SHOWN_OF_CAPTION = 60  # characters of it in a message
 
 _Value = TypeVar("_Value")
@@ -73,7 +72,6 @@ class Review:
         rows: the stretch of the list in which the item stands.
         item: the one that is open; None when the list is empty and none was named.
         previous, following: numbers of the corrections beside it.
-        to_review: changed corrections that nobody has reviewed, up to one more than `model.review.MOST_COUNTED`.
     """
 
     total: int
@@ -82,7 +80,6 @@ class Review:
     item: ReviewItem | None
     previous: int | None
     following: int | None
-    to_review: int
 
     @property
     def page(self) -> int:
@@ -161,7 +158,7 @@ def read_review(room: Room, project: Project, query: ReviewQuery, *, item: int |
             first = min((max(page, 1) - 1) * PAGE, max(total - 1, 0) // PAGE * PAGE)
             opened = next(iter(model.listed(session, project.id, wanted, order, offset=first, limit=1)), None)
         if opened is None:
-            return Review(0, 0, [], None, None, None, model.count_to_review(session, project.id))
+            return Review(total=0, position=0, rows=[], item=None, previous=None, following=None)
         place = model.neighbours(session, project.id, wanted, order, opened)
         start = place.position // PAGE * PAGE
         listed = model.listed(session, project.id, wanted, order, offset=start, limit=PAGE)
@@ -173,7 +170,6 @@ def read_review(room: Room, project: Project, query: ReviewQuery, *, item: int |
             item=_item(opened, shows_annotators=shows),
             previous=place.previous,
             following=place.following,
-            to_review=model.count_to_review(session, project.id),
         )
 
 
@@ -229,8 +225,7 @@ def review(number: int) -> str | Response:
         versions=[info.version for info in room.versions.all_of(project.id)],
         annotators=annotators,
         task=room.label_studio_task(project, shown.item.task_id) if shown.item else None,
-        most_counted=model.MOST_COUNTED,
-        longest_note=_LONGEST_NOTE,
+        longest_note=model.LONGEST_NOTE,
     )
 
 
@@ -245,8 +240,8 @@ def decide(number: int, item: int) -> Response:
     note = request.form.get("note")
     if category is None and left_out is None and note is None:
         raise BadRequest("Nothing was decided; expected a category, left_out or a note.")
-    if note is not None and len(note) > _LONGEST_NOTE:
-        raise BadRequest(f"The note has {len(note)} characters; there is room for {_LONGEST_NOTE}.")
+    if note is not None and len(note) > model.LONGEST_NOTE:
+        raise BadRequest(f"The note has {len(note)} characters; there is room for {model.LONGEST_NOTE}.")
     with room.database.session() as session:
         correction = model.get(session, project.id, item)
         # Looked up before the decision, which may take the correction out of the list.

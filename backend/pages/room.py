@@ -1,15 +1,18 @@
 """What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
 from sqlalchemy.orm import Session
 
 from captionloop.backend.checkups import Checkups
 from captionloop.backend.label_studio import LabelStudio
+from captionloop.backend.loaded_versions import LoadedVersions
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
 from captionloop.errors import LabelStudioError, NotFoundError
@@ -24,6 +27,9 @@ from captionloop.model.text import is_representable
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
 
+if TYPE_CHECKING:
+    from captionloop.model.captioner import Captioner
+
 _RUNS_LOOKED_AT = 20
 _COUNT_WITHIN_S = 2.0
 
@@ -34,6 +40,7 @@ class Room:
 
     context: Context
     service: CaptionService
+    loaded: LoadedVersions = field(default_factory=LoadedVersions)  # beside the champions
 
     @property
     def settings(self) -> Settings:
@@ -60,6 +67,11 @@ class Room:
         return self.context.queue.runs
 
     @property
+    def worker_log(self) -> Path:
+        """Where the log of a worker lies that `captionloop up` started."""
+        return self.home.logs / "worker.log"
+
+    @property
     def projects(self) -> Projects:
         return self.service.projects
 
@@ -82,6 +94,20 @@ class Room:
         except NotFoundError:
             self.versions.ensure_champion(project.id, self.context.base)
             return self.versions.champion(project.id)
+
+    @contextmanager
+    def captioner(self, project: Project, version: VersionInfo) -> "Iterator[Captioner]":
+        """The model of a version: the one that serves, if it is that, else one that is loaded for the moment.
+
+        Raises:
+            CheckpointError: its files are damaged or gone.
+        """
+        with self.service.champions.lease(project.id) as serving:
+            if serving.version == version.version:
+                yield serving.captioner
+                return
+        with self.loaded.lease(version, self.context.captioner) as captioner:
+            yield captioner
 
     def look_at_dataset(self, session: Session, project: Project) -> Looked:
         """The problems of a project's dataset and its split.

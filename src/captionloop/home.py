@@ -13,6 +13,7 @@ HOME/
 ├── runs/ID/              a run while it trains: what it goes on from when it was killed, the files it makes
 ├── runs/ID/NUMBER/       the same for a trial of a sweep
 ├── tensorboard/ID/       what TensorBoard shows of each run
+├── trackers/ID/          what MLflow and Weights & Biases keep of each run on this machine
 ├── logs/                 one file for each process that `captionloop up` starts
 └── label-studio/         Label Studio's own data
 """
@@ -81,6 +82,10 @@ class Home:
     @property
     def tensorboard(self) -> Path:
         return self.root / "tensorboard"
+
+    @property
+    def trackers(self) -> Path:
+        return self.root / "trackers"
 
     @property
     def logs(self) -> Path:

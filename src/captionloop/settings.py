@@ -117,6 +117,12 @@ class Settings:
         _choice("auto", "fp32", "bf16"),
         default="auto",
     )
+    processes: int = _setting(
+        "CAPTIONLOOP_PROCESSES",
+        "Processes that train one model together, each on a GPU of its own.",
+        _positive,
+        default=1,
+    )
     gate: str = _setting(
         "CAPTIONLOOP_GATE",
         "When a candidate replaces the champion: `better`, `surely better`, `always`, or `never` (a person promotes).",

@@ -176,6 +176,15 @@ def test_counts_name_every_state(session: Session, project: int) -> None:
     assert (found[CorrectionState.ACTIVE], found[CorrectionState.EMPTIED], found[CorrectionState.SKIPPED]) == (2, 1, 0)
 
 
+def test_what_a_reviewer_left_out_is_no_example_and_does_not_count_as_one(session: Session, project: int) -> None:
+    for annotation, state in ((5, CorrectionState.ACTIVE), (6, CorrectionState.ACTIVE), (7, CorrectionState.SKIPPED)):
+        corrections.upsert(session, project, record(annotation_id=annotation, state=state))
+    session.scalars(select(Correction).where(Correction.annotation_id == 5)).one().left_out = True
+
+    assert corrections.count_teaching(session, project) == 1
+    assert len(corrections.training_examples(session, project)) == 1
+
+
 def test_what_is_still_there_is_counted_by_task(session: Session, project: int) -> None:
     for annotation_id, task_id in ((5, 3), (6, 3), (7, 4), (8, 9)):
         corrections.upsert(session, project, record(annotation_id=annotation_id, task_id=task_id))

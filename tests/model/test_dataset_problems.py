@@ -103,8 +103,8 @@ def test_the_strongest_disagreement_comes_first() -> None:
 def test_pictures_that_look_alike_are_one_problem_whatever_their_order() -> None:
     corrections = [captioned(1, image="p"), captioned(2, image="q")]
 
-    expected = [Problem(ProblemKind.SAME_PICTURE, "p q", (2, 1))]
-    assert same_pictures(corrections, [("q", "p"), ("p", "without a correction")]) == expected
+    expected = [Problem(ProblemKind.SAME_PICTURE, "p q", (1, 2))]
+    assert same_pictures(corrections, [("q", "p", "without a correction"), ("p", "without too")]) == expected
 
 
 def test_captions_without_words_have_all_in_common() -> None:

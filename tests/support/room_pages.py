@@ -1,19 +1,29 @@
 """The pages of a room with their addresses: for what has to hold on each of them."""
 
-from captionloop.backend.pages.room import Room
-from captionloop.model.database import Project
 
+def page_paths(number: int, *, first: str, second: str, item: int) -> dict[str, str]:
+    """The address of every kind of page of a project, by name.
 
-def page_paths(room: Room, project: Project) -> dict[str, str]:
-    """The address of every kind of page, by name; those with filters or an item in their address included."""
-    here = f"/projects/{project.label_studio_id}"
-    first, second = [info.version for info in room.versions.all_of(project.id)][:2]
+    Args:
+        number: the project's in Label Studio.
+        first, second: two of its versions, compared by the run that made the second.
+        item: one of its corrections.
+    """
+    here = f"/projects/{number}"
+    pair = f"first={first}&second={second}"
     return {
         "overview": f"{here}/",
         "health": f"{here}/health",
+        "review": f"{here}/review",
+        "review of one": f"{here}/review?words=changed&item={item}",
+        "review of none": f"{here}/review?text=nobody+wrote+this",
+        "compare": f"{here}/compare?{pair}",
+        "compare blind": f"{here}/compare?{pair}&blind=1",
         "versions": f"{here}/versions",
         "version": f"{here}/versions/{second}",
-        "compare": f"{here}/compare?first={first}&second={second}",
-        "compare blind": f"{here}/compare?first={first}&second={second}&blind=1",
+        "runs": f"{here}/runs",
+        "dataset": f"{here}/dataset",
+        "dataset of problems": f"{here}/dataset?problem=picture-gone",
+        "try": f"{here}/try",
         "error": f"{here}/versions/none",
     }

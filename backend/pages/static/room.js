@@ -3,6 +3,7 @@
 //   data-key="j"        this link or button is pressed by that key (data-says tells what it does in the list of keys)
 //   data-live="URL"     server-sent events: `run` exchanges the content, `over` fetches the page anew
 //   data-at-once         a form that is sent as soon as one of its fields has changed
+//   data-drop           a form whose .drop takes a dropped picture and sends it
 //   <time datetime>     shown as "12 min ago", exact on hover
 
 const each = (selector, act, root = document) => root.querySelectorAll(selector).forEach(act);
@@ -84,6 +85,28 @@ function forgetGone() {
   }
 }
 
+// Dropping a picture --------------------------------------------------------------------------------------------
+
+const dropPlace = (event) => event.target.closest?.("[data-drop] .drop");
+
+function dragOver(event) {
+  each(".drop.over", (place) => place.classList.remove("over"));
+  const place = dropPlace(event);
+  if (!place) return;
+  event.preventDefault();
+  place.classList.add("over");
+}
+
+function drop(event) {
+  const place = dropPlace(event);
+  if (!place) return;
+  event.preventDefault();
+  place.classList.remove("over");
+  if (!event.dataTransfer.files.length) return;
+  place.querySelector("input[type=file]").files = event.dataTransfer.files;
+  place.closest("form").requestSubmit();
+}
+
 // Theme ---------------------------------------------------------------------------------------------------------
 
 function toggleTheme() {
@@ -100,6 +123,11 @@ function begin(root = document) {
 }
 
 document.addEventListener("keydown", press);
+document.addEventListener("dragover", dragOver);
+document.addEventListener("drop", drop);
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.xhr.status === 422) event.detail.shouldSwap = true; // what is wrong is said in the part itself
+});
 document.addEventListener("htmx:load", (event) => begin(event.detail.elt));
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-keys-help]")) showKeys();

@@ -71,6 +71,7 @@ def reader(app: Flask) -> FlaskClient:
 def served(app: Flask) -> Iterator[str]:
     """The address of the app while a real server answers for it, for a browser."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
+    server.daemon_threads = False  # so that closing waits for streams to end
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://localhost:{server.server_port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from tests.support.corrections import correct
 from tests.support.room import PASSWORD, READER_PASSWORD, USER, token_in
 from tests.support.versions import FinishedRun
 from werkzeug.test import TestResponse
 
 from captionloop.backend.pages.room import Room
-from captionloop.model.database import RunKind
+from captionloop.model.database import Database, RunKind
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,20 @@ _CALLS = [
     Call("list_projects", "GET", "/projects"),
     Call("get_overview", "GET", "/projects/1/overview"),
     Call("get_health", "GET", "/projects/1/health"),
+    Call("list_runs", "GET", "/projects/1/runs?state=finished"),
+    Call("get_run", "GET", "/projects/1/runs/RUN"),
     Call("post_run", "POST", "/projects/1/runs", {"way": "lora", "steps": 5}),
     Call("post_cancel", "POST", "/projects/1/runs/RUN/cancel"),
     Call("post_sync", "POST", "/projects/1/sync"),
+    Call("list_versions", "GET", "/projects/1/versions"),
+    Call("post_promote", "POST", "/projects/1/versions/VERSION/promote"),
     Call("post_rollback", "POST", "/projects/1/rollback"),
-    Call("post_promote", "POST", "/projects/1/promote", {"version": "VERSION"}),
+    Call("list_corrections", "GET", "/projects/1/corrections?sort=newest&score_from=0.1&since=2026-01-01"),
+    Call("get_correction", "GET", "/projects/1/corrections/1"),
+    Call("post_decision", "POST", "/projects/1/corrections/1", {"category": "number", "note": "three of them"}),
+    Call("post_undo", "POST", "/projects/1/corrections/undo"),
+    Call("get_comparison", "GET", "/projects/1/comparison?first=BASE&second=VERSION"),
+    Call("get_dataset", "GET", "/projects/1/dataset?split=held-out"),
 ]
 
 
@@ -90,6 +101,16 @@ def test_every_address_is_described_and_nothing_else(app: Flask, description: di
     assert {(method, path) for method, path, _ in _operations(description).values()} == routed
 
 
+def test_every_address_in_the_documentation_is_there(app: Flask) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+    calls = re.findall(r"curl (.*)\$API(/[^\s\"?]+)", text)
+    addresses = app.url_map.bind("localhost")
+
+    assert len(calls) > 10
+    for options, path in calls:
+        assert addresses.test(f"/api/v1{path}", method="POST" if "--json" in options else "GET"), path
+
+
 def test_every_field_that_its_class_explains_is_explained(description: dict[str, Any]) -> None:
     fields = description["components"]["schemas"]["VersionFigures"]["properties"]
 
@@ -103,16 +124,21 @@ def test_every_operation_has_a_call_below(description: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("call", _CALLS, ids=lambda call: call.operation)
 def test_what_is_answered_is_what_is_described(
-    call: Call, client: FlaskClient, description: dict[str, Any], room: Room, finished: FinishedRun
+    call: Call,
+    client: FlaskClient,
+    description: dict[str, Any],
+    room: Room,
+    database: Database,
+    finished: FinishedRun,
 ) -> None:
     run = room.context.queue.request(finished.project.id, RunKind.FINETUNE, asked_by="somebody").run
     if call.operation == "post_rollback":
         room.promote(finished.project, finished.version.version, by="somebody")
-    names = {"RUN": run.id, "VERSION": finished.version.version}
-    path = re.sub("RUN|VERSION", lambda found: names[found[0]], call.path)
-    body = {key: names.get(value, value) for key, value in call.body.items()}
+    correct(database, finished.project, version=finished.version.version, annotator="ada@example.org")
+    names = {"RUN": run.id, "VERSION": finished.version.version, "BASE": str(finished.version.parent)}
+    path = re.sub("RUN|VERSION|BASE", lambda found: names[found[0]], call.path)
 
-    answer = send(client, call.method, path, body)
+    answer = send(client, call.method, path, call.body)
 
     (status,) = [code for code in _operations(description)[call.operation][2]["responses"] if code.startswith("2")]
     assert answer.status_code == int(status), answer.get_data(as_text=True)
@@ -128,9 +154,17 @@ def test_what_is_answered_is_what_is_described(
         ("POST", "/projects/1/runs", {"steps": 0}, 400, "steps is 0; expected a whole number above 0"),
         ("POST", "/projects/1/runs", {"speed": 3}, 400, "There is no field 'speed' here; there are way,"),
         ("POST", "/projects/1/runs", ["way"], 400, "no JSON object"),
+        ("GET", "/projects/1/runs/none", None, 404, "There is no run 'none'"),
+        ("GET", "/projects/1/runs?state=lost", None, 400, "'state': Input should be"),
         ("POST", "/projects/1/runs/none/cancel", {}, 404, "There is no run 'none'"),
-        ("POST", "/projects/1/promote", {}, 400, "'version': Field required"),
-        ("POST", "/projects/1/promote", {"version": "v9"}, 404, "There is no version 'v9'"),
+        ("POST", "/projects/1/versions/v9/promote", {}, 404, "There is no version 'v9'"),
+        ("GET", "/projects/1/comparison?first=v9", None, 400, "'second': Field required"),
+        ("GET", "/projects/1/corrections?sort=oldest", None, 400, "'sort': Input should be 'most-changed'"),
+        ("GET", "/projects/1/corrections?colour=red", None, 400, "no query parameter 'colour' here; there are text,"),
+        ("GET", "/projects/1/corrections/999", None, 404, "There is no correction 999"),
+        ("POST", "/projects/1/corrections/1", {}, 400, "Nothing was decided"),
+        ("POST", "/projects/1/corrections/1", {"category": "colour"}, 400, "Field 'category': Input should be"),
+        ("POST", "/projects/1/corrections/1", {"note": "x" * 2001}, 400, "2001 characters"),
         ("POST", "/projects/1/rollback", {}, 404, "no earlier version"),
     ],
 )
@@ -166,9 +200,35 @@ def test_a_run_has_the_settings_that_were_sent_and_no_others(client: FlaskClient
 
 
 def test_a_promotion_changes_the_champion(client: FlaskClient, finished: FinishedRun) -> None:
-    send(client, "POST", "/projects/1/promote", {"version": finished.version.version})
+    send(client, "POST", f"/projects/1/versions/{finished.version.version}/promote")
 
     assert send(client, "GET", "/projects").get_json()[0]["champion"] == finished.version.version
+
+
+# Corrections -------------------------------------------------------------------------------------------------------
+
+
+def test_corrections_are_filtered_as_on_the_page(
+    client: FlaskClient, database: Database, finished: FinishedRun
+) -> None:
+    task = correct(database, finished.project, version="v1", suggestion="two dogs", caption="three dogs")
+
+    found = send(client, "GET", "/projects/1/corrections?category=number&words=changed").get_json()
+
+    assert [(row["task_id"], row["guess"], row["words_changed"]) for row in found["corrections"]] == [
+        (task, "number", 1)
+    ]
+    assert (found["total"], found["page"], found["pages"]) == (1, 1, 1)
+
+
+def test_a_decision_is_kept_with_its_reviewer_and_taken_back(client: FlaskClient, finished: FinishedRun) -> None:
+    decided = send(client, "POST", "/projects/1/corrections/1", {"left_out": True, "note": "blurred"}).get_json()
+    assert (decided["left_out"], decided["note"], decided["reviewed_by"]) == (True, "blurred", USER)
+
+    undone = send(client, "POST", "/projects/1/corrections/undo").get_json()
+    assert (undone["id"], undone["left_out"], undone["note"], undone["reviewed_by"]) == (1, False, "", None)
+
+    assert send(client, "POST", "/projects/1/corrections/undo").get_json() is None
 
 
 # Who may -----------------------------------------------------------------------------------------------------------

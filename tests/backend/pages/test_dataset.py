@@ -6,19 +6,25 @@ import io
 import json
 import re
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
+from tests.support.live_room import served, sign_in
 from tests.support.room import post
 from tests.support.versions import FinishedRun
 
+from captionloop.backend.pages.dataset import PAGE
 from captionloop.backend.pages.room import Room
 from captionloop.home import Home
 from captionloop.model import corrections
 from captionloop.model.corrections import CorrectionRecord
 from captionloop.model.database import Correction, CorrectionState, Dismissal, Project, utc_now
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 DATASET = "/projects/1/dataset"
 _ALL_FINE = "Nothing of this kind is left to decide"
@@ -154,3 +160,24 @@ def test_a_reader_is_offered_no_decision(reader: FlaskClient, room: Room, finish
 @pytest.mark.parametrize("argument", ["state=gone", "split=test", "problem=none", "format=xml"])
 def test_an_address_that_means_nothing_is_told_so(lead: FlaskClient, argument: str) -> None:
     assert lead.get(f"{DATASET}?{argument}").status_code == 400
+
+
+def test_in_a_browser_pages_turn_by_key_and_a_decision_stays_in_place(
+    page: "Page", app: Flask, room: Room, finished: FinishedRun
+) -> None:
+    for number in range(100, 100 + PAGE):
+        add(room, finished, number, "asdf" if number == 100 else "a cat")
+    with served(app) as address:
+        sign_in(page, address)
+        page.goto(address + DATASET)
+        page.evaluate("window.was = 'never reloaded'")
+
+        page.keyboard.press("j")
+        page.get_by_text("Page 2 of 2").wait_for()
+        page.keyboard.press("k")
+        page.get_by_text("Page 1 of 2").wait_for()
+        page.locator(".problems li", has_text="asdf").get_by_text("Leave out").click()
+        page.get_by_text("Left out of training.").wait_for()
+
+        assert page.evaluate("window.was") == "never reloaded"
+        assert page.locator(".problems li", has_text="asdf").count() == 0

@@ -55,7 +55,8 @@ def paths(room: Room, finished: FinishedRun, database: Database) -> dict[str, st
     run = room.start_run(finished.project, {}, by="lead").run
     room.runs.start(run.id)
     room.runs.report(run.id, 0.4, stage="training", step=16, steps=40, loss=1.2, seconds_left=9)
-    return {"start": "/", **page_paths(room, finished.project)}
+    made = finished.version
+    return {"start": "/", **page_paths(1, first=str(made.parent), second=made.version, item=2)}
 
 
 @pytest.fixture

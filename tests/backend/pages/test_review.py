@@ -7,16 +7,15 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
-from tests.support.room import PASSWORD, USER, post
+from tests.support.live_room import served, sign_in
+from tests.support.room import USER, post
 from tests.support.versions import FinishedRun
-from werkzeug.serving import make_server
 
 from captionloop.backend.pages.review import PAGE
 from captionloop.backend.pages.room import Room
@@ -101,25 +100,15 @@ def test_undo_takes_the_decision_back_and_shows_its_correction(
     assert (row.left_out, row.reviewed_by) == (False, None)
 
 
-def test_after_the_last_row_of_a_page_comes_the_first_of_the_next(lead: FlaskClient, room: Room) -> None:
+def test_after_the_last_row_of_a_page_comes_the_first_of_the_next(
+    lead: FlaskClient, room: Room, changed: list[int]
+) -> None:
     with room.database.reading() as session:
         numbers = list(session.scalars(select(Correction.id).order_by(Correction.annotated_at.desc())))
-    while len(numbers) <= PAGE:  # the run's own twelve fill the first page
-        post(lead, "/projects/1/sync", page="/projects/1/")
-        with room.database.session() as session:
-            first = session.get_one(Correction, numbers[-1])
-            record = CorrectionRecord(
-                annotation_id=999, task_id=999, state=CorrectionState.ACTIVE, captions=["the oldest"],
-                annotated_at=first.annotated_at - timedelta(days=1), updated_at=utc_now(),
-                image_sha256=first.image_sha256,
-            )  # fmt: skip
-            corrections.upsert(session, first.project_id, record)
-            numbers.append(session.scalars(select(Correction.id).where(Correction.annotation_id == 999)).one())
 
     answer = post(lead, f"/projects/1/review/{numbers[PAGE - 1]}?sort=newest", page="/projects/1/review", left_out="no")
 
     assert answer.request.args["item"] == str(numbers[PAGE])
-    assert "the oldest" in answer.get_data(as_text=True)
     assert "Page 2 of 2" in answer.get_data(as_text=True)
 
 
@@ -195,21 +184,8 @@ def test_nothing_to_review_says_so(lead: FlaskClient) -> None:
 
 @pytest.fixture
 def address(app: Flask) -> Iterator[str]:
-    """The pages behind a real server."""
-    server = make_server("localhost", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://localhost:{server.server_port}"
-    server.shutdown()
-    thread.join()
-
-
-def sign_in(page: "Page", address: str) -> None:
-    page.goto(f"{address}/login")
-    page.fill("input[name=user]", USER)
-    page.fill("input[name=password]", PASSWORD)
-    page.press("input[name=password]", "Enter")
-    page.wait_for_url(f"{address}/projects/1/")
+    with served(app) as found:
+        yield found
 
 
 def test_five_captions_are_reviewed_by_keyboard_alone(

@@ -2,14 +2,23 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import pytest
+from flask import Flask
 from werkzeug.exceptions import BadRequest
 
 from captionloop.backend.pages.tables import Table
 
 _MOMENT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def asked() -> Iterator[None]:
+    """A request, which a table is sent row by row to."""
+    with Flask("tables").test_request_context():
+        yield
 
 
 def cells(*values: object) -> list[str]:

@@ -1,0 +1,75 @@
+"""The dataset as JSON: its corrections, and what may be wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from captionloop.backend.api.endpoints import api
+from captionloop.backend.pages.dataset import DatasetItem, DatasetQuery, ProblemGroup, read_dataset
+from captionloop.backend.pages.room import current_room
+from captionloop.model.dataset_gallery import STATES, AnnotatorFigures
+from captionloop.model.dataset_problems import ProblemKind
+
+
+@dataclass(frozen=True)
+class ItemQuery:
+    """Which corrections, or which problems; without a value all corrections.
+
+    Args:
+        state: of the correction.
+        split: whether the model learns from it, or is judged by it.
+        problem: list the problems of this kind instead.
+        page: of the list, from 1.
+    """
+
+    state: Literal[STATES] | None = None  # type: ignore[valid-type]
+    split: Literal["train", "held-out"] | None = None
+    problem: ProblemKind | None = None
+    page: int = 1
+
+
+@dataclass(frozen=True)
+class DatasetPage:
+    """A stretch of the dataset.
+
+    Args:
+        total: corrections that the filter lets through, or problems of the chosen kind.
+        page, pages: of those, from 1.
+        items: corrections; empty where a kind of problem is chosen.
+        groups: kinds of problems that there are any of, with a few of each on the first page.
+        unchecked: captions that were not compared with the model's vocabulary yet; the next look goes on.
+        teaching: corrections that teach.
+        held_out: images that the gate judges by.
+        annotators: what each did; empty where the project does not show them.
+    """
+
+    total: int
+    page: int
+    pages: int
+    items: Sequence[DatasetItem]
+    groups: Sequence[ProblemGroup]
+    unchecked: int
+    teaching: int
+    held_out: int
+    annotators: Sequence[AnnotatorFigures]
+
+
+@api.get("/projects/<int:number>/dataset")
+def get_dataset(number: int, query: ItemQuery) -> DatasetPage:
+    """The dataset a page at a time, its problems and who made how many corrections."""
+    room = current_room()
+    wanted = DatasetQuery(query.state, query.split, query.problem)
+    shown = read_dataset(room, room.project(number), wanted, page=query.page)
+    return DatasetPage(
+        total=shown.total,
+        page=shown.page,
+        pages=shown.pages,
+        items=shown.items,
+        groups=shown.groups,
+        unchecked=shown.unchecked,
+        teaching=shown.teaching,
+        held_out=shown.held_out,
+        annotators=shown.annotators,
+    )

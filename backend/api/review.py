@@ -1,0 +1,140 @@
+"""Corrections as JSON: the list that a filter lets through, and what a reviewer decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Literal
+
+from werkzeug.exceptions import BadRequest
+
+from captionloop.backend.api.endpoints import api
+from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.review import ReviewItem, ReviewQuery, read_review
+from captionloop.backend.pages.room import Room, current_room
+from captionloop.model import review as model
+from captionloop.model.database import Category, Project
+
+_Yes = Literal["yes", "no"]
+
+
+@dataclass(frozen=True)
+class CorrectionQuery:
+    """Which corrections, in which order; without a value all. The names are those of the page's address.
+
+    Args:
+        text: in the suggestion or a caption, case aside.
+        words: whether a word of the suggestion was changed.
+        category: the reviewer's, or our guess where no reviewer chose one.
+        version: that made the suggestion.
+        annotator: who corrected it; of no effect where the project does not show annotators.
+        score_from, score_to: of the suggestion, both included.
+        since, until: days (UTC) of the annotation, both included.
+        reviewed: whether a reviewer decided anything.
+        left_out: of training.
+        sort: the order.
+        page: of the list, from 1.
+    """
+
+    text: str | None = None
+    words: Literal["changed", "unchanged"] | None = None
+    category: Category | None = None
+    version: str | None = None
+    annotator: str | None = None
+    score_from: float | None = None
+    score_to: float | None = None
+    since: date | None = None
+    until: date | None = None
+    reviewed: _Yes | None = None
+    left_out: _Yes | None = None
+    sort: model.Order = model.Order.MOST_CHANGED
+    page: int = 1
+
+    def read(self, project: Project) -> ReviewQuery:
+        """The same as the page reads it from its address."""
+        given = {name: value for name, value in asdict(self).items() if value is not None and name != "page"}
+        as_text = {name: getattr(value, "value", None) or str(value) for name, value in given.items()}
+        return ReviewQuery.read(as_text, shows_annotators=project.shows_annotators)
+
+
+@dataclass(frozen=True)
+class CorrectionPage:
+    """A stretch of a list of corrections.
+
+    Args:
+        total: corrections that the filter lets through.
+        page, pages: this one, and how many there are, from 1.
+        to_review: changed corrections that nobody has reviewed, counted up to a thousand.
+        corrections: those of this page.
+    """
+
+    total: int
+    page: int
+    pages: int
+    to_review: int
+    corrections: Sequence[ReviewItem]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a reviewer decides; what is left out stays as it is.
+
+    Args:
+        category: what was wrong with the suggestion.
+        left_out: whether the correction is left out of training.
+        note: for other people; at most 2000 characters.
+    """
+
+    category: Category | None = None
+    left_out: bool | None = None
+    note: str | None = None
+
+
+@api.get("/projects/<int:number>/corrections")
+def list_corrections(number: int, query: CorrectionQuery) -> CorrectionPage:
+    """Corrections with the suggestions they were made from, a page at a time."""
+    room = current_room()
+    project = room.project(number)
+    shown = read_review(room, project, query.read(project), page=query.page)
+    with room.database.reading() as session:
+        to_review = model.count_to_review(session, project.id)
+    return CorrectionPage(shown.total, shown.page, shown.pages, to_review, shown.rows)
+
+
+@api.get("/projects/<int:number>/corrections/<int:correction>")
+def get_correction(number: int, correction: int) -> ReviewItem:
+    """One correction."""
+    room = current_room()
+    return _item(room, room.project(number), correction)
+
+
+@api.post("/projects/<int:number>/corrections/<int:correction>")
+def post_decision(number: int, correction: int, body: Decision) -> ReviewItem:
+    """Decide on a correction, as a reviewer does on the page; answers with the correction as it is then."""
+    if body == Decision():
+        raise BadRequest("Nothing was decided; expected category, left_out or note.")
+    if body.note and len(body.note) > model.LONGEST_NOTE:
+        raise BadRequest(f"The note has {len(body.note)} characters; there is room for {model.LONGEST_NOTE}.")
+    room = current_room()
+    project = room.project(number)
+    with room.database.session() as session:
+        model.decide(session, project.id, correction, by=visitor().name, **asdict(body))
+    return _item(room, project, correction)
+
+
+@api.post("/projects/<int:number>/corrections/undo")
+def post_undo(number: int) -> ReviewItem | None:
+    """Take back your own last decision in this project; answers with its correction, or null where there was none."""
+    room = current_room()
+    project = room.project(number)
+    with room.database.session() as session:
+        action = model.undo(session, project.id, by=visitor().name)
+    return _item(room, project, action.correction_id) if action else None
+
+
+def _item(room: Room, project: Project, correction: int) -> ReviewItem:
+    query = ReviewQuery.read({}, shows_annotators=project.shows_annotators)
+    item = read_review(room, project, query, item=correction).item
+    assert item is not None  # else it would not have been found
+    return item

@@ -1,0 +1,151 @@
+"""Runs as JSON: what goes on, what became of the others, and starting and cancelling one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import request
+
+from captionloop.backend.api.endpoints import api
+from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.room import current_room
+from captionloop.backend.pages.runs import read_run, read_runs
+from captionloop.model.database import Run, RunKind, RunState
+from captionloop.model.finetune_settings import FinetuneSettings
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run of the worker.
+
+    Args:
+        id: what it is known by.
+        kind: what it does: fine-tune, or renew suggestions.
+        state: where it stands.
+        asked_by: who wanted it.
+        settings: those that were given; the others have their defaults.
+        progress: from 0 to 1.
+        detail: while it runs: the stage, and what is known in it (step, steps, loss, seconds_left).
+        message: the outcome, or what went wrong, for a person.
+        version: what it made.
+        attempts: more than one after a worker was killed.
+    """
+
+    id: str
+    kind: RunKind
+    state: RunState
+    asked_by: str
+    settings: Mapping[str, Any]
+    progress: float
+    detail: Mapping[str, Any]
+    message: str
+    version: str | None
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, run: Run) -> RunFacts:
+        return cls(**{name: getattr(run, name) for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """Which runs.
+
+    Args:
+        state: only those that ended so; without it all that are over.
+        page: of those that are over, from 1.
+    """
+
+    state: RunState | None = None
+    page: int = 1
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """The runs of a project.
+
+    Args:
+        unfinished: running, queued, waiting.
+        over: those of this page that are over, newest first.
+        total: how many are over.
+        page, pages: this one, and how many there are, from 1.
+    """
+
+    unfinished: Sequence[RunFacts]
+    over: Sequence[RunFacts]
+    total: int
+    page: int
+    pages: int
+
+
+@dataclass(frozen=True)
+class LossPoint:
+    """The loss of one step."""
+
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class RunDetail:
+    """One run.
+
+    Args:
+        run: the run itself.
+        settings: every setting that was used, of a run that made a version.
+        losses: as far as the run got and its files are there.
+        log: what the worker wrote meanwhile, a line each.
+    """
+
+    run: RunFacts
+    settings: Mapping[str, Any]
+    losses: Sequence[LossPoint]
+    log: Sequence[str]
+
+
+@api.get("/projects/<int:number>/runs")
+def list_runs(number: int, query: RunQuery) -> RunPage:
+    """The runs of a project: those that go on, and a page of those that are over."""
+    room = current_room()
+    shown = read_runs(room, room.project(number), page=max(query.page, 1), state=query.state)
+    return RunPage(
+        unfinished=[RunFacts.of(run) for run in shown.unfinished],
+        over=[RunFacts.of(run) for run in shown.over],
+        total=shown.count,
+        page=shown.page,
+        pages=shown.pages,
+    )
+
+
+@api.get("/projects/<int:number>/runs/<run_id>")
+def get_run(number: int, run_id: str) -> RunDetail:
+    """One run with its settings, its loss and its log."""
+    room = current_room()
+    shown = read_run(room, room.project(number), run_id)
+    losses = [LossPoint(step, loss) for step, loss in shown.losses]
+    return RunDetail(RunFacts.of(shown.run), shown.used, losses, shown.log)
+
+
+@api.post("/projects/<int:number>/runs", status=202)
+def post_run(number: int, body: FinetuneSettings) -> RunFacts:
+    """Fine-tune the champion.
+
+    Settings that are not sent take their defaults. A run that has not begun yet takes the request over.
+    """
+    sent = request.get_json(silent=True) or {}
+    settings = {name: value for name, value in body.to_dict().items() if name in sent}
+    room = current_room()
+    return RunFacts.of(room.start_run(room.project(number), settings, by=visitor().name).run)
+
+
+@api.post("/projects/<int:number>/runs/<run_id>/cancel")
+def post_cancel(number: int, run_id: str) -> RunFacts:
+    """Cancel a run: at once when it has not begun, else as soon as its worker looks."""
+    room = current_room()
+    return RunFacts.of(room.cancel_run(room.project(number), run_id))

@@ -1,0 +1,60 @@
+"""Parts of pages that change while somebody looks, as server-sent events."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+from time import monotonic, sleep
+
+from flask import Response, request, stream_with_context
+
+# A stream holds one of the server's threads, which Label Studio needs as well: the browsers beyond these get one
+# message each time they ask, and ask again by themselves.
+_STREAMS = BoundedSemaphore(4)
+_STREAM_S = 60
+_LOOK_EVERY_S = 0.5
+_ASK_AGAIN_MS = 2000
+_EVENTS = "text/event-stream"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A part of a page: what it depends on, and how it is drawn once that has changed."""
+
+    facts: object
+    draw: Callable[[], str]
+
+
+def streamed(look: Callable[[], Shown | None]) -> Response:
+    """Send `run` with the part each time that its facts change, and `over` when `look` gives None."""
+    if request.method == "HEAD":  # whose answer is never read, and so would keep its place for good
+        return Response(mimetype=_EVENTS)
+    may_stream = _STREAMS.acquire(blocking=False)
+    changes = _changes(look, until=monotonic() + (_STREAM_S if may_stream else 0))
+    response = Response(stream_with_context(changes), mimetype=_EVENTS)
+    if may_stream:
+        # Not at the end of the generator: one that was never begun never comes to its end.
+        response.call_on_close(_STREAMS.release)
+    return response
+
+
+def _changes(look: Callable[[], Shown | None], *, until: float) -> Iterator[str]:
+    yield f"retry: {_ASK_AGAIN_MS}\n\n"
+    before = None
+    while True:
+        shown = look()
+        if shown is None:
+            yield _event("over", "")
+            return
+        if shown.facts != before:
+            before = shown.facts
+            yield _event("run", shown.draw())
+        else:
+            # A comment, which browsers pass over: only by writing is it noticed that one has gone, and its place free.
+            yield ":\n\n"
+        if monotonic() > until:
+            return
+        sleep(_LOOK_EVERY_S)
+
+
+def _event(name: str, text: str) -> str:
+    return f"event: {name}\n" + "".join(f"data: {line}\n" for line in text.splitlines() or [""]) + "\n"

@@ -1,0 +1,49 @@
+"""What the worker wrote while a run went on: lines of the log that `captionloop up` keeps of it.
+
+The worker takes one job at a time, so the lines between a run's start and its end are the run's own.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+_LARGEST_PART_BYTES = 2 * 1024 * 1024
+_MOST_LINES = 200
+# Written just before the row has its start, or just after it has its end.
+_AROUND = timedelta(seconds=2)
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ")
+
+
+@dataclass(frozen=True)
+class WorkerLog:
+    """The end of the log. `lines` have the moment at which they were written; those of a traceback have its own."""
+
+    path: Path
+    exists: bool
+    lines: tuple[tuple[datetime, str], ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> "WorkerLog":
+        """The log's last two megabytes; none where `captionloop up` did not start the worker."""
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _LARGEST_PART_BYTES))
+                text = file.read().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return cls(path, exists=False)
+        lines: list[tuple[datetime, str]] = []
+        for line in text.splitlines():
+            if found := _MOMENT.match(line):
+                lines.append((datetime.fromisoformat(found[1]).astimezone(), line))  # the machine's own time
+            elif lines:
+                lines.append((lines[-1][0], line))
+        return cls(path, exists=True, lines=tuple(lines))
+
+    def between(self, begun: datetime | None, ended: datetime | None) -> list[str]:
+        """The last lines that were written from one moment to the other; none before a run has begun."""
+        if begun is None:
+            return []
+        first, last = begun - _AROUND, (ended + _AROUND if ended else None)
+        mine = [line for moment, line in self.lines if moment >= first and (last is None or moment <= last)]
+        return mine[-_MOST_LINES:]

@@ -1,0 +1,81 @@
+"""The page Try: a picture in, the captions of one or two versions out, and nothing of it kept."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+from tests.support.room import token_in
+from tests.support.versions import FinishedRun
+
+from captionloop.backend.pages.room import Room
+
+PAGE = "/projects/1/try"
+
+
+def picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (60, 40), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def send(client: FlaskClient, data: bytes | None, **fields: str) -> Any:
+    files = {} if data is None else {"picture": (io.BytesIO(data), "picture.png")}
+    return client.post(PAGE, data={**fields, **files, "csrf_token": token_in(client, PAGE)})
+
+
+def files_of(room: Room) -> list[Path]:
+    return sorted(path for path in room.home.root.rglob("*") if path.suffix not in {".db", ".db-wal", ".db-shm"})
+
+
+def test_a_picture_gets_the_champions_caption_with_words_and_veils(lead: FlaskClient) -> None:
+    answer = send(lead, picture())
+
+    shown = answer.get_data(as_text=True)
+    assert answer.status_code == 200
+    assert "data:image/jpeg;base64," in shown
+    assert shown.count("data:image/png;base64,") == shown.count('type="radio"') > 0
+    assert re.search(r'data-how="\d+ %', shown)
+
+
+def test_another_version_is_shown_beside_the_champion(lead: FlaskClient, finished: FinishedRun) -> None:
+    champion = finished.store.champion(finished.project.id).version
+
+    shown = send(lead, picture(), version=finished.version.version).get_data(as_text=True)
+
+    assert re.findall(r'<h2 id="version-\d">(\S+)', shown) == [champion, finished.version.version]
+
+
+def test_nothing_of_the_picture_is_kept(lead: FlaskClient, room: Room) -> None:
+    send(lead, picture())  # from here on the champion is loaded
+    before = files_of(room)
+
+    send(lead, picture())
+
+    assert files_of(room) == before
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "No picture was chosen"),
+        (b"", "The image file is empty"),
+        (b"<svg></svg>", "SVG drawing"),
+        (picture()[:60], "damaged"),
+    ],
+)
+def test_what_is_no_picture_is_said_in_a_sentence(lead: FlaskClient, data: bytes | None, message: str) -> None:
+    answer = send(lead, data)
+    assert (answer.status_code, message in answer.get_data(as_text=True)) == (422, True)
+
+
+def test_a_file_over_the_limit_is_refused(lead: FlaskClient) -> None:
+    answer = send(lead, b"\0" * 50_000_001)
+    assert "50,000,001 bytes; the limit is 50,000,000" in answer.get_data(as_text=True)
+
+
+def test_a_reader_may_try_a_picture_too(reader: FlaskClient) -> None:
+    assert send(reader, picture()).status_code == 200

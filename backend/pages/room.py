@@ -20,7 +20,7 @@ from captionloop.home import Home
 from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
 from captionloop.jobs.runs import Requested, Runs
-from captionloop.model.database import Database, Project, Run, RunKind
+from captionloop.model.database import Database, Project, Run, RunKind, RunState
 from captionloop.model.dataset_watch import DatasetWatch, Looked
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.near_duplicates import near_duplicates
@@ -123,6 +123,19 @@ class Room:
     @cached_property
     def _dataset_watch(self) -> DatasetWatch:
         return DatasetWatch(self.home, near_duplicates=near_duplicates)
+
+    def start(self, project: Project, kind: RunKind, *, by: str, settings: Mapping[str, Any]) -> str:
+        """Ask for a run; gives what will become of it, as a sentence.
+
+        Raises:
+            ServiceError: Redis does not answer. The run is kept and begins once it does.
+        """
+        requested = self.context.queue.request(project.id, kind, asked_by=by, settings=settings)
+        if not requested.is_new:
+            return "A run that has not begun yet takes this request, with these settings."
+        if requested.run.state is RunState.WAITING:
+            return "The run waits until the one before it is over."
+        return "The run is queued and begins as soon as the worker is free."
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
         """Make a version champion and tell everybody.

@@ -17,7 +17,6 @@ from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
 from captionloop.backend.worker_log import WorkerLog
 from captionloop.errors import NotFoundError, SettingsError
-from captionloop.jobs.queue import Requested
 from captionloop.model.database import Project, Run, RunKind, RunState
 from captionloop.model.described_settings import Group, Setting, described_settings, read_form
 from captionloop.model.finetune_settings import FinetuneSettings
@@ -221,17 +220,8 @@ def runs_table(found: Sequence[Run]) -> Table:
 def _start(room: Room, project: Project, kind: RunKind, settings: Mapping[str, Any]) -> AnyResponse:
     if kind is RunKind.FINETUNE:
         FinetuneSettings.from_dict(settings)  # an older run's settings may have names that are gone
-    requested = room.context.queue.request(project.id, kind, asked_by=visitor().name, settings=settings)
-    flash(_answer(requested))
+    flash(room.start(project, kind, by=visitor().name, settings=settings))
     return redirect(url_for("pages.runs", number=project.label_studio_id))
-
-
-def _answer(requested: Requested) -> str:
-    if not requested.is_new:
-        return "A run that has not begun yet takes this request, with these settings."
-    if requested.run.state is RunState.WAITING:
-        return "The run waits until the one before it is over."
-    return "The run is queued and begins as soon as the worker is free."
 
 
 def _run(room: Room, project: Project, run_id: str) -> Run:

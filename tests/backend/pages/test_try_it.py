@@ -12,6 +12,8 @@ from tests.support.room import token_in
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.room import Room
+from captionloop.jobs.context import Context
+from captionloop.model.images import ImageLimits
 
 PAGE = "/projects/1/try"
 
@@ -72,9 +74,10 @@ def test_what_is_no_picture_is_said_in_a_sentence(lead: FlaskClient, data: bytes
     assert (answer.status_code, message in answer.get_data(as_text=True)) == (422, True)
 
 
-def test_a_file_over_the_limit_is_refused(lead: FlaskClient) -> None:
-    answer = send(lead, b"\0" * 50_000_001)
-    assert "50,000,001 bytes; the limit is 50,000,000" in answer.get_data(as_text=True)
+def test_a_file_over_the_limit_is_refused(lead: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Context, "image_limits", ImageLimits(max_bytes=1_000))
+    answer = send(lead, b"\0" * 1_001)
+    assert "1,001 bytes; the limit is 1,000" in answer.get_data(as_text=True)
 
 
 def test_a_reader_may_try_a_picture_too(reader: FlaskClient) -> None:

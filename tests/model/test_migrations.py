@@ -72,3 +72,9 @@ def test_references_and_uniqueness_are_enforced_afterwards(first_schema: Databas
     assert unique == {("project_id", "annotation_id"), ("project_id", "import_key")}
     (reference,) = found.get_foreign_keys("correction_revision")
     assert reference["referred_table"] == "correction"
+
+
+def test_images_that_versions_may_have_learnt_from_keep_their_side_of_the_split(first_schema: Database) -> None:
+    first_schema.migrate()
+    with first_schema.reading() as session:
+        assert session.execute(text("SELECT sha256, split_with, looks_like FROM image")).all() == [("aa", "aa", None)]

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from captionloop.jobs.context import Context
     from captionloop.model.corrections import Snapshot
     from captionloop.model.dataset_export import Format, SplitName
+    from captionloop.model.dataset_import import Format as ImportFormat
+
+_SOME_ROWS_BAD = 6
+_MOST_BAD_ROWS_IN_JSON = 1000  # all of them are on standard error
 
 
 @click.group()
@@ -102,12 +106,14 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
 
     from captionloop.model.checkpoint import load_tokenizer
     from captionloop.model.dataset_stats import dataset_stats
+    from captionloop.model.near_duplicates import settle_all
     from captionloop.model.text import is_representable
 
     with ready_context() as context:
         project = chosen_project(context, project_id)
         context.versions.ensure_champion(project.id, context.base)
         tokenizer = load_tokenizer(context.versions.champion(project.id).path)
+        settle_all(context.database, context.home)
         with context.database.reading() as session:
             found = dataset_stats(session, project.id, can_be_written=partial(is_representable, tokenizer))
     shown = asdict(found)
@@ -120,7 +126,7 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["imagefolder", "jsonl", "csv", "coco"]),
+    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "webdataset"]),
     default="imagefolder",
     help="How captions are written beside the pictures. Default: imagefolder.",
 )
@@ -147,6 +153,71 @@ def export(
     print_result(shown, as_json, f"{images} images of snapshot {taken.hash[:12]} are in {out}.")
 
 
+@dataset.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--images", type=click.Path(path_type=Path), help="Where the pictures lie. Default: beside the captions.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "webdataset"]),
+    help="What SOURCE is. Default: recognised.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Rows to look at. Default: all.")
+@project_option
+@json_option
+@click.pass_context
+def import_(
+    ctx: click.Context,
+    *,
+    source: Path,
+    images: Path | None,
+    form: "ImportFormat | None",
+    limit: int | None,
+    project_id: int | None,
+    as_json: bool,
+) -> None:
+    """Make corrections of captions that people wrote elsewhere.
+
+    SOURCE is a directory, or the file that holds the captions. Each row that cannot be used is named on standard error,
+    and then the exit code is 6; the others are kept. What is there already is not added again, so an import that was
+    interrupted goes on when it is called again.
+
+    \b
+    Example:
+        captionloop dataset import Flickr8k
+        captionloop dataset import captions.txt --images Images
+    """
+    from dataclasses import asdict
+
+    from captionloop.backend.progress import Progress
+    from captionloop.model.dataset_import import BadRow, find_source, import_dataset
+
+    bad: list[dict[str, Any]] = []
+
+    def note(row: BadRow) -> None:
+        click.echo(f"{row.place}: {row.reason}", err=True)
+        if as_json and len(bad) < _MOST_BAD_ROWS_IN_JSON:
+            place = row.place
+            bad.append({"file": str(place.file), "line": place.line, "entry": place.entry, "reason": row.reason})
+
+    found = find_source(source, images=images, form=form)
+    with ready_context() as context, Progress("importing") as progress:
+        result = import_dataset(
+            found,
+            chosen_project(context, project_id).id,
+            database=context.database,
+            home=context.home,
+            limits=context.image_limits,
+            limit=limit,
+            on_bad=note,
+            on_progress=progress.update,
+        )
+    shown = {"format": found.format, **asdict(result), "bad_rows": bad}
+    text = f"{result.new} captions imported, {result.known} were there already, {result.bad} rows could not be used."
+    print_result(shown, as_json, text)
+    ctx.exit(_SOME_ROWS_BAD if result.bad else 0)
+
+
 def _taken(context: "Context", name: str | None, project_id: int | None) -> "Snapshot":
     """The snapshot of that hash, or one of the corrections as they are now."""
     from captionloop.model import corrections
@@ -155,8 +226,8 @@ def _taken(context: "Context", name: str | None, project_id: int | None) -> "Sna
     if name is not None:
         return find_snapshot(context.home, name)
     project = chosen_project(context, project_id)
-    with context.database.reading() as session:
-        return corrections.snapshot(session, project.id, context.home.datasets)
+    with context.database.session() as session:
+        return corrections.snapshot(session, project.id, context.home)
 
 
 def _said(value: object) -> str:

@@ -124,7 +124,7 @@ def _label(axes: "Axes", text: str, point: tuple[float, float], *, below: bool) 
     offset, side = ((0, -11), "top") if below else ((0, 11), "bottom")
     axes.annotate(
         text, point, textcoords="offset points", xytext=offset, ha="center", va=side, fontsize=8.5,
-        color=_MUTED if below else _INK, zorder=4,
+        color=_MUTED if below else _INK, zorder=4, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )  # fmt: skip
 
 

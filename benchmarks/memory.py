@@ -130,7 +130,7 @@ def run(context: Context, case: Case, micro_batch: int) -> dict[str, float]:
     finetune._STATE_EVERY_S = -1.0  # runs of real length keep their state every half minute
     project = 1
     with context.database.session() as session:
-        snapshot = corrections.snapshot(session, project, context.home.datasets).hash
+        snapshot = corrections.snapshot(session, project, context.home).hash
         asked = Run(
             id=case.way, project_id=project, kind=RunKind.FINETUNE, state=RunState.RUNNING, asked_by="benchmark",
             settings={"way": case.way, "steps": _STEPS, "micro_batch_size": micro_batch}, started_at=utc_now(),

@@ -27,7 +27,6 @@ from captionloop.model.finetune import finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.replay import with_replay
-from captionloop.model.split import split_images
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.scenes import KINDS, Scene
 from captionloop.model.text import encode_caption
@@ -58,7 +57,7 @@ def learnt(start: Checkpoint, examples: Sequence[Caption], pool: Pool, settings:
 
 
 def on_the_training_side(taken: Snapshot) -> list[Caption]:
-    train = set(split_images(example.image for example in taken.examples).train)
+    train = set(taken.split().train)
     return [example for example in taken.examples if example.image in train]
 
 

@@ -132,8 +132,8 @@ def add_versions(
             header = "step,loss,learning_rate,gradient_norm,images_per_second,memory_mib"
             (directory / "training_log.csv").write_text("\n".join([header, *rows]) + "\n")
 
-        with database.reading() as session:
-            snapshot = corrections.snapshot(session, project_id, home.datasets)
+        with database.session() as session:
+            snapshot = corrections.snapshot(session, project_id, home)
         lineage = Lineage(
             parent=parent, snapshot=snapshot.hash, corrections=60 * number,
             settings={"way": "decoder", "learning_rate": 1e-3, "steps": 300},

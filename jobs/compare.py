@@ -15,7 +15,6 @@ from captionloop.model import corrections
 from captionloop.model.comparison_file import read_comparison, write_comparison
 from captionloop.model.corrections import Snapshot, read_snapshot
 from captionloop.model.database import Run
-from captionloop.model.split import split_images
 from captionloop.model.versions import VersionInfo
 
 
@@ -32,8 +31,8 @@ def run_compare(context: Context, run: Run) -> tuple[str, None]:
         CheckpointError: a version does not load.
     """
     project = context.project(run.project_id)
-    with context.database.reading() as session:
-        snapshot = corrections.snapshot(session, project.id, context.home.datasets)
+    with context.database.session() as session:
+        snapshot = corrections.snapshot(session, project.id, context.home)
     pairs: Sequence[Sequence[str]] = run.settings["pairs"]
     for place, (first, second) in enumerate(pairs):
         report = partial(_report, context, run, f"{first} and {second}", place / len(pairs), 1 / len(pairs))
@@ -60,7 +59,7 @@ def _compare(
     if known is not None and known.snapshot == snapshot.hash:
         return
     references = snapshot.references()
-    images = _held_out(context, project_id, references, first, second)
+    images = _held_out(context, project_id, snapshot, first, second)
     written: list[dict[str, str]] = []
     for done, version in enumerate((first, second)):
         report(done * len(images), 2 * len(images))
@@ -81,10 +80,8 @@ def _compare(
     )
 
 
-def _held_out(
-    context: Context, project_id: int, references: dict[str, list[str]], *versions: VersionInfo
-) -> Sequence[str]:
-    held_out = split_images(references).held_out if references else ()
+def _held_out(context: Context, project_id: int, snapshot: Snapshot, *versions: VersionInfo) -> Sequence[str]:
+    held_out = snapshot.split().held_out
     trained_on = _trained_on(context, project_id, versions)
     images = [image for image in held_out if image not in trained_on]
     if not images:
@@ -104,6 +101,5 @@ def _trained_on(context: Context, project_id: int, versions: Sequence[VersionInf
     images: set[str] = set()
     for snapshot in snapshots:
         path = context.home.datasets / f"{snapshot}.jsonl"
-        examples = {example.image for example in read_snapshot(path).examples} if path.is_file() else set()
-        images |= set(split_images(examples).train)
+        images |= set(read_snapshot(path).split().train) if path.is_file() else set()
     return images

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captionloop.errors import RunCancelled
+from captionloop.errors import RunCancelled, RunError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context, opened
 from captionloop.jobs.processes import in_processes
@@ -33,7 +33,7 @@ from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
 from captionloop.model.look import Look
-from captionloop.model.split import Split, split_images
+from captionloop.model.split import Split, set_aside
 from captionloop.model.trackers import Trackers
 from captionloop.model.training_log import TrainingLog
 from captionloop.model.training_state import TrainingState
@@ -72,7 +72,12 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         chosen = chosen_settings(context, project, run.settings)
         settings = FinetuneSettings.from_dict({"prompt": champion.generation.prompt, **chosen})
         captioner = context.captioner(champion)
-        split = split_images(example.image for example in snapshot.examples)
+        split = snapshot.split()
+        if not split.train:
+            raise RunError(
+                f"There is nothing to learn from: all {len(split.held_out)} corrected images are held out, since they "
+                "look alike or are few. Submit annotations of other images first."
+            )
         trained = _train(context, run, plan, settings, captioner, report)
         generation = _generation(plan, captioner)
         candidate = _candidate(context, files, generation)
@@ -266,10 +271,9 @@ class _Reporter:
 
 def _examples(context: Context, plan: _Plan, settings: FinetuneSettings) -> tuple[list[Example], Sequence[str]]:
     """What is learnt from, new or replayed, and the images by which the best weights are chosen."""
-    train = split_images(example.image for example in plan.snapshot.examples).train
-    validation = train[: round(settings.validation_share * len(train))]
-    images = set(train[len(validation) :])
-    return training_set(context, plan.champion, plan.snapshot, settings, images), validation
+    snapshot = plan.snapshot
+    validation, training = set_aside(snapshot.split().train, settings.validation_share, split_with=snapshot.split_with)
+    return training_set(context, plan.champion, snapshot, settings, set(training)), validation
 
 
 def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":

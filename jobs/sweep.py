@@ -11,7 +11,7 @@ from captionloop.model.corrections import Snapshot
 from captionloop.model.database import Project, Sweep
 from captionloop.model.finetune_settings import Schedule, Way
 from captionloop.model.search_space import DEFAULT_SCHEDULES, DEFAULT_WAYS, SEARCHED, SearchSpace
-from captionloop.model.split import split_images, split_validation
+from captionloop.model.split import VALIDATION_SHARE, set_aside
 from captionloop.model.versions import VersionInfo
 
 DEFAULT_TRIALS = 16
@@ -72,11 +72,11 @@ def start_sweep(
 
 
 def _check_enough(snapshot: Snapshot) -> None:
-    split = split_images(example.image for example in snapshot.examples)
-    validated = split_validation(split.train)
-    if len(validated.held_out) < _FEWEST_VALIDATED:
+    train = snapshot.split().train
+    validated, _ = set_aside(train, VALIDATION_SHARE, split_with=snapshot.split_with)
+    if len(validated) < _FEWEST_VALIDATED:
         raise RunError(
-            f"{len(split.train)} corrected images are there to train on, of which {len(validated.held_out)} could be "
+            f"{len(train)} corrected images are there to train on, of which {len(validated)} could be "
             f"kept out to compare settings by; at least {_FEWEST_VALIDATED} are needed. Correct some more first."
         )
 

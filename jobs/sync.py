@@ -27,6 +27,7 @@ from captionloop.model import corrections
 from captionloop.model.corrections import Change, CorrectionRecord, StoredImage
 from captionloop.model.database import Correction, CorrectionState, Database, Project, utc_now
 from captionloop.model.images import ImageLimits
+from captionloop.model.near_duplicates import settle_all
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class _Sync:
         self._retry_unreadable_images()
         self._find_what_vanished()
         self._remember(until)
+        settle_all(self.database, self.home)
         with self.database.reading() as session:
             counts = corrections.counts(session, self.project.id)
         return SyncResult(

@@ -46,8 +46,8 @@ def take_snapshot(context: Context, project: Project, on_progress: Callable[[int
         limits=context.image_limits,
         on_progress=on_progress,
     )
-    with context.database.reading() as session:
-        snapshot = corrections.snapshot(session, project.id, context.home.datasets)
+    with context.database.session() as session:
+        snapshot = corrections.snapshot(session, project.id, context.home)
     if len({example.image for example in snapshot.examples}) < 2:
         raise RunError(
             f"There are {len(snapshot.examples)} corrections to learn from, and at least two images are needed: "

@@ -15,7 +15,7 @@ from captionloop.model.database import Sweep
 from captionloop.model.finetune import finetune
 from captionloop.model.metrics import Score
 from captionloop.model.search_space import SearchSpace
-from captionloop.model.split import split_images, split_validation
+from captionloop.model.split import VALIDATION_SHARE, set_aside
 from captionloop.model.training_state import TrainingState
 
 if TYPE_CHECKING:
@@ -39,15 +39,14 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     space = SearchSpace.from_dict(sweep.space)
     settings = space.settings({"prompt": champion.generation.prompt, **space.fixed, **trial.choice})
     snapshot = corrections.read_snapshot(context.home.datasets / f"{sweep.snapshot}.jsonl")
-    usable = set(split_images(example.image for example in snapshot.examples).train)
-    split = split_validation(usable)
+    usable = set(snapshot.split().train)
+    judged_by, rest = set_aside(usable, VALIDATION_SHARE, split_with=snapshot.split_with)
     # What a run with these settings would keep out to choose its weights by, a trial keeps out as well.
-    chosen_by = split.train[: round(settings.validation_share * len(split.train))]
-    training = set(split.train[len(chosen_by) :])
+    chosen_by, training = set_aside(rest, settings.validation_share, split_with=snapshot.split_with)
 
     go_on = partial(context.queue.sweeps.check_cancelled, sweep.id)
     captioner = context.captioner(champion)
-    images = [*split.train, *split.held_out]
+    images = [*rest, *judged_by]
     features = None if settings.trains_encoder else RunFeatures(context, captioner, images, lambda share: go_on())
     validation = partial(
         Validation,
@@ -60,7 +59,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
         ),
         features=features,
     )
-    judged = validation(images=split.held_out)
+    judged = validation(images=judged_by)
 
     def watch(share: float, checkpoint: Checkpoint) -> None:
         trial.look(round(100 * share), judged.look(checkpoint).score.value)

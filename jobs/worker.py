@@ -11,6 +11,7 @@ from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context
 from captionloop.jobs.queue import QUEUE_NAME, TRIALS_QUEUE_NAME
 from captionloop.jobs.runs import DEAD_AFTER_S
+from captionloop.model.database import RunState
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +33,7 @@ class _Worker(Worker):
 def work(context: Context) -> None:
     """Work until SIGINT or SIGTERM; a second signal ends the present job at once."""
     _import_ahead()
-    for leftover in context.versions.sweep():
-        _log.warning("removed %s, which a crash left unfinished", leftover.name)
+    _sweep(context)
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(context, stop), name="watch-runs", daemon=True)
     watcher.start()
@@ -49,6 +49,14 @@ def work(context: Context) -> None:
     finally:
         stop.set()
         watcher.join()
+
+
+def _sweep(context: Context) -> None:
+    """Remove what crashed runs left behind, unless a run goes on, which may be writing a version in another worker."""
+    if any(run.state is RunState.RUNNING for run in context.queue.runs.active()):
+        return
+    for leftover in context.versions.sweep():
+        _log.warning("removed %s, which a crash left unfinished", leftover.name)
 
 
 def _import_ahead() -> None:

@@ -1,7 +1,8 @@
 """The dataset: what people made of suggestions, kept with its history, and handed out as training examples.
 
-Nothing here is ever deleted. A correction is known by its project and its annotation; what it said before is kept as a
-revision; what leaves the training set is only marked with the reason.
+Nothing here is ever deleted. A correction is known by its project and its annotation, or, if it was imported, by its
+project, image and caption; what it said before is kept as a revision; what leaves the training set is only marked with
+the reason.
 """
 
 from __future__ import annotations
@@ -22,11 +23,22 @@ from sqlalchemy.orm import Session
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
 from captionloop.model.category_guess import guess_category
-from captionloop.model.database import Correction, CorrectionRevision, CorrectionState, Image, Project, Suggestion
+from captionloop.model.database import (
+    Correction,
+    CorrectionRevision,
+    CorrectionState,
+    Image,
+    Project,
+    Suggestion,
+    utc_now,
+)
 from captionloop.model.images import ImageLimits, content_hash, open_image
 from captionloop.model.metrics.scores import word_edits
+from captionloop.model.near_duplicates import fingerprint, settle
+from captionloop.model.split import Split, split_images
 from captionloop.model.word_changes import nearest_reference
 
+IMPORTED = "imported"  # the origin of a correction that came from somebody's dataset
 # The states of an annotation that is still there, in Label Studio's sense.
 PRESENT = frozenset(
     {CorrectionState.ACTIVE, CorrectionState.SKIPPED, CorrectionState.EMPTIED, CorrectionState.IMAGE_UNREADABLE}
@@ -56,6 +68,20 @@ class CorrectionRecord:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class ImportedCaption:
+    """A caption out of somebody's dataset, for an image that is stored and registered."""
+
+    image_sha256: str
+    caption: str
+    imported_from: str  # the file, and where in it
+
+    @property
+    def key(self) -> str:
+        """By what it is known: the same image with the same caption is the same, whichever file it comes from."""
+        return hashlib.sha256(f"{self.image_sha256} {self.caption}".encode()).hexdigest()
+
+
 class Change(enum.Enum):
     """What an upsert did."""
 
@@ -72,6 +98,7 @@ class StoredImage:
     size_bytes: int
     width: int
     height: int
+    fingerprint: bytes
 
 
 @dataclass(frozen=True)
@@ -81,6 +108,7 @@ class Example:
     correction: int
     image: str  # SHA-256 of its bytes
     caption: str
+    split_with: str | None = None  # the image whose side of the split it is on, where that is another one
 
 
 @dataclass(frozen=True)
@@ -98,6 +126,15 @@ class Snapshot:
             references.setdefault(example.image, []).append(example.caption)
         return references
 
+    @property
+    def split_with(self) -> dict[str, str]:
+        """The images that go with another one's side of the split."""
+        return {example.image: example.split_with for example in self.examples if example.split_with}
+
+    def split(self) -> Split:
+        """The images to train on and those held out: the same from this file on every machine."""
+        return split_of(self.examples)
+
 
 def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
     """Keep our own copy of an image that can be used; touches no database, so any thread may do it.
@@ -105,12 +142,23 @@ def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
     Raises:
         ImageError: it cannot be decoded, or is over a limit.
     """
-    width, height = open_image(data, limits=limits).size
+    picture = open_image(data, limits=limits)
     sha256 = content_hash(data)
     path = home.image(sha256)
     if not path.exists():
         write_atomically(path, data)
-    return StoredImage(sha256=sha256, size_bytes=len(data), width=width, height=height)
+    return StoredImage(
+        sha256=sha256,
+        size_bytes=len(data),
+        width=picture.width,
+        height=picture.height,
+        fingerprint=fingerprint(picture),
+    )
+
+
+def registered_images(session: Session, hashes: Collection[str]) -> set[str]:
+    """Which of these images have a row."""
+    return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes))))
 
 
 def register_image(session: Session, image: StoredImage) -> None:
@@ -155,6 +203,49 @@ def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def add_imported(session: Session, project_id: int, captions: Sequence[ImportedCaption]) -> int:
+    """Make a correction of each caption that the project does not have for that image yet; how many.
+
+    One that was imported before is not made again, whatever became of it, nor one that somebody wrote in Label Studio.
+    """
+    _lock(session, project_id)
+    of_project = Correction.project_id == project_id
+    by_key = {caption.key: caption for caption in captions}
+    keys = set(session.scalars(select(Correction.import_key).where(of_project, Correction.import_key.in_(by_key))))
+    annotated = session.execute(
+        select(Correction.image_sha256, Correction.captions).where(
+            of_project,
+            Correction.image_sha256.in_({caption.image_sha256 for caption in captions}),
+            Correction.import_key.is_(None),
+            Correction.state.in_(PRESENT),
+        )
+    )
+    written = {(image, text) for image, texts in annotated for text in texts}
+    new = {
+        key: caption
+        for key, caption in by_key.items()
+        if key not in keys and (caption.image_sha256, caption.caption) not in written
+    }
+    now = utc_now()
+    session.add_all(
+        Correction(
+            project_id=project_id,
+            import_key=key,
+            imported_from=caption.imported_from,
+            image_sha256=caption.image_sha256,
+            captions=[caption.caption],
+            origin=IMPORTED,
+            state=CorrectionState.ACTIVE,
+            annotated_at=now,
+            updated_at=now,
+            **derived(None, [caption.caption]),
+        )
+        for key, caption in new.items()
+    )
+    session.flush()
+    return len(new)
+
+
 def mark_annotations_deleted(session: Session, project_id: int, task_id: int, *, present: Collection[int]) -> int:
     """Mark the task's corrections whose annotations are not among `present`; how many."""
     gone = [Correction.task_id == task_id, Correction.annotation_id.not_in(present)]
@@ -171,7 +262,7 @@ def of_tasks(session: Session, project_id: int, task_ids: Collection[int]) -> di
     rows = session.scalars(
         select(Correction).where(Correction.project_id == project_id, Correction.task_id.in_(task_ids))
     )
-    return {row.annotation_id: row for row in rows}
+    return {row.annotation_id: row for row in rows if row.annotation_id is not None}
 
 
 def present_per_task(session: Session, project_id: int) -> dict[int, int]:
@@ -181,13 +272,15 @@ def present_per_task(session: Session, project_id: int) -> dict[int, int]:
         .where(Correction.project_id == project_id, Correction.state.in_(PRESENT))
         .group_by(Correction.task_id)
     )
-    return dict(rows.all())
+    # An imported caption has no task, and is no business of Label Studio's.
+    return {task: count for task, count in rows if task is not None}
 
 
 def tasks_in_state(session: Session, project_id: int, state: CorrectionState) -> list[int]:
     """The tasks that have a correction in this state."""
     chosen = select(Correction.task_id).where(Correction.project_id == project_id, Correction.state == state)
-    return list(session.scalars(chosen.distinct().order_by(Correction.task_id)))
+    found = session.scalars(chosen.distinct().order_by(Correction.task_id))
+    return [task for task in found if task is not None]
 
 
 def suggested_captions(session: Session, project_id: int, task_id: int) -> list[str]:
@@ -224,21 +317,35 @@ def _teaching(project_id: int) -> list[ColumnElement[bool]]:
 def training_examples(session: Session, project_id: int) -> list[Example]:
     """What the model may learn from: all captions of the active corrections that nobody left out, in order."""
     rows = session.execute(
-        select(Correction.id, Correction.image_sha256, Correction.captions)
+        select(Correction.id, Image.sha256, Image.split_with, Correction.captions)
+        .join(Image, Image.sha256 == Correction.image_sha256)
         .where(*_teaching(project_id))
         .order_by(Correction.id)
     )
     return [
-        Example(correction, image, caption) for correction, image, captions in rows if image for caption in captions
+        Example(correction, image, caption, split_with if split_with != image else None)
+        for correction, image, split_with, captions in rows
+        for caption in captions
     ]
 
 
-def snapshot(session: Session, project_id: int, directory: Path) -> Snapshot:
-    """Write the training examples to an immutable file, one JSON object a line. Equal examples give the same file."""
+def split_of(examples: Sequence[Example]) -> Split:
+    """The examples' images, divided."""
+    split_with = {example.image: example.split_with for example in examples if example.split_with}
+    return split_images((example.image for example in examples), split_with=split_with)
+
+
+def snapshot(session: Session, project_id: int, home: Home) -> Snapshot:
+    """Write the training examples to an immutable file, one JSON object a line. Equal examples give the same file.
+
+    Before, it is settled for all images which look alike, so `session` has to be one that writes.
+    """
+    while settle(session, home):
+        pass
     examples = tuple(training_examples(session, project_id))
     data = _to_lines(examples)
     digest = hashlib.sha256(data).hexdigest()
-    path = directory / f"{digest}.jsonl"
+    path = home.datasets / f"{digest}.jsonl"
     if not path.exists():
         write_atomically(path, data, mode=0o400)
     return Snapshot(hash=digest, path=path, examples=examples)
@@ -263,7 +370,12 @@ def read_snapshot(path: Path) -> Snapshot:
 
 def _to_lines(examples: Iterable[Example]) -> bytes:
     # ASCII only: then no character of a caption can pass for the end of a line.
-    return "".join(json.dumps(asdict(example), sort_keys=True) + "\n" for example in examples).encode("ascii")
+    return "".join(json.dumps(_fields(example), sort_keys=True) + "\n" for example in examples).encode("ascii")
+
+
+def _fields(example: Example) -> dict[str, Any]:
+    """Without `split_with` where there is none, as in files that were written before there was any."""
+    return {name: value for name, value in vars(example).items() if value is not None}
 
 
 def _lock(session: Session, project_id: int) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    CheckConstraint,
     DateTime,
     Enum,
     ForeignKey,
@@ -52,6 +53,9 @@ SCHEMA_VERSION_TABLE = "schema_version"
 _ALEMBIC_TABLE = "alembic_version"
 # How long a writer waits for another one before SQLite says "database is locked".
 _SQLITE_BUSY_TIMEOUT_S = 30
+# Any numbers will do, as long as they differ.
+_SCHEMA_LOCK = 7163528
+LOOKS_LOCK = 7163529
 _READ_ONLY = "captionloop_read_only"
 
 
@@ -219,6 +223,12 @@ class Image(Table):
     size_bytes: Mapped[int]
     width: Mapped[int]
     height: Mapped[int]
+    fingerprint: Mapped[bytes | None]  # see `near_duplicates`; None in rows that were made before there were any
+    # The first known of the images that look like this one, mostly itself; None until that is decided, for ever.
+    looks_like: Mapped[str | None] = mapped_column(ForeignKey("image.sha256", name="image_looks_like"), index=True)
+    # The image whose side of the split this one is on. Itself where a version may have been trained before that was
+    # decided, else `looks_like`.
+    split_with: Mapped[str | None] = mapped_column(ForeignKey("image.sha256", name="image_split_with"))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -239,11 +249,18 @@ class Suggestion(Table):
 
 
 class Correction(Table):
-    """What a person made of a suggestion: one Label Studio annotation, with all that it came from."""
+    """What a person wrote for an image: a Label Studio annotation with all that it came from, or an imported caption.
+
+    The former is known by its id, the latter by its image and its text, and a sync never touches the latter.
+    """
 
     __tablename__ = "correction"
     __table_args__ = (
         UniqueConstraint("project_id", "annotation_id"),
+        UniqueConstraint("project_id", "import_key", name="correction_by_import_key"),
+        CheckConstraint(
+            "(annotation_id IS NULL) = (import_key IS NOT NULL)", name="correction_is_annotated_or_imported"
+        ),
         Index("correction_by_state", "project_id", "state"),
         Index("correction_by_task", "project_id", "task_id"),
         Index("correction_by_moment", "project_id", "annotated_at"),
@@ -252,15 +269,17 @@ class Correction(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    annotation_id: Mapped[int]
-    task_id: Mapped[int]
+    annotation_id: Mapped[int | None]
+    task_id: Mapped[int | None]
+    import_key: Mapped[str | None]  # of an imported caption; see `corrections.ImportedCaption`
+    imported_from: Mapped[str | None]  # the file, and where in it
     image_sha256: Mapped[str | None] = mapped_column(ForeignKey("image.sha256"), index=True)
     captions: Mapped[list[str]] = mapped_column(default=list)  # what the person wrote; several for one image are fine
     suggestion: Mapped[str | None]
     suggestion_version: Mapped[str | None]
     suggestion_score: Mapped[float | None]
     parent_prediction: Mapped[int | None]  # Label Studio's id of that suggestion
-    origin: Mapped[str | None]  # prediction, prediction-changed or manual, as Label Studio says
+    origin: Mapped[str | None]  # prediction, prediction-changed or manual, as Label Studio says; or imported
     annotator: Mapped[str | None]
     lead_time_s: Mapped[float | None]
     state: Mapped[CorrectionState] = mapped_column(default=CorrectionState.ACTIVE)
@@ -430,8 +449,8 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
         try:
-            with self.engine.begin() as connection:
-                _lock_schema(connection)
+            with self.engine.connect() as connection, _unforced_references(connection), connection.begin():
+                wait_for_lock(connection, _SCHEMA_LOCK)
                 config.attributes["connection"] = connection
                 if revision := _give_up_alembic_table(connection):
                     command.stamp(config, revision)
@@ -470,6 +489,15 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def wait_for_lock(connection: Connection, lock: int) -> None:
+    """Keep every other process that asks for this lock out until the transaction ends.
+
+    On SQLite a transaction that writes (BEGIN IMMEDIATE) keeps out all others already.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
 
 def _engine(url: str) -> Engine:
@@ -519,10 +547,23 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def _lock_schema(connection: Any) -> None:
-    # SQLite's BEGIN IMMEDIATE already keeps a second process out.
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(7163528)"))
+@contextmanager
+def _unforced_references(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew, and dropping the old one would break what refers to it.
+
+    Steps 1 and 12 of "Making Other Kinds Of Table Schema Changes" in SQLite's documentation. The switch does nothing
+    inside a transaction, hence the driver's own connection, with which SQLAlchemy begins none.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = connection.connection.cursor()
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+        driver.close()
 
 
 def _give_up_alembic_table(connection: Connection) -> str | None:

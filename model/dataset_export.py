@@ -1,11 +1,13 @@
 """A snapshot of the corrections as a dataset that other tools read.
 
-Each format is a directory with the pictures in `images/`, named by their content hash, and the captions beside them:
+Each format but the last is a directory with the pictures in `images/`, named by their content hash, and the captions
+beside them:
 
 * `imagefolder`: `metadata.jsonl` of Hugging Face `datasets`, a line for each picture and caption;
 * `jsonl`: `captions.jsonl` with `image`, `captions` and `split`;
 * `csv`: `captions.csv` with a row for each picture and caption;
-* `coco`: `captions.json`, COCO's caption annotations.
+* `coco`: `captions.json`, COCO's caption annotations;
+* `webdataset`: shards with pictures and captions together, see `model.shards`; held-out ones are in `test-….tar`.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ from PIL import Image
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home
 from captionloop.model.corrections import Snapshot
-from captionloop.model.split import split_images
+from captionloop.model.shards import Sample, write_shards
 
-Format = Literal["imagefolder", "jsonl", "csv", "coco"]
+Format = Literal["imagefolder", "jsonl", "csv", "coco", "webdataset"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 SplitName = Literal["all", "train", "held-out"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+_TRAIN, _HELD_OUT = "train", "held-out"
 
 Captions = Mapping[str, Sequence[str]]  # picture's file name → its captions
 
@@ -48,18 +51,20 @@ def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split:
     captions: dict[str, list[str]] = {}
     for example in snapshot.examples:
         captions.setdefault(example.image, []).append(example.caption)
-    divided = split_images(captions) if captions else None
-    held_out = set(divided.held_out) if divided else set()
+    held_out = set(snapshot.split().held_out)
     chosen = [image for image in captions if split == "all" or (image in held_out) == (split == "held-out")]
     if not chosen:
         raise CaptionloopError(f"No picture is in the split {split!r} of snapshot {snapshot.hash[:12]}.")
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        (unfinished / "images").mkdir()
-        names = {image: _copy_picture(home.image(image), unfinished / "images") for image in chosen}
-        found = {names[image]: captions[image] for image in chosen}
-        _WRITERS[form](unfinished, found, {names[image] for image in chosen if image in held_out})
+        if form == "webdataset":
+            _write_shards(unfinished, home, {image: captions[image] for image in chosen}, held_out)
+        else:
+            (unfinished / "images").mkdir()
+            names = {image: _copy_picture(home.image(image), unfinished / "images") for image in chosen}
+            found = {names[image]: captions[image] for image in chosen}
+            _WRITERS[form](unfinished, found, {names[image] for image in chosen if image in held_out})
         unfinished.chmod(0o755)
         unfinished.replace(target)
     finally:
@@ -67,15 +72,32 @@ def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split:
     return len(chosen)
 
 
+def _write_shards(directory: Path, home: Home, captions: Captions, held_out: set[str]) -> None:
+    # By these names Hugging Face's `datasets` tells the splits apart; it leaves out files whose names tell nothing.
+    for split, name in ((_TRAIN, "train"), (_HELD_OUT, "test")):
+        samples = (
+            Sample(home.image(image), _kind(home.image(image)), texts)
+            for image, texts in captions.items()
+            if _split_of(image, held_out) == split
+        )
+        write_shards(directory, samples, name=name)
+
+
 def _copy_picture(path: Path, directory: Path) -> str:
     """Copy one of our pictures; gives its new name, which says what kind of file it is."""
+    name = f"{path.name}.{_kind(path)}"
+    shutil.copyfile(path, directory / name)
+    return name
+
+
+def _kind(path: Path) -> str:
+    """What kind of file a picture is, as the ending of a name."""
     try:
         with Image.open(path) as picture:
-            suffix = f".{(picture.format or 'bin').lower()}".replace(".jpeg", ".jpg")
-        shutil.copyfile(path, directory / (path.name + suffix))
+            found = (picture.format or "bin").lower()
     except OSError as error:
         raise CaptionloopError(f"Our copy of a corrected picture, {path}, cannot be read ({error}).") from error
-    return path.name + suffix
+    return {"jpeg": "jpg", "mpo": "jpg"}.get(found, found)  # MPO: a JPEG with more behind it, from many a phone
 
 
 def _imagefolder(directory: Path, captions: Captions, held_out: set[str]) -> None:
@@ -117,7 +139,7 @@ def _coco(directory: Path, captions: Captions, held_out: set[str]) -> None:
 
 
 def _split_of(name: str, held_out: set[str]) -> str:
-    return "held-out" if name in held_out else "train"
+    return _HELD_OUT if name in held_out else _TRAIN
 
 
 def _write_lines(path: Path, lines: map[str]) -> None:
@@ -125,7 +147,7 @@ def _write_lines(path: Path, lines: map[str]) -> None:
         file.writelines(line + "\n" for line in lines)
 
 
-_WRITERS: Mapping[Format, Callable[[Path, Captions, set[str]], None]] = {
+_WRITERS: Mapping[str, Callable[[Path, Captions, set[str]], None]] = {
     "imagefolder": _imagefolder,
     "jsonl": _jsonl,
     "csv": _csv,

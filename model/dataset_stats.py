@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from captionloop.model import corrections
 from captionloop.model.database import Correction, CorrectionState
 from captionloop.model.metrics.scores import word_edits
+from captionloop.model.near_duplicates import near_duplicates
 from captionloop.model.split import split_images
 from captionloop.model.text import normalise_caption
 
@@ -25,6 +26,8 @@ class DatasetStats:
         by_state: how many corrections are in each state that any is in.
         captions, images, annotators: how many there are of each.
         held_out: images that the gate judges by; the others are trained on.
+        near_duplicates: images that look like an earlier one, with which they are split.
+        imported: corrections that came from a dataset, not from Label Studio.
         words: mean number of words of a caption.
         vocabulary: different words, case aside.
         unchanged: share of the corrections with a suggestion whose caption is that very suggestion; None without any.
@@ -37,6 +40,8 @@ class DatasetStats:
     images: int
     annotators: int
     held_out: int
+    near_duplicates: int
+    imported: int
     words: float
     vocabulary: int
     unchanged: float | None
@@ -57,6 +62,11 @@ def dataset_stats(session: Session, project_id: int, *, can_be_written: Callable
     ).all()
     texts = [normalise_caption(text) for correction in active for text in correction.captions]
     images = {correction.image_sha256 for correction in active if correction.image_sha256}
+    split_with = {
+        example.image: example.split_with
+        for example in corrections.training_examples(session, project_id)
+        if example.split_with
+    }
     edits = [
         min(word_edits(correction.suggestion, text) for text in correction.captions)
         for correction in active
@@ -68,7 +78,9 @@ def dataset_stats(session: Session, project_id: int, *, can_be_written: Callable
         captions=len(texts),
         images=len(images),
         annotators=len({correction.annotator for correction in active if correction.annotator}),
-        held_out=len(split_images(images).held_out) if images else 0,
+        held_out=len(split_images(images, split_with=split_with).held_out),
+        near_duplicates=sum(len(group) - 1 for group in near_duplicates(session, project_id)),
+        imported=sum(correction.import_key is not None for correction in active),
         words=words.total() / len(texts) if texts else 0.0,
         vocabulary=len(words),
         unchanged=edits.count(0) / len(edits) if edits else None,

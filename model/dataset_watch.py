@@ -18,6 +18,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from captionloop.home import Home
+from captionloop.model import corrections
 from captionloop.model.database import Correction, CorrectionState, ReviewAction
 from captionloop.model.dataset_problems import (
     Captioned,
@@ -27,7 +28,6 @@ from captionloop.model.dataset_problems import (
     missing_pictures,
     same_pictures,
 )
-from captionloop.model.split import split_images
 
 _CAPTIONS_AT_ONCE = 2000
 # Pictures may vanish from the disk without a trace in the database.
@@ -94,7 +94,6 @@ class DatasetWatch:
         for caption in list(unknown)[:_CAPTIONS_AT_ONCE]:
             writable[caption] = can_be_written(caption)
         stored = _names_below(self._home.images)
-        images = {found.image for found in teaching if found.image is not None}
         alike = self._near_duplicates(session, project_id) if self._near_duplicates else []
         return Looked(
             problems=[
@@ -103,7 +102,7 @@ class DatasetWatch:
                 *disagreements(teaching),
                 *same_pictures(teaching, alike),
             ],
-            held_out=frozenset(split_images(images).held_out) if images else frozenset(),
+            held_out=frozenset(corrections.split_of(corrections.training_examples(session, project_id)).held_out),
             unchecked=max(len(unknown) - _CAPTIONS_AT_ONCE, 0),
         )
 
@@ -122,13 +121,13 @@ class _Known:
 def _state(session: Session, project_id: int) -> tuple[Any, ...]:
     """Another value after each change of the project's corrections, whoever made it."""
     teaches = (Correction.state == CorrectionState.ACTIVE) & Correction.left_out.is_(False)
-    corrections = session.execute(
+    counted = session.execute(
         select(func.count(), func.sum(case((teaches, 1), else_=0)), func.max(Correction.updated_at)).where(
             Correction.project_id == project_id
         )
     ).one()
     actions = select(func.max(ReviewAction.id)).where(ReviewAction.project_id == project_id)
-    return (*corrections, session.scalar(actions))
+    return (*counted, session.scalar(actions))
 
 
 def _corrections(session: Session, project_id: int) -> tuple[list[Captioned], list[Captioned]]:

@@ -16,7 +16,6 @@ from captionloop.home import Home
 from captionloop.model.coco import CaptionedImage, SplitName, read_caption_file
 from captionloop.model.corrections import Snapshot, read_snapshot
 from captionloop.model.images import ImageLimits, open_image
-from captionloop.model.split import split_images
 
 if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
@@ -104,7 +103,7 @@ def _from_snapshot(snapshot: Snapshot, home: Home, split: SplitName | None) -> E
         references.setdefault(example.image, []).append(example.caption)
     if not references:
         raise NotFoundError(f"The snapshot {snapshot.hash} is empty, so there is nothing to score.")
-    divided = split_images(references)
+    divided = snapshot.split()
     chosen = {"held-out": divided.held_out, "train": divided.train, "all": tuple(references)}[split or "held-out"]
     return _checked(
         EvaluationSet(

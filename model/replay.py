@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Collection, Sequence
 
 from captionloop.model.corrections import Example, Snapshot
-from captionloop.model.split import split_images
 
 
 def with_replay(examples: Sequence[Example], learnt: Snapshot, *, share: float, seed: int) -> list[Example]:
@@ -34,7 +33,7 @@ def with_replay(examples: Sequence[Example], learnt: Snapshot, *, share: float, 
 
 
 def _training_side(snapshot: Snapshot) -> list[Example]:
-    train = set(split_images(example.image for example in snapshot.examples).train)
+    train = set(snapshot.split().train)
     return [example for example in snapshot.examples if example.image in train]
 
 

@@ -24,7 +24,6 @@ from captionloop.model.comparison_file import COMPARISON, ComparedImage, StoredC
 from captionloop.model.corrections import read_snapshot
 from captionloop.model.metrics.differences import SCORE
 from captionloop.model.metrics.scores import word_edits
-from captionloop.model.split import split_images
 from captionloop.model.versions import VersionInfo, read_manifest
 
 TRAINING_LOG = "training_log.csv"
@@ -176,7 +175,10 @@ def _read_dataset(home: Home, snapshot: str | None) -> DatasetFacts | None:
     path = home.datasets / f"{snapshot}.jsonl"
     if not path.is_file():
         return None
-    examples = read_snapshot(path).examples
-    images = {example.image for example in examples}
-    held_out = len(split_images(images).held_out) if images else 0
-    return DatasetFacts(images=len(images), captions=len(examples), held_out_images=held_out)
+    read = read_snapshot(path)
+    split = read.split()
+    return DatasetFacts(
+        images=len(split.train) + len(split.held_out),
+        captions=len(read.examples),
+        held_out_images=len(split.held_out),
+    )

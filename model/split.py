@@ -1,14 +1,14 @@
-"""Which images are held out: a matter of the image's hash alone.
+"""Which images are held out: a matter of the image's hash, or of the hash of the one that it is split with.
 
-An image's place in the order of all hashes is fixed for ever, and those below a line are held out. The line never rises
-as images are added, so an image that some version was trained on is never one that it is judged by later. Nothing has
-to be remembered for that, and two machines agree.
+A hash's place in the order of all hashes is fixed for ever, and those below a line are held out. The line never rises
+as images are added, so an image that some version was trained on is never one that it is judged by later. An image that
+looks like one that was known before takes that one's place (`near_duplicates`), from the first time that it is split.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from captionloop.errors import SettingsError
@@ -26,14 +26,22 @@ class Split:
     held_out: tuple[str, ...]
 
 
-def split_images(image_hashes: Iterable[str], *, share: float = SHARE, most: int = MOST_HELD_OUT) -> Split:
+def split_images(
+    image_hashes: Iterable[str],
+    *,
+    split_with: Mapping[str, str] | None = None,
+    share: float = SHARE,
+    most: int = MOST_HELD_OUT,
+) -> Split:
     """Divide images into those to train on and those held out.
 
     Which side an image falls on does not depend on the others, with two exceptions that only ever move the line down:
-    at least one is held out (the lowest, even if it is the only one), and no more than `most` are.
+    at least one is held out (the lowest, even if it is the only one), and no more than `most` are, unless so many go
+    with the lowest.
 
     Args:
         image_hashes: content hashes; one that comes several times counts once.
+        split_with: image → the one whose side it is on; images that are not in it are on their own side.
         share: of the images to hold out, on average.
         most: held out at the most.
 
@@ -44,20 +52,38 @@ def split_images(image_hashes: Iterable[str], *, share: float = SHARE, most: int
         raise SettingsError(f"The share of held-out images is {share}; expected a number between 0 and 1.")
     if most < 1:
         raise SettingsError(f"The largest number of held-out images is {most}; expected at least 1.")
-    images = sorted(set(image_hashes), key=_place)
-    below = sum(_place(image) < share for image in images)
-    held_out = min(max(below, 1), most)
-    return Split(train=tuple(sorted(images[held_out:])), held_out=tuple(sorted(images[:held_out])))
+    images = set(image_hashes)
+    groups = _groups(images, split_with)
+    held_out: set[str] = set()
+    for key in sorted(groups, key=_place):
+        if held_out and (_place(key) >= share or len(held_out) + len(groups[key]) > most):
+            break
+        held_out.update(groups[key])
+    return Split(train=tuple(sorted(images - held_out)), held_out=tuple(sorted(held_out)))
 
 
-def split_validation(image_hashes: Iterable[str]) -> Split:
-    """Divide the images that may be trained on into those that are, and some to compare settings by.
+def set_aside(
+    images: Iterable[str], share: float, *, split_with: Mapping[str, str] | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """About this share of some images, and the others; images that are split as one stay together.
 
-    The latter are the lowest in the order of `split_images`, so images that are added hardly change which they are.
+    No more than `MOST_HELD_OUT` are set aside: more would cost time at each look and hardly sharpen it.
     """
-    images = sorted(set(image_hashes), key=_place)
-    held_out = min(round(VALIDATION_SHARE * len(images)), MOST_HELD_OUT)
-    return Split(train=tuple(sorted(images[held_out:])), held_out=tuple(sorted(images[:held_out])))
+    groups = _groups(set(images), split_with)
+    wanted = min(round(share * sum(map(len, groups.values()))), MOST_HELD_OUT)
+    aside: list[str] = []
+    rest: list[str] = []
+    for key in sorted(groups):
+        (aside if len(aside) < wanted else rest).extend(groups[key])
+    return tuple(sorted(aside)), tuple(sorted(rest))
+
+
+def _groups(images: set[str], split_with: Mapping[str, str] | None) -> dict[str, list[str]]:
+    """The images that are split as one, by the hash that decides."""
+    groups: dict[str, list[str]] = {}
+    for image in images:
+        groups.setdefault((split_with or {}).get(image, image), []).append(image)
+    return groups
 
 
 def _place(image_hash: str) -> float:

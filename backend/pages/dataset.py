@@ -49,7 +49,7 @@ class DatasetItem:
     """
 
     id: int
-    task_id: int
+    task_id: int | None
     image: str | None
     captions: Sequence[str]
     state: str

@@ -42,7 +42,7 @@ class ReviewItem:
     """
 
     id: int
-    task_id: int
+    task_id: int | None
     image: str | None
     suggestion: str | None
     version: str | None
@@ -224,7 +224,7 @@ def review(number: int) -> str | Response:
         categories=list(Category),
         versions=[info.version for info in room.versions.all_of(project.id)],
         annotators=annotators,
-        task=room.label_studio_task(project, shown.item.task_id) if shown.item else None,
+        task=room.label_studio_task(project, shown.item.task_id) if shown.item and shown.item.task_id else None,
         longest_note=model.LONGEST_NOTE,
     )
 

@@ -23,6 +23,7 @@ from captionloop.jobs.runs import Requested, Runs
 from captionloop.model.database import Database, Project, Run, RunKind
 from captionloop.model.dataset_watch import DatasetWatch, Looked
 from captionloop.model.finetune_settings import FinetuneSettings
+from captionloop.model.near_duplicates import near_duplicates
 from captionloop.model.text import is_representable
 from captionloop.model.versions import VersionInfo, VersionStore
 from captionloop.settings import Settings
@@ -121,7 +122,7 @@ class Room:
 
     @cached_property
     def _dataset_watch(self) -> DatasetWatch:
-        return DatasetWatch(self.home)
+        return DatasetWatch(self.home, near_duplicates=near_duplicates)
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
         """Make a version champion and tell everybody.

@@ -92,7 +92,7 @@ def read_try(room: Room, project: Project) -> TryShown:
     """The page before a picture."""
     champion = room.champion(project).version
     versions = reversed(room.versions.all_of(project.id))
-    others = [found.version for found in versions if found.version != champion and found.path.is_dir()]
+    others = [found.version for found in versions if found.version != champion and not found.deleted_at]
     return TryShown(champion=champion, others=others)
 
 

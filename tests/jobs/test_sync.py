@@ -21,7 +21,7 @@ from captionloop.errors import LabelConfigError, LabelStudioError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs import sync as syncing
 from captionloop.jobs.sync import SyncResult
-from captionloop.model.corrections import training_examples
+from captionloop.model.corrections import ImportedCaption, add_imported, training_examples
 from captionloop.model.database import Correction, CorrectionState, Database, Project
 from captionloop.model.images import ImageLimits, content_hash
 
@@ -266,6 +266,17 @@ class TestWhatLeavesTheTrainingSet:
         assert annotator.sync() == SyncResult(new=0, changed=0, removed=1, failed=0, corrections=0)
         assert annotator.states() == [CorrectionState.ANNOTATION_DELETED]
         assert annotator.corrections()[0].captions == ["a cat"]
+
+    def test_nothing_that_was_imported(self, annotator: Annotator) -> None:
+        annotation = annotator.submit(annotator.add_task(), "a cat")
+        annotator.sync()
+        (row,) = annotator.corrections()
+        imported = ImportedCaption(str(row.image_sha256), "out of a file", "captions.csv, line 1")
+        with annotator.database.session() as session:
+            add_imported(session, annotator.project.id, [imported])
+        annotator.call("DELETE", f"/api/annotations/{annotation}/")
+        assert annotator.sync().removed == 1
+        assert annotator.learnt() == ["out of a file"]
 
     def test_one_of_two_annotations(self, annotator: Annotator) -> None:
         task_id = annotator.add_task()

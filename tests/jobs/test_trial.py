@@ -74,8 +74,8 @@ def project(context: Context) -> Project:
 def request_sweep(
     context: Context, project: Project, *, trials: int, space: SearchSpace = SPACE, **facts: Any
 ) -> Sweep:
-    with context.database.reading() as session:
-        snapshot = corrections.snapshot(session, project.id, context.home.datasets)
+    with context.database.session() as session:
+        snapshot = corrections.snapshot(session, project.id, context.home)
     return context.queue.request_sweep(
         project.id, space, trials=trials, snapshot=snapshot.hash,
         champion=context.versions.champion(project.id).version, asked_by="test", **{"first": [GOOD, USELESS], **facts},

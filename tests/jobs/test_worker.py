@@ -8,8 +8,13 @@ import pytest
 import rq
 from redis import Redis
 from rq.serializers import JSONSerializer
+from tests.support.models import add_project
 
+from captionloop.home import Home
 from captionloop.jobs import worker as worker_module
+from captionloop.jobs.context import Context
+from captionloop.model.database import Database, RunKind, RunState
+from captionloop.settings import Settings
 
 
 def test_no_job_is_forked_while_another_thread_is_in_the_database(
@@ -43,3 +48,21 @@ def test_no_job_is_forked_while_another_thread_is_in_the_database(
     watcher.join()
 
     assert forked_in_between == [False]
+
+
+def test_what_another_worker_is_writing_is_not_swept_away(database: Database, home: Home, redis_url: str) -> None:
+    settings = Settings(home=home.root, redis_url=redis_url)
+    context = Context.open(settings)
+    unfinished = home.versions / ".unfinished-x"
+    unfinished.mkdir(parents=True)
+    project = add_project(database)
+    run = context.queue.runs.request(project.id, RunKind.FINETUNE, asked_by="test").run
+    context.queue.runs.start(run.id)
+
+    worker_module._sweep(context)
+    kept_while_it_runs = unfinished.exists()
+    context.queue.runs.finish(run.id, RunState.FAILED, message="over")
+    worker_module._sweep(context)
+    context.close()
+
+    assert (kept_while_it_runs, unfinished.exists()) == (True, False)

@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -219,43 +218,50 @@ class TestImages:
 
 class TestSnapshot:
     def test_it_holds_every_caption_of_every_active_correction(
-        self, session: Session, project: int, tmp_path: Path
+        self, session: Session, project: int, home: Home
     ) -> None:
         corrections.upsert(session, project, record(annotation_id=5, captions=["a cat", "eine Katze\u2028🐈"]))
         corrections.upsert(session, project, record(annotation_id=6, state=CorrectionState.SKIPPED))
         corrections.upsert(session, project, record(annotation_id=7, image_sha256=PICTURE_B, captions=["a dog"]))
-        made = corrections.snapshot(session, project, tmp_path / "datasets")
+        made = corrections.snapshot(session, project, home)
         assert [(example.image, example.caption) for example in made.examples] == [
             (PICTURE_A, "a cat"), (PICTURE_A, "eine Katze\u2028🐈"), (PICTURE_B, "a dog"),
         ]  # fmt: skip
         assert len(made.path.read_text().splitlines()) == 3
 
-    def test_reading_it_back_gives_the_same(self, session: Session, project: int, tmp_path: Path) -> None:
+    def test_reading_it_back_gives_the_same(self, session: Session, project: int, home: Home) -> None:
         corrections.upsert(session, project, record(captions=["a cat", "eine Katze\u2028🐈"]))
-        made = corrections.snapshot(session, project, tmp_path)
+        made = corrections.snapshot(session, project, home)
         assert corrections.read_snapshot(made.path) == made
 
-    def test_equal_examples_give_the_same_file(self, session: Session, project: int, tmp_path: Path) -> None:
+    def test_equal_examples_give_the_same_file(self, session: Session, project: int, home: Home) -> None:
         corrections.upsert(session, project, record())
-        first = corrections.snapshot(session, project, tmp_path)
-        assert corrections.snapshot(session, project, tmp_path) == first
+        first = corrections.snapshot(session, project, home)
+        assert corrections.snapshot(session, project, home) == first
         corrections.upsert(session, project, record(annotation_id=6, captions=["more"]))
-        second = corrections.snapshot(session, project, tmp_path)
+        second = corrections.snapshot(session, project, home)
         assert second.hash != first.hash
         assert corrections.read_snapshot(first.path) == first
 
-    def test_no_corrections_give_an_empty_one(self, session: Session, project: int, tmp_path: Path) -> None:
-        made = corrections.snapshot(session, project, tmp_path)
+    def test_no_corrections_give_an_empty_one(self, session: Session, project: int, home: Home) -> None:
+        made = corrections.snapshot(session, project, home)
         assert corrections.read_snapshot(made.path).examples == ()
 
-    def test_a_changed_file_is_refused(self, session: Session, project: int, tmp_path: Path) -> None:
+    def test_a_changed_file_is_refused(self, session: Session, project: int, home: Home) -> None:
         corrections.upsert(session, project, record())
-        path = corrections.snapshot(session, project, tmp_path).path
+        path = corrections.snapshot(session, project, home).path
         path.chmod(0o600)
         path.write_text(json.dumps({"correction": 1, "image": PICTURE_A, "caption": "forged"}) + "\n")
         with pytest.raises(CaptionloopError, match="was changed"):
             corrections.read_snapshot(path)
 
-    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
+    def test_a_missing_file_is_named(self, home: Home) -> None:
         with pytest.raises(CaptionloopError, match=r"nothing\.jsonl cannot be read"):
-            corrections.read_snapshot(tmp_path / "nothing.jsonl")
+            corrections.read_snapshot(home.datasets / "nothing.jsonl")
+
+    def test_a_file_from_before_images_were_compared_is_read_and_made_again(
+        self, session: Session, project: int, home: Home
+    ) -> None:
+        corrections.upsert(session, project, record())
+        made = corrections.snapshot(session, project, home)
+        assert made.path.read_text() == f'{{"caption": "a cat", "correction": 1, "image": "{PICTURE_A}"}}\n'

@@ -41,6 +41,8 @@ def test_the_figures_of_a_few_corrections(session: Session) -> None:
         images=2,
         annotators=2,
         held_out=1,
+        near_duplicates=0,
+        imported=0,
         words=10 / 4,
         vocabulary=7,
         unchanged=1 / 2,

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from captionloop.errors import SettingsError
-from captionloop.model.split import Split, split_images
+from captionloop.model.split import Split, set_aside, split_images
 
 
 def hashes(count: int, *, seed: int = 0) -> list[str]:
@@ -56,3 +56,39 @@ def test_no_more_than_the_most_are_held_out() -> None:
 def test_shares_that_cannot_be_are_refused(share: float, most: int, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         split_images(hashes(10), share=share, most=most)
+
+
+def test_images_that_are_split_as_one_stay_together() -> None:
+    images = hashes(300)
+    split_with = {image: images[number // 3 * 3] for number, image in enumerate(images)}
+    split = split_images(images, split_with=split_with)
+    assert 30 < len(split.held_out) < 90
+    assert all((image in split.held_out) == (split_with[image] in split.held_out) for image in images)
+
+
+@pytest.mark.parametrize("most", [10, 500])
+def test_nor_does_one_that_was_trained_on_change_sides_with_others_like_it(most: int) -> None:
+    images = hashes(300)
+    rng = random.Random(1)
+    split_with = {image: rng.choice(images[: number + 1]) for number, image in enumerate(images)}
+    split_with |= {key: key for key in split_with.values()}
+    trained: set[str] = set()
+    for count in range(1, len(images) + 1):
+        split = split_images(images[:count], split_with=split_with, most=most)
+        assert not trained & set(split.held_out)
+        trained |= set(split.train)
+
+
+def test_a_share_is_set_aside_in_the_order_of_hashes() -> None:
+    images = hashes(50)
+    aside, rest = set_aside(images, 0.2)
+    assert (aside, rest) == (tuple(sorted(images)[:10]), tuple(sorted(images)[10:]))
+    assert set_aside(images, 0)[0] == ()
+
+
+def test_what_is_set_aside_takes_what_is_like_it_along() -> None:
+    images = hashes(40)
+    split_with = {image: images[number % 10] for number, image in enumerate(images)}
+    aside, rest = set_aside(images, 0.2, split_with=split_with)
+    assert len(aside) == 8
+    assert {split_with[image] for image in aside}.isdisjoint(split_with[image] for image in rest)

@@ -51,8 +51,8 @@ def take_snapshot(database: Database, home: Home, project: Project) -> Snapshot:
                 annotated_at=utc_now(), updated_at=utc_now(), image_sha256=stored.sha256,
             )  # fmt: skip
             corrections.upsert(session, project.id, record)
-    with database.reading() as session:
-        return corrections.snapshot(session, project.id, home.datasets)
+    with database.session() as session:
+        return corrections.snapshot(session, project.id, home)
 
 
 def finished_run(

@@ -137,5 +137,6 @@ document.addEventListener("change", (event) => event.target.closest("form[data-a
 // Whoever opens a form with one field wants to type. (`toggle` does not bubble.)
 document.addEventListener("toggle", (event) => event.target.open && event.target.querySelector("[data-first]")?.focus(), true);
 each("[data-keys-help], [data-theme-toggle]", (button) => (button.hidden = false));
+each("nav a[aria-current=page]", (tab) => tab.scrollIntoView({ block: "nearest", inline: "center" })); // on a phone
 begin();
 setInterval(tellTimes, 30000);

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.support.corrections import correct
 from tests.support.models import add_project
 from tests.support.room import PASSWORD, USER
@@ -109,6 +109,13 @@ def test_no_page_scrolls_sideways(visit: Visit) -> None:
     }
 
     assert wide == {}
+
+
+@pytest.mark.parametrize("visit", [{"viewport": _PHONE}], indirect=True, ids=["phone"])
+def test_the_tab_of_the_page_is_in_view_on_a_phone(visit: Visit) -> None:
+    for name, page in visit.each():
+        for tab in page.locator("nav a[aria-current=page]").all():
+            expect(tab, name).to_be_in_viewport(ratio=0.9)
 
 
 @pytest.mark.parametrize("visit", [{}], indirect=True, ids=["with script"])

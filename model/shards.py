@@ -1,0 +1,78 @@
+"""WebDataset shards: tar files in which each sample is some files of one name, side by side.
+
+train-000000.tar     HASH.jpg   the picture, byte for byte
+                     HASH.txt   its first caption
+                     HASH.json  {"captions": [all of them]}
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+MOST_BYTES = 500_000_000  # of a shard, about: WebDataset's documentation advises some hundred megabytes
+MOST_SAMPLES = 10_000  # of a shard, as `img2dataset` has it
+_MODE = 0o644
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture of a kind ("jpg") with its captions."""
+
+    picture: Path
+    kind: str
+    captions: Sequence[str]
+
+
+def write_shards(
+    directory: Path,
+    samples: Iterable[Sample],
+    *,
+    name: str,
+    most_bytes: int = MOST_BYTES,
+    most_samples: int = MOST_SAMPLES,
+) -> None:
+    """Write samples to `directory/NAME-000000.tar` and so on. Pictures are copied piece by piece, never held whole.
+
+    Args:
+        samples: in the order in which they are to be read.
+        most_bytes: a shard that has as many gets no further sample.
+        most_samples: likewise.
+
+    Raises:
+        OSError: a picture cannot be read, or a shard not be written.
+    """
+    remaining = iter(samples)
+    sample = next(remaining, None)
+    for number in count():
+        if sample is None:
+            return
+        with tarfile.open(directory / f"{name}-{number:06}.tar", "w") as shard:
+            for _ in range(most_samples):
+                _add(shard, sample)
+                sample = next(remaining, None)
+                if sample is None or shard.offset >= most_bytes:
+                    break
+
+
+def _add(shard: tarfile.TarFile, sample: Sample) -> None:
+    name = sample.picture.name
+    with sample.picture.open("rb") as file:
+        picture = _member(f"{name}.{sample.kind}", sample.picture.stat().st_size)
+        shard.addfile(picture, file)
+    texts = {"txt": sample.captions[0], "json": json.dumps({"captions": list(sample.captions)})}
+    for kind, text in texts.items():
+        data = text.encode()
+        shard.addfile(_member(f"{name}.{kind}", len(data)), io.BytesIO(data))
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    """Without time and owner: the same samples make the same file."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, _MODE
+    return member

@@ -1,0 +1,63 @@
+"""`captionloop dataset`, as it is called."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.support.datasets import write_pictures
+from tests.support.models import add_project
+
+from captionloop.backend.cli import main
+from captionloop.model.database import Database
+
+
+@pytest.fixture
+def call(database: Database, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    add_project(database, server="local")
+
+    def run_command(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["dataset", *arguments])
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return run_command
+
+
+@pytest.fixture
+def flickr(tmp_path: Path) -> Path:
+    """A folder of images and a file of captions, of which one names a picture that is not there."""
+    folder = tmp_path / "flickr"
+    write_pictures(folder / "Images", ["a.jpg", "b.jpg"])
+    (folder / "captions.txt").write_text("image,caption\na.jpg,a cat\nb.jpg,a dog\nc.jpg,nothing\n")
+    return folder
+
+
+def test_a_folder_of_images_and_a_file_of_captions_is_one_command(call, flickr: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = call("import", str(flickr))
+    assert (code, out) == (6, "2 captions imported, 0 were there already, 1 rows could not be used.\n")
+    assert f"{flickr / 'captions.txt'}, line 4: There is no picture 'c.jpg'" in err
+
+
+def test_programs_get_the_figures_and_the_bad_rows(call, flickr: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = call("import", str(flickr / "captions.txt"), "--images", str(flickr / "Images"), "--json")
+    found = json.loads(out)
+    (bad,) = found.pop("bad_rows")
+    assert (code, found) == (6, {"format": "csv", "new": 2, "known": 0, "bad": 1})
+    assert (bad["file"], bad["line"], bad["entry"]) == (str(flickr / "captions.txt"), 4, None)
+
+
+def test_nothing_to_complain_of_is_exit_code_0(call, flickr: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = call("import", str(flickr), "--limit", "2", "--format", "csv")
+    assert (code, err) == (0, "")
+
+
+def test_a_dataset_that_is_not_there_is_named(call) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = call("import", "nowhere")
+    assert (code, "no file or directory nowhere" in err) == (4, True)
+
+
+def test_what_was_imported_is_in_the_dataset(call, flickr: Path) -> None:  # type: ignore[no-untyped-def]
+    call("import", str(flickr))
+    rows = json.loads(call("show", "--json")[1])
+    assert [row["caption"] for row in rows] == ["a cat", "a dog"]

@@ -2,9 +2,9 @@
 
 The caption that the beam search chose is given to the decoder once more, as a whole. At the place of each token the
 decoder then says what comes next, so the cross-attention at that place is where it looked to write the *next* token.
-Heads and the upper third of the layers are averaged. On drawn scenes the share of attention inside the box of the thing
-that a word names was 5 times the box's share of the picture for the starter model's last layer, 4 times for the average
-of all its layers, and no more than chance at the place of the token itself (tests/model/test_attention.py measures it).
+Heads and the upper third of the layers are averaged, as the last layer points best in the starter model: on drawn
+scenes the share of attention inside the box of the thing that a word names is over 4 times the box's share of the
+picture (tests/model/test_attention.py measures it). For other models and for photographs that was not measured.
 Attention says which patches the decoder read, not why it chose a word.
 """
 

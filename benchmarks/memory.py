@@ -30,7 +30,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
 
-_STEPS = 4
+_STEPS = 3  # the optimiser has all its memory from the second on
 _ENCODED = 64  # images: two of the batches in which a run encodes
 
 

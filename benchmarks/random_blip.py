@@ -19,6 +19,7 @@ _VISION = {
 }
 SIZES = tuple(_VISION)
 _IMAGE_SIZE = 384
+_END_BIAS = 8.0  # about one token in ten is the last one
 
 
 def write_random_blip(directory: Path, size: str) -> None:
@@ -41,4 +42,7 @@ def write_random_blip(directory: Path, size: str) -> None:
         vision_config={"image_size": _IMAGE_SIZE, "patch_size": 16, "initializer_range": 0.02, **_VISION[size]},
     )
     torch.manual_seed(0)
-    save_checkpoint(Checkpoint(BlipForConditionalGeneration(config), tokenizer, processor, size), directory)
+    model = BlipForConditionalGeneration(config)
+    with torch.no_grad():  # else a caption would hardly ever end before the longest length
+        model.text_decoder.cls.predictions.bias[tokenizer.sep_token_id] += _END_BIAS
+    save_checkpoint(Checkpoint(model, tokenizer, processor, size), directory)

@@ -178,10 +178,10 @@ def finetune(
                     f"The loss is {loss} at step {step + 1}; a lower learning rate than {peak_rate:.2g} may help."
                 )
 
-            now = time.monotonic()
-            per_step = (now - begun) / (step + 1 - first)
             if not is_main:
                 continue
+            now = time.monotonic()
+            per_step = (now - begun) / (step + 1 - first)
             if log:
                 images_per_second = settings.batch_size / per_step
                 log.step(StepFigures(step + 1, loss, peak_rate * share, norm, images_per_second, memory_mib(device)))

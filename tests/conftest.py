@@ -105,8 +105,9 @@ def label_studio_server(
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
     """A Chromium or Chrome. Where none can be had the test is skipped, and with CI=true it fails."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=_BROWSER_TIMEOUT_MS)  # its own 5 s are a speed that a busy machine does not have
     with sync_playwright() as playwright:
         try:
             path = find_or_install(playwright.chromium)

@@ -1,7 +1,7 @@
 """Time and memory of `captionloop dataset import`: `python -m benchmarks.dataset_import [--pairs 10000 100000]`.
 
-Makes a folder of images and a file of captions, five for each image, as large as Flickr8k's (320 x 240 pixels), and
-imports it in a process of its own; then once more, when all of it is there already.
+Makes a folder of images (320 x 240 pixels) and a file of captions, five for each image as in Flickr8k, or as many as
+`--captions` says, and imports it in a process of its own; then once more, when all of it is there already.
 """
 
 from __future__ import annotations
@@ -23,18 +23,16 @@ from captionloop.model.database import Database, Project
 from captionloop.model.dataset_import import find_source, import_dataset
 from captionloop.model.images import ImageLimits
 
-_CAPTIONS_PER_IMAGE = 5
 
-
-def make(directory: Path, pairs: int) -> None:
+def make(directory: Path, pairs: int, captions: int) -> None:
     rng = np.random.default_rng(0)
     (directory / "Images").mkdir(parents=True)
     with (directory / "captions.txt").open("w") as file:
         file.write("image,caption\n")
-        for number in range(pairs // _CAPTIONS_PER_IMAGE):
+        for number in range(pairs // captions):
             pattern = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
             pattern.resize((320, 240), Image.Resampling.BICUBIC).save(directory / "Images" / f"{number}.jpg")
-            file.writelines(f"{number}.jpg,caption {n} of {number}\n" for n in range(_CAPTIONS_PER_IMAGE))
+            file.writelines(f"{number}.jpg,caption {n} of {number}\n" for n in range(captions))
 
 
 def run(source: Path, root: Path) -> None:
@@ -62,6 +60,7 @@ def run(source: Path, root: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--captions", type=int, default=5, help="for each image")
     parser.add_argument("--run", type=Path, nargs=2, metavar=("SOURCE", "HOME"), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.run:
@@ -70,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for pairs in given.pairs:
         with tempfile.TemporaryDirectory() as directory:
             source = Path(directory) / "dataset"
-            make(source, pairs)
+            make(source, pairs, given.captions)
             for _ in range(2):
                 command = [sys.executable, "-m", "benchmarks.dataset_import", "--run", source, f"{directory}/home"]
                 subprocess.run(command, check=True)

@@ -19,7 +19,7 @@ def version(name: str, *, made: int, parent: str | None = None, state: str = "re
     """A version that was made `made` days after Tuesday."""
     return VersionInfo(
         version=name, parent=parent, state=state, created_at=_TUESDAY + timedelta(days=made), corrections=0, metrics={},
-        path=Path("nowhere"), reason="", generation=GenerationSettings(),
+        path=Path("nowhere"), reason="", generation=GenerationSettings(), snapshot=None, pinned=False, deleted_at=None,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 import captionloop.model.migrations
-from captionloop.model.database import Database, Table
+from captionloop.model.database import SCHEMA_VERSION_TABLE, Database, Table
 
 _CORRECTION = """INSERT INTO correction (id, project_id, annotation_id, task_id, image_sha256, captions, state,
     annotated_at, updated_at) VALUES (7, 1, 5, 3, 'aa', '["a cat"]', 'active', '2026-01-01', '2026-01-01')"""
@@ -51,7 +51,8 @@ def first_schema(tmp_path: Path) -> Iterator[Database]:
 
 def test_the_tables_are_those_of_the_code(database: Database) -> None:
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        opts = {"compare_type": True, "version_table": SCHEMA_VERSION_TABLE}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, Table.metadata) == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.person import Person
-from tests.support.studio import annotate, newest, tasks_of
+from tests.support.studio import annotate, newest, tasks_of, wait_for
 
 from captionloop.backend.local.sample import pictures
 
@@ -21,12 +21,15 @@ _LABEL_CONFIG = """
 </View>
 """
 _TASKS, _CORRECTED = 48, 40
+_RENEWED_WITHIN_S = 900
 
 
 def test_two_projects_learn_side_by_side_and_never_mix(
     person: Person, studio: dict[str, Any], api: httpx.Client
 ) -> None:
     sample = studio["project_id"]
+    # An earlier story's promotion may still be renewing suggestions.
+    wait_for(lambda: person.asks("status", "--project", str(sample))["job"] is None, within_s=_RENEWED_WITHIN_S)
     before = _facts(person, api, sample)
     scenes = list(islice(pictures(), _TASKS))
     project = api.post("/api/projects/", json={"title": "Alt texts", "label_config": _LABEL_CONFIG})

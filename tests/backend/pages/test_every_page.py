@@ -28,20 +28,23 @@ _SERIOUS = ("serious", "critical")
 
 @dataclass(frozen=True)
 class Visit:
-    """A browser that is signed in, and the pages there are."""
+    """A browser tab in which the lead is signed in, and the pages there are."""
 
-    context: BrowserContext
+    page: Page
     address: str
     paths: dict[str, str]
 
+    @property
+    def context(self) -> BrowserContext:
+        return self.page.context
+
     def each(self) -> Iterator[tuple[str, Page]]:
         """Every page by name, opened one after the other in the same tab."""
-        page = self.context.new_page()
         for name, path in self.paths.items():
-            answer = page.goto(f"{self.address}{path}")
+            answer = self.page.goto(f"{self.address}{path}")
             assert answer is not None
             assert answer.status < 500, name
-            yield name, page
+            yield name, self.page
 
 
 @pytest.fixture
@@ -68,8 +71,8 @@ def visit(browser: Browser, served: str, paths: dict[str, str], request: pytest.
     page.fill("input[name=user]", USER)
     page.fill("input[name=password]", PASSWORD)
     page.click("button.primary")
-    page.close()
-    yield Visit(context, served, paths)
+    page.wait_for_url(f"{served}/")
+    yield Visit(page, served, paths)
     context.close()
 
 

@@ -42,6 +42,7 @@ from captionloop.model.versions import Lineage, VersionInfo
 
 if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
+    from captionloop.model.checkpoint import Checkpoint
     from captionloop.model.generation import GenerationSettings
 
 _FEW = 10  # captions below which the outcome says what can be expected of them
@@ -194,7 +195,7 @@ def _fit(
     )
     with _log(context, run) as log:
         result = finetune(
-            load_checkpoint(champion.path, device=str(captioner.device)),
+            _start(champion, captioner),
             examples,
             settings=settings,
             features=features,
@@ -209,6 +210,13 @@ def _fit(
         save_checkpoint(result.checkpoint, files, generation=_generation(plan, captioner))
         result.trainable.save_adapter(files / "adapter")
     return _Trained(settings=result.settings.to_dict(), examples=result.examples, steps=len(result.losses))
+
+
+def _start(champion: VersionInfo, captioner: "Captioner") -> "Checkpoint":
+    """The champion in float32: the very model that captions, which training leaves as it is, if it is in that."""
+    if captioner.precision == "fp32":
+        return captioner.checkpoint
+    return load_checkpoint(champion.path, device=str(captioner.device))
 
 
 def _log(context: Context, run: Run) -> TrainingLog:

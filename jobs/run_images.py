@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from captionloop.model.captioner import Captioner
 
-_MOST_IN_MEMORY_BYTES = 2**29
+_MOST_IN_MEMORY_BYTES = 2**28
 # Features are made and captions written in batches of this many images, between which a cancel is noticed.
 BATCH = 32
 
@@ -30,8 +30,8 @@ def picture(context: Context, image_hash: str) -> "Image":
 class RunFeatures:
     """A frozen encoder's output for the images that a run trains on, made once.
 
-    It stays in memory up to half a gibibyte; what is beyond that is read from the cache each time. BLIP-base's output
-    for a thousand images takes 1.7 GiB, or half of that in bf16.
+    It stays in memory up to a quarter of a gibibyte, 8,000 images of the starter model; what is beyond that is read
+    from the cache each time. BLIP-base's output for a thousand images takes 1.7 GiB, or half of that in bf16.
 
     Args:
         context: for the images and the cache.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
-from sqlalchemy.orm import Session
 
 from captionloop.backend.checkups import Checkups
 from captionloop.backend.label_studio import LabelStudio
@@ -21,7 +20,7 @@ from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
 from captionloop.jobs.runs import Requested, Runs
 from captionloop.model.database import Database, Project, Run, RunKind
-from captionloop.model.dataset_watch import DatasetWatch, Looked
+from captionloop.model.dataset_watch import PATIENCE_S, DatasetWatch, Looked
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.near_duplicates import near_duplicates
 from captionloop.model.text import is_representable
@@ -37,11 +36,16 @@ _COUNT_WITHIN_S = 2.0
 
 @dataclass(frozen=True)
 class Room:
-    """The parts behind the pages. `context` and `service` belong to whoever made them."""
+    """The parts behind the pages. `context` and `service` belong to whoever made them.
+
+    Args:
+        patience_s: how long a page waits for what is found out beside its request.
+    """
 
     context: Context
     service: CaptionService
     loaded: LoadedVersions = field(default_factory=LoadedVersions)  # beside the champions
+    patience_s: float = PATIENCE_S
 
     @property
     def settings(self) -> Settings:
@@ -110,19 +114,26 @@ class Room:
         with self.loaded.lease(version, self.context.captioner) as captioner:
             yield captioner
 
-    def look_at_dataset(self, session: Session, project: Project) -> Looked:
-        """The problems of a project's dataset and its split.
+    def look_at_dataset(self, project: Project, *, patience_s: float | None = None) -> Looked:
+        """The problems of a project's dataset, as far as they are known after so many seconds.
+
+        Args:
+            patience_s: None: the room's.
 
         Raises:
             CheckpointError: the champion's tokenizer cannot be read.
         """
         champion = self.champion(project)
-        can_be_written = partial(is_representable, self.context.tokenizer(champion))
-        return self._dataset_watch.look(session, project.id, vocabulary=champion.version, can_be_written=can_be_written)
+        return self._dataset_watch.look(
+            project.id,
+            vocabulary=champion.version,
+            open_vocabulary=lambda: partial(is_representable, self.context.tokenizer(champion)),
+            patience_s=self.patience_s if patience_s is None else patience_s,
+        )
 
     @cached_property
     def _dataset_watch(self) -> DatasetWatch:
-        return DatasetWatch(self.home, near_duplicates=near_duplicates)
+        return DatasetWatch(self.database, self.home, near_duplicates=near_duplicates)
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
         """Make a version champion and tell everybody.
@@ -202,6 +213,10 @@ class Room:
             return None
         finally:
             studio.close()
+
+    def close(self) -> None:
+        """Stop what goes on beside the requests; to be called before the parts are closed."""
+        self._dataset_watch.close()
 
     def label_studio_project(self, project: Project) -> str:
         """Where people annotate: the project's task list in Label Studio."""

@@ -292,7 +292,7 @@ def take_back(number: int, dismissal: int) -> Response:
     room = current_room()
     project = room.project(number)
     with room.database.session() as session:
-        gallery.take_back(session, project.id, dismissal)
+        gallery.take_back(session, project.id, dismissal, by=visitor().name)
     flash("It stands among the problems again, if it still is one.")
     return _back(number)
 

@@ -35,8 +35,8 @@ def seeded() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         home = Home(Path(directory) / "home")
         seed(home, corrections_count=300, versions=6, images=120)
-        with served_room(home) as address:
-            yield address
+        with served_room(home) as room:
+            yield room.address
 
 
 def sign_in(page: Page, address: str, user: str, password: str) -> None:

@@ -14,7 +14,7 @@ from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
-from captionloop.model.database import Project, Run
+from captionloop.model.database import Project, Run, RunKind, RunState
 from captionloop.model.finetune_settings import WAYS, read_pairs
 from captionloop.model.loop_figures import LoopFigures, VersionFigures, loop_figures
 from captionloop.model.versions import VersionInfo
@@ -111,7 +111,7 @@ def train(number: int) -> AnyResponse:
     project = room.project(number)
     settings = read_pairs(f"{name}={value}" for name, value in request.form.items() if _is_setting(name) and value)
     requested = room.start_run(project, settings, by=visitor().name)
-    flash("The run is queued." if requested.is_new else "A run that has not begun yet takes this request, too.")
+    flash(requested.outcome)
     return _back(number)
 
 
@@ -134,8 +134,7 @@ def rollback(number: int) -> AnyResponse:
 @pages.post("/projects/<int:number>/runs/<run_id>/cancel")
 def cancel(number: int, run_id: str) -> AnyResponse:
     room = current_room()
-    room.cancel_run(room.project(number), run_id)
-    flash("The run is cancelled; everything stays as it was before.")
+    flash(_cancelled(room.cancel_run(room.project(number), run_id)))
     return _back(number)
 
 
@@ -156,6 +155,20 @@ def live(number: int) -> Response:
         return Shown((run.id, run.state, run.progress, run.detail), lambda: render_template("parts/run.html", run=run))
 
     return streamed(look)
+
+
+def _cancelled(run: Run) -> str:
+    """What became of the wish to cancel a run."""
+    if run.state is RunState.CANCELLED:
+        return "The run is cancelled; everything stays as it was before."
+    if run.state.is_over:
+        return "The run was over already; nothing was cancelled."
+    so_far = {
+        RunKind.FINETUNE: "what was trained so far is thrown away.",
+        RunKind.ANNOTATE: "suggestions that are renewed already stay.",
+        RunKind.COMPARE: "what was compared so far is thrown away.",
+    }
+    return f"The run stops at its next step; {so_far[run.kind]}"
 
 
 def _back(number: int) -> AnyResponse:

@@ -14,6 +14,7 @@ from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
+from captionloop.model import named_settings
 from captionloop.model.database import Project, Run, RunKind, RunState
 from captionloop.model.finetune_settings import WAYS, read_pairs
 from captionloop.model.loop_figures import LoopFigures, VersionFigures, loop_figures
@@ -81,6 +82,7 @@ def overview(number: int) -> str | Response:
         kept_chart=_chart(shown, "kept"),
         words_chart=_chart(shown, "words_changed"),
         ways=WAYS,
+        all_named=room.all_named_settings(project),
         few=FEW_CORRECTIONS,
     )
 
@@ -110,7 +112,8 @@ def train(number: int) -> AnyResponse:
     room = current_room()
     project = room.project(number)
     settings = read_pairs(f"{name}={value}" for name, value in request.form.items() if _is_setting(name) and value)
-    requested = room.start_run(project, settings, by=visitor().name)
+    named = request.form.get(named_settings.KEY) or None
+    requested = room.start_run(project, settings, by=visitor().name, named=named)
     flash(requested.outcome)
     return _back(number)
 
@@ -177,7 +180,7 @@ def _back(number: int) -> AnyResponse:
 
 
 def _is_setting(name: str) -> bool:
-    return name not in {"csrf_token", "back"}
+    return name not in {"csrf_token", "back", named_settings.KEY}
 
 
 def _chart(shown: Overview, figure: str) -> Any:

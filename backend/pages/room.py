@@ -1,6 +1,6 @@
 """What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -19,7 +19,8 @@ from captionloop.home import Home
 from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
 from captionloop.jobs.runs import Requested, Runs
-from captionloop.model.database import Database, Project, Run, RunKind
+from captionloop.model import named_settings
+from captionloop.model.database import Database, NamedSettings, Project, Run, RunKind
 from captionloop.model.dataset_watch import PATIENCE_S, DatasetWatch, Looked
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.near_duplicates import near_duplicates
@@ -151,17 +152,24 @@ class Room:
         """
         return promotion.rollback(self.context, project)
 
-    def start_run(self, project: Project, settings: Mapping[str, Any], *, by: str) -> Requested:
+    def start_run(
+        self, project: Project, settings: Mapping[str, Any], *, by: str, named: str | None = None
+    ) -> Requested:
         """Ask for a fine-tuning run.
 
         Args:
             settings: those that are not to have their defaults.
+            named: the project's settings that the others are taken from.
 
         Raises:
             SettingsError: one of them is wrong, which is said now, not by the run.
+            NotFoundError: the project knows no settings of that name.
             ServiceError: Redis does not answer.
         """
         FinetuneSettings.from_dict(settings)
+        if named is not None:
+            self.named_settings(project, named)
+            settings = {**settings, named_settings.KEY: named}
         return self.context.queue.request(project.id, RunKind.FINETUNE, asked_by=by, settings=settings)
 
     def start_again(self, project: Project, run: Run, *, by: str) -> Requested:
@@ -169,11 +177,28 @@ class Room:
 
         Raises:
             SettingsError: a setting is no longer what it was when that run was asked for.
+            NotFoundError: the settings of a name that it was to have are gone.
             ServiceError: Redis does not answer.
         """
         if run.kind is RunKind.FINETUNE:
-            return self.start_run(project, run.settings, by=by)
+            settings = dict(run.settings)
+            named = settings.pop(named_settings.KEY, None)
+            return self.start_run(project, settings, by=by, named=named)
         return self.context.queue.request(project.id, run.kind, asked_by=by, settings=run.settings)
+
+    def all_named_settings(self, project: Project) -> Sequence[NamedSettings]:
+        """The settings that a project knows by a name, oldest first."""
+        with self.database.reading() as session:
+            return named_settings.all_of(session, project.id)
+
+    def named_settings(self, project: Project, name: str) -> Mapping[str, Any]:
+        """What a project's settings of a name say.
+
+        Raises:
+            NotFoundError: it knows none of that name.
+        """
+        with self.database.reading() as session:
+            return named_settings.read(session, project.id, name)
 
     def cancel_run(self, project: Project, run_id: str) -> Run:
         """Cancel a run of this project; give it as it is then.

@@ -17,6 +17,7 @@ from captionloop.backend import checkups
 from captionloop.backend.doctor import NOT_LOOKED_AT, Check
 from captionloop.backend.pages import live, overview
 from captionloop.backend.pages.room import Room
+from captionloop.model import named_settings
 from captionloop.model.database import Database, Project, Run, RunKind, RunState
 
 _PAGE = "/projects/1/"
@@ -213,6 +214,19 @@ def test_a_run_that_has_not_begun_is_cancelled_at_once(lead: FlaskClient, room: 
     after = room.runs.get(run.id)
     assert after is not None
     assert after.state is RunState.CANCELLED
+
+
+def test_a_run_takes_settings_by_their_name(
+    lead: FlaskClient, room: Room, database: Database, finished: FinishedRun
+) -> None:
+    with database.session() as session:
+        named_settings.save(session, finished.project.id, "careful", {"steps": 77}, origin="a sweep")
+    assert "<option>careful</option>" in lead.get(_PAGE).get_data(as_text=True)
+
+    post(lead, "/projects/1/train", page=_PAGE, settings="careful", way="")
+
+    [run] = room.runs.unfinished(finished.project.id)
+    assert run.settings == {"settings": "careful"}
 
 
 def test_a_run_that_goes_on_stops_soon_and_what_stays_of_it_is_said(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captionloop.backend.plot_style import plot_style
 from captionloop.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -17,26 +18,10 @@ FORMATS = (".svg", ".png", ".pdf")
 _COLOURS = {"decoder": "#0072b2", "lora": "#d55e00", "full": "#009e73"}
 _MARKERS = {"cosine": "o", "linear": "^", "constant": "s", "inverse_sqrt": "D"}
 _INK, _MUTED, _LINE = "#1f2328", "#656d76", "#d8dee4"
-_STYLE: Any = {
-    "font.size": 10,
-    "svg.fonttype": "none",
-    "text.color": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _MUTED,
+_STYLE = plot_style(ink=_INK, muted=_MUTED, line=_LINE) | {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.major.size": 0,
 }
 _SIZE_INCHES = (10.0, 4.4)
 _DOTS_PER_INCH = 150

@@ -335,6 +335,17 @@ def split_of(examples: Sequence[Example]) -> Split:
     return split_images((example.image for example in examples), split_with=split_with)
 
 
+def held_out_images(session: Session, project_id: int) -> frozenset[str]:
+    """The hashes of the images that `split_of` holds out of a project's training examples."""
+    images = session.execute(
+        select(Image.sha256, Image.split_with).where(
+            Image.sha256.in_(select(Correction.image_sha256).where(*_teaching(project_id)))
+        )
+    ).all()
+    split_with = {image: other for image, other in images if other is not None}
+    return frozenset(split_images((image for image, _ in images), split_with=split_with).held_out)
+
+
 def snapshot(session: Session, project_id: int, home: Home) -> Snapshot:
     """Write the training examples to an immutable file, one JSON object a line. Equal examples give the same file.
 

@@ -14,7 +14,8 @@ from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
-from captionloop.model.database import Project, Run
+from captionloop.model import named_settings
+from captionloop.model.database import Project, Run, RunKind, RunState
 from captionloop.model.finetune_settings import WAYS, read_pairs
 from captionloop.model.loop_figures import LoopFigures, VersionFigures, loop_figures
 from captionloop.model.versions import VersionInfo
@@ -81,6 +82,7 @@ def overview(number: int) -> str | Response:
         kept_chart=_chart(shown, "kept"),
         words_chart=_chart(shown, "words_changed"),
         ways=WAYS,
+        all_named=room.all_named_settings(project),
         few=FEW_CORRECTIONS,
     )
 
@@ -110,8 +112,9 @@ def train(number: int) -> AnyResponse:
     room = current_room()
     project = room.project(number)
     settings = read_pairs(f"{name}={value}" for name, value in request.form.items() if _is_setting(name) and value)
-    requested = room.start_run(project, settings, by=visitor().name)
-    flash("The run is queued." if requested.is_new else "A run that has not begun yet takes this request, too.")
+    named = request.form.get(named_settings.KEY) or None
+    requested = room.start_run(project, settings, by=visitor().name, named=named)
+    flash(requested.outcome)
     return _back(number)
 
 
@@ -134,8 +137,7 @@ def rollback(number: int) -> AnyResponse:
 @pages.post("/projects/<int:number>/runs/<run_id>/cancel")
 def cancel(number: int, run_id: str) -> AnyResponse:
     room = current_room()
-    room.cancel_run(room.project(number), run_id)
-    flash("The run is cancelled; everything stays as it was before.")
+    flash(_cancelled(room.cancel_run(room.project(number), run_id)))
     return _back(number)
 
 
@@ -158,13 +160,27 @@ def live(number: int) -> Response:
     return streamed(look)
 
 
+def _cancelled(run: Run) -> str:
+    """What became of the wish to cancel a run."""
+    if run.state is RunState.CANCELLED:
+        return "The run is cancelled; everything stays as it was before."
+    if run.state.is_over:
+        return "The run was over already; nothing was cancelled."
+    so_far = {
+        RunKind.FINETUNE: "what was trained so far is thrown away.",
+        RunKind.ANNOTATE: "suggestions that are renewed already stay.",
+        RunKind.COMPARE: "what was compared so far is thrown away.",
+    }
+    return f"The run stops at its next step; {so_far[run.kind]}"
+
+
 def _back(number: int) -> AnyResponse:
     """To the page that a form says it stands on, else to the overview."""
     return redirect(own_address(request.form.get("back"), otherwise=url_for("pages.overview", number=number)))
 
 
 def _is_setting(name: str) -> bool:
-    return name not in {"csrf_token", "back"}
+    return name not in {"csrf_token", "back", named_settings.KEY}
 
 
 def _chart(shown: Overview, figure: str) -> Any:

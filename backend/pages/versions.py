@@ -14,9 +14,8 @@ from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.lineage import Lineage, lineage
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
-from captionloop.backend.report_page import report_html
+from captionloop.backend.report_page import kept_report
 from captionloop.model.database import Project
-from captionloop.model.report import read_report
 from captionloop.model.version_export import zip_of
 from captionloop.model.versions import VersionInfo, read_manifest
 
@@ -192,7 +191,7 @@ def reach(number: int, name: str) -> str:
 def report(number: int, name: str) -> Response:
     room = current_room()
     info = room.versions.get(room.project(number).id, name)
-    response = Response(report_html(read_report(info, room.home)), mimetype="text/html")
+    response = Response(kept_report(info, room.home), mimetype="text/html")
     response.headers["Content-Security-Policy"] = _REPORT_POLICY
     if "download" in request.args:
         response.headers["Content-Disposition"] = f'attachment; filename="report-of-{name}.html"'

@@ -3,7 +3,9 @@
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from captionloop.backend.plot_style import plot_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,24 +20,7 @@ _VARIABLES = {
     _FAINT: "var(--model-faint)",
 }
 _SIZE_INCHES = (4.2, 2.2)
-_STYLE: Any = {
-    "svg.fonttype": "none",  # texts stay texts, in the page's font
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _MUTED,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
+_STYLE = plot_style(ink=_INK, muted=_MUTED, line=_LINE) | {"axes.spines.left": False}
 # Losses of single steps jump; the mean of about this share of all steps shows where they go.
 _SMOOTHED_SHARE = 0.05
 

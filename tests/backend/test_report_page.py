@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.versions import FinishedRun, finished_run
 
-from captionloop.backend.report_page import report_html, report_text
+from captionloop.backend.report_page import kept, kept_report, report_html, report_text
 from captionloop.backend.report_page.figures import figure_rows
 from captionloop.home import Home
 from captionloop.model.database import Database
@@ -26,6 +27,22 @@ def run(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
 @pytest.fixture
 def html(run: FinishedRun, home: Home) -> str:
     return report_html(read_report(run.version, home))
+
+
+def test_a_report_is_drawn_once(run: FinishedRun, home: Home, html: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_report(run.version, home)
+    monkeypatch.setattr(kept, "report_html", None)  # who drew it again would fail
+
+    assert kept_report(run.version, home).decode() == html
+
+
+def test_a_report_is_drawn_anew_when_its_version_has_another_state(run: FinishedRun, home: Home) -> None:
+    kept_report(run.version, home)
+
+    drawn = kept_report(replace(run.version, state="archived"), home).decode()
+
+    assert "archived" in drawn
+    assert len(list(home.reports.iterdir())) == 1
 
 
 class _Elements(HTMLParser):

@@ -7,7 +7,7 @@ is worth for choosing what to ask people is measured in docs/active-learning.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from captionloop.model.captioner import Beam
@@ -63,3 +63,25 @@ def _renormalised(log_probabilities: Sequence[float]) -> list[float]:
     highest = max(log_probabilities)
     weights = [math.exp(value - highest) for value in log_probabilities]
     return [weight / sum(weights) for weight in weights]
+
+
+def _whole(beams: Sequence[Beam]) -> float:
+    return math.exp(sum(beams[0].log_probabilities))
+
+
+def _per_token(beams: Sequence[Beam]) -> float:
+    return math.exp(confidence_of(beams).log_probability)
+
+
+def _evenness(beams: Sequence[Beam]) -> float:
+    return 1 - confidence_of(beams).entropy / math.log(len(beams)) if len(beams) > 1 else 1.0
+
+
+SIGNALS: Mapping[str, Callable[[Sequence[Beam]], float]] = {
+    "score": lambda beams: beams[0].suggestion.score,
+    "token_probability": _per_token,
+    "caption_probability": _whole,
+    "entropy": _evenness,
+    "disagreement": lambda beams: 1 - confidence_of(beams).disagreement,
+}
+"""What a strategy may go by: a picture's beams → 0 (doubtful) to 1 (sure), none of them calibrated."""

@@ -1,6 +1,13 @@
-"""How our drawings look, whatever they are drawn for: thin lines, few marks, texts that stay texts."""
+"""How our pictures of figures look, whatever they are drawn for, and the files they may be written to."""
 
+from pathlib import Path
 from typing import Any
+
+from captionloop.errors import SettingsError
+
+FORMATS = (".svg", ".png", ".pdf")
+INK, MUTED, _LINE = "#1f2328", "#656d76", "#d8dee4"
+DOTS_PER_INCH = 150
 
 
 def plot_style(*, ink: str, muted: str, line: str) -> Any:
@@ -27,3 +34,17 @@ def plot_style(*, ink: str, muted: str, line: str) -> Any:
         "xtick.minor.size": 0,
         "ytick.major.size": 0,
     }
+
+
+# Of pictures that stand for themselves, with titles.
+STYLE: Any = plot_style(ink=INK, muted=MUTED, line=_LINE) | {
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+}
+
+
+def check_format(path: Path) -> None:
+    """Raise `SettingsError` when no picture can be written into a file of this name."""
+    if path.suffix.lower() not in FORMATS:
+        raise SettingsError(f"A plot cannot be written to {path}; expected a name that ends in {', '.join(FORMATS)}.")

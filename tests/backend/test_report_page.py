@@ -46,6 +46,14 @@ def test_a_report_is_drawn_anew_when_its_version_has_another_state(run: Finished
     assert len(list(home.reports.iterdir())) == 1
 
 
+def test_a_report_is_drawn_anew_when_people_have_judged_more_suggestions(run: FinishedRun, home: Home) -> None:
+    kept_report(run.version, home, chances=calibrate(sure_of_itself(10)))
+
+    drawn = kept_report(run.version, home, chances=calibrate(sure_of_itself(11))).decode()
+
+    assert "11 suggestions were judged" in drawn
+
+
 class _Elements(HTMLParser):
     """Every element with its attributes, and whether all that was opened was closed."""
 

@@ -17,7 +17,8 @@ from playwright.sync_api import Page, expect
 from tests.support.person import Person
 from tests.support.studio import annotate, newest, tasks_of, wait_for
 
-pytestmark = pytest.mark.slow
+# The first story's time is also that of Label Studio's start, a run and two renewals of all suggestions.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2700)]
 
 _WITHIN_S = 120
 _TRAINED_WITHIN_S = 900

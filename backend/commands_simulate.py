@@ -75,7 +75,7 @@ def simulate(
     """Replay a labelled dataset as if a person corrected it, and compare the strategies that choose what to ask.
 
     Without --dataset it is 400 drawn scenes, most of them easy and alike, for each seed others. Each result appears on
-    standard error as it comes; with the starter model on two cores a seed with all strategies takes about two minutes.
+    standard error as it comes. With the starter model a seed with all strategies takes some two minutes of one core.
 
     \b
     Example:

@@ -69,7 +69,7 @@ class Plan:
         settings: of the runs.
 
     Raises:
-        SettingsError: a name that is not known, or settings that train the encoder.
+        SettingsError: a name that is not known, or settings that a simulation cannot follow.
     """
 
     strategies: Sequence[str]
@@ -93,6 +93,11 @@ class Plan:
             raise SettingsError(
                 f"The way {self.settings.way!r} trains the image encoder; a simulation looks at each image once, so "
                 "choose way=decoder, or way=lora with lora_parts=decoder."
+            )
+        if self.settings.replay < 1 or self.settings.validation_share:
+            raise SettingsError(
+                "The runs of a simulation learn from all corrections and keep the last weights; leave out replay and "
+                "validation_share."
             )
 
 
@@ -217,7 +222,8 @@ class _Replay:
 
     def _order(self, state: _State, strategy: str) -> Iterator[Pick]:
         """In which order people are asked."""
-        waiting = [place for place, image in enumerate(self._images) if image not in set(state.asked)]
+        asked = set(state.asked)
+        waiting = [place for place, image in enumerate(self._images) if image not in asked]
         if strategy == RANDOM:
             prospects = [Prospect(place, 0.0, self._pooled[place]) for place in waiting]
         else:

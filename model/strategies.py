@@ -22,6 +22,11 @@ from dataclasses import dataclass
 from captionloop.errors import SettingsError
 from captionloop.model.diversity import FloatArray, clusters, farthest_first, stacked
 
+# Which of them where nobody chose: measured in docs/active-learning.md. The score of a version that has learnt from no
+# correction says nothing about what people leave unchanged, but images are as unlike each other as ever.
+DEFAULT_STRATEGY = "uncertainty"
+FIRST_STRATEGY = "diversity"
+
 HORIZON = 50  # about how many corrections come between two trainings; the random picks are enough for so many
 MOST_RANDOM = 0.5
 _LANES = 9  # where nothing is picked at random: as many as with a tenth

@@ -145,6 +145,8 @@ def test_chance_alone_decides_the_order_of_random_picks(base: Captioner, monkeyp
         ({"gate": "perhaps"}, "gate of a simulation: 'perhaps' is none of better"),
         ({"as_many_words_as": "uncertainty"}, "as_many_words_as of a simulation: 'uncertainty' is none of random"),
         ({"settings": FinetuneSettings(way="full")}, "'full' trains the image encoder"),
+        ({"settings": FinetuneSettings(replay=0.5)}, "leave out replay and validation_share"),
+        ({"settings": FinetuneSettings(validation_share=0.2)}, "leave out replay and validation_share"),
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(given: dict[str, Any], message: str) -> None:

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from captionloop.errors import SettingsError
-from captionloop.model.strategies import STRATEGIES, Pick, Prospect, lanes_beside, pick, serving_order
+from captionloop.model.strategies import (
+    DEFAULT_STRATEGY,
+    FIRST_STRATEGY,
+    STRATEGIES,
+    Pick,
+    Prospect,
+    lanes_beside,
+    pick,
+    serving_order,
+)
 
 
 def prospects(count: int, *, sorts: int = 4) -> list[Prospect]:
@@ -58,6 +67,10 @@ def test_every_prospect_is_picked_once_and_the_same_way_each_time(strategy: str)
 
     assert sorted(keys(picks)) == list(range(60))
     assert pick(some, strategy, random_share=0.1, seed=1) == picks
+
+
+def test_the_defaults_are_strategies() -> None:
+    assert {DEFAULT_STRATEGY, FIRST_STRATEGY} <= STRATEGIES.keys()
 
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))

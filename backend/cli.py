@@ -106,13 +106,15 @@ def up(*, model: str | None, no_sample: bool, port: int | None, label_studio_por
 
 @cli.command()
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often it trains.")
-@click.option("--per-round", type=click.IntRange(min=1), default=20, show_default=True, help="Captions before each run.")
+@click.option(
+    "--per-round", type=click.IntRange(min=1), default=20, show_default=True, help="Captions before each run."
+)
 def demo(*, rounds: int, per_round: int) -> None:
     """Watch the loop turn for some minutes: `up`, and a scripted annotator at work in its sample project.
 
     It keeps its data apart, in `demo` in the home directory.
 
-    
+    \b
     Example:
         captionloop demo --rounds 3
     """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TITLE = "Captionloop sample"
 _DESCRIPTION = "Pictures drawn by Captionloop. Correct some captions, then start training in Settings → Model."
+_MANIFEST = "sample.json"
 _IMAGES = 160
 _SIZE_PX = 480
 _SEED = "captionloop sample"
@@ -40,7 +41,7 @@ def ensure_sample(label_studio: LabelStudio, home: Home, *, server: str, progres
     Raises:
         LabelStudioError: Label Studio does not answer or refuses.
     """
-    path = home.root / "sample.json"
+    path = home.root / _MANIFEST
     manifest = read_json(path)
     if manifest.get("server") != server or not _exists(label_studio, manifest["project_id"]):
         manifest = {"server": server, "project_id": _find_or_create(label_studio), "complete": False, "images": {}}
@@ -69,6 +70,18 @@ def scenes() -> "dict[str, Scene]":
 
     rng = random.Random(_SEED)  # noqa: S311 (pictures, not secrets)
     return {f"scene-{number:03}.png": random_scene(rng) for number in range(1, _IMAGES + 1)}
+
+
+def sample_project_id(home: Home) -> int:
+    """The sample project's number in Label Studio.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    manifest = read_json(home.root / _MANIFEST)
+    if not manifest.get("complete"):
+        raise NotFoundError("There is no sample project here. `captionloop up` makes one, without --no-sample.")
+    return int(manifest["project_id"])
 
 
 def scene_of_task(data: Mapping[str, Any]) -> "Scene":

@@ -20,6 +20,7 @@ from captionloop.model.database import Project, Run, RunKind, RunState
 from captionloop.model.starter.scenes import Scene
 
 _LOOK_EVERY_S = 0.5
+_READING_S = 0.5  # slow enough to be watched
 _BEGINS_WITHIN_S = 60.0
 
 
@@ -49,7 +50,6 @@ def annotate_in_rounds(
     *,
     rounds: int,
     per_round: int,
-    pause_s: float,
     tell: Callable[[Round], None],
 ) -> None:
     """Correct, train, and go on with the better suggestions.
@@ -57,7 +57,6 @@ def annotate_in_rounds(
     Args:
         project: the sample project, whose pictures are known.
         style: the caption that a scene should have.
-        pause_s: how long each caption takes at least, so that somebody can watch.
         tell: called after each round.
 
     Raises:
@@ -70,7 +69,7 @@ def annotate_in_rounds(
         version = context.versions.champion(project.id).version
         kept = captioned = 0
         while captioned < per_round and (task := label_studio.next_task(number)):
-            kept += _caption(label_studio, number, target, task, style, pause_s)
+            kept += _caption(label_studio, number, target, task, style)
             captioned += 1
         if not captioned:
             return
@@ -84,14 +83,13 @@ def _caption(
     target: CaptionTarget,
     task: dict[str, Any],
     style: Callable[[Scene], str],
-    pause_s: float,
 ) -> bool:
     """Whether the suggestion was right as it stood."""
     begun = time.monotonic()
     wanted = style(scene_of_task(task["data"]))
     shown = max(task["predictions"], key=lambda prediction: int(prediction["id"]), default=None)
     is_right = shown is not None and prediction_captions(target, shown["result"]) == [wanted]
-    time.sleep(pause_s)
+    time.sleep(_READING_S)
     item = {"from_name": target.from_name, "to_name": target.to_name, "type": "textarea", "value": {"text": [wanted]}}
     origin = "manual" if shown is None else "prediction" if is_right else "prediction-changed"
     label_studio.create_annotation(

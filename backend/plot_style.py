@@ -1,4 +1,4 @@
-"""How our pictures of figures look, and the files they may be written to."""
+"""How our pictures of figures look, whatever they are drawn for, and the files they may be written to."""
 
 from pathlib import Path
 from typing import Any
@@ -7,28 +7,41 @@ from captionloop.errors import SettingsError
 
 FORMATS = (".svg", ".png", ".pdf")
 INK, MUTED, _LINE = "#1f2328", "#656d76", "#d8dee4"
-STYLE: Any = {
-    "font.size": 10,
-    "svg.fonttype": "none",
-    "text.color": INK,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": MUTED,
+DOTS_PER_INCH = 150
+
+
+def plot_style(*, ink: str, muted: str, line: str) -> Any:
+    """Settings for `matplotlib.rc_context`, a mapping whose type would name each setting that matplotlib has.
+
+    Args:
+        ink, muted, line: colours of what is read first, of what is read next, and of the grid.
+    """
+    return {
+        "svg.fonttype": "none",
+        "font.size": 10,
+        "text.color": ink,
+        "axes.edgecolor": line,
+        "axes.labelcolor": muted,
+        "xtick.color": muted,
+        "ytick.color": muted,
+        "grid.color": line,
+        "grid.linewidth": 0.6,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.major.size": 0,
+        "xtick.minor.size": 0,
+        "ytick.major.size": 0,
+    }
+
+
+# Of pictures that stand for themselves, with titles.
+STYLE: Any = plot_style(ink=INK, muted=MUTED, line=_LINE) | {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.major.size": 0,
 }
-DOTS_PER_INCH = 150
 
 
 def check_format(path: Path) -> None:

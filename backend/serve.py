@@ -33,7 +33,8 @@ def serve(context: Context) -> None:
     service = build_service(context)
     settings = context.settings
     gatekeeper = Gatekeeper(settings.user, settings.password, reader_password=settings.reader_password)
-    app = create_app(service, gatekeeper, Room(context, service))
+    room = Room(context, service)
+    app = create_app(service, gatekeeper, room)
     if settings.password is None:
         _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
     server = create_server(app, host=settings.host, port=settings.port, threads=_THREADS, ident="captionloop")
@@ -57,6 +58,7 @@ def serve(context: Context) -> None:
         server.close()
         for watcher in watchers:
             watcher.join(_WATCHERS_STOP_WITHIN_S)  # they use what is closed next
+        room.close()
         service.close()
         context.close()
 

@@ -2,8 +2,10 @@
 
 Fills a home as `benchmarks.seed` does, serves it with the real server, signs in, and asks for every page and for the
 ways to filter, sort and leaf through them, in turns. The time is from the request to the last byte, over loopback;
-pictures are not asked for. The aim: a median below 200 ms, 95 % below 500 ms, and less than 200 KB a page, on two
-cores. The first answer of each page after a start stands for itself.
+pictures are not asked for. Beside it stands the server's processor time, which others on the machine do not lengthen.
+Between two rounds a reviewer decides something, after which the dataset has to be looked at again. The aim: a median
+below 200 ms, 95 % below 500 ms, and less than 200 KB a page, on two cores. The first answer of each page after a start
+stands for itself.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from pathlib import Path
 
 import httpx
 from benchmarks.seed import seed
-from benchmarks.served_room import PASSWORD, USER, served_room
+from benchmarks.served_room import PASSWORD, USER, ServedRoom, served_room
 from tests.support.room_pages import page_paths
 
 from captionloop.home import Home
 
 _MEDIAN_MS, _P95_MS, _BYTES = 200, 500, 200_000
 _PROJECT = 1
+_PICTURE = re.compile(rb"data:image/[^\"]+")  # the report has its pictures in itself
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,10 @@ class Timing:
     """How long one page took.
 
     Args:
-        first_ms: the first answer after the server's start.
+        first_ms, first_cpu_ms: the first answer after the server's start.
         median_ms, p95_ms: of the others.
+        median_cpu_ms, p95_cpu_ms: the same of the server's processor time, what goes on beside the request included;
+            None where the system does not tell.
         size_bytes: of the page, uncompressed, without pictures, styles and script.
     """
 
@@ -46,11 +51,21 @@ class Timing:
     first_ms: float
     median_ms: float
     p95_ms: float
+    first_cpu_ms: float | None
+    median_cpu_ms: float | None
+    p95_cpu_ms: float | None
     size_bytes: int
 
     @property
     def is_good(self) -> bool:
         return self.median_ms < _MEDIAN_MS and self.p95_ms < _P95_MS and self.size_bytes < _BYTES
+
+    @property
+    def is_good_by_cpu(self) -> bool:
+        """Whether it is as far as the server has a hand in it; False where the system does not tell."""
+        if self.median_cpu_ms is None or self.p95_cpu_ms is None:
+            return False
+        return self.median_cpu_ms < _MEDIAN_MS and self.p95_cpu_ms < _P95_MS and self.size_bytes < _BYTES
 
 
 def addresses(client: httpx.Client, corrections: int) -> dict[str, str]:
@@ -64,8 +79,10 @@ def addresses(client: httpx.Client, corrections: int) -> dict[str, str]:
         pages = page_paths(_PROJECT, first=parent[1], second=versions[0], item=middle)
     return {
         **{name: path for name, path in pages.items() if name not in {"health", "error"}},
+        "report": f"{here}/versions/{versions[0]}/report",
         "overview as JSON": f"/api/v1{here}/overview",
         "review by score": f"{here}/review?sort=lowest-score",
+        "review by score, last page": f"{here}/review?sort=lowest-score&page={corrections // 12}",
         "review newest": f"{here}/review?sort=newest",
         "review of a number": f"{here}/review?category=number",
         "review of a word": f"{here}/review?text=square",
@@ -80,31 +97,57 @@ def addresses(client: httpx.Client, corrections: int) -> dict[str, str]:
     }
 
 
-def measure(client: httpx.Client, pages: Mapping[str, str], rounds: int) -> list[Timing]:
+def measure(server: ServedRoom, client: httpx.Client, pages: Mapping[str, str], rounds: int) -> list[Timing]:
     """Ask for all pages, `rounds` times after the first."""
-    times: dict[str, list[float]] = {name: [] for name in pages}
+    answers: dict[str, list[tuple[float, float | None]]] = {name: [] for name in pages}
     sizes: dict[str, int] = {}
-    for _ in range(1 + rounds):
+    for number in range(1 + rounds):
         for name, path in pages.items():
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), server.cpu_s()
             answer = client.get(path)
-            times[name].append((time.perf_counter() - begun) * 1000)
+            answers[name].append(((time.perf_counter() - begun) * 1000, _ms_since(used, server.cpu_s())))
             answer.raise_for_status()
-            sizes[name] = len(answer.content)
-    return [
-        Timing(name, path, first, statistics.median(rest), _percentile(rest, 95), sizes[name])
-        for name, path in pages.items()
-        for first, *rest in [times[name]]
-    ]
+            sizes[name] = len(_PICTURE.sub(b"", answer.content))
+        _decide(client, item=1 + number)
+    return [_timing(name, path, answers[name], sizes[name]) for name, path in pages.items()]
+
+
+def _timing(name: str, path: str, answers: Sequence[tuple[float, float | None]], size_bytes: int) -> Timing:
+    (first, first_cpu), *others = answers
+    times, cpu = [ms for ms, _ in others], [ms for _, ms in others if ms is not None]
+    return Timing(
+        page=name,
+        path=path,
+        first_ms=first,
+        median_ms=statistics.median(times),
+        p95_ms=_percentile(times, 95),
+        first_cpu_ms=first_cpu,
+        median_cpu_ms=statistics.median(cpu) if cpu else None,
+        p95_cpu_ms=_percentile(cpu, 95) if cpu else None,
+        size_bytes=size_bytes,
+    )
+
+
+def _ms_since(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else (now - before) * 1000
+
+
+def _decide(client: httpx.Client, *, item: int) -> None:
+    """Leave a correction out of training, as a reviewer does."""
+    token = _token(client, f"/projects/{_PROJECT}/review")
+    fields = {"left_out": "yes", "csrf_token": token}
+    client.post(f"/projects/{_PROJECT}/review/{item}", data=fields).raise_for_status()
 
 
 def table(timings: Sequence[Timing]) -> str:
-    lines = ["| page | first ms | median ms | 95 % ms | KB | |", "| --- | ---: | ---: | ---: | ---: | --- |"]
-    lines += [
-        f"| {found.page} | {found.first_ms:.0f} | {found.median_ms:.0f} | {found.p95_ms:.0f} "
-        f"| {found.size_bytes / 1000:.0f} | {'' if found.is_good else 'over the aim'} |"
-        for found in timings
-    ]
+    heads = ("page", "first", "median", "95 %", "first, CPU", "median, CPU", "95 %, CPU", "KB", "")
+    lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * 7} --- |"]
+    for found in timings:
+        figures = (found.first_ms, found.median_ms, found.p95_ms)
+        cpu = (found.first_cpu_ms, found.median_cpu_ms, found.p95_cpu_ms)
+        cells = [found.page, *("–" if ms is None else f"{ms:.0f}" for ms in (*figures, *cpu))]
+        note = "" if found.is_good else "over the aim" if not found.is_good_by_cpu else "over the aim on the clock"
+        lines.append(f"| {' | '.join([*cells, f'{found.size_bytes / 1000:.0f}', note])} |")
     return "\n".join(lines)
 
 
@@ -114,10 +157,15 @@ def _percentile(values: Sequence[float], percent: int) -> float:
 
 def _signed_in(address: str) -> httpx.Client:
     client = httpx.Client(base_url=address, follow_redirects=True, timeout=60, trust_env=False)
-    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/login").text)
-    assert token, "no form to sign in"
-    client.post("/login", data={"user": USER, "password": PASSWORD, "csrf_token": token[1]}).raise_for_status()
+    fields = {"user": USER, "password": PASSWORD, "csrf_token": _token(client, "/login")}
+    client.post("/login", data=fields).raise_for_status()
     return client
+
+
+def _token(client: httpx.Client, path: str) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', client.get(path).text)
+    assert found, f"no form at {path}"
+    return found[1]
 
 
 def main() -> None:
@@ -135,8 +183,8 @@ def main() -> None:
             begun = time.perf_counter()
             seed(home, corrections_count=options.corrections, versions=options.versions, images=options.images)
             print(f"seeded in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
-        with served_room(home) as address, closing(_signed_in(address)) as client:
-            timings = measure(client, addresses(client, options.corrections), options.rounds)
+        with served_room(home) as server, closing(_signed_in(server.address)) as client:
+            timings = measure(server, client, addresses(client, options.corrections), options.rounds)
     print(json.dumps([asdict(found) for found in timings], indent=1) if options.json else table(timings))
 
 

@@ -36,6 +36,7 @@ from captionloop.model.database import (
 from captionloop.model.gate import judge
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.images import content_hash
+from captionloop.model.near_duplicates import fingerprint
 from captionloop.model.starter.scenes import COLOURS, Scene, caption, draw, random_scene
 from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore
 
@@ -76,9 +77,10 @@ def keep_images(home: Home, database: Database, count: int, rng: random.Random) 
     kept = []
     for number in range(count):
         scene, buffer = random_scene(rng), io.BytesIO()
-        draw(scene, size=_IMAGE_PX, seed=number).save(buffer, "PNG")
+        picture = draw(scene, size=_IMAGE_PX, seed=number)
+        picture.save(buffer, "PNG")
         data = buffer.getvalue()
-        stored = StoredImage(content_hash(data), len(data), _IMAGE_PX, _IMAGE_PX)
+        stored = StoredImage(content_hash(data), len(data), _IMAGE_PX, _IMAGE_PX, fingerprint(picture))
         path = home.image(stored.sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)  # `write_image` makes sure of each on the disk, which takes minutes for thousands

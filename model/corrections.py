@@ -302,11 +302,12 @@ def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
 
 def count_teaching(session: Session, project_id: int) -> int:
     """How many corrections teach the model: the active ones that nobody left out."""
-    chosen = select(func.count()).select_from(Correction).where(*_teaching(project_id))
+    chosen = select(func.count()).select_from(Correction).where(*teaching(project_id))
     return session.scalar(chosen) or 0
 
 
-def _teaching(project_id: int) -> list[ColumnElement[bool]]:
+def teaching(project_id: int) -> list[ColumnElement[bool]]:
+    """What makes a correction teach the model."""
     return [
         Correction.project_id == project_id,
         Correction.state == CorrectionState.ACTIVE,
@@ -319,7 +320,7 @@ def training_examples(session: Session, project_id: int) -> list[Example]:
     rows = session.execute(
         select(Correction.id, Image.sha256, Image.split_with, Correction.captions)
         .join(Image, Image.sha256 == Correction.image_sha256)
-        .where(*_teaching(project_id))
+        .where(*teaching(project_id))
         .order_by(Correction.id)
     )
     return [
@@ -333,6 +334,17 @@ def split_of(examples: Sequence[Example]) -> Split:
     """The examples' images, divided."""
     split_with = {example.image: example.split_with for example in examples if example.split_with}
     return split_images((example.image for example in examples), split_with=split_with)
+
+
+def held_out_images(session: Session, project_id: int) -> frozenset[str]:
+    """The hashes of the images that `split_of` holds out of a project's training examples."""
+    images = session.execute(
+        select(Image.sha256, Image.split_with).where(
+            Image.sha256.in_(select(Correction.image_sha256).where(*teaching(project_id)))
+        )
+    ).all()
+    split_with = {image: other for image, other in images if other is not None}
+    return frozenset(split_images((image for image, _ in images), split_with=split_with).held_out)
 
 
 def snapshot(session: Session, project_id: int, home: Home) -> Snapshot:

@@ -344,10 +344,20 @@ class Choice(Table):
 
 
 class Dismissal(Table):
-    """A problem of the dataset that a person looked at and found to be none."""
+    """A problem of the dataset that a person looked at and found to be none, until somebody takes that back."""
 
     __tablename__ = "dismissal"
-    __table_args__ = (UniqueConstraint("project_id", "kind", "subject"),)
+    __table_args__ = (
+        Index(
+            "dismissal_one_standing",
+            "project_id",
+            "kind",
+            "subject",
+            unique=True,
+            sqlite_where=text("taken_back_at IS NULL"),
+            postgresql_where=text("taken_back_at IS NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
@@ -355,6 +365,8 @@ class Dismissal(Table):
     subject: Mapped[str]  # what has it: the number of a correction, or the hashes of images
     by: Mapped[str]
     at: Mapped[datetime] = mapped_column(default=utc_now)
+    taken_back_by: Mapped[str | None]
+    taken_back_at: Mapped[datetime | None]
 
 
 def _one_per_project(name: str, state: RunState) -> Index:

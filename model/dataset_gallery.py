@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import NotFoundError
-from captionloop.model.database import Correction, CorrectionState, Dismissal
+from captionloop.model.database import Correction, CorrectionState, Dismissal, utc_now
 from captionloop.model.dataset_problems import ProblemKind
 
 TEACHING, LEFT_OUT = "teaching", "left-out"
@@ -92,28 +92,28 @@ def by_number(session: Session, project_id: int, numbers: Collection[int]) -> di
 
 def dismissals(session: Session, project_id: int) -> list[Dismissal]:
     """The problems that people found to be none, latest first."""
-    chosen = select(Dismissal).where(Dismissal.project_id == project_id)
+    chosen = select(Dismissal).where(Dismissal.project_id == project_id, Dismissal.taken_back_at.is_(None))
     return list(session.scalars(chosen.order_by(Dismissal.id.desc())))
 
 
 def dismiss(session: Session, project_id: int, kind: ProblemKind, subject: str, *, by: str) -> None:
     """Say that a problem is none. To say it again changes nothing."""
-    same = [Dismissal.project_id == project_id, Dismissal.kind == kind.value, Dismissal.subject == subject]
-    if session.scalars(select(Dismissal.id).where(*same)).first() is None:
+    same = [Dismissal.kind == kind.value, Dismissal.subject == subject, Dismissal.taken_back_at.is_(None)]
+    if session.scalars(select(Dismissal.id).where(Dismissal.project_id == project_id, *same)).first() is None:
         session.add(Dismissal(project_id=project_id, kind=kind.value, subject=subject, by=by))
         session.flush()
 
 
-def take_back(session: Session, project_id: int, dismissal_id: int) -> None:
+def take_back(session: Session, project_id: int, dismissal_id: int, *, by: str) -> None:
     """Show a dismissed problem again.
 
     Raises:
         NotFoundError: nobody dismissed it, or somebody took it back already.
     """
     found = session.get(Dismissal, dismissal_id)
-    if found is None or found.project_id != project_id:
+    if found is None or found.project_id != project_id or found.taken_back_at is not None:
         raise NotFoundError("This problem is not dismissed, or no longer.")
-    session.delete(found)
+    found.taken_back_by, found.taken_back_at = by, utc_now()
     session.flush()
 
 

@@ -67,49 +67,31 @@ class Problem:
     corrections: tuple[int, ...]
 
 
-def caption_problems(corrections: Iterable[Captioned], *, can_be_written: Callable[[str], bool]) -> list[Problem]:
-    """Problems that a correction has by itself.
-
-    Args:
-        can_be_written: whether the model's tokenizer knows the words of a caption (`text.is_representable`).
-    """
-    found = []
-    for correction in corrections:
-        if any(map(looks_like_a_test, correction.captions)):
-            found.append(_of_one(ProblemKind.TEST, correction))
-        elif not all(map(can_be_written, correction.captions)):
-            found.append(_of_one(ProblemKind.CANNOT_BE_WRITTEN, correction))
-    return found
-
-
 def missing_pictures(corrections: Iterable[Captioned], *, has_picture: Callable[[str], bool]) -> list[Problem]:
     """Corrections whose picture we have no copy of."""
     return [
-        _of_one(ProblemKind.PICTURE_GONE, correction)
+        of_one(ProblemKind.PICTURE_GONE, correction)
         for correction in corrections
         if correction.image is None or not has_picture(correction.image)
     ]
 
 
-def disagreements(corrections: Iterable[Captioned]) -> list[Problem]:
-    """Pictures that annotators describe very differently, most different first."""
-    of_image: dict[str, list[Captioned]] = {}
-    for correction in corrections:
-        captions = correction.captions
-        if correction.image is not None and captions and not looks_like_a_test(captions[0]):
-            of_image.setdefault(correction.image, []).append(correction)
-    found = []
-    for image, several in of_image.items():
-        compared = _one_of_each_caption(several)[:_COMPARED]
-        least = min(
-            (in_common(one.captions[0], other.captions[0]) for one, other in combinations(compared, 2)
-             if one.annotator != other.annotator),
-            default=1.0,
-        )  # fmt: skip
-        if least < _IN_COMMON:
-            numbers = tuple(correction.id for correction in compared)
-            found.append((least, Problem(ProblemKind.DISAGREEMENT, image, numbers)))
-    return [problem for _, problem in sorted(found, key=lambda pair: pair[0])]
+def disagreement(image: str, corrections: Iterable[Captioned]) -> tuple[float, Problem] | None:
+    """Whether annotators describe a picture very differently, and how much the most different captions have in common.
+
+    Args:
+        corrections: of this image.
+    """
+    serious = [found for found in corrections if found.captions and not looks_like_a_test(found.captions[0])]
+    compared = _one_of_each_caption(serious)[:_COMPARED]
+    least = min(
+        (in_common(one.captions[0], other.captions[0]) for one, other in combinations(compared, 2)
+         if one.annotator != other.annotator),
+        default=1.0,
+    )  # fmt: skip
+    if least >= _IN_COMMON:
+        return None
+    return least, Problem(ProblemKind.DISAGREEMENT, image, tuple(correction.id for correction in compared))
 
 
 def same_pictures(corrections: Iterable[Captioned], groups: Iterable[tuple[str, ...]]) -> list[Problem]:
@@ -167,7 +149,8 @@ def _is_run_of_keys(word: str) -> bool:
     return len(start) == 4 and any(start in row or start in row[::-1] for row in _KEYBOARD_ROWS)
 
 
-def _of_one(kind: ProblemKind, correction: Captioned) -> Problem:
+def of_one(kind: ProblemKind, correction: Captioned) -> Problem:
+    """A problem that a correction has by itself."""
     return Problem(kind, str(correction.id), (correction.id,))
 
 

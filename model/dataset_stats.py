@@ -20,10 +20,11 @@ from captionloop.model.text import normalise_caption
 
 @dataclass(frozen=True)
 class DatasetStats:
-    """Figures of a project's corrections; all but `by_state` are of those that teach.
+    """Figures of a project's corrections; all but the first two are of those that teach.
 
     Args:
         by_state: how many corrections are in each state that any is in.
+        left_out: how many active ones a reviewer has left out of training.
         captions, images, annotators: how many there are of each.
         held_out: images that the gate judges by; the others are trained on.
         near_duplicates: images that look like an earlier one, with which they are split.
@@ -36,6 +37,7 @@ class DatasetStats:
     """
 
     by_state: dict[str, int]
+    left_out: int
     captions: int
     images: int
     annotators: int
@@ -55,13 +57,9 @@ def dataset_stats(session: Session, project_id: int, *, can_be_written: Callable
     Args:
         can_be_written: whether the champion's tokenizer can write a caption (`text.is_representable`).
     """
-    active = session.scalars(
-        select(Correction)
-        .where(Correction.project_id == project_id, Correction.state == CorrectionState.ACTIVE)
-        .order_by(Correction.id)
-    ).all()
-    texts = [normalise_caption(text) for correction in active for text in correction.captions]
-    images = {correction.image_sha256 for correction in active if correction.image_sha256}
+    found = session.scalars(select(Correction).where(*corrections.teaching(project_id)).order_by(Correction.id)).all()
+    texts = [normalise_caption(text) for correction in found for text in correction.captions]
+    images = {correction.image_sha256 for correction in found if correction.image_sha256}
     split_with = {
         example.image: example.split_with
         for example in corrections.training_examples(session, project_id)
@@ -69,23 +67,25 @@ def dataset_stats(session: Session, project_id: int, *, can_be_written: Callable
     }
     edits = [
         min(word_edits(correction.suggestion, text) for text in correction.captions)
-        for correction in active
+        for correction in found
         if correction.suggestion and correction.captions
     ]
     words = Counter(word for text in texts for word in text.lower().split())
+    by_state = corrections.counts(session, project_id)
     return DatasetStats(
-        by_state={state.value: count for state, count in corrections.counts(session, project_id).items() if count},
+        by_state={state.value: count for state, count in by_state.items() if count},
+        left_out=by_state[CorrectionState.ACTIVE] - len(found),
         captions=len(texts),
         images=len(images),
-        annotators=len({correction.annotator for correction in active if correction.annotator}),
+        annotators=len({correction.annotator for correction in found if correction.annotator}),
         held_out=len(split_images(images, split_with=split_with).held_out),
         near_duplicates=sum(len(group) - 1 for group in near_duplicates(session, project_id)),
-        imported=sum(correction.import_key is not None for correction in active),
+        imported=sum(correction.import_key is not None for correction in found),
         words=words.total() / len(texts) if texts else 0.0,
         vocabulary=len(words),
         unchanged=edits.count(0) / len(edits) if edits else None,
         words_changed=statistics.mean(edits) if edits else None,
         cannot_be_written=[
-            correction.id for correction in active if not all(can_be_written(text) for text in correction.captions)
+            correction.id for correction in found if not all(can_be_written(text) for text in correction.captions)
         ],
     )

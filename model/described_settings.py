@@ -89,6 +89,11 @@ def read_form(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]
     return values, problems
 
 
+def as_typed(value: object) -> str:
+    """A setting's value as people type it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _help_texts() -> dict[str, str]:
     """The entries under "Args:" in the docstring, each with its lines joined."""
     arguments = inspect.cleandoc(FinetuneSettings.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
@@ -105,7 +110,7 @@ def _sentence(text: str) -> str:
 def _default(name: str, value: object) -> str:
     if value is None or value == "":
         return _CHOSEN.get(name, "chosen by the run")
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return as_typed(value)
 
 
 def _choices(kind: Any) -> tuple[str, ...]:

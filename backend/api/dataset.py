@@ -39,7 +39,7 @@ class DatasetPage:
         page, pages: of those, from 1.
         items: corrections; empty where a kind of problem is chosen.
         groups: kinds of problems that there are any of, with a few of each on the first page.
-        unchecked: captions that were not compared with the model's vocabulary yet; the next look goes on.
+        is_complete: false while the corrections are still looked through for problems; ask again for more.
         teaching: corrections that teach.
         held_out: images that the gate judges by.
         annotators: what each did; empty where the project does not show them.
@@ -50,7 +50,7 @@ class DatasetPage:
     pages: int
     items: Sequence[DatasetItem]
     groups: Sequence[ProblemGroup]
-    unchecked: int
+    is_complete: bool
     teaching: int
     held_out: int
     annotators: Sequence[AnnotatorFigures]
@@ -68,7 +68,7 @@ def get_dataset(number: int, query: ItemQuery) -> DatasetPage:
         pages=shown.pages,
         items=shown.items,
         groups=shown.groups,
-        unchecked=shown.unchecked,
+        is_complete=shown.is_complete,
         teaching=shown.teaching,
         held_out=shown.held_out,
         annotators=shown.annotators,

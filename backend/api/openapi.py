@@ -66,10 +66,10 @@ class _Described(GenerateJsonSchema):
     def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
         made = super().dataclass_schema(schema)
         kind = schema["cls"]
-        told = parse(kind.__doc__ or "")
-        made["description"] = _text(told)
+        made["description"] = _text(parse(kind.__doc__ or ""))
         known = {field.name for field in fields(kind)}
-        for parameter in told.params:
+        inherited_first = [parse(ancestor.__doc__ or "") for ancestor in reversed(kind.__mro__)]
+        for parameter in (parameter for told in inherited_first for parameter in told.params):
             # Several that share a line, as "query, body: the types …", share its meaning.
             for name in parameter.arg_name.split(", "):
                 if name in known and name in made.get("properties", {}):

@@ -13,6 +13,7 @@ from captionloop.backend.api.endpoints import api
 from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.room import current_room
 from captionloop.backend.pages.runs import read_run, read_runs
+from captionloop.model import named_settings
 from captionloop.model.database import Run, RunKind, RunState
 from captionloop.model.finetune_settings import FinetuneSettings
 
@@ -51,6 +52,32 @@ class RunFacts:
     @classmethod
     def of(cls, run: Run) -> RunFacts:
         return cls(**{name: getattr(run, name) for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class RunRequest(FinetuneSettings):
+    """What a run is to be like.
+
+    Args:
+        settings: the name of settings that the project knows; what is not sent is taken from them.
+    """
+
+    settings: str | None = None
+
+
+@dataclass(frozen=True)
+class KnownSettings:
+    """Settings to train with, by a name of the project's own.
+
+    Args:
+        name: what a run is asked for with.
+        settings: what they say.
+        origin: where they come from, for a person.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -133,15 +160,25 @@ def get_run(number: int, run_id: str) -> RunDetail:
 
 
 @api.post("/projects/<int:number>/runs", status=202)
-def post_run(number: int, body: FinetuneSettings) -> RunFacts:
+def post_run(number: int, body: RunRequest) -> RunFacts:
     """Fine-tune the champion.
 
-    Settings that are not sent take their defaults. A run that has not begun yet takes the request over.
+    Settings that are not sent are those of the name that `settings` says, else of the extra params of the model in
+    Label Studio, else the defaults. A run that has not begun yet takes the request over.
     """
     sent = request.get_json(silent=True) or {}
     settings = {name: value for name, value in body.to_dict().items() if name in sent}
     room = current_room()
-    return RunFacts.of(room.start_run(room.project(number), settings, by=visitor().name).run)
+    named = settings.pop(named_settings.KEY, None)
+    return RunFacts.of(room.start_run(room.project(number), settings, by=visitor().name, named=named).run)
+
+
+@api.get("/projects/<int:number>/settings")
+def list_settings(number: int) -> list[KnownSettings]:
+    """The settings that a project knows by a name, such as the best ones of its sweeps."""
+    room = current_room()
+    known = room.all_named_settings(room.project(number))
+    return [KnownSettings(row.name, row.settings, row.origin) for row in known]
 
 
 @api.post("/projects/<int:number>/runs/<run_id>/cancel")

@@ -16,12 +16,15 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from captionloop.backend.auth import Gatekeeper, Role
 from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.room import current_room
 from captionloop.home import Home, write_atomically
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"pages.login", "pages.sign_in", "pages.static"})
 # For readers, too: signing out changes nothing for others, and a picture to try is sent as a form and not kept.
-_FOR_ALL = frozenset({"pages.logout", "pages.try_it_with"})
+UPLOAD = "pages.try_it_with"
+_FOR_ALL = frozenset({"pages.logout", UPLOAD})
+_FORM_BYTES = 1_000_000  # many times what any form of the pages sends beside a picture
 _OWN_ADDRESS = re.compile(r"/(?![/\\])[^\x00-\x20\\]*\Z")
 # Nothing from elsewhere, no script and no style within a page, no frame around it.
 _CONTENT_POLICY = (
@@ -94,6 +97,9 @@ def require_lead(who: Visitor) -> None:
 
 @pages.before_request
 def _admit() -> AnyResponse | None:
+    # Said before the token is looked for, which reads the whole form.
+    uploaded = current_room().context.image_limits.max_bytes if request.endpoint == UPLOAD else 0
+    request.max_content_length = uploaded + _FORM_BYTES
     if request.endpoint in _OPEN:
         return None
     found = signed_in()

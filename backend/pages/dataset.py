@@ -16,8 +16,8 @@ from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
+from captionloop.model import corrections, review
 from captionloop.model import dataset_gallery as gallery
-from captionloop.model import review
 from captionloop.model.database import Correction, CorrectionState, Dismissal, Project
 from captionloop.model.dataset_gallery import (
     HELD_OUT,
@@ -34,6 +34,7 @@ from captionloop.model.dataset_watch import Looked
 PAGE = 24
 _SHOWN_OF_A_KIND = 4  # problems of a kind, before "show all"
 _SHOWN_DISMISSED = 50
+_FILE_WAITS_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Dataset:
         items: of the gallery; empty where a kind of problem is chosen.
         groups: kinds of problems that there are any of; one alone where it is chosen.
         dismissed: problems that people found to be none, latest first.
-        unchecked: captions that were not compared with the model's vocabulary yet; the next look goes on.
+        is_complete: False while the corrections are still looked through for problems.
         teaching, held_out: corrections that teach, and images that the gate judges by.
         annotators: empty where the project does not show them.
     """
@@ -98,7 +99,7 @@ class Dataset:
     items: Sequence[DatasetItem]
     groups: Sequence[ProblemGroup]
     dismissed: Sequence[Dismissal]
-    unchecked: int
+    is_complete: bool
     teaching: int
     held_out: int
     annotators: Sequence[AnnotatorFigures]
@@ -143,9 +144,10 @@ def read_dataset(room: Room, project: Project, query: DatasetQuery, *, page: int
     Raises:
         CheckpointError: the champion's tokenizer cannot be read.
     """
+    looked = room.look_at_dataset(project)
     with room.database.reading() as session:
-        looked = room.look_at_dataset(session, project)
-        wanted = GalleryFilter(query.state, query.split, looked.held_out)
+        held_out = corrections.held_out_images(session, project.id)
+        wanted = GalleryFilter(query.state, query.split, held_out)
         dismissed = gallery.dismissals(session, project.id)
         problems = _open_problems(looked, dismissed)
         if query.problem is None:
@@ -162,7 +164,7 @@ def read_dataset(room: Room, project: Project, query: DatasetQuery, *, page: int
         else:
             shown = {query.problem: problems.get(query.problem, [])[start : start + PAGE]}
         shows = project.shows_annotators
-        view = _View(held_out=looked.held_out, shows_annotators=shows)
+        view = _View(held_out=held_out, shows_annotators=shows)
         return Dataset(
             total=total,
             page=page,
@@ -170,9 +172,9 @@ def read_dataset(room: Room, project: Project, query: DatasetQuery, *, page: int
             items=[view.item(correction) for correction in items],
             groups=_groups(session, project, problems, shown, view),
             dismissed=dismissed[:_SHOWN_DISMISSED],
-            unchecked=looked.unchecked,
+            is_complete=looked.is_complete,
             teaching=gallery.count(session, project.id, GalleryFilter(TEACHING, None, ())),
-            held_out=len(looked.held_out),
+            held_out=len(held_out),
             annotators=gallery.annotator_figures(session, project.id) if shows and page == 1 else [],
         )
 
@@ -220,13 +222,13 @@ def _groups(
     view: _View,
 ) -> list[ProblemGroup]:
     numbers = {number for found in shown.values() for problem in found for number in problem.corrections}
-    corrections = gallery.by_number(session, project.id, numbers)
+    rows = gallery.by_number(session, project.id, numbers)
     return [
         ProblemGroup(
             kind=kind,
             total=len(problems[kind]),
             shown=[
-                ProblemItem(kind, problem.subject, [view.item(corrections[number]) for number in problem.corrections])
+                ProblemItem(kind, problem.subject, [view.item(rows[number]) for number in problem.corrections])
                 for problem in found
             ],
         )
@@ -290,7 +292,7 @@ def take_back(number: int, dismissal: int) -> Response:
     room = current_room()
     project = room.project(number)
     with room.database.session() as session:
-        gallery.take_back(session, project.id, dismissal)
+        gallery.take_back(session, project.id, dismissal, by=visitor().name)
     flash("It stands among the problems again, if it still is one.")
     return _back(number)
 
@@ -315,9 +317,9 @@ def dataset_table(room: Room, project: Project, query: DatasetQuery) -> Table:
 
     def rows() -> Iterator[Sequence[Any]]:
         with room.database.reading() as session:
-            looked = room.look_at_dataset(session, project)
-            view = _View(held_out=looked.held_out, shows_annotators=project.shows_annotators)
-            for found in _chosen(session, project, query, looked):
+            held_out = corrections.held_out_images(session, project.id)
+            view = _View(held_out=held_out, shows_annotators=project.shows_annotators)
+            for found in _chosen(session, room, project, query, held_out):
                 item = view.item(found)
                 values = [
                     found.id, found.task_id, found.annotation_id, found.image_sha256, found.captions, item.state,
@@ -328,10 +330,13 @@ def dataset_table(room: Room, project: Project, query: DatasetQuery) -> Table:
     return Table(columns, rows())
 
 
-def _chosen(session: Session, project: Project, query: DatasetQuery, looked: Looked) -> Iterator[Correction]:
+def _chosen(
+    session: Session, room: Room, project: Project, query: DatasetQuery, held_out: Collection[str]
+) -> Iterator[Correction]:
     if query.problem is None:
-        yield from gallery.rows(session, project.id, GalleryFilter(query.state, query.split, looked.held_out))
+        yield from gallery.rows(session, project.id, GalleryFilter(query.state, query.split, held_out))
         return
+    looked = room.look_at_dataset(project, patience_s=_FILE_WAITS_S)  # a file should not lack what is found later
     problems = _open_problems(looked, gallery.dismissals(session, project.id)).get(query.problem, [])
     numbers = sorted({number for problem in problems for number in problem.corrections})
     for start in range(0, len(numbers), PAGE):

@@ -14,9 +14,12 @@ from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
-from captionloop.model.database import Project, Run
+from captionloop.model import named_settings
+from captionloop.model.database import Project, Run, RunKind, RunState
 from captionloop.model.finetune_settings import WAYS, read_pairs
 from captionloop.model.loop_figures import LoopFigures, VersionFigures, loop_figures
+from captionloop.model.outlook import Outlook, stands
+from captionloop.model.outlook import outlook as outlook_of
 from captionloop.model.versions import VersionInfo
 
 FEW_CORRECTIONS = 20  # below it a run is possible, but the page does not propose it
@@ -31,12 +34,14 @@ class Overview:
         figures: of the loop, per version.
         run: the one in progress, or the last one; None before any.
         previous: figures of the version that the champion's are compared with; None without one.
+        outlook: what more corrections are likely to bring.
     """
 
     champion: VersionInfo
     figures: LoopFigures
     run: Run | None
     previous: VersionFigures | None
+    outlook: Outlook
 
     @property
     def current(self) -> VersionFigures | None:
@@ -55,14 +60,16 @@ class Overview:
 def read_overview(room: Room, project: Project) -> Overview:
     """Gather the overview of a project."""
     champion = room.champion(project)
+    versions = room.versions.all_of(project.id, with_deleted=True)
     with room.database.reading() as session:
-        figures = loop_figures(session, project.id, room.versions.all_of(project.id, with_deleted=True))
+        figures = loop_figures(session, project.id, versions)
     earlier = [found for found in figures.versions if found.version != champion.version and found.kept]
     return Overview(
         champion=champion,
         figures=figures,
         run=room.runs.current(project.id),
         previous=earlier[-1] if earlier else None,
+        outlook=outlook_of(stands(versions, figures.versions), corrections=figures.corrections),
     )
 
 
@@ -81,6 +88,7 @@ def overview(number: int) -> str | Response:
         kept_chart=_chart(shown, "kept"),
         words_chart=_chart(shown, "words_changed"),
         ways=WAYS,
+        all_named=room.all_named_settings(project),
         few=FEW_CORRECTIONS,
     )
 
@@ -110,8 +118,9 @@ def train(number: int) -> AnyResponse:
     room = current_room()
     project = room.project(number)
     settings = read_pairs(f"{name}={value}" for name, value in request.form.items() if _is_setting(name) and value)
-    requested = room.start_run(project, settings, by=visitor().name)
-    flash("The run is queued." if requested.is_new else "A run that has not begun yet takes this request, too.")
+    named = request.form.get(named_settings.KEY) or None
+    requested = room.start_run(project, settings, by=visitor().name, named=named)
+    flash(requested.outcome)
     return _back(number)
 
 
@@ -134,8 +143,7 @@ def rollback(number: int) -> AnyResponse:
 @pages.post("/projects/<int:number>/runs/<run_id>/cancel")
 def cancel(number: int, run_id: str) -> AnyResponse:
     room = current_room()
-    room.cancel_run(room.project(number), run_id)
-    flash("The run is cancelled; everything stays as it was before.")
+    flash(_cancelled(room.cancel_run(room.project(number), run_id)))
     return _back(number)
 
 
@@ -158,13 +166,27 @@ def live(number: int) -> Response:
     return streamed(look)
 
 
+def _cancelled(run: Run) -> str:
+    """What became of the wish to cancel a run."""
+    if run.state is RunState.CANCELLED:
+        return "The run is cancelled; everything stays as it was before."
+    if run.state.is_over:
+        return "The run was over already; nothing was cancelled."
+    so_far = {
+        RunKind.FINETUNE: "what was trained so far is thrown away.",
+        RunKind.ANNOTATE: "suggestions that are renewed already stay.",
+        RunKind.COMPARE: "what was compared so far is thrown away.",
+    }
+    return f"The run stops at its next step; {so_far[run.kind]}"
+
+
 def _back(number: int) -> AnyResponse:
     """To the page that a form says it stands on, else to the overview."""
     return redirect(own_address(request.form.get("back"), otherwise=url_for("pages.overview", number=number)))
 
 
 def _is_setting(name: str) -> bool:
-    return name not in {"csrf_token", "back"}
+    return name not in {"csrf_token", "back", named_settings.KEY}
 
 
 def _chart(shown: Overview, figure: str) -> Any:

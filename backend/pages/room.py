@@ -1,6 +1,6 @@
 """What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
-from sqlalchemy.orm import Session
 
 from captionloop.backend.checkups import Checkups
 from captionloop.backend.label_studio import LabelStudio
@@ -20,8 +19,9 @@ from captionloop.home import Home
 from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
 from captionloop.jobs.runs import Requested, Runs
-from captionloop.model.database import Database, Project, Run, RunKind
-from captionloop.model.dataset_watch import DatasetWatch, Looked
+from captionloop.model import named_settings
+from captionloop.model.database import Database, NamedSettings, Project, Run, RunKind
+from captionloop.model.dataset_watch import PATIENCE_S, DatasetWatch, Looked
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.near_duplicates import near_duplicates
 from captionloop.model.text import is_representable
@@ -37,11 +37,16 @@ _COUNT_WITHIN_S = 2.0
 
 @dataclass(frozen=True)
 class Room:
-    """The parts behind the pages. `context` and `service` belong to whoever made them."""
+    """The parts behind the pages. `context` and `service` belong to whoever made them.
+
+    Args:
+        patience_s: how long a page waits for what is found out beside its request.
+    """
 
     context: Context
     service: CaptionService
     loaded: LoadedVersions = field(default_factory=LoadedVersions)  # beside the champions
+    patience_s: float = PATIENCE_S
 
     @property
     def settings(self) -> Settings:
@@ -110,19 +115,26 @@ class Room:
         with self.loaded.lease(version, self.context.captioner) as captioner:
             yield captioner
 
-    def look_at_dataset(self, session: Session, project: Project) -> Looked:
-        """The problems of a project's dataset and its split.
+    def look_at_dataset(self, project: Project, *, patience_s: float | None = None) -> Looked:
+        """The problems of a project's dataset, as far as they are known after so many seconds.
+
+        Args:
+            patience_s: None: the room's.
 
         Raises:
             CheckpointError: the champion's tokenizer cannot be read.
         """
         champion = self.champion(project)
-        can_be_written = partial(is_representable, self.context.tokenizer(champion))
-        return self._dataset_watch.look(session, project.id, vocabulary=champion.version, can_be_written=can_be_written)
+        return self._dataset_watch.look(
+            project.id,
+            vocabulary=champion.version,
+            open_vocabulary=lambda: partial(is_representable, self.context.tokenizer(champion)),
+            patience_s=self.patience_s if patience_s is None else patience_s,
+        )
 
     @cached_property
     def _dataset_watch(self) -> DatasetWatch:
-        return DatasetWatch(self.home, near_duplicates=near_duplicates)
+        return DatasetWatch(self.database, self.home, near_duplicates=near_duplicates)
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
         """Make a version champion and tell everybody.
@@ -140,17 +152,24 @@ class Room:
         """
         return promotion.rollback(self.context, project)
 
-    def start_run(self, project: Project, settings: Mapping[str, Any], *, by: str) -> Requested:
+    def start_run(
+        self, project: Project, settings: Mapping[str, Any], *, by: str, named: str | None = None
+    ) -> Requested:
         """Ask for a fine-tuning run.
 
         Args:
             settings: those that are not to have their defaults.
+            named: the project's settings that the others are taken from.
 
         Raises:
             SettingsError: one of them is wrong, which is said now, not by the run.
+            NotFoundError: the project knows no settings of that name.
             ServiceError: Redis does not answer.
         """
         FinetuneSettings.from_dict(settings)
+        if named is not None:
+            self.named_settings(project, named)
+            settings = {**settings, named_settings.KEY: named}
         return self.context.queue.request(project.id, RunKind.FINETUNE, asked_by=by, settings=settings)
 
     def start_again(self, project: Project, run: Run, *, by: str) -> Requested:
@@ -158,11 +177,28 @@ class Room:
 
         Raises:
             SettingsError: a setting is no longer what it was when that run was asked for.
+            NotFoundError: the settings of a name that it was to have are gone.
             ServiceError: Redis does not answer.
         """
         if run.kind is RunKind.FINETUNE:
-            return self.start_run(project, run.settings, by=by)
+            settings = dict(run.settings)
+            named = settings.pop(named_settings.KEY, None)
+            return self.start_run(project, settings, by=by, named=named)
         return self.context.queue.request(project.id, run.kind, asked_by=by, settings=run.settings)
+
+    def all_named_settings(self, project: Project) -> Sequence[NamedSettings]:
+        """The settings that a project knows by a name, oldest first."""
+        with self.database.reading() as session:
+            return named_settings.all_of(session, project.id)
+
+    def named_settings(self, project: Project, name: str) -> Mapping[str, Any]:
+        """What a project's settings of a name say.
+
+        Raises:
+            NotFoundError: it knows none of that name.
+        """
+        with self.database.reading() as session:
+            return named_settings.read(session, project.id, name)
 
     def cancel_run(self, project: Project, run_id: str) -> Run:
         """Cancel a run of this project; give it as it is then.
@@ -202,6 +238,10 @@ class Room:
             return None
         finally:
             studio.close()
+
+    def close(self) -> None:
+        """Stop what goes on beside the requests; to be called before the parts are closed."""
+        self._dataset_watch.close()
 
     def label_studio_project(self, project: Project) -> str:
         """Where people annotate: the project's task list in Label Studio."""

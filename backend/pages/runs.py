@@ -17,8 +17,9 @@ from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
 from captionloop.backend.worker_log import WorkerLog
 from captionloop.errors import NotFoundError, SettingsError
+from captionloop.model import named_settings
 from captionloop.model.database import Project, Run, RunState
-from captionloop.model.described_settings import Group, Setting, described_settings, read_form
+from captionloop.model.described_settings import Group, Setting, as_typed, described_settings, read_form
 from captionloop.model.report import EvaluationPoint, Report, read_report
 from captionloop.model.training_log import read_losses
 from captionloop.model.versions import VersionInfo
@@ -157,19 +158,32 @@ def runs_live(number: int) -> Response:
 
 @pages.route("/projects/<int:number>/runs/new", methods=["GET", "POST"])
 def runs_new(number: int) -> str | tuple[str, int] | AnyResponse:
-    """The form with every setting; what is wrong is said beside its field, and what was typed stays."""
+    """The form with every setting; what is wrong is said beside its field, and what was typed stays.
+
+    `?settings=` names settings of the project, which then stand where the defaults would.
+    """
     room = current_room()
     project = room.project(number)
     groups = described_settings()
+    name = request.values.get(named_settings.KEY) or None
+    named = room.named_settings(project, name) if name else {}
     typed = {setting.name: request.form.get(setting.name, "") for group in groups for setting in group.settings}
     problems: dict[str, str] = {}
     if request.method == "POST":
         values, problems = read_form(typed)
         if not problems:
-            flash(room.start_run(project, values, by=visitor().name).outcome)
+            flash(room.start_run(project, values, by=visitor().name, named=name).outcome)
             return redirect(url_for("pages.runs", number=number))
     page = render(
-        "run_form.html", project, groups=groups, typed=typed, problems=problems, champion=room.champion(project)
+        "run_form.html",
+        project,
+        groups=groups,
+        typed=typed,
+        problems=problems,
+        champion=room.champion(project),
+        all_named=room.all_named_settings(project),
+        name=name,
+        named={setting: as_typed(value) for setting, value in named.items() if value is not None},
     )
     return (page, 422) if problems else page
 
@@ -185,6 +199,7 @@ def runs_one(number: int, run_id: str) -> str:
         shown=shown,
         curve=loss_chart(shown.losses, steps=shown.run.detail.get("steps")),
         settings=_settings_used(described_settings(), shown),
+        named=shown.asked.get(named_settings.KEY),
         figures=FIGURES,
         expected_log=room.worker_log,
     )

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from flask import request
 from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import RequestEntityTooLarge
 
+from captionloop.backend.pages.access import UPLOAD
 from captionloop.backend.pages.blueprint import pages
-from captionloop.backend.pages.frame import render
+from captionloop.backend.pages.frame import render, render_error
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.errors import BusyError, CheckpointError, ImageError
 from captionloop.model.database import Project
@@ -139,6 +141,23 @@ def try_it_with(number: int) -> tuple[str, int]:
         return render("try.html", project, shown=shown, limits=limits), 422
     shown = replace(before, chosen=chosen, picture=_embedded(picture), tried=tried)
     return render("try.html", project, shown=shown, limits=limits), 200
+
+
+@pages.errorhandler(RequestEntityTooLarge)
+def _too_large(_: RequestEntityTooLarge) -> tuple[str, int]:
+    """What was sent is not read at all; the page says what the limit is."""
+    if request.endpoint != UPLOAD:
+        return render_error(
+            413, "This is larger than any form of these pages. Go back, and shorten what you typed."
+        ), 413
+    room = current_room()
+    project = room.project((request.view_args or {})["number"])
+    limits = room.context.image_limits
+    problem = (
+        f"The picture is larger than {limits.max_bytes / 1e6:g} MB, the limit. "
+        "Save it smaller, or set CAPTIONLOOP_MAX_IMAGE_MB."
+    )
+    return render("try.html", project, shown=replace(read_try(room, project), problem=problem), limits=limits), 413
 
 
 def _uploaded(file: FileStorage | None, limits: ImageLimits) -> "Image":

@@ -26,6 +26,8 @@ _LOOKS = {
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
     "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}, "device_scale_factor": 2},
 }
+# Those below the edge of the window are else loaded when somebody scrolls there.
+_SHOW_ALL_PICTURES = "document.querySelectorAll('img[loading]').forEach((image) => (image.loading = 'eager'))"
 _IN_README = ("overview", "review")
 
 
@@ -35,8 +37,8 @@ def seeded() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         home = Home(Path(directory) / "home")
         seed(home, corrections_count=300, versions=6, images=120)
-        with served_room(home) as address:
-            yield address
+        with served_room(home) as room:
+            yield room.address
 
 
 def sign_in(page: Page, address: str, user: str, password: str) -> None:
@@ -67,6 +69,8 @@ def take(browser: Browser, address: str, directory: Path, *, user: str, password
         for name, path in paths_of(page, address, number).items():
             if name != "login":
                 page.goto(f"{address}{path}")
+                page.evaluate(_SHOW_ALL_PICTURES)
+                page.locator(".still-looking").wait_for(state="detached")
                 page.wait_for_load_state("networkidle")
                 page.screenshot(path=directory / f"{name.replace(' ', '-')}-{look}.png", full_page=True)
         context.close()

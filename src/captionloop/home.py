@@ -9,6 +9,7 @@ HOME/
 ├── features/             cached outputs of image encoders
 ├── versions/NAME/        one immutable `transformers` directory for each version
 ├── datasets/HASH.jsonl   one immutable snapshot for each run
+├── thumbnails/, reports/ what the pages show, made when it is first asked for; may be deleted
 ├── comparisons/ID/FIRST--SECOND.json   what two versions of a project wrote for the same held-out images
 ├── runs/ID/              a run while it trains: what it goes on from when it was killed, the files it makes
 ├── runs/ID/NUMBER/       the same for a trial of a sweep
@@ -54,6 +55,11 @@ class Home:
     @property
     def thumbnails(self) -> Path:
         return self.root / "thumbnails"
+
+    @property
+    def reports(self) -> Path:
+        """Versions' reports, as the pages show them."""
+        return self.root / "reports"
 
     @property
     def services(self) -> Path:

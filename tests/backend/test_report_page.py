@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.versions import FinishedRun, finished_run
 
-from captionloop.backend.report_page import report_html, report_text
+from captionloop.backend.report_page import kept, kept_report, report_html, report_text
 from captionloop.backend.report_page.figures import figure_rows
 from captionloop.home import Home
+from captionloop.model.calibration import Judged, calibrate
 from captionloop.model.database import Database
 from captionloop.model.metrics import Difference
 from captionloop.model.report import read_report
@@ -26,6 +28,30 @@ def run(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
 @pytest.fixture
 def html(run: FinishedRun, home: Home) -> str:
     return report_html(read_report(run.version, home))
+
+
+def test_a_report_is_drawn_once(run: FinishedRun, home: Home, html: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_report(run.version, home)
+    monkeypatch.setattr(kept, "report_html", None)  # who drew it again would fail
+
+    assert kept_report(run.version, home).decode() == html
+
+
+def test_a_report_is_drawn_anew_when_its_version_has_another_state(run: FinishedRun, home: Home) -> None:
+    kept_report(run.version, home)
+
+    drawn = kept_report(replace(run.version, state="archived"), home).decode()
+
+    assert "archived" in drawn
+    assert len(list(home.reports.iterdir())) == 1
+
+
+def test_a_report_is_drawn_anew_when_people_have_judged_more_suggestions(run: FinishedRun, home: Home) -> None:
+    kept_report(run.version, home, chances=calibrate(sure_of_itself(10)))
+
+    drawn = kept_report(run.version, home, chances=calibrate(sure_of_itself(11))).decode()
+
+    assert "11 suggestions were judged" in drawn
 
 
 class _Elements(HTMLParser):
@@ -160,3 +186,34 @@ def test_the_page_fits_the_screen_and_asks_for_nothing(
     assert (ink, ground) == {
         "light": ("rgb(29, 28, 26)", "rgb(251, 250, 248)"), "dark": ("rgb(236, 233, 226)", "rgb(22, 21, 19)")
     }[scheme]  # fmt: skip
+
+
+# -- what the scores are worth -----------------------------------------------------------------------------------
+
+
+def sure_of_itself(count: int) -> list[Judged]:
+    """Scores around 0.9, of which every other caption was left unchanged, the higher ones rather."""
+    return [Judged(0.85 + 0.1 * number / count, number % 4 > 1 or number > 3 * count / 4) for number in range(count)]
+
+
+def test_the_page_shows_how_reliable_the_scores_are(run: FinishedRun, home: Home) -> None:
+    html = report_html(read_report(run.version, home, chances=calibrate(sure_of_itself(120))))
+
+    assert "What its scores are worth" in html
+    assert "Calibrated on 120 judged suggestions; expected calibration error 0." in html
+    labels = [attributes.get("aria-label") for tag, attributes in _Elements(html).found if tag == "svg"]
+    assert "The score against what people left unchanged" in labels
+    assert "The calibrated chance against what people left unchanged" in labels
+
+
+def test_too_few_corrections_to_calibrate_are_said_to_be(run: FinishedRun, home: Home) -> None:
+    few = calibrate(sure_of_itself(10))
+
+    report = read_report(run.version, home, chances=few)
+
+    assert "Too few corrections to calibrate: 10 suggestions were judged" in report_html(report)
+    assert f"Scores      {few.note}" in report_text(report)
+
+
+def test_a_report_without_the_database_says_nothing_of_scores(html: str) -> None:
+    assert "What its scores are worth" not in html

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from tests.model.test_corrections import PICTURE_A, PICTURE_B, new_project, record
 
 from captionloop.errors import NotFoundError
 from captionloop.model import corrections, dataset_gallery, review
-from captionloop.model.database import CorrectionState, Database, Image
+from captionloop.model.database import CorrectionState, Database, Dismissal, Image
 from captionloop.model.dataset_gallery import STATES, AnnotatorFigures, GalleryFilter
 from captionloop.model.dataset_problems import ProblemKind
 
@@ -68,11 +69,25 @@ def test_a_dismissal_is_kept_once_and_can_be_taken_back(session: Session, projec
     (kept,) = dataset_gallery.dismissals(session, project)
     assert (kept.kind, kept.subject, kept.by) == ("test", "1", "lea")
 
-    dataset_gallery.take_back(session, project, kept.id)
+    dataset_gallery.take_back(session, project, kept.id, by="max")
 
     assert dataset_gallery.dismissals(session, project) == []
     with pytest.raises(NotFoundError, match="not dismissed"):
-        dataset_gallery.take_back(session, project, kept.id)
+        dataset_gallery.take_back(session, project, kept.id, by="max")
+
+
+def test_a_dismissal_that_was_taken_back_stays_known_when_it_is_made_again(session: Session, project: int) -> None:
+    dataset_gallery.dismiss(session, project, ProblemKind.TEST, "1", by="lea")
+    (first,) = dataset_gallery.dismissals(session, project)
+    dataset_gallery.take_back(session, project, first.id, by="max")
+
+    dataset_gallery.dismiss(session, project, ProblemKind.TEST, "1", by="kim")
+
+    assert [found.by for found in dataset_gallery.dismissals(session, project)] == ["kim"]
+    assert [(row.by, row.taken_back_by) for row in session.scalars(select(Dismissal).order_by(Dismissal.id))] == [
+        ("lea", "max"),
+        ("kim", None),
+    ]
 
 
 def test_annotators_figures(session: Session) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from tests.model.test_corrections import PICTURE_A, PICTURE_B, new_project, record
 
 from captionloop.model import corrections
-from captionloop.model.database import CorrectionState, Database, Image
+from captionloop.model.database import Correction, CorrectionState, Database, Image
 from captionloop.model.dataset_stats import DatasetStats, dataset_stats
 
 
@@ -37,6 +38,7 @@ def test_the_figures_of_a_few_corrections(session: Session) -> None:
     (unwritable,) = found.cannot_be_written
     assert found == DatasetStats(
         by_state={"active": 3, "skipped": 1},
+        left_out=0,
         captions=4,
         images=2,
         annotators=2,
@@ -49,6 +51,19 @@ def test_the_figures_of_a_few_corrections(session: Session) -> None:
         words_changed=1 / 2,
         cannot_be_written=[unwritable],
     )
+
+
+def test_what_a_reviewer_has_left_out_of_training_counts_apart(session: Session) -> None:
+    project = new_project(session, 1)
+    for number, caption in enumerate(["a red cat", "a blue dog"]):
+        corrections.upsert(session, project, record(annotation_id=number, task_id=number, captions=[caption]))
+    left_out = session.scalars(select(Correction).where(Correction.annotation_id == 1)).one()
+    left_out.left_out = True
+    session.flush()
+
+    found = dataset_stats(session, project, can_be_written=str.isascii)
+
+    assert (found.by_state, found.left_out, found.captions) == ({"active": 2}, 1, 1)
 
 
 def test_a_project_without_corrections_has_figures_too(session: Session) -> None:

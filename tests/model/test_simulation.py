@@ -66,6 +66,14 @@ def test_the_first_round_is_the_same_for_all_strategies(base: Captioner) -> None
     assert first[0] == first[1]
 
 
+def test_strategies_may_choose_in_the_first_round_as_well(base: Captioner) -> None:
+    points = run(base, plan(strategies=["random", "diversity"], choose_first=True))
+
+    assert [point.corrections for point in points] == [0, 6, 11] * 2
+    first = [replace(point, strategy="") for point in points if point.round == 1]
+    assert first[0] != first[1]
+
+
 def test_the_same_seed_gives_the_same_points(base: Captioner) -> None:
     chosen = plan(strategies=["uncertainty_diversity"])
 

@@ -18,6 +18,7 @@ from captionloop.jobs.context import Context
 from captionloop.settings import Secret, Settings
 
 USER, PASSWORD, READER_PASSWORD = "lead", "right", "look"
+_PATIENCE_S = 60  # a test is to see what a look finds in the end
 
 
 @contextmanager
@@ -31,10 +32,11 @@ def opened_room(home: Home, redis_url: str, **settings: Any) -> Iterator[Room]:
         server="local",
     )
     context = Context.open(replace(known, **settings))
-    room = Room(context, build_service(context))
+    room = Room(context, build_service(context), patience_s=_PATIENCE_S)
     try:
         yield room
     finally:
+        room.close()
         room.service.close()
         context.close()
 

@@ -126,7 +126,7 @@ document.addEventListener("keydown", press);
 document.addEventListener("dragover", dragOver);
 document.addEventListener("drop", drop);
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.xhr.status === 422) event.detail.shouldSwap = true; // what is wrong is said in the part itself
+  if ([413, 422].includes(event.detail.xhr.status)) event.detail.shouldSwap = true; // what is wrong is said in the part itself
 });
 document.addEventListener("htmx:load", (event) => begin(event.detail.elt));
 document.addEventListener("click", (event) => {

@@ -19,6 +19,7 @@ from tests.support.versions import FinishedRun
 from werkzeug.test import TestResponse
 
 from captionloop.backend.pages.room import Room
+from captionloop.model import named_settings
 from captionloop.model.database import Database, RunKind
 
 
@@ -41,6 +42,7 @@ _CALLS = [
     Call("get_run", "GET", "/projects/1/runs/RUN"),
     Call("post_run", "POST", "/projects/1/runs", {"way": "lora", "steps": 5}),
     Call("post_cancel", "POST", "/projects/1/runs/RUN/cancel"),
+    Call("list_settings", "GET", "/projects/1/settings"),
     Call("post_sync", "POST", "/projects/1/sync"),
     Call("list_versions", "GET", "/projects/1/versions"),
     Call("post_promote", "POST", "/projects/1/versions/VERSION/promote"),
@@ -197,6 +199,17 @@ def test_a_run_has_the_settings_that_were_sent_and_no_others(client: FlaskClient
     run = send(client, "POST", "/projects/1/runs", {"steps": 7, "way": "decoder"}).get_json()
 
     assert (run["settings"], run["state"], run["asked_by"]) == ({"steps": 7, "way": "decoder"}, "queued", USER)
+
+
+def test_a_run_takes_settings_by_their_name(client: FlaskClient, database: Database, finished: FinishedRun) -> None:
+    with database.session() as session:
+        named_settings.save(session, finished.project.id, "careful", {"steps": 77}, origin="a sweep")
+    known = send(client, "GET", "/projects/1/settings").get_json()
+
+    run = send(client, "POST", "/projects/1/runs", {"settings": known[0]["name"], "seed": 3}).get_json()
+
+    assert known == [{"name": "careful", "settings": {"steps": 77}, "origin": "a sweep"}]
+    assert run["settings"] == {"settings": "careful", "seed": 3}
 
 
 def test_a_promotion_changes_the_champion(client: FlaskClient, finished: FinishedRun) -> None:

@@ -266,15 +266,19 @@ def test_judged_by_keyboard_alone(
     expect(page.locator("article.compared-image")).to_have_count(len(asked))
     press(page, "b")
     page.wait_for_url("**blind=1**")
+    page.wait_for_load_state("load")
+    page.evaluate("window.sameVisit = true")
+    # From here on the script listens all the time: a key may follow as soon as there is something to judge.
     for number, key in enumerate(["ArrowLeft", *["ArrowDown"] * (len(asked) - 1)]):
         expect(page.locator("main")).to_contain_text(f"{number} of {len(asked)} judged")
-        press(page, key)
+        page.keyboard.press(key)
     expect(page.locator("h1")).to_contain_text("are judged")
 
-    press(page, "z")
+    page.keyboard.press("z")
     expect(page.locator(".choice.chosen")).to_have_count(1)
-    press(page, "ArrowRight")
+    page.keyboard.press("ArrowRight")
     expect(page.locator("h1")).to_contain_text("are judged")
+    assert page.evaluate("window.sameVisit")
 
     found = list(verdicts(database).values())
     assert (len(found), sum(better is not Better.SAME for better in found)) == (len(asked), min(2, len(asked)))

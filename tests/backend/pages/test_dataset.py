@@ -5,6 +5,8 @@ import html
 import io
 import json
 import re
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 from tests.support.live_room import served, sign_in
-from tests.support.room import post
+from tests.support.room import app_of, post
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.dataset import PAGE
@@ -160,6 +162,17 @@ def test_a_reader_is_offered_no_decision(reader: FlaskClient, room: Room, finish
 @pytest.mark.parametrize("argument", ["state=gone", "split=test", "problem=none", "format=xml"])
 def test_an_address_that_means_nothing_is_told_so(lead: FlaskClient, argument: str) -> None:
     assert lead.get(f"{DATASET}?{argument}").status_code == 400
+
+
+def test_in_a_browser_what_is_found_later_shows_up_by_itself(page: "Page", room: Room, finished: FinishedRun) -> None:
+    add(room, finished, 100, "asdf")
+    hasty = replace(room, patience_s=0)
+    with closing(hasty), served(app_of(hasty)) as address:
+        sign_in(page, address)
+        page.goto(address + DATASET)
+
+        page.locator(".problems li", has_text="asdf").wait_for()
+        page.locator(".still-looking").wait_for(state="detached")
 
 
 def test_in_a_browser_pages_turn_by_key_and_a_decision_stays_in_place(

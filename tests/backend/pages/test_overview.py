@@ -17,6 +17,7 @@ from captionloop.backend import checkups
 from captionloop.backend.doctor import NOT_LOOKED_AT, Check
 from captionloop.backend.pages import live, overview
 from captionloop.backend.pages.room import Room
+from captionloop.model import named_settings
 from captionloop.model.database import Database, Project, Run, RunKind, RunState
 
 _PAGE = "/projects/1/"
@@ -72,6 +73,10 @@ def test_the_share_is_compared_with_the_version_before(
     page = text_of(lead)
 
     assert re.search(rf"People keep 100 % .* of its captions, 0 % .* with {champion}", page)
+
+
+def test_the_page_says_what_more_corrections_would_bring_or_that_nobody_can_tell(lead: FlaskClient) -> None:
+    assert "What another 50 corrections will bring cannot be told yet: it takes 3 versions" in text_of(lead)
 
 
 def test_without_corrections_the_page_says_where_to_make_some(
@@ -143,7 +148,7 @@ def test_a_run_takes_the_settings_of_the_form_and_defaults_for_empty_fields(
     run = room.runs.current(finished.project.id)
     assert run is not None
     assert (run.settings, run.state, run.asked_by) == ({"way": "lora", "steps": 30}, RunState.QUEUED, "lead")
-    assert "The run is queued." in answer.get_data(as_text=True)
+    assert "The run is queued and begins" in answer.get_data(as_text=True)
 
 
 def test_a_second_request_is_folded_into_the_run_that_has_not_begun(
@@ -153,7 +158,7 @@ def test_a_second_request_is_folded_into_the_run_that_has_not_begun(
 
     answer = post(lead, "/projects/1/train", page=_PAGE, steps="30")
 
-    assert "takes this request, too" in answer.get_data(as_text=True)
+    assert "takes this request, with these settings" in answer.get_data(as_text=True)
     run = room.runs.current(finished.project.id)
     assert run is not None
     assert (run.id, run.settings) == (first.id, {"steps": 30})
@@ -213,6 +218,30 @@ def test_a_run_that_has_not_begun_is_cancelled_at_once(lead: FlaskClient, room: 
     after = room.runs.get(run.id)
     assert after is not None
     assert after.state is RunState.CANCELLED
+
+
+def test_a_run_takes_settings_by_their_name(
+    lead: FlaskClient, room: Room, database: Database, finished: FinishedRun
+) -> None:
+    with database.session() as session:
+        named_settings.save(session, finished.project.id, "careful", {"steps": 77}, origin="a sweep")
+    assert "<option>careful</option>" in lead.get(_PAGE).get_data(as_text=True)
+
+    post(lead, "/projects/1/train", page=_PAGE, settings="careful", way="")
+
+    [run] = room.runs.unfinished(finished.project.id)
+    assert run.settings == {"settings": "careful"}
+
+
+def test_a_run_that_goes_on_stops_soon_and_what_stays_of_it_is_said(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    run = room.runs.request(finished.project.id, RunKind.ANNOTATE, asked_by="test").run
+    room.runs.start(run.id)
+
+    said = post(lead, f"/projects/1/runs/{run.id}/cancel", page=_PAGE).get_data(as_text=True)
+
+    assert "stops at its next step; suggestions that are renewed already stay." in said
 
 
 def test_a_run_of_another_project_is_not_there(lead: FlaskClient, room: Room, database: Database) -> None:

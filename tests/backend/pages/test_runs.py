@@ -13,6 +13,7 @@ from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.room import Room
 from captionloop.backend.pages.runs import PAGE_SIZE
+from captionloop.model import named_settings
 from captionloop.model.database import Database, Run, RunKind, RunState, utc_now
 from captionloop.model.finetune_settings import FinetuneSettings
 
@@ -140,6 +141,49 @@ def test_the_form_starts_a_run_with_what_was_filled_in_alone(lead: FlaskClient, 
 
     [run] = room.runs.unfinished(1)
     assert run.settings == {"way": "lora", "steps": 40, "augment": False}
+
+
+@pytest.fixture
+def careful(database: Database, finished: FinishedRun) -> str:
+    """Settings that a sweep has left, by their name."""
+    with database.session() as session:
+        named_settings.save(session, finished.project.id, "careful", {"steps": 77, "way": "lora"}, origin="a sweep")
+    return "careful"
+
+
+def test_settings_of_a_name_stand_where_the_defaults_would(lead: FlaskClient, careful: str) -> None:
+    shown = text(lead, f"{PAGE}/new?settings={careful}")
+
+    for expected in ('placeholder="77"', '<option value="">lora (careful)</option>', "careful: a sweep."):
+        assert expected in shown
+
+
+def test_a_run_takes_settings_by_their_name_and_what_was_filled_in_beside_them(
+    lead: FlaskClient, room: Room, careful: str
+) -> None:
+    post(lead, f"{PAGE}/new", page=f"{PAGE}/new", settings=careful, steps="40")
+
+    [run] = room.runs.unfinished(1)
+    assert run.settings == {"settings": "careful", "steps": 40}
+    assert "Those of the name <strong>careful</strong>" in text(lead, f"{PAGE}/{run.id}")
+
+
+def test_a_run_that_had_settings_by_their_name_has_them_again(
+    lead: FlaskClient, room: Room, database: Database, finished: FinishedRun, careful: str
+) -> None:
+    keep(database, finished.project.id, "5", RunState.FAILED, settings={"settings": careful, "seed": 2})
+
+    post(lead, f"{PAGE}/5/retry", page=PAGE)
+
+    [run] = room.runs.unfinished(1)
+    assert run.settings == {"settings": "careful", "seed": 2}
+
+
+def test_settings_that_are_not_there_are_named_with_those_that_are(lead: FlaskClient, careful: str) -> None:
+    answer = lead.get(f"{PAGE}/new?settings=bold")
+
+    assert answer.status_code == 404
+    assert "It knows: careful." in answer.get_data(as_text=True)
 
 
 def test_a_wrong_value_is_answered_beside_its_field_and_all_values_stay(lead: FlaskClient, room: Room) -> None:

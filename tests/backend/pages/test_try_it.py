@@ -91,6 +91,16 @@ def test_a_file_over_the_limit_is_refused(lead: FlaskClient, monkeypatch: pytest
     assert "1,001 bytes; the limit is 1,000" in answer.get_data(as_text=True)
 
 
+def test_what_is_much_larger_is_not_even_read(lead: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Context, "image_limits", ImageLimits(max_bytes=1_000_000))
+
+    form = {"content_type": "multipart/form-data; boundary=x", "environ_overrides": {"CONTENT_LENGTH": "3000000"}}
+    answer = lead.post(PAGE, **form)
+
+    assert answer.status_code == 413
+    assert "The picture is larger than 1 MB" in answer.get_data(as_text=True)
+
+
 def test_a_reader_may_try_a_picture_too(reader: FlaskClient) -> None:
     assert send(reader, picture()).status_code == 200
 

@@ -1,0 +1,65 @@
+"""The report of a version, drawn once: to draw its curves takes a second, and what it tells seldom changes."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from captionloop.backend import plot_style
+from captionloop.backend.report_page.page import report_html
+from captionloop.home import Home, write_atomically
+from captionloop.model.calibration import Chances
+from captionloop.model.report import read_report
+from captionloop.model.versions import VersionInfo
+
+
+def kept_report(version: VersionInfo, home: Home, *, chances: Chances | None = None) -> bytes:
+    """The page of `report_html` in UTF-8, from the file that the first one who asked has left.
+
+    Args:
+        version: a version with its files.
+        home: where the pages are kept.
+        chances: what its scores have been worth until now; see `read_report`.
+
+    Raises:
+        CheckpointError: what the version's directory holds cannot be read.
+    """
+    path = home.reports / f"{version.version}-{_key(version, chances)}.html"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        page = report_html(read_report(version, home, chances=chances)).encode()
+        for earlier in home.reports.glob(f"{version.version}-{'?' * _KEY_LENGTH}.html"):
+            earlier.unlink(missing_ok=True)
+        write_atomically(path, page)
+        return page
+
+
+_KEY_LENGTH = 16
+
+
+def _key(version: VersionInfo, chances: Chances | None) -> str:
+    """Another one when the page would be: a version's files never change, but its state does, what people made of its
+    suggestions, and how we draw.
+    """
+    worth = [asdict(found) for found in (chances.raw, chances.calibrated) if found] if chances else []
+    facts = [
+        worth,
+        chances and chances.note,
+        version.state,
+        version.parent,
+        version.corrections,
+        version.reason,
+        str(version.created_at),
+        _drawn_by(),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:_KEY_LENGTH]
+
+
+@cache
+def _drawn_by() -> str:
+    """A hash of the code that draws."""
+    ours = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in {".py", ".html"})
+    files = [*ours, Path(plot_style.__file__)]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()

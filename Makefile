@@ -10,13 +10,16 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check types format clean
+.PHONY: help run demo test check types format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.installed  ## Install and start everything: Label Studio, Redis, the worker, the backend
 	@$(BIN)/captionloop up $(ARGS)
+
+demo: $(VENV)/.installed  ## Watch the loop turn for five minutes, with a scripted annotator, in a home of its own
+	@$(BIN)/captionloop demo $(ARGS)
 
 test: check types  ## Run the checks and the whole suite (about ten minutes on two cores)
 	@$(BIN)/python -m pytest --durations=15 $(ARGS)

@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,28 @@ def up(*, model: str | None, no_sample: bool, port: int | None, label_studio_por
     settings = _settings(model=model, port=port, label_studio_port=label_studio_port)
     _log_to_stderr("warning")
     start_everything(settings, sample=not no_sample)
+
+
+@cli.command()
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often it trains.")
+@click.option(
+    "--per-round", type=click.IntRange(min=1), default=20, show_default=True, help="Captions before each run."
+)
+def demo(*, rounds: int, per_round: int) -> None:
+    """Watch the loop turn for some minutes: `up`, and a scripted annotator at work in its sample project.
+
+    It keeps its data apart, in `demo` in the home directory.
+
+    \b
+    Example:
+        captionloop demo --rounds 3
+    """
+    from captionloop.backend.local.up import up as start_everything
+
+    settings = _settings()
+    _log_to_stderr("warning")
+    work = ["simulate", "--through-label-studio", "--rounds", str(rounds), "--per-round", str(per_round)]
+    start_everything(replace(settings, home=settings.home / "demo"), beside=work)
 
 
 @cli.command()

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     "--strategy", "strategies", multiple=True, metavar="NAME",
     help="One of random, uncertainty, diversity, uncertainty_diversity; several are compared. Default: all.",
 )  # fmt: skip
+@click.option(
+    "--through-label-studio", is_flag=True,
+    help="Instead, correct the sample project's captions in the running Label Studio, and train after each round.",
+)  # fmt: skip
 @click.option("--rounds", type=click.IntRange(min=1), default=2, help="Each ends with a run. Default: 2.")
 @click.option("--first", type=click.IntRange(min=2), default=20, help="Random corrections of round 1. Default: 20.")
 @click.option("--per-round", type=click.IntRange(min=1), default=40, help="Corrections of a later round. Default: 40.")
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 def simulate(
     *,
     strategies: Sequence[str],
+    through_label_studio: bool,
     rounds: int,
     first: int,
     per_round: int,
@@ -81,7 +86,11 @@ def simulate(
     Example:
         captionloop simulate --seeds 10 --same-words uncertainty --plot simulation.svg
         captionloop simulate --dataset 5f1c --strategy random --strategy uncertainty --rounds 4
+        captionloop simulate --through-label-studio --rounds 5 --per-round 20
     """
+    if through_label_studio:
+        _work_in_label_studio(rounds, per_round)
+        return
     from captionloop.backend.plot_style import check_format
     from captionloop.backend.simulation_plot import plot_simulation
     from captionloop.model.finetune_settings import FinetuneSettings, read_pairs
@@ -115,6 +124,28 @@ def simulate(
         "gains": [_finite(asdict(gain)) for gain in gained],
     }
     print_result(data, as_json, simulation_text(found, gained))
+
+
+def _work_in_label_studio(rounds: int, per_round: int) -> None:
+    from captionloop.backend.commands_shared import chosen_project, ready_context
+    from captionloop.backend.local.sample import sample_project_id
+    from captionloop.backend.local.scripted_annotator import Round, annotate_in_rounds
+    from captionloop.model.starter.styles import new_words_and_order
+
+    def tell(done: Round) -> None:
+        click.echo(
+            f"Round {done.number}: {done.kept} of {done.captioned} captions by {done.version} were right as they were. "
+            f"{done.outcome}"
+        )
+
+    with ready_context() as context:
+        project = chosen_project(context, sample_project_id(context.home))
+        click.echo(
+            f"A scripted annotator puts the captions of project {project.label_studio_id} into other words and order: "
+            f"{per_round} of them, then Start Training, {rounds} times."
+        )
+        annotate_in_rounds(context, project, new_words_and_order, rounds=rounds, per_round=per_round, tell=tell)
+        click.echo("The scripted annotator is done.")
 
 
 def _prepared(

@@ -185,6 +185,20 @@ class LabelStudio:
     def all_tasks(self, project_id: int) -> Iterator[TaskSummary]:
         return self._task_summaries(project_id, [])
 
+    def next_task(self, project_id: int) -> Json | None:
+        """The task that Label Studio would open for this account now, with its predictions; None when all are done."""
+        try:
+            return self._get(f"/api/projects/{project_id}/next/", what=f"next task of project {project_id}")
+        except LabelStudioError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def create_annotation(self, project_id: int, task_id: int, **fields: Any) -> Json:
+        """Submit an annotation as a person does: `result`, and what else Label Studio's annotations hold."""
+        path, what = f"/api/tasks/{task_id}/annotations/", f"task {task_id}"
+        return self._object("POST", path, what=what, params={"project": project_id}, json=fields)
+
     # --- predictions ----------------------------------------------------------------------------------------------
 
     def predictions(self, task_id: int) -> list[Json]:
@@ -230,6 +244,11 @@ class LabelStudio:
         """Change an ML backend; its `url` and `project` are always needed, since Label Studio checks them again."""
         path = f"/api/ml/{ml_backend_id}"
         return self._object("PATCH", path, what=f"ML backend {ml_backend_id}", json=fields, timeout_s=_LONG_TIMEOUT_S)
+
+    def start_training(self, ml_backend_id: int) -> None:
+        """What pressing Start Training in the settings does."""
+        what = f"ML backend {ml_backend_id}"
+        self._call("POST", f"/api/ml/{ml_backend_id}/train", what=what, timeout_s=_LONG_TIMEOUT_S)
 
     def delete_ml_backend(self, ml_backend_id: int) -> None:
         self._delete(f"/api/ml/{ml_backend_id}", what=f"ML backend {ml_backend_id}")

@@ -6,12 +6,13 @@ of each by its file name (Label Studio puts eight digits and a dash in front of 
 
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.label_studio import LabelStudio
-from captionloop.errors import LabelStudioError
+from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home, read_json, write_json
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TITLE = "Captionloop sample"
 _DESCRIPTION = "Pictures drawn by Captionloop. Correct some captions, then start training in Settings → Model."
+_MANIFEST = "sample.json"
 _IMAGES = 160
 _SIZE_PX = 480
 _SEED = "captionloop sample"
@@ -39,7 +41,7 @@ def ensure_sample(label_studio: LabelStudio, home: Home, *, server: str, progres
     Raises:
         LabelStudioError: Label Studio does not answer or refuses.
     """
-    path = home.root / "sample.json"
+    path = home.root / _MANIFEST
     manifest = read_json(path)
     if manifest.get("server") != server or not _exists(label_studio, manifest["project_id"]):
         manifest = {"server": server, "project_id": _find_or_create(label_studio), "complete": False, "images": {}}
@@ -61,12 +63,37 @@ def pictures() -> Iterator[tuple[str, str, bytes]]:
         yield name, caption(scene), file.getvalue()
 
 
+@lru_cache(maxsize=1)
 def scenes() -> "dict[str, Scene]":
     """What each of the sample's pictures shows, by file name."""
     from captionloop.model.starter.scenes import random_scene
 
     rng = random.Random(_SEED)  # noqa: S311 (pictures, not secrets)
     return {f"scene-{number:03}.png": random_scene(rng) for number in range(1, _IMAGES + 1)}
+
+
+def sample_project_id(home: Home) -> int:
+    """The sample project's number in Label Studio.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    manifest = read_json(home.root / _MANIFEST)
+    if not manifest.get("complete"):
+        raise NotFoundError("There is no sample project here. `captionloop up` makes one, without --no-sample.")
+    return int(manifest["project_id"])
+
+
+def scene_of_task(data: Mapping[str, Any]) -> "Scene":
+    """What the picture of a task of the sample project shows.
+
+    Raises:
+        NotFoundError: the picture is none of the sample's.
+    """
+    name = _file_name(data)
+    if name not in (known := scenes()):
+        raise NotFoundError(f"The sample project holds the picture {data.get('image')!r}, which is none of its own.")
+    return known[name]
 
 
 def _exists(label_studio: LabelStudio, project_id: int) -> bool:
@@ -105,6 +132,6 @@ def _fill(label_studio: LabelStudio, project_id: int, progress: Progress) -> dic
     return captions
 
 
-def _file_name(data: dict[str, Any]) -> str:
+def _file_name(data: Mapping[str, Any]) -> str:
     """The name under which a task's picture was uploaded: `/data/upload/1/0a1b2c3d-scene-001.png` → `scene-001.png`."""
     return str(data.get("image", "")).rpartition("/")[2].partition("-")[2]

@@ -5,9 +5,10 @@ What takes long overlaps: Label Studio starts first, Redis, the backend and the 
 
 import contextlib
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
@@ -25,16 +26,20 @@ if TYPE_CHECKING:
     from captionloop.jobs.context import Context
 
 _STARTER_MODEL = "starter"
+_OWN_COMMAND = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
 # On an idle machine it is seconds; what dies is noticed at once.
 _READY_WITHIN_S = 600.0
 _LOOK_EVERY_S = 0.5
 
 
-def up(settings: Settings, *, sample: bool = True, screen: Screen | None = None) -> None:
+def up(
+    settings: Settings, *, sample: bool = True, screen: Screen | None = None, beside: Sequence[str] | None = None
+) -> None:
     """Start everything, say how to go on, and keep it running until Ctrl-C or SIGTERM.
 
     Args:
         sample: whether to make the sample project.
+        beside: a further `captionloop` command, which begins when everything is ready and writes to our screen.
 
     Raises:
         BusyError: a port is taken, or another `up` runs in this home.
@@ -50,6 +55,8 @@ def up(settings: Settings, *, sample: bool = True, screen: Screen | None = None)
         stack.callback(run.forget)
         stack.enter_context(run.supervisor)
         run.start(sample=sample)
+        if beside is not None:
+            stack.enter_context(_beside(beside, run.environment))
         with contextlib.suppress(KeyboardInterrupt):
             run.stay()
         screen.say(f"\nStopping. All data stays in {home.root}.")
@@ -60,6 +67,7 @@ class _Up:
 
     def __init__(self, settings: Settings, home: Home, screen: Screen) -> None:
         self.home = home
+        self.environment: dict[str, str] = {}  # of the programs that are our own
         self.supervisor = Supervisor(home.logs, say=screen.say)
         self._given = settings
         self._screen = screen
@@ -82,9 +90,9 @@ class _Up:
         redis = None if given.redis_url else self.supervisor.start(redis_server.program(self.home.redis_socket))
         label_studio = None if given.label_studio_url else self._start_label_studio(account)
         self._wait_for_redis(settings, redis)
-        environment = dict(os.environ) | settings.as_environment() | {"PYTHONUNBUFFERED": "1"}
-        backend = self.supervisor.start(_own_program("backend", "serve", environment))
-        worker = self.supervisor.start(_own_program("worker", "worker", environment))
+        self.environment = dict(os.environ) | settings.as_environment() | {"PYTHONUNBUFFERED": "1"}
+        backend = self.supervisor.start(_own_program("backend", "serve", self.environment))
+        worker = self.supervisor.start(_own_program("worker", "worker", self.environment))
         self._note(processes={process.name: process.pid for process in self.supervisor.processes.values()})
 
         from captionloop.jobs.context import Context  # takes a second to import; the others are starting meanwhile
@@ -272,8 +280,17 @@ class _Up:
 
 
 def _own_program(name: str, command: str, environment: dict[str, str]) -> Program:
-    code = "from captionloop.backend.cli import main; main()"
-    return Program(name, (sys.executable, "-c", code, command), environment)
+    return Program(name, (*_OWN_COMMAND, command), environment)
+
+
+@contextlib.contextmanager
+def _beside(command: Sequence[str], environment: dict[str, str]) -> Iterator[None]:
+    """A command of ours that may end before us, and ends with us."""
+    with subprocess.Popen([*_OWN_COMMAND, *command], env=environment) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def _attach(context: "Context", project_id: int, *, is_sample: bool) -> None:

@@ -24,11 +24,11 @@ class Person:
     environment: dict[str, str]
     directory: Path
 
-    def starts(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        """`captionloop up`, which goes on by itself."""
+    def starts(self, *arguments: str, command: str = "up") -> "subprocess.Popen[bytes]":
+        """`captionloop up`, or another command that goes on by itself."""
         with (self.directory / "up.log").open("ab") as log:
             return subprocess.Popen(
-                (*CLI, "up", *arguments), env=self.environment, cwd=self.directory, stdout=log, stderr=log,
+                (*CLI, command, *arguments), env=self.environment, cwd=self.directory, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
 

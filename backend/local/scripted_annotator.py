@@ -1,0 +1,122 @@
+"""Somebody who never tires: corrects the sample project's captions in the running Label Studio, over its API.
+
+What a newcomer would do by hand in half an hour, in five minutes: open the next task that Label Studio serves, put the
+caption into a house style or leave it where it is right, and press Start Training after every few of them. All else is
+the loop itself.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from captionloop.backend.annotations import prediction_captions
+from captionloop.backend.label_config import CaptionTarget, read_label_config
+from captionloop.backend.label_studio import LabelStudio
+from captionloop.backend.local.sample import scene_of_task
+from captionloop.errors import ServiceError
+from captionloop.jobs.context import Context
+from captionloop.model.database import Project, Run, RunKind, RunState
+from captionloop.model.starter.scenes import Scene
+
+_LOOK_EVERY_S = 0.5
+_READING_S = 0.5  # slow enough to be watched
+_BEGINS_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of one round.
+
+    Args:
+        number: from 1 on.
+        version: whose captions were suggested.
+        captioned: tasks that were annotated.
+        kept: of them, those whose suggestion was right as it stood.
+        outcome: the run's own words.
+    """
+
+    number: int
+    version: str
+    captioned: int
+    kept: int
+    outcome: str
+
+
+def annotate_in_rounds(
+    context: Context,
+    project: Project,
+    style: Callable[[Scene], str],
+    *,
+    rounds: int,
+    per_round: int,
+    tell: Callable[[Round], None],
+) -> None:
+    """Correct, train, and go on with the better suggestions.
+
+    Args:
+        project: the sample project, whose pictures are known.
+        style: the caption that a scene should have.
+        tell: called after each round.
+
+    Raises:
+        LabelStudioError: Label Studio does not answer or refuses.
+        ServiceError: a run failed, or did not begin.
+    """
+    label_studio, number = context.label_studio, project.label_studio_id
+    target = read_label_config(label_studio.project(number)["label_config"])
+    for round_number in range(1, rounds + 1):
+        version = context.versions.champion(project.id).version
+        kept = captioned = 0
+        while captioned < per_round and (task := label_studio.next_task(number)):
+            kept += _caption(label_studio, number, target, task, style)
+            captioned += 1
+        if not captioned:
+            return
+        run = _train(context, project)
+        tell(Round(round_number, version, captioned, kept, run.message))
+
+
+def _caption(
+    label_studio: LabelStudio,
+    project_id: int,
+    target: CaptionTarget,
+    task: dict[str, Any],
+    style: Callable[[Scene], str],
+) -> bool:
+    """Whether the suggestion was right as it stood."""
+    begun = time.monotonic()
+    wanted = style(scene_of_task(task["data"]))
+    shown = max(task["predictions"], key=lambda prediction: int(prediction["id"]), default=None)
+    is_right = shown is not None and prediction_captions(target, shown["result"]) == [wanted]
+    time.sleep(_READING_S)
+    item = {"from_name": target.from_name, "to_name": target.to_name, "type": "textarea", "value": {"text": [wanted]}}
+    origin = "manual" if shown is None else "prediction" if is_right else "prediction-changed"
+    label_studio.create_annotation(
+        project_id,
+        int(task["id"]),
+        result=[item | {"origin": origin}],
+        lead_time=time.monotonic() - begun,
+        parent_prediction=shown and shown["id"],
+    )
+    return is_right
+
+
+def _train(context: Context, project: Project) -> Run:
+    """Press Start Training, and wait until the run and what follows from it are over."""
+    runs = context.queue.runs
+    before = {run.id for run in runs.latest(project.id, RunKind.FINETUNE, count=1)}
+    assert project.ml_backend_id is not None  # it is connected
+    context.label_studio.start_training(project.ml_backend_id)
+    deadline = time.monotonic() + _BEGINS_WITHIN_S
+    while not (new := [run for run in runs.latest(project.id, RunKind.FINETUNE, count=1) if run.id not in before]):
+        if time.monotonic() > deadline:
+            raise ServiceError("Start Training was pressed, but no run began; the backend's log says why.")
+        time.sleep(_LOOK_EVERY_S)
+    while runs.unfinished(project.id):
+        time.sleep(_LOOK_EVERY_S)
+    run = runs.get(new[0].id)
+    assert run is not None
+    if run.state is not RunState.FINISHED:
+        raise ServiceError(f"The run {run.id} ended as {run.state.value}: {run.message}")
+    return run

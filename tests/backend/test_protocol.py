@@ -285,6 +285,20 @@ def test_an_event_with_the_secret_asks_for_a_sync(
         assert redis.llen("rq:queue:captionloop") == 1
 
 
+@pytest.mark.parametrize(("order", "runs"), [("off", 0), ("sampling", 1)])
+def test_new_tasks_are_captioned_where_label_studio_asks_in_our_order(
+    client: FlaskClient, secret: dict[str, str], database: Database, order: str, runs: int
+) -> None:
+    with database.session() as session:
+        session.query(Project).one().settings = {"order": order}
+
+    client.post("/webhook", json={"action": "TASKS_CREATED", "project": {"id": 1}}, headers=secret)
+
+    with database.reading() as session:
+        asked = [(run.kind, run.settings) for run in session.query(Run)]
+    assert asked == [(RunKind.ANNOTATE, {"only_missing": True})] * runs
+
+
 @pytest.mark.parametrize("header", [{}, {"X-Captionloop-Secret": "guessed"}])
 def test_an_event_without_the_secret_is_refused(
     client: FlaskClient, secret: dict[str, str], header: dict[str, str]

@@ -96,7 +96,6 @@ class _Annotation:
     captioner: "Captioner"
     done: int = 0
     reasons: dict[int, str] = field(default_factory=dict)  # why a task has no suggestion
-    begun: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.chosen = AnnotateSettings.from_dict(self.run.settings)
@@ -121,6 +120,7 @@ class _Annotation:
     def _caption_all(self, target: CaptionTarget) -> _Look:
         """Caption until a look finds nothing more to do; that look."""
         retried = False
+        captioning = (0.0, 1.0 if self.settings.order == "off" else _CAPTIONING_SHARE)
         while True:
             look = self._patiently(self._look)
             waiting = [task_id for task_id in look.to_caption if task_id not in self.reasons]
@@ -131,8 +131,10 @@ class _Annotation:
                 waiting = waiting[: self.chosen.limit - self.done]
             if not waiting:
                 return look
+            before, begun, all_tasks = len(look.standing), time.monotonic(), len(look.standing) + len(waiting)
             for number, batch in enumerate(_batches(waiting, _BATCH)):
-                self._report("captioning", self.done, self.done + len(waiting) - number * _BATCH)
+                did = number * _BATCH
+                self._report("captioning", before + did, all_tasks, did=did, begun=begun, share=captioning)
                 self._patiently(partial(self._caption_batch, target, batch))
 
     def _look(self) -> _Look:
@@ -235,7 +237,7 @@ class _Annotation:
         begun = time.monotonic()
         for number, batch in enumerate(_batches(changes, _BATCH)):
             done = number * _BATCH
-            self._report("ordering", done, len(changes), begun=begun, share=(_CAPTIONING_SHARE, 1.0))
+            self._report("ordering", done, len(changes), did=done, begun=begun, share=(_CAPTIONING_SHARE, 1.0))
             self._patiently(partial(write, batch))
         self._check_champion()
         self._patiently(order.serve)
@@ -254,19 +256,24 @@ class _Annotation:
         progress = run.progress if run else 0.0
         self.context.queue.runs.report(self.run.id, progress, stage="waiting for Label Studio")
 
-    def _report(
-        self, stage: str, step: int, steps: int, *, begun: float | None = None, share: tuple[float, float] | None = None
-    ) -> None:
-        """Say how far this run is; raises `RunCancelled` when somebody cancelled it."""
+    def _report(self, stage: str, step: int, steps: int, *, did: int, begun: float, share: tuple[float, float]) -> None:
+        """Say how far this run is.
+
+        Args:
+            step, steps: tasks that are done, and all.
+            did, begun: how many of them were done since when, by time.monotonic(); the time left is told by that.
+            share: the part of the bar that this stage is, 0 to 1.
+
+        Raises:
+            RunCancelled: somebody cancelled the run.
+        """
         detail: dict[str, Any] = {"stage": stage, "step": step, "steps": steps}
-        if step:
-            since = time.monotonic() - (self.begun if begun is None else begun)
-            detail["seconds_left"] = since / step * (steps - step)
+        if did:
+            detail["seconds_left"] = (time.monotonic() - begun) / did * (steps - step)
         if self.reasons:
             detail["failed"] = len(self.reasons)
-        low, high = share or (0.0, 1.0 if self.settings.order == "off" else _CAPTIONING_SHARE)
-        progress = low + (high - low) * step / max(steps, 1)
-        self.context.queue.runs.report(self.run.id, progress, **detail)
+        low, high = share
+        self.context.queue.runs.report(self.run.id, low + (high - low) * step / max(steps, 1), **detail)
 
     def _outcome(self, look: _Look) -> str:
         said = f"{len(look.standing)} unlabelled tasks have suggestions of {self.version}."

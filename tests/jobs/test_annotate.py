@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.asking import expected, served
 from tests.support.faults import Fault, faulty_proxy
 from tests.support.pictures import picture
 from tests.support.servers import LabelStudioServer
@@ -25,13 +26,12 @@ from captionloop.home import Home
 from captionloop.jobs import annotate as annotating
 from captionloop.jobs import patience
 from captionloop.jobs.annotate import run_annotate
-from captionloop.jobs.asking_order import VIEW_TITLE, AskingOrder, Standing
+from captionloop.jobs.asking_order import VIEW_TITLE
 from captionloop.jobs.context import Context
 from captionloop.jobs.project_settings import change_settings
 from captionloop.jobs.promotion import promote
 from captionloop.model.database import Database, Project, Run, RunKind, RunState, Suggestion
 from captionloop.model.project_settings import ProjectSettings
-from captionloop.model.strategies import serving_order
 from captionloop.model.suggestions import SuggestionLog
 from captionloop.settings import Settings
 
@@ -421,30 +421,6 @@ def test_a_run_makes_way_when_another_version_becomes_champion(studio: Studio, m
 # The order in which people are asked --------------------------------------------------------------------------------
 
 
-def served(studio: Studio, count: int) -> list[int]:
-    """The tasks that Label Studio serves one after the other to its only annotator, who solves each."""
-    tasks = []
-    for _ in range(count):
-        task = studio.api.get(f"/api/projects/{studio.number}/next").raise_for_status().json()["id"]
-        studio.label(task)
-        tasks.append(task)
-    return tasks
-
-
-def expected(studio: Studio, count: int) -> list[int]:
-    """The order of our own picks, among those with equal scores as Label Studio has them."""
-    captioner = studio.context.champion_captioner(studio.project.id)
-    standing = [
-        Standing(task["id"], prediction["id"], prediction["score"], prediction["cluster"])
-        for task in studio.context.label_studio.unlabelled_tasks_with_results(studio.number)
-        for prediction in task["predictions"]
-        if prediction["model_version"] == studio.champion
-    ]
-    settings = ProjectSettings.from_dict(studio.project.settings)
-    picks = AskingOrder(studio.context, studio.project, settings, captioner).picks(TARGET, standing)
-    return [chosen.key for chosen in itertools.islice(serving_order(picks, {}), count)]
-
-
 @pytest.mark.parametrize("strategy", ["uncertainty", "diversity", "uncertainty_diversity"])
 def test_label_studio_serves_the_tasks_in_the_order_of_the_strategy(studio: Studio, strategy: str) -> None:
     studio.set(order="sampling", strategy=strategy, random_share=0.2)
@@ -453,8 +429,8 @@ def test_label_studio_serves_the_tasks_in_the_order_of_the_strategy(studio: Stud
     studio.annotate()
 
     assert (studio.found()["model_version"], studio.found()["sampling"]) == (studio.champion, "Uncertainty sampling")
-    wanted = expected(studio, 20)
-    assert served(studio, 20) == wanted
+    wanted = expected(studio.context, studio.project, 20)
+    assert served(studio.api, studio.number, 20) == wanted
 
 
 def test_scores_and_clusters_are_written_to_the_suggestions(studio: Studio) -> None:

@@ -19,6 +19,7 @@ from captionloop.backend.commands_evaluation import evaluate, report
 from captionloop.backend.commands_project import project_group
 from captionloop.backend.commands_shared import chosen_project, json_option, project_option, ready_context
 from captionloop.backend.commands_shared import print_result as _print
+from captionloop.backend.commands_simulate import simulate
 from captionloop.backend.commands_sweep import sweep
 from captionloop.errors import CaptionloopError
 
@@ -426,6 +427,7 @@ cli.add_command(sweep)
 cli.add_command(dataset)
 cli.add_command(evaluate)
 cli.add_command(report)
+cli.add_command(simulate)
 
 
 # Shared by the commands ----------------------------------------------------------------------------------------------

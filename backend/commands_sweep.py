@@ -85,8 +85,8 @@ def _start(
     plot: Path | None,
     as_json: bool,
 ) -> None:
+    from captionloop.backend.plot_style import check_format
     from captionloop.backend.progress import Progress
-    from captionloop.backend.sweep_plot import check_format
     from captionloop.jobs.sweep import DEFAULT_TRIALS, start_sweep
     from captionloop.model.database import RunState
     from captionloop.model.finetune_settings import read_pairs

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captionloop.errors import SettingsError
+from captionloop.backend.plot_style import DOTS_PER_INCH, INK, MUTED, STYLE, check_format
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,42 +12,12 @@ if TYPE_CHECKING:
     from captionloop.model.sweep_state import SweepState
     from captionloop.model.trials import Trial
 
-FORMATS = (".svg", ".png", ".pdf")
 # Okabe and Ito's colours, which people who are blind to red or green tell apart.
 _COLOURS = {"decoder": "#0072b2", "lora": "#d55e00", "full": "#009e73"}
 _MARKERS = {"cosine": "o", "linear": "^", "constant": "s", "inverse_sqrt": "D"}
-_INK, _MUTED, _LINE = "#1f2328", "#656d76", "#d8dee4"
-_STYLE: Any = {
-    "font.size": 10,
-    "svg.fonttype": "none",
-    "text.color": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _MUTED,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.major.size": 0,
-}
 _SIZE_INCHES = (10.0, 4.4)
-_DOTS_PER_INCH = 150
 _ROOM_FOR_LABELS = 0.16  # above and below the points, as a share of their range
 _SCORE = "CIDEr-D + BLEU-4 on the validation images"
-
-
-def check_format(path: Path) -> None:
-    """Raise `SettingsError` when no picture can be written into a file of this name."""
-    if path.suffix.lower() not in FORMATS:
-        raise SettingsError(f"A plot cannot be written to {path}; expected a name that ends in {', '.join(FORMATS)}.")
 
 
 def plot_sweep(shown: "SweepState", path: Path) -> None:
@@ -62,14 +32,14 @@ def plot_sweep(shown: "SweepState", path: Path) -> None:
 
     trials = [trial for trial in shown.trials if trial.last_score is not None and not trial.is_repeated]
     best = shown.best
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         _draw_rates(left, trials, best)
         _draw_courses(right, trials, best)
         figure.suptitle(f"Sweep {shown.sweep.name}: {_summary(shown)}", x=0.008, ha="left", fontsize=12)
         figure.legend(handles=_legend(trials), loc="outside lower center", ncols=8, frameon=False, fontsize=9)
-        figure.savefig(path, dpi=_DOTS_PER_INCH)
+        figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def _draw_rates(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None") -> None:
@@ -89,7 +59,7 @@ def _draw_rates(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None") -
             _label(axes, "default", (rate, trial.last_score or 0), below=True)
     if best is not None:
         point = (best.choice["learning_rate"], best.score or 0)
-        axes.plot(*point, marker="o", markersize=15, markerfacecolor="none", markeredgecolor=_INK, markeredgewidth=1.3)
+        axes.plot(*point, marker="o", markersize=15, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.3)
         _label(axes, f"best: trial {best.number}", point, below=False)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -124,7 +94,7 @@ def _label(axes: "Axes", text: str, point: tuple[float, float], *, below: bool) 
     offset, side = ((0, -11), "top") if below else ((0, 11), "bottom")
     axes.annotate(
         text, point, textcoords="offset points", xytext=offset, ha="center", va=side, fontsize=8.5,
-        color=_MUTED if below else _INK, zorder=4, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        color=MUTED if below else INK, zorder=4, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )  # fmt: skip
 
 
@@ -147,12 +117,12 @@ def _legend(trials: "Sequence[Trial]") -> list[Any]:
     schedules = dict.fromkeys(trial.choice["schedule"] for trial in trials)
     handles = [Line2D([], [], color=_COLOURS[way], linewidth=3, label=way) for way in ways]
     handles += [
-        Line2D([], [], color=_MUTED, marker=_MARKERS[schedule], linestyle="", label=schedule) for schedule in schedules
+        Line2D([], [], color=MUTED, marker=_MARKERS[schedule], linestyle="", label=schedule) for schedule in schedules
     ]
     if any(trial.score is None for trial in trials):
         handles.append(
             Line2D(
-                [], [], color=_MUTED, marker="o", markerfacecolor="white", linestyle="",
+                [], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="",
                 label="not finished: its last look",
             )
         )  # fmt: skip

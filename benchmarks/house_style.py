@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from benchmarks.styles import STYLES
 from PIL.Image import Image
 from torch import Tensor
 
@@ -32,6 +31,7 @@ from captionloop.model.split import split_images
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import COLOURS, Scene, draw
+from captionloop.model.starter.styles import STYLES
 from captionloop.model.text import encode_caption
 from captionloop.model.training_text import Example
 from captionloop.model.writing import learn_writing

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from benchmarks.styles import STYLES
 
 from captionloop.backend.local.sample import scenes
+from captionloop.model.starter.styles import STYLES
 
 _COMMAND = str(Path(sys.executable).with_name("captionloop"))
 _POLL_S = 0.5

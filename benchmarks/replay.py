@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 from benchmarks.house_style import Learner, Pool, captions_of, exact
-from benchmarks.styles import STYLES
 
 from captionloop.model.captioner import Captioner
 from captionloop.model.checkpoint import Checkpoint, load_checkpoint
@@ -29,6 +28,7 @@ from captionloop.model.generation import GenerationSettings
 from captionloop.model.replay import with_replay
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.scenes import KINDS, Scene
+from captionloop.model.starter.styles import STYLES
 from captionloop.model.text import encode_caption
 from captionloop.model.training_text import Example
 from captionloop.model.writing import learn_writing

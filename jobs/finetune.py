@@ -20,7 +20,6 @@ from captionloop.jobs.run_images import BATCH, RunFeatures, batches, captions, p
 from captionloop.jobs.training import (
     Validation,
     chosen_settings,
-    generation_for,
     take_snapshot,
     training_set,
 )
@@ -32,6 +31,7 @@ from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.finetune import Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import Verdict, judge
+from captionloop.model.generation import generation_for
 from captionloop.model.look import Look
 from captionloop.model.split import Split, set_aside
 from captionloop.model.trackers import Trackers
@@ -236,7 +236,7 @@ def _features(
 
 def _generation(plan: _Plan, captioner: "Captioner") -> "GenerationSettings":
     written = (example.caption for example in plan.snapshot.examples)
-    return generation_for(plan.champion.generation, captioner, written)
+    return generation_for(plan.champion.generation, captioner.checkpoint, written)
 
 
 class _Reporter:

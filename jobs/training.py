@@ -1,7 +1,6 @@
 """What a run and a trial of a sweep have in common: what they learn from, how they are set, how they are scored."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from captionloop.errors import RunError, SettingsError
@@ -14,15 +13,12 @@ from captionloop.model.database import Project
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.look import Look
 from captionloop.model.replay import with_replay
-from captionloop.model.text import encode_caption
 from captionloop.model.training_text import Example
 from captionloop.model.versions import VersionInfo
-from captionloop.model.writing import learn_writing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from captionloop.model.captioner import Captioner
     from captionloop.model.checkpoint import Checkpoint
     from captionloop.model.generation import GenerationSettings
 
@@ -112,24 +108,6 @@ def training_set(
         Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
         for example in chosen
     ]
-
-
-def generation_for(
-    before: "GenerationSettings", captioner: "Captioner", captions: Iterable[str]
-) -> "GenerationSettings":
-    """The champion's settings, with room for the longest of the captions that people wrote, and their way of writing.
-
-    Args:
-        captioner: the champion's.
-    """
-    captions = list(captions)
-    tokenizer = captioner.checkpoint.tokenizer
-    wide_enough = before.following(
-        (len(encode_caption(tokenizer, caption)) for caption in captions),
-        prompt_pieces=len(encode_caption(tokenizer, before.prompt)),
-        most=captioner.checkpoint.model.config.text_config.max_position_embeddings,
-    )
-    return replace(wide_enough, writing=learn_writing(captions))
 
 
 class Validation:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from captionloop.jobs.context import Context
 from captionloop.jobs.run_images import RunFeatures, picture
-from captionloop.jobs.training import Validation, generation_for, training_set
+from captionloop.jobs.training import Validation, training_set
 from captionloop.model import corrections
 from captionloop.model.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.database import Sweep
 from captionloop.model.finetune import finetune
+from captionloop.model.generation import generation_for
 from captionloop.model.metrics import Score
 from captionloop.model.search_space import SearchSpace
 from captionloop.model.split import VALIDATION_SHARE, set_aside
@@ -54,7 +55,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
         references={image: texts for image, texts in snapshot.references().items() if image in usable},
         generation=generation_for(
             champion.generation,
-            captioner,
+            captioner.checkpoint,
             (example.caption for example in snapshot.examples if example.image in usable),
         ),
         features=features,

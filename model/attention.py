@@ -71,7 +71,7 @@ def look(captioner: Captioner, image: Image.Image) -> Look:
         image: RGB, as `open_image` returns it.
     """
     features = captioner.encode([image])
-    beams = captioner.beams(features)
+    (beams,) = captioner.beams(features)
     return Look(
         version=captioner.version,
         beams=tuple(beam.suggestion for beam in beams),

@@ -52,11 +52,15 @@ class Suggestion:
 class Beam:
     """One of the captions that a beam search ends with.
 
-    `ids` are the decoder's tokens from [DEC] on, prompt and all, up to the end token unless the length limit cut it.
+    Args:
+        ids: the decoder's tokens from [DEC] on, prompt and all, up to the end token unless the length limit cut it.
+        suggestion: the caption that they are.
+        log_probabilities: of the tokens after the prompt, in nats, each at most 0; from the same logits as the score.
     """
 
     ids: tuple[int, ...]
     suggestion: Suggestion
+    log_probabilities: tuple[float, ...]
 
 
 class Captioner:
@@ -172,19 +176,32 @@ class Captioner:
             output = self._generate(features, self._settings)
         return self._suggestions(output)
 
-    def beams(self, features: torch.Tensor) -> list[Beam]:
-        """All captions that the search ends with for one picture, best first; the first is the one that is served.
+    def beams(self, features: torch.Tensor) -> list[list[Beam]]:
+        """For each picture all captions that its search ends with, best first; the first is the one that is served.
+
+        It costs what `caption_features` costs, which throws the others away.
 
         Args:
-            features: (1, patches + 1, vision hidden), in any float dtype, on any device.
+            features: (images, patches + 1, vision hidden), in any float dtype, on any device.
         """
+        if len(features) == 0:
+            return []
         settings = copy.deepcopy(self._settings)
         settings.num_return_sequences = settings.num_beams
         with self._lock, torch.no_grad():
             output = self._generate(features, settings)
         end = self._model.config.text_config.sep_token_id
-        sequences = [_up_to(end, ids, begin=len(self._prompt)) for ids in output.sequences.tolist()]
-        return [Beam(ids, found) for ids, found in zip(sequences, self._suggestions(output), strict=True)]
+        begin = len(self._prompt)
+        found = [
+            Beam(ids, suggestion, tuple(logs[: len(ids) - begin]))
+            for ids, suggestion, logs in zip(
+                (_up_to(end, ids, begin=begin) for ids in output.sequences.tolist()),
+                self._suggestions(output),
+                _token_log_probabilities(output, prompt_length=begin).tolist(),
+                strict=True,
+            )
+        ]
+        return [found[start : start + settings.num_beams] for start in range(0, len(found), settings.num_beams)]
 
     @property
     def prompt_length(self) -> int:
@@ -264,22 +281,30 @@ def _mean_token_probabilities(
 ) -> list[float]:
     """The score of each sequence, as `Suggestion` defines it."""
     tokens = output.sequences[:, prompt_length:]  # (images, steps)
+    probabilities = _token_log_probabilities(output, prompt_length=prompt_length).exp()
+    ended = (tokens == end).long()
+    written = (ended.cumsum(1) - ended) == 0  # up to the end token and with it; padding follows
+    scores = (probabilities * written).sum(1) / written.sum(1)
+    return [float(score) for score in scores.clamp(0, 1)]
+
+
+def _token_log_probabilities(
+    output: GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput, *, prompt_length: int
+) -> torch.Tensor:
+    """float32 (sequences, steps): of each token the log-probability; of padding some number that means nothing."""
+    tokens = output.sequences[:, prompt_length:]
     count, steps = tokens.shape
     beams = getattr(output, "beam_indices", None)  # the row of the logits that each token was chosen from
     rows = torch.arange(count)[:, None].expand(-1, steps) if beams is None else beams[:, :steps].cpu().clamp(min=0)
-    probabilities = torch.stack(
+    return torch.stack(
         [
-            torch.softmax(output.logits[step][rows[:, step].to(tokens.device)].float(), dim=-1)
+            torch.log_softmax(output.logits[step][rows[:, step].to(tokens.device)].float(), dim=-1)
             .gather(1, tokens[:, step : step + 1])
             .squeeze(1)
             for step in range(steps)
         ],
         dim=1,
     )
-    ended = (tokens == end).long()
-    written = (ended.cumsum(1) - ended) == 0  # up to the end token and with it; padding follows
-    scores = (probabilities * written).sum(1) / written.sum(1)
-    return [float(score) for score in scores.clamp(0, 1)]
 
 
 def _resolve_device(device: str) -> torch.device:

@@ -14,11 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captionloop.errors import CheckpointError
 from captionloop.model.fields import refuse_unknown
-from captionloop.model.writing import Writing
+from captionloop.model.text import encode_caption
+from captionloop.model.writing import Writing, learn_writing
+
+if TYPE_CHECKING:
+    from captionloop.model.checkpoint import Checkpoint
 
 START_AND_END = 2  # [DEC] and [SEP]
 
@@ -119,6 +123,23 @@ class GenerationSettings:
             max_length=max(self.max_length, min(upper, most)),
             min_length=min(self.min_length, lower),
         )
+
+
+def generation_for(before: GenerationSettings, checkpoint: Checkpoint, captions: Iterable[str]) -> GenerationSettings:
+    """A version's settings after it learnt captions: with room for the longest, and people's way of writing them.
+
+    Args:
+        before: those of the version that it is made from.
+        checkpoint: of either.
+        captions: what people wrote.
+    """
+    captions = list(captions)
+    wide_enough = before.following(
+        (len(encode_caption(checkpoint.tokenizer, caption)) for caption in captions),
+        prompt_pieces=len(encode_caption(checkpoint.tokenizer, before.prompt)),
+        most=checkpoint.model.config.text_config.max_position_embeddings,
+    )
+    return replace(wide_enough, writing=learn_writing(captions))
 
 
 def _is_number(value: object) -> bool:

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from benchmarks.styles import alt_text
 from tests.support.models import add_project
 from tests.support.person import CLI
 from tests.support.servers import descendants
@@ -32,6 +31,7 @@ from captionloop.model.search_space import SearchSpace
 from captionloop.model.split import split_images
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import draw
+from captionloop.model.starter.styles import alt_text
 from captionloop.model.trials import Trial, Trials, TrialState
 from captionloop.settings import Settings
 

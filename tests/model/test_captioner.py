@@ -177,6 +177,58 @@ def test_the_prompt_has_no_part_in_the_score(directory: Path) -> None:
     assert captioner.caption(IMAGES[:1])[0].score != pytest.approx(probabilities_with_prompt, abs=1e-6)
 
 
+def log_probabilities_by_hand(captioner: Captioner, image: Image.Image, ids: Sequence[int]) -> list[float]:
+    """One token at a time, without a cache."""
+    features = captioner.encode([image])
+    found = []
+    for position in range(captioner.prompt_length, len(ids)):
+        with torch.no_grad():
+            logits = captioner.checkpoint.model.text_decoder(
+                input_ids=torch.tensor([ids[:position]]), encoder_hidden_states=features
+            ).logits[0, -1]
+        found.append(float(torch.log_softmax(logits, 0)[ids[position]]))
+    return found
+
+
+# -- beams -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_the_first_beam_of_each_picture_is_what_is_served(directory: Path, settings: GenerationSettings) -> None:
+    captioner = load(directory, settings)
+    features = captioner.encode(IMAGES)
+
+    beams = captioner.beams(features)
+
+    assert [len(found) for found in beams] == [settings.num_beams] * len(IMAGES)
+    assert [found[0].suggestion for found in beams] == captioner.caption_features(features)
+
+
+@pytest.mark.parametrize("name", ["greedy", "3 beams", "prompt", "penalty", "shorter"])
+def test_the_first_beam_has_the_very_tokens_of_plain_transformers(directory: Path, name: str) -> None:
+    captioner = load(directory, SETTINGS[name])
+    expected = plain_ids(load_checkpoint(directory), SETTINGS[name]).tolist()
+
+    beams = captioner.beams(captioner.encode(IMAGES))
+
+    for found, ids in zip(beams, expected, strict=True):
+        assert list(found[0].ids) == ids[: len(found[0].ids)]
+
+
+@pytest.mark.parametrize("name", ["greedy", "3 beams", "prompt", "penalty", "shorter"])
+def test_beams_come_with_the_log_probability_of_each_token(directory: Path, name: str) -> None:
+    captioner = load(directory, SETTINGS[name])
+
+    for image, found in zip(IMAGES[:3], captioner.beams(captioner.encode(IMAGES[:3])), strict=True):
+        for beam in found:
+            by_hand = log_probabilities_by_hand(captioner, image, beam.ids)
+            assert beam.log_probabilities == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_no_pictures_have_no_beams(directory: Path) -> None:
+    assert load(directory).beams(torch.zeros(0, 5, 32)) == []
+
+
 # -- features ----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,186 @@
+"""What a score is worth: the chance that a person leaves the caption unchanged, learnt from what people did.
+
+A score of 0.9 is no chance of 90 %: before a version has learnt the house style it is as sure as ever and never right.
+So score and outcome of the suggestions that people judged are fitted by a logistic curve (Platt 1999), and its
+reliability is measured on folds that it was not fitted on. That people were asked about low scores first does no harm,
+since the curve is about the outcome at a score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from captionloop.model.database import Correction, CorrectionState
+
+LEAST = 50  # judged suggestions below which there is no curve
+LEAST_OF_EACH = 5  # of those left unchanged, and of those changed; as many as folds
+_MOST = 2000  # the newest ones; more sharpen nothing
+_BINS = 10
+_EDGE = 1e-6  # scores are kept so far from 0 and 1, where the logit ends
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A suggestion with its score, 0 to 1, and what a person did to it."""
+
+    score: float
+    unchanged: bool
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Suggestions whose chances lie in one tenth of 0 to 1: the mean chance, what came true of it, and how many."""
+
+    chance: float
+    unchanged: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far chances are to be relied on.
+
+    Args:
+        bins: those of ten that have suggestions, from low to high chances.
+        error: the expected calibration error, 0 to 1: the mean of |chance - unchanged| over the bins, weighted by
+            their counts (Guo et al., arXiv 1706.04599, section 2).
+    """
+
+    bins: tuple[Bin, ...]
+    error: float
+
+
+@dataclass(frozen=True)
+class Chances:
+    """A score's chance; call it.
+
+    Args:
+        curve: scores → chances, each float64 (n,); None leaves the score as it is.
+        judged: how many suggestions it is learnt from, or how many there are where it is not.
+        calibrated: its reliability on folds that it was not fitted on; None without a curve.
+        raw: that of the score itself on the same suggestions; None without any.
+        note: a sentence for people.
+    """
+
+    curve: Callable[[Scores], Scores] | None
+    judged: int
+    calibrated: Reliability | None
+    raw: Reliability | None
+    note: str
+
+    def __call__(self, score: float) -> float:
+        if self.curve is None:
+            return score
+        return float(self.curve(np.asarray([score], dtype=np.float64))[0])
+
+    @property
+    def is_calibrated(self) -> bool:
+        return self.curve is not None
+
+
+def chances(session: Session, project_id: int, version: str) -> Chances:
+    """What a version's scores mean in a project.
+
+    Args:
+        version: its own suggestions count, and where they are too few those of the versions before it as well, the
+            latest first.
+    """
+    return calibrate(judged_suggestions(session, project_id, version))
+
+
+def judged_suggestions(session: Session, project_id: int, version: str) -> list[Judged]:
+    """The suggestions to learn from: of this version, then of others until they suffice; at most the newest 2,000."""
+    of_project = (
+        Correction.project_id == project_id,
+        Correction.state == CorrectionState.ACTIVE,
+        Correction.suggestion_version.is_not(None),
+        Correction.suggestion_score.is_not(None),
+        Correction.words_changed.is_not(None),
+    )
+    latest = func.max(Correction.annotated_at)
+    versions = session.scalars(
+        select(Correction.suggestion_version)
+        .where(*of_project)
+        .group_by(Correction.suggestion_version)
+        .order_by((Correction.suggestion_version == version).desc(), latest.desc())
+    ).all()
+    found: list[Judged] = []
+    for name in versions:
+        if _suffice(found):
+            break
+        rows = session.execute(
+            select(Correction.suggestion_score, Correction.words_changed)
+            .where(*of_project, Correction.suggestion_version == name)
+            .order_by(Correction.annotated_at.desc(), Correction.id.desc())
+            .limit(_MOST - len(found))
+        )
+        found += [Judged(score, words == 0) for score, words in rows if score is not None]
+    return found
+
+
+def calibrate(judged: Sequence[Judged]) -> Chances:
+    """Learn what scores mean; with too few suggestions the score stays as it is, and the note says so."""
+    scores = np.asarray([found.score for found in judged], dtype=np.float64)
+    unchanged = np.asarray([found.unchanged for found in judged], dtype=bool)
+    raw = reliability(scores, unchanged) if judged else None
+    if not _suffice(judged):
+        kept = int(unchanged.sum())
+        note = (
+            f"Too few corrections to calibrate: {len(judged)} suggestions were judged, {kept} of them left unchanged; "
+            f"expected {LEAST}, with at least {LEAST_OF_EACH} unchanged and {LEAST_OF_EACH} changed. "
+            "The score is the model's own."
+        )
+        return Chances(None, len(judged), None, raw, note)
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    logits = _logits(scores)
+    folds = StratifiedKFold(LEAST_OF_EACH, shuffle=True, random_state=0)
+    out_of_fold = cross_val_predict(LogisticRegression(), logits, unchanged, cv=folds, method="predict_proba")[:, 1]
+    model = LogisticRegression().fit(logits, unchanged)
+    if model.coef_[0, 0] <= 0:
+        note = (
+            f"The score does not tell which captions people leave unchanged: of {len(judged)} judged suggestions those "
+            "with high scores were changed as often. The score is the model's own."
+        )
+        return Chances(None, len(judged), None, raw, note)
+    calibrated = reliability(out_of_fold, unchanged)
+    note = f"Calibrated on {len(judged)} judged suggestions; expected calibration error {calibrated.error:.2f}."
+    return Chances(lambda given: model.predict_proba(_logits(given))[:, 1], len(judged), calibrated, raw, note)
+
+
+def reliability(chances: Scores, unchanged: npt.NDArray[np.bool_]) -> Reliability:
+    """Compare chances with what came true, in ten equal parts of 0 to 1.
+
+    Args:
+        chances: float64 (n,), n > 0.
+        unchanged: bool (n,).
+    """
+    places = np.minimum((chances * _BINS).astype(int), _BINS - 1)
+    bins = tuple(
+        Bin(float(chances[inside].mean()), float(unchanged[inside].mean()), int(inside.sum()))
+        for place in range(_BINS)
+        if (inside := places == place).any()
+    )
+    error = sum(found.count * abs(found.chance - found.unchanged) for found in bins) / len(chances)
+    return Reliability(bins, error)
+
+
+def _suffice(judged: Sequence[Judged]) -> bool:
+    kept = sum(found.unchanged for found in judged)
+    return len(judged) >= LEAST and LEAST_OF_EACH <= kept <= len(judged) - LEAST_OF_EACH
+
+
+def _logits(scores: Scores) -> Scores:
+    """float64 (n,) → (n, 1): what a logistic curve is straight in."""
+    inside = np.clip(scores, _EDGE, 1 - _EDGE)
+    logits: Scores = np.log(inside / (1 - inside))[:, None]
+    return logits

@@ -31,6 +31,7 @@ from captionloop.jobs.asking_order import AskingOrder, Change, Standing, let_bac
 from captionloop.jobs.context import Context
 from captionloop.jobs.patience import patiently
 from captionloop.jobs.task_images import read_images
+from captionloop.model.calibration import chances
 from captionloop.model.captioner import DEFAULT_BATCH_SIZE
 from captionloop.model.database import Project, Run
 from captionloop.model.diversity import FloatArray, pooled
@@ -170,9 +171,12 @@ class _Annotation:
             for task in label_studio.tasks(project_id, task_ids)
             if not _shows(sorted(task["predictions"], key=itemgetter("id")), self.version)
         ]
-        answers = self._push(target, self._caption(target, tasks))
+        answers = self._caption(target, tasks)
+        # The model's own score is known from the log alone, so a suggestion is there before Label Studio has it.
         self.log.keep(self.project.id, self.version, answers)
-        for answer in answers:
+        refused = self._push(target, answers)
+        self.log.keep(self.project.id, self.version, refused)
+        for answer in (*answers, *refused):
             self.reasons.pop(answer.task_id, None)
             if answer.reason:
                 _log.warning("project %d, task %d: no suggestion: %s", project_id, answer.task_id, answer.reason)
@@ -194,11 +198,13 @@ class _Annotation:
         return made + [Answer(task_id, None, reason) for task_id, reason in images.reasons.items()]
 
     def _push(self, target: CaptionTarget, answers: Sequence[Answer]) -> list[Answer]:
-        """Store suggestions in Label Studio; the answers, without the suggestions that it refused."""
+        """Store suggestions in Label Studio; what has become of those that it refused."""
+        with self.context.database.reading() as session:
+            chance = chances(session, self.project.id, self.version)
         predictions = {
             answer.task_id: {
                 "task": answer.task_id,
-                **to_prediction(target, answer.suggestion.caption, answer.suggestion.score, self.version),
+                **to_prediction(target, answer.suggestion.caption, chance(answer.suggestion.score), self.version),
             }
             for answer in answers
             if answer.suggestion is not None
@@ -206,23 +212,20 @@ class _Annotation:
         label_studio, project_id = self.context.label_studio, self.project.label_studio_id
         try:
             label_studio.import_predictions(project_id, list(predictions.values()))
-            return list(answers)
+            return []
         except LabelStudioError as error:
             if error.status != 400:
                 raise
         # For one that it does not take, such as that of a task which was deleted just now, it refuses all.
-        refused: dict[int, str] = {}
+        refused: list[Answer] = []
         for task_id, prediction in predictions.items():
             try:
                 label_studio.import_predictions(project_id, [prediction])
             except LabelStudioError as error:
                 if error.status != 400:
                     raise
-                refused[task_id] = str(error)
-        return [
-            Answer(answer.task_id, None, refused[answer.task_id]) if answer.task_id in refused else answer
-            for answer in answers
-        ]
+                refused.append(Answer(task_id, None, str(error)))
+        return refused
 
     def _put_in_order(self, target: CaptionTarget, standing: Sequence[Standing]) -> None:
         """Have people asked in the order of the strategy, now that all tasks have the champion's suggestion."""

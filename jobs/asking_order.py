@@ -16,6 +16,7 @@ from captionloop.backend.label_config import CaptionTarget
 from captionloop.backend.label_studio import BACKEND_TITLE, Json
 from captionloop.jobs.context import Context
 from captionloop.jobs.task_images import read_images
+from captionloop.model.calibration import chances
 from captionloop.model.database import Project
 from captionloop.model.diversity import FloatArray, pooled
 from captionloop.model.project_settings import ProjectSettings
@@ -82,9 +83,11 @@ class AskingOrder:
             LabelStudioError: it does not answer.
         """
         vectors = self._vectors(target, [task.task_id for task in standing])
-        chances = SuggestionLog(self._context.database).scores(self._project.id, self._captioner.version, list(vectors))
+        scores = SuggestionLog(self._context.database).scores(self._project.id, self._captioner.version, list(vectors))
+        with self._context.database.reading() as session:
+            chance = chances(session, self._project.id, self._captioner.version)
         prospects = [
-            Prospect(task.task_id, chances.get(task.task_id, task.score or 0.0), vectors[task.task_id])
+            Prospect(task.task_id, chance(scores.get(task.task_id, task.score or 0.0)), vectors[task.task_id])
             for task in standing
             if task.task_id in vectors
         ]

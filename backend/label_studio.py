@@ -273,11 +273,6 @@ class LabelStudio:
         body = {"project": project_id, "data": data}
         return self._object("POST", "/api/dm/views/", what=f"tabs of project {project_id}", json=body)
 
-    def update_view(self, project_id: int, view_id: int, data: Json) -> Json:
-        body = {"project": project_id, "data": data}
-        params = {"project": project_id}
-        return self._object("PATCH", f"/api/dm/views/{view_id}/", what=f"tab {view_id}", params=params, json=body)
-
     def delete_view(self, project_id: int, view_id: int) -> None:
         self._delete(f"/api/dm/views/{view_id}/", what=f"tab {view_id}", params={"project": project_id})
 

@@ -14,6 +14,7 @@ The newest suggestion is what Label Studio shows. After a rollback, an older one
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -50,6 +51,8 @@ _BATCH = 32
 # Changes that Label Studio takes only one by one are made by so many at once. More would be quicker, at the cost of the
 # people who work in it at the same time.
 _WRITERS = 4
+# What is unreadable for a moment should not have to wait for the next run, nor should a run go on for ever.
+_TRIES = 2
 _CAPTIONING_SHARE = 0.8  # of the bar, where an order is written afterwards
 _SHOWN_FAILURES = 3
 
@@ -95,7 +98,7 @@ class _Annotation:
     run: Run
     project: Project
     captioner: "Captioner"
-    done: int = 0
+    tries: Counter[int] = field(default_factory=Counter)  # how often each task was captioned, or could not be
     reasons: dict[int, str] = field(default_factory=dict)  # why a task has no suggestion
 
     def __post_init__(self) -> None:
@@ -104,6 +107,8 @@ class _Annotation:
         self.version = self.captioner.version
         self.log = SuggestionLog(self.context.database)
         self.features = TaskFeatures(self.context.database, self.project.id)
+        with self.context.database.reading() as session:
+            self.chance = chances(session, self.project.id, self.version)
 
     def carry_out(self) -> str:
         try:
@@ -120,16 +125,12 @@ class _Annotation:
 
     def _caption_all(self, target: CaptionTarget) -> _Look:
         """Caption until a look finds nothing more to do; that look."""
-        retried = False
         captioning = (0.0, 1.0 if self.settings.order == "off" else _CAPTIONING_SHARE)
         while True:
             look = self._patiently(self._look)
-            waiting = [task_id for task_id in look.to_caption if task_id not in self.reasons]
-            if not waiting and not retried:
-                # What is unreadable for a moment should not have to wait for the next run.
-                waiting, retried = [task_id for task_id in look.to_caption if task_id in self.reasons], True
+            waiting = [task_id for task_id in look.to_caption if self.tries[task_id] < _TRIES]
             if self.chosen.limit is not None:
-                waiting = waiting[: self.chosen.limit - self.done]
+                waiting = waiting[: self.chosen.limit - self.tries.total()]
             if not waiting:
                 return look
             before, begun, all_tasks = len(look.standing), time.monotonic(), len(look.standing) + len(waiting)
@@ -181,7 +182,7 @@ class _Annotation:
             if answer.reason:
                 _log.warning("project %d, task %d: no suggestion: %s", project_id, answer.task_id, answer.reason)
                 self.reasons[answer.task_id] = answer.reason
-        self.done += len(task_ids)
+        self.tries.update(task_ids)
 
     def _caption(self, target: CaptionTarget, tasks: Sequence[Json]) -> list[Answer]:
         images = read_images(self.context, target, tasks)
@@ -199,12 +200,10 @@ class _Annotation:
 
     def _push(self, target: CaptionTarget, answers: Sequence[Answer]) -> list[Answer]:
         """Store suggestions in Label Studio; what has become of those that it refused."""
-        with self.context.database.reading() as session:
-            chance = chances(session, self.project.id, self.version)
         predictions = {
             answer.task_id: {
                 "task": answer.task_id,
-                **to_prediction(target, answer.suggestion.caption, chance(answer.suggestion.score), self.version),
+                **to_prediction(target, answer.suggestion.caption, self.chance(answer.suggestion.score), self.version),
             }
             for answer in answers
             if answer.suggestion is not None
@@ -229,7 +228,7 @@ class _Annotation:
 
     def _put_in_order(self, target: CaptionTarget, standing: Sequence[Standing]) -> None:
         """Have people asked in the order of the strategy, now that all tasks have the champion's suggestion."""
-        order = AskingOrder(self.context, self.project, self.settings, self.captioner)
+        order = AskingOrder(self.context, self.project, self.settings, self.captioner, self.chance)
 
         def write(changes: Sequence[Change]) -> None:
             self._check_champion()
@@ -279,11 +278,14 @@ class _Annotation:
         self.context.queue.runs.report(self.run.id, low + (high - low) * step / max(steps, 1), **detail)
 
     def _outcome(self, look: _Look) -> str:
-        said = f"{len(look.standing)} unlabelled tasks have suggestions of {self.version}."
+        count = len(look.standing)
+        said = (
+            f"{count} unlabelled task{' has a suggestion' if count == 1 else 's have suggestions'} of {self.version}."
+        )
         failed = {task_id: self.reasons[task_id] for task_id in look.to_caption if task_id in self.reasons}
         left = len(look.to_caption) - len(failed)
         if left:
-            said += f" {left} more have none of it yet."
+            said += f" {left} more {'has' if left == 1 else 'have'} none of it yet."
         if failed:
             shown = " ".join(f"Task {task_id}: {reason}" for task_id, reason in islice(failed.items(), _SHOWN_FAILURES))
             more = " The worker's log has the others." if len(failed) > _SHOWN_FAILURES else ""

@@ -16,10 +16,10 @@ from captionloop.backend.label_config import CaptionTarget
 from captionloop.backend.label_studio import BACKEND_TITLE, Json
 from captionloop.jobs.context import Context
 from captionloop.jobs.task_images import read_images
-from captionloop.model.calibration import chances
+from captionloop.model.calibration import Chances
 from captionloop.model.database import Project
 from captionloop.model.diversity import FloatArray, pooled
-from captionloop.model.project_settings import ProjectSettings
+from captionloop.model.project_settings import ProjectSettings, settings_of
 from captionloop.model.strategies import STRATEGIES, Pick, Prospect, lanes_beside, pick, random, uncertainty_diversity
 from captionloop.model.suggestions import SuggestionLog
 from captionloop.model.task_features import TaskFeatures
@@ -57,10 +57,19 @@ class AskingOrder:
 
     Args:
         captioner: the champion.
+        chance: what its scores mean.
     """
 
-    def __init__(self, context: Context, project: Project, settings: ProjectSettings, captioner: "Captioner") -> None:
-        self._context, self._project, self._settings, self._captioner = context, project, settings, captioner
+    def __init__(
+        self,
+        context: Context,
+        project: Project,
+        settings: ProjectSettings,
+        captioner: "Captioner",
+        chance: Chances,
+    ) -> None:
+        self._context, self._project, self._settings = context, project, settings
+        self._captioner, self._chance = captioner, chance
         self._features = TaskFeatures(context.database, project.id)
 
     def changes(self, target: CaptionTarget, standing: Sequence[Standing]) -> list[Change]:
@@ -84,10 +93,8 @@ class AskingOrder:
         """
         vectors = self._vectors(target, [task.task_id for task in standing])
         scores = SuggestionLog(self._context.database).scores(self._project.id, self._captioner.version, list(vectors))
-        with self._context.database.reading() as session:
-            chance = chances(session, self._project.id, self._captioner.version)
         prospects = [
-            Prospect(task.task_id, chance(scores.get(task.task_id, task.score or 0.0)), vectors[task.task_id])
+            Prospect(task.task_id, self._chance(scores.get(task.task_id, task.score or 0.0)), vectors[task.task_id])
             for task in standing
             if task.task_id in vectors
         ]
@@ -107,19 +114,23 @@ class AskingOrder:
         self._context.label_studio.update_prediction(change.prediction_id, score=change.score, cluster=change.cluster)
 
     def serve(self) -> None:
-        """Have Label Studio ask in this order from now on; all tasks must have been written."""
-        label_studio, number = self._context.label_studio, self._project.label_studio_id
-        if self._settings.order == "view":
-            _show_view(self._context, self._project)
-        if self._settings.order != "sampling":
+        """Have Label Studio ask in this order from now on; all tasks must have been written.
+
+        Nothing is done where somebody has chosen another order meanwhile.
+        """
+        project = self._context.project(self._project.id)
+        if not settings_of(project).asks_like(self._settings):
             return
-        found = label_studio.project(number)
+        if self._settings.order == "view":
+            _show_view(self._context, project)
+            return
+        label_studio, number = self._context.label_studio, project.label_studio_id
         by_chance = STRATEGIES[self._settings.strategy] is random
         wanted: Json = {"sampling": _AT_RANDOM if by_chance else _BY_SCORE}
         if not by_chance:
             wanted["model_version"] = self._captioner.version
-        if self._project.sampling_before is None:
-            _remember_sampling(self._context, self._project, found["sampling"])
+        if project.sampling_before is None:
+            _remember_sampling(self._context, project, label_studio.project(number)["sampling"])
         label_studio.update_project(number, **wanted)
 
     def _vectors(self, target: CaptionTarget, task_ids: Sequence[int]) -> dict[int, FloatArray]:
@@ -176,6 +187,8 @@ def _remember_sampling(context: Context, project: Project, sampling: str | None)
 
 
 def _show_view(context: Context, project: Project) -> None:
+    if _our_views(context, project):
+        return
     data: Json = {
         "title": VIEW_TITLE,
         "type": "list",
@@ -189,9 +202,7 @@ def _show_view(context: Context, project: Project) -> None:
             ],
         },
     }
-    views = _our_views(context, project)
-    if not views:
-        context.label_studio.create_view(project.label_studio_id, data)
+    context.label_studio.create_view(project.label_studio_id, data)
 
 
 def _our_views(context: Context, project: Project) -> list[Json]:

@@ -7,8 +7,6 @@ from captionloop.jobs.context import Context
 from captionloop.model.database import Project, RunKind
 from captionloop.model.project_settings import ProjectSettings, keep_settings, settings_of
 
-_OF_THE_ORDER = ("order", "strategy", "random_share")
-
 
 def change_settings(context: Context, project: Project, pairs: Iterable[str], *, by: str) -> ProjectSettings:
     """Change some of a project's settings; what they say of the order is then carried out.
@@ -30,6 +28,6 @@ def change_settings(context: Context, project: Project, pairs: Iterable[str], *,
         keep_settings(session, project.id, after)
     if before.order not in {"off", after.order}:
         stop_asking_in_order(context, project)
-    if after.order != "off" and any(getattr(before, name) != getattr(after, name) for name in _OF_THE_ORDER):
+    if after.order != "off" and not after.asks_like(before):
         context.queue.request(project.id, RunKind.ANNOTATE, asked_by=f"{by}: another order")
     return after

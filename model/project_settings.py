@@ -79,6 +79,10 @@ class ProjectSettings:
     def trains_by_itself(self) -> bool:
         return (self.train_after, self.train_below, self.train_at) != (None, None, None)
 
+    def asks_like(self, other: ProjectSettings) -> bool:
+        """Whether both ask people in the same order."""
+        return all(getattr(self, name) == getattr(other, name) for name in ("order", "strategy", "random_share"))
+
     def changed(self, pairs: Iterable[str]) -> ProjectSettings:
         """These settings with others in some places, from `name=value` as people type them; `off` unsets.
 

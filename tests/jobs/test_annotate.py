@@ -26,7 +26,7 @@ from captionloop.home import Home
 from captionloop.jobs import annotate as annotating
 from captionloop.jobs import patience
 from captionloop.jobs.annotate import run_annotate
-from captionloop.jobs.asking_order import VIEW_TITLE
+from captionloop.jobs.asking_order import VIEW_TITLE, AskingOrder
 from captionloop.jobs.context import Context
 from captionloop.jobs.project_settings import change_settings
 from captionloop.jobs.promotion import promote
@@ -232,7 +232,7 @@ def test_with_a_limit_the_least_sure_suggestions_are_renewed_first(studio: Studi
     said = studio.annotate(limit=2)
 
     assert [studio.versions(task)[-1] for task in tasks] == ["v1", studio.champion, studio.champion]
-    assert said.endswith("1 more have none of it yet.")
+    assert said.endswith("1 more has none of it yet.")
 
 
 def test_a_task_without_a_usable_image_is_named_with_its_reason_and_stops_nothing(
@@ -282,7 +282,7 @@ def test_a_task_that_is_deleted_meanwhile_stops_nothing(studio: Studio, monkeypa
     said = studio.annotate()
 
     assert studio.versions(stays) == [studio.champion]
-    assert said == f"1 unlabelled tasks have suggestions of {studio.champion}."
+    assert said == f"1 unlabelled task has a suggestion of {studio.champion}."
 
 
 # What goes wrong ----------------------------------------------------------------------------------------------------
@@ -499,6 +499,24 @@ def test_the_project_is_given_back_as_it_was(studio: Studio) -> None:
     after = studio.found()
     assert (after["sampling"], after["model_version"]) == (before["sampling"], "")
     assert studio.context.queue.runs.unfinished(studio.project.id) == []
+
+
+def test_an_order_that_is_turned_off_during_a_run_is_not_turned_on_by_it(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.set(order="sampling")
+    studio.add_tasks(3)
+    before = studio.found()["sampling"]
+    write = AskingOrder.write
+
+    def then_turn_off(self: Any, change: Any) -> None:
+        write(self, change)
+        change_settings(studio.context, studio.project, ["order=off"], by="test")
+
+    monkeypatch.setattr(AskingOrder, "write", then_turn_off)
+    studio.annotate()
+
+    assert studio.found()["sampling"] == before
 
 
 def test_another_order_is_written_by_a_run(studio: Studio) -> None:

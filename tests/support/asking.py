@@ -9,6 +9,7 @@ from captionloop.backend.label_config import read_label_config
 from captionloop.backend.label_studio import Json
 from captionloop.jobs.asking_order import AskingOrder, Standing
 from captionloop.jobs.context import Context
+from captionloop.model.calibration import chances
 from captionloop.model.database import Project
 from captionloop.model.project_settings import settings_of
 from captionloop.model.strategies import serving_order
@@ -37,7 +38,9 @@ def expected(context: Context, project: Project, count: int) -> list[int]:
     }
     standing = [Standing(task, found["id"], found["score"], found["cluster"]) for task, found in shown.items()]
     target = read_label_config(label_studio.project(number)["label_config"])
-    picks = AskingOrder(context, project, settings_of(project), captioner).picks(target, standing)
+    with context.database.reading() as session:
+        chance = chances(session, project.id, captioner.version)
+    picks = AskingOrder(context, project, settings_of(project), captioner, chance).picks(target, standing)
     solved = [task.id for task in label_studio.annotated_tasks(number)]
     counts = Counter(_cluster(task) for task in label_studio.tasks(number, solved))
     return [chosen.key for chosen in islice(serving_order(picks, counts), count)]

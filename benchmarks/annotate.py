@@ -143,7 +143,7 @@ def walk(
             renewed_s=renewed_s,
             per_task=per_task,
             order_matches=sum(ours == theirs for ours, theirs in zip(wanted, order, strict=True)),
-            renewed=_per_task(context, project, _champion(context, project))[1],
+            renewed=_per_task(context, project, _champion(context, project)).get(1, 0),
             labelled_untouched=sum(
                 after == labelled[task] for task, after in _versions(context, project, order).items()
             ),
@@ -226,10 +226,11 @@ def _champion(context: Context, project: Project) -> str:
 
 def _per_task(context: Context, project: Project, version: str) -> dict[int, int]:
     """How many unlabelled tasks have how many suggestions of a version."""
-    return Counter(
+    counts = Counter(
         sum(prediction["model_version"] == version for prediction in task["predictions"])
         for task in context.label_studio.unlabelled_tasks_with_results(project.label_studio_id)
     )
+    return dict(counts)
 
 
 def _versions(context: Context, project: Project, tasks: list[int]) -> dict[int, list[str]]:

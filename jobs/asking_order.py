@@ -1,11 +1,10 @@
 """The order in which Label Studio asks people, made of a strategy's picks.
 
 Label Studio's Uncertainty sampling goes by the `cluster` and the `score` of predictions whose version is the project's
-`model_version`. A version there hides the suggestions of all other ones, so it is put there last, when every task has
-one of the champion's, and taken away as soon as there is another champion: until the tasks are captioned again Label
-Studio asks our backend for each that is opened, and serves them in random order.
-
-The other way is a tab of the Data Manager, sorted by score alone, which leaves the project as it is.
+`model_version`, and a tab of the Data Manager that is sorted by score knows no others either. A version there hides the
+suggestions of all other ones, so it is put there last, when every task has one of the champion's, and taken away as
+soon as there is another champion: until the tasks are captioned again Label Studio asks our backend for each that is
+opened, and serves them in random order.
 """
 
 from collections.abc import Sequence
@@ -121,14 +120,14 @@ class AskingOrder:
         project = self._context.project(self._project.id)
         if not settings_of(project).asks_like(self._settings):
             return
+        label_studio, number = self._context.label_studio, project.label_studio_id
+        wanted: Json = {"model_version": self._captioner.version}
         if self._settings.order == "view":
             _show_view(self._context, project)
-            return
-        label_studio, number = self._context.label_studio, project.label_studio_id
-        by_chance = STRATEGIES[self._settings.strategy] is random
-        wanted: Json = {"sampling": _AT_RANDOM if by_chance else _BY_SCORE}
-        if not by_chance:
-            wanted["model_version"] = self._captioner.version
+        elif STRATEGIES[self._settings.strategy] is random:
+            wanted = {"sampling": _AT_RANDOM}
+        else:
+            wanted["sampling"] = _BY_SCORE
         if project.sampling_before is None:
             _remember_sampling(self._context, project, label_studio.project(number)["sampling"])
         label_studio.update_project(number, **wanted)

@@ -548,9 +548,10 @@ def test_a_tab_sorted_by_score_is_the_other_way(studio: Studio) -> None:
     listed = studio.api.get("/api/tasks/", params={"view": view["id"], "project": studio.number}).json()["tasks"]
     scores = {task: studio.predictions(task)[0]["score"] for task in tasks}
     assert [task["id"] for task in listed] == sorted(tasks, key=scores.__getitem__)
-    assert studio.found()["sampling"] == before
+    assert (studio.found()["sampling"], studio.found()["model_version"]) == (before, studio.champion)
 
     change_settings(studio.context, studio.project, ["order=off"], by="test")
+    assert studio.found()["model_version"] == ""
     assert [view["data"]["title"] for view in studio.context.label_studio.views(studio.number)].count(VIEW_TITLE) == 0
 
 

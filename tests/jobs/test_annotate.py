@@ -30,6 +30,7 @@ from captionloop.jobs.asking_order import VIEW_TITLE, AskingOrder
 from captionloop.jobs.context import Context
 from captionloop.jobs.project_settings import change_settings
 from captionloop.jobs.promotion import promote
+from captionloop.model.captioner import Captioner
 from captionloop.model.database import Database, Project, Run, RunKind, RunState, Suggestion
 from captionloop.model.project_settings import ProjectSettings
 from captionloop.model.suggestions import SuggestionLog
@@ -180,6 +181,17 @@ def test_the_last_earlier_suggestion_stays_since_somebody_may_have_it_on_the_scr
     studio.annotate()
 
     assert studio.versions(task) == ["v3", studio.champion]
+
+
+def test_what_is_on_somebodys_screen_during_a_run_can_be_submitted_after_it(studio: Studio) -> None:
+    (task,) = studio.add_tasks(1)
+    studio.suggest(task, "v1")
+    on_screen = studio.task(task)
+
+    studio.annotate()
+    annotate(studio.api, studio.number, on_screen, "by a person")
+
+    assert studio.task(task)["annotations"][0]["parent_prediction"] == on_screen["predictions"][0]["id"]
 
 
 @pytest.mark.parametrize(("kept", "left"), [(0, []), (2, ["v2", "v3"])])
@@ -399,6 +411,20 @@ def test_a_promotion_refreshes_unlabelled_tasks_and_leaves_labelled_ones_alone(s
 
     assert studio.versions(labelled) == [before]
     assert studio.versions(unlabelled) == [before, studio.finished.version.version]
+
+
+def test_pictures_that_are_known_do_not_go_through_the_encoder_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task,) = studio.add_tasks(1)
+    studio.annotate()
+    promote(studio.context, studio.project, studio.finished.version.version, reason="test")
+    encoded: list[int] = []
+    monkeypatch.setattr(Captioner, "_run_encoder", lambda self, images: encoded.append(len(images)))
+
+    studio.annotate()
+
+    assert (studio.versions(task)[-1], encoded) == (studio.finished.version.version, [])
 
 
 def test_a_run_makes_way_when_another_version_becomes_champion(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

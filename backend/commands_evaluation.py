@@ -132,10 +132,14 @@ def report(*, version: str, as_html: bool, out: Path | None, project_id: int | N
         captionloop report v4-9c41f2 --html --out report.html
     """
     from captionloop.backend.report_page import report_html, report_text
+    from captionloop.model.calibration import chances
     from captionloop.model.report import read_report
 
     with ready_context() as context:
-        gathered = read_report(_version_info(context, version, project_id), context.home)
+        info = _version_info(context, version, project_id)
+        with context.database.reading() as session:
+            known = chances(session, chosen_project(context, project_id).id, info.version)
+        gathered = read_report(info, context.home, chances=known)
     text = report_html(gathered) if as_html else report_text(gathered) + "\n"
     if out is None and as_html and sys.stdout.isatty():
         out = Path(f"{version}.html")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--per-round", type=click.IntRange(min=1), default=40, help="Corrections of a later round. Default: 40.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, help="How often all is repeated. Default: 5.")
 @click.option("--random-share", type=float, default=0.1, help="Of random picks among the chosen ones. Default: 0.1.")
+@click.option("--choose-first", is_flag=True, help="Let the strategies choose in round 1 as well.")
 @click.option("--signal", default="score", help="What uncertainty goes by, of `model.confidence`. Default: score.")
 @click.option(
     "--same-words", metavar="NAME", help="Also let random picks go on until they have as many words as this strategy's."
@@ -59,6 +60,7 @@ def simulate(
     per_round: int,
     seeds: int,
     random_share: float,
+    choose_first: bool,
     signal: str,
     same_words: str | None,
     gate: str | None,
@@ -98,6 +100,7 @@ def simulate(
         per_round=per_round,
         random_share=random_share,
         signal=signal,
+        choose_first=choose_first,
         as_many_words_as=same_words,
         gate=cast("Rule | None", gate),
         settings=FinetuneSettings.from_dict({"prompt": base.generation.prompt, **read_pairs(pairs)}),

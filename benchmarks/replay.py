@@ -87,7 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = FinetuneSettings(seed=seed)
         older = learner.pool(f"corrections-{seed}", options.older, of=has_first_kinds)
         newer = learner.pool(f"corrections-{seed}", options.new, of=has_other_kinds)
-        both = Pool(older.scenes | newer.scenes, older.features | newer.features)
+        both = Pool(
+            scenes=older.scenes | newer.scenes,
+            seeds=older.seeds | newer.seeds,
+            features=older.features | newer.features,
+        )
         captions = captions_of(both, _STYLE, careless=0.0, seed=seed)
         before = snapshot(f"before {seed}", {name: captions[name] for name in older.scenes})
         champion = learnt(base, on_the_training_side(before), older, settings)

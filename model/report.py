@@ -20,6 +20,7 @@ from typing import Any
 
 from captionloop.errors import CheckpointError
 from captionloop.home import Home
+from captionloop.model.calibration import Chances
 from captionloop.model.comparison_file import COMPARISON, ComparedImage, StoredComparison, read_comparison
 from captionloop.model.corrections import read_snapshot
 from captionloop.model.metrics.differences import SCORE
@@ -83,6 +84,7 @@ class Report:
         evaluations: in the order of their steps.
         dataset: None where the snapshot is gone.
         home: where the pictures lie.
+        chances: what its scores have been worth; None where nobody asked.
     """
 
     version: VersionInfo
@@ -93,10 +95,16 @@ class Report:
     evaluations: tuple[EvaluationPoint, ...]
     dataset: DatasetFacts | None
     home: Home
+    chances: Chances | None
 
 
-def read_report(version: VersionInfo, home: Home) -> Report:
+def read_report(version: VersionInfo, home: Home, *, chances: Chances | None = None) -> Report:
     """Gather the report of a version.
+
+    Args:
+        version: which.
+        home: where the pictures and snapshots lie.
+        chances: what people made of its suggestions (`calibration.chances`), which is in the database.
 
     Raises:
         CheckpointError: its directory is gone, or a file in it is damaged.
@@ -112,6 +120,7 @@ def read_report(version: VersionInfo, home: Home) -> Report:
         evaluations=_read_evaluations(version.path / EVALUATIONS),
         dataset=_read_dataset(home, manifest.get("snapshot")),
         home=home,
+        chances=chances,
     )
 
 

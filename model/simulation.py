@@ -3,7 +3,7 @@
 A round is what the loop is: the champion captions the pool, `strategies.pick` and Label Studio's rule say which images
 a person is asked about, their captions are the corrections, and a run learns from all corrections so far, without those
 that are held out for the gate. In the first round, before any version has learnt the style, chance chooses for all
-strategies, and they share what comes out of it.
+strategies, and they share what comes out of it, unless the plan says otherwise.
 """
 
 from __future__ import annotations
@@ -58,17 +58,18 @@ class Plan:
     Args:
         strategies: names of `strategies.STRATEGIES`.
         rounds: each ends with a run.
-        first: corrections of the first round, which are picked at random.
+        first: corrections of the first round, which are picked at random, and the same for all strategies.
         per_round: corrections of each later round.
         random_share: of random picks among them.
         signal: what a strategy goes by, a name of `confidence.SIGNALS`.
+        choose_first: let the strategies choose in the first round as well.
         as_many_words_as: a strategy beside which "random" is run once more, with as many written words in each round
             instead of as many pictures.
         gate: the rule by which a run's version becomes champion; None always lets it.
         settings: of the runs.
 
     Raises:
-        SettingsError: a name that is not known, or settings that train the encoder.
+        SettingsError: a name that is not known, or settings that a simulation cannot follow.
     """
 
     strategies: Sequence[str]
@@ -77,6 +78,7 @@ class Plan:
     per_round: int = 40
     random_share: float = 0.1
     signal: str = "score"
+    choose_first: bool = False
     as_many_words_as: str | None = None
     gate: Rule | None = None
     settings: FinetuneSettings = field(default_factory=FinetuneSettings)
@@ -91,6 +93,11 @@ class Plan:
             raise SettingsError(
                 f"The way {self.settings.way!r} trains the image encoder; a simulation looks at each image once, so "
                 "choose way=decoder, or way=lora with lora_parts=decoder."
+            )
+        if self.settings.replay < 1 or self.settings.validation_share:
+            raise SettingsError(
+                "The runs of a simulation learn from all corrections and keep the last weights; leave out replay and "
+                "validation_share."
             )
 
 
@@ -187,34 +194,36 @@ class _Replay:
 
     def run(self, found: Callable[[Point], None]) -> None:
         plan = self._plan
-        before = self._point(RANDOM, 0, _State(self._begin), None)
-        state = _State(self._begin)
-        first = self._orders(state, RANDOM)
-        state, asked_unchanged = self._round(state, list(islice(first, plan.first)))
-        shared = self._point(RANDOM, 1, state, asked_unchanged)
-        words_by_round: dict[str, list[int]] = {}
+        start = _State(self._begin)
+        shared = [self._point(RANDOM, 0, start, None)]
+        if not plan.choose_first:
+            picks = list(islice(self._order(start, RANDOM), plan.first))
+            start, asked_unchanged = self._round(start, picks)
+            shared.append(self._point(RANDOM, 1, start, asked_unchanged))
+        words: dict[str, list[int]] = {}  # after each round
         arms: list[tuple[str, str, str | None]] = [(strategy, strategy, None) for strategy in plan.strategies]
         if plan.as_many_words_as:
             arms.append((same_words(plan.as_many_words_as), RANDOM, plan.as_many_words_as))
         for name, strategy, like in arms:
-            found(replace(before, strategy=name))
-            found(replace(shared, strategy=name))
-            words_by_round[name] = [shared.words]
-            present = state
-            for number in range(2, plan.rounds + 1):
-                order = self._orders(present, strategy)
+            for point in shared:
+                found(replace(point, strategy=name))
+            words[name] = [point.words for point in shared]
+            state = start
+            for number in range(len(shared), plan.rounds + 1):
+                order = self._order(state, strategy)
                 if like is None:
-                    picks = list(islice(order, plan.per_round))
+                    picks = list(islice(order, plan.first if number == 1 else plan.per_round))
                 else:
-                    picks = self._as_many_words(order, words_by_round[like][number - 1] - words_by_round[name][-1])
-                present, asked_unchanged = self._round(present, picks)
-                point = self._point(name, number, present, asked_unchanged)
-                words_by_round[name].append(point.words)
+                    picks = self._as_many_words(order, words[like][number] - words[name][-1])
+                state, asked_unchanged = self._round(state, picks)
+                point = self._point(name, number, state, asked_unchanged)
+                words[name].append(point.words)
                 found(point)
 
-    def _orders(self, state: _State, strategy: str) -> Iterator[Pick]:
+    def _order(self, state: _State, strategy: str) -> Iterator[Pick]:
         """In which order people are asked."""
-        waiting = [place for place, image in enumerate(self._images) if image not in set(state.asked)]
+        asked = set(state.asked)
+        waiting = [place for place, image in enumerate(self._images) if image not in asked]
         if strategy == RANDOM:
             prospects = [Prospect(place, 0.0, self._pooled[place]) for place in waiting]
         else:

@@ -17,6 +17,8 @@ from captionloop.backend.pages.tables import Table
 from captionloop.model.database import Project, Run
 from captionloop.model.finetune_settings import WAYS, read_pairs
 from captionloop.model.loop_figures import LoopFigures, VersionFigures, loop_figures
+from captionloop.model.outlook import Outlook, stands
+from captionloop.model.outlook import outlook as outlook_of
 from captionloop.model.versions import VersionInfo
 
 FEW_CORRECTIONS = 20  # below it a run is possible, but the page does not propose it
@@ -31,12 +33,14 @@ class Overview:
         figures: of the loop, per version.
         run: the one in progress, or the last one; None before any.
         previous: figures of the version that the champion's are compared with; None without one.
+        outlook: what more corrections are likely to bring.
     """
 
     champion: VersionInfo
     figures: LoopFigures
     run: Run | None
     previous: VersionFigures | None
+    outlook: Outlook
 
     @property
     def current(self) -> VersionFigures | None:
@@ -55,14 +59,16 @@ class Overview:
 def read_overview(room: Room, project: Project) -> Overview:
     """Gather the overview of a project."""
     champion = room.champion(project)
+    versions = room.versions.all_of(project.id, with_deleted=True)
     with room.database.reading() as session:
-        figures = loop_figures(session, project.id, room.versions.all_of(project.id, with_deleted=True))
+        figures = loop_figures(session, project.id, versions)
     earlier = [found for found in figures.versions if found.version != champion.version and found.kept]
     return Overview(
         champion=champion,
         figures=figures,
         run=room.runs.current(project.id),
         previous=earlier[-1] if earlier else None,
+        outlook=outlook_of(stands(versions, figures.versions), corrections=figures.corrections),
     )
 
 

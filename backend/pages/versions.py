@@ -15,6 +15,7 @@ from captionloop.backend.pages.lineage import Lineage, lineage
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
 from captionloop.backend.report_page import report_html
+from captionloop.model.calibration import chances
 from captionloop.model.database import Project
 from captionloop.model.report import read_report
 from captionloop.model.version_export import zip_of
@@ -191,8 +192,11 @@ def reach(number: int, name: str) -> str:
 @pages.get("/projects/<int:number>/versions/<name>/report")
 def report(number: int, name: str) -> Response:
     room = current_room()
-    info = room.versions.get(room.project(number).id, name)
-    response = Response(report_html(read_report(info, room.home)), mimetype="text/html")
+    project = room.project(number)
+    info = room.versions.get(project.id, name)
+    with room.database.reading() as session:
+        known = chances(session, project.id, name)
+    response = Response(report_html(read_report(info, room.home, chances=known)), mimetype="text/html")
     response.headers["Content-Security-Policy"] = _REPORT_POLICY
     if "download" in request.args:
         response.headers["Content-Disposition"] = f'attachment; filename="report-of-{name}.html"'

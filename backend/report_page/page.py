@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from captionloop.backend.report_page.figures import figure_rows, figure_title
-from captionloop.backend.report_page.plots import curve
+from captionloop.backend.report_page.plots import curve, reliability_diagram
 from captionloop.errors import ImageError
 from captionloop.home import Home
 from captionloop.model.comparison_file import ComparedImage, Written
@@ -74,6 +74,8 @@ def report_html(report: Report) -> str:
             if comparison
         ],
         plots=_plots(report),
+        chances=report.chances,
+        reliability=_reliability(report),
         samples=_samples(report),
         dataset=report.dataset,
         snapshot=report.manifest.get("snapshot"),
@@ -133,6 +135,20 @@ def _plots(report: Report) -> list[_Plot]:
             steps, values = zip(*points, strict=True)
             plots.append(_plot(f"Validation: {figure_title(metric)}", steps, values, smooth=False))
     return plots
+
+
+def _reliability(report: Report) -> list[_Plot]:
+    """The score itself, and the chance that was learnt from it."""
+    chances = report.chances
+    drawn = (("The score", chances.raw), ("The calibrated chance", chances.calibrated)) if chances else ()
+    return [
+        _Plot(
+            f"{title}: expected calibration error {found.error:.2f}",
+            Markup(reliability_diagram(found, name=f"{title} against what people left unchanged")),  # noqa: S704
+        )
+        for title, found in drawn
+        if found is not None
+    ]
 
 
 def _plot(title: str, steps: Sequence[float], values: Sequence[float], *, smooth: bool) -> _Plot:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from captionloop.model.calibration import Reliability
+
 # matplotlib writes plain colours only; these stand in for the page's and are put back in the finished SVG.
 _INK, _MUTED, _LINE, _CURVE, _FAINT = "#000001", "#000002", "#000003", "#000004", "#000005"
 _VARIABLES = {
@@ -60,6 +62,29 @@ def curve(steps: Sequence[float], values: Sequence[float], *, name: str, smooth:
             _plot(axes, steps, values)
         axes.set_xlabel("step")
         axes.set_xlim(left=min(0, *steps), right=max(steps) or 1)
+
+    return _svg(draw, name=name)
+
+
+def reliability_diagram(found: "Reliability", *, name: str) -> str:
+    """What came true of each chance: on the faint line all does. The larger a dot, the more suggestions.
+
+    Args:
+        found: the figures.
+        name: of the diagram, for readers who hear the page.
+
+    Returns:
+        an `<svg>` element.
+    """
+
+    def draw(axes: "Axes") -> None:
+        most = max(part.count for part in found.bins)
+        chances, shares = [part.chance for part in found.bins], [part.unchanged for part in found.bins]
+        axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1)
+        axes.plot(chances, shares, color=_CURVE, linewidth=1.2)
+        sizes = [12 + 60 * part.count / most for part in found.bins]
+        axes.scatter(chances, shares, s=sizes, color=_CURVE, clip_on=False, zorder=3)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="chance", ylabel="left unchanged")
 
     return _svg(draw, name=name)
 

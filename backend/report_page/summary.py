@@ -62,6 +62,8 @@ def _facts(report: Report) -> list[str]:
     if report.evaluations:
         steps = ", ".join(str(point.step) for point in report.evaluations)
         lines.append(f"Evaluated   at step {steps}")
+    if report.chances:
+        lines.append(f"Scores      {report.chances.note}")
     settings = ", ".join(f"{name} {value}" for name, value in dict(report.manifest.get("settings") or {}).items())
     return lines + ([f"Settings    {settings}"] if settings else [])
 

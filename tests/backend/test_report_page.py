@@ -9,6 +9,7 @@ from tests.support.versions import FinishedRun, finished_run
 from captionloop.backend.report_page import report_html, report_text
 from captionloop.backend.report_page.figures import figure_rows
 from captionloop.home import Home
+from captionloop.model.calibration import Judged, calibrate
 from captionloop.model.database import Database
 from captionloop.model.metrics import Difference
 from captionloop.model.report import read_report
@@ -160,3 +161,34 @@ def test_the_page_fits_the_screen_and_asks_for_nothing(
     assert (ink, ground) == {
         "light": ("rgb(29, 28, 26)", "rgb(251, 250, 248)"), "dark": ("rgb(236, 233, 226)", "rgb(22, 21, 19)")
     }[scheme]  # fmt: skip
+
+
+# -- what the scores are worth -----------------------------------------------------------------------------------
+
+
+def sure_of_itself(count: int) -> list[Judged]:
+    """Scores around 0.9, of which every other caption was left unchanged, the higher ones rather."""
+    return [Judged(0.85 + 0.1 * number / count, number % 4 > 1 or number > 3 * count / 4) for number in range(count)]
+
+
+def test_the_page_shows_how_reliable_the_scores_are(run: FinishedRun, home: Home) -> None:
+    html = report_html(read_report(run.version, home, chances=calibrate(sure_of_itself(120))))
+
+    assert "What its scores are worth" in html
+    assert "Calibrated on 120 judged suggestions; expected calibration error 0." in html
+    labels = [attributes.get("aria-label") for tag, attributes in _Elements(html).found if tag == "svg"]
+    assert "The score against what people left unchanged" in labels
+    assert "The calibrated chance against what people left unchanged" in labels
+
+
+def test_too_few_corrections_to_calibrate_are_said_to_be(run: FinishedRun, home: Home) -> None:
+    few = calibrate(sure_of_itself(10))
+
+    report = read_report(run.version, home, chances=few)
+
+    assert "Too few corrections to calibrate: 10 suggestions were judged" in report_html(report)
+    assert f"Scores      {few.note}" in report_text(report)
+
+
+def test_a_report_without_the_database_says_nothing_of_scores(html: str) -> None:
+    assert "What its scores are worth" not in html

@@ -66,6 +66,14 @@ def test_the_first_round_is_the_same_for_all_strategies(base: Captioner) -> None
     assert first[0] == first[1]
 
 
+def test_strategies_may_choose_in_the_first_round_as_well(base: Captioner) -> None:
+    points = run(base, plan(strategies=["random", "diversity"], choose_first=True))
+
+    assert [point.corrections for point in points] == [0, 6, 11] * 2
+    first = [replace(point, strategy="") for point in points if point.round == 1]
+    assert first[0] != first[1]
+
+
 def test_the_same_seed_gives_the_same_points(base: Captioner) -> None:
     chosen = plan(strategies=["uncertainty_diversity"])
 
@@ -137,6 +145,8 @@ def test_chance_alone_decides_the_order_of_random_picks(base: Captioner, monkeyp
         ({"gate": "perhaps"}, "gate of a simulation: 'perhaps' is none of better"),
         ({"as_many_words_as": "uncertainty"}, "as_many_words_as of a simulation: 'uncertainty' is none of random"),
         ({"settings": FinetuneSettings(way="full")}, "'full' trains the image encoder"),
+        ({"settings": FinetuneSettings(replay=0.5)}, "leave out replay and validation_share"),
+        ({"settings": FinetuneSettings(validation_share=0.2)}, "leave out replay and validation_share"),
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(given: dict[str, Any], message: str) -> None:

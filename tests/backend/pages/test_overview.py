@@ -74,6 +74,10 @@ def test_the_share_is_compared_with_the_version_before(
     assert re.search(rf"People keep 100 % .* of its captions, 0 % .* with {champion}", page)
 
 
+def test_the_page_says_what_more_corrections_would_bring_or_that_nobody_can_tell(lead: FlaskClient) -> None:
+    assert "What another 50 corrections will bring cannot be told yet: it takes 3 versions" in text_of(lead)
+
+
 def test_without_corrections_the_page_says_where_to_make_some(
     lead: FlaskClient, database: Database, finished: FinishedRun
 ) -> None:

@@ -17,7 +17,7 @@ from captionloop.backend.commands_shared import (
 
 @click.group("project")
 def project_group() -> None:
-    """See and change a project's settings: whom to ask about what, and when to train.
+    """See and change a project's settings: what people are asked about, and when to train.
 
     \b
     Example:

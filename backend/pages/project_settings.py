@@ -1,4 +1,4 @@
-"""Settings: whom to ask about what, what becomes of earlier suggestions, and when a run begins by itself."""
+"""Settings: what people are asked about, what becomes of earlier suggestions, and when a run begins by itself."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ _STRATEGIES = {
     "uncertainty_diversity": "the least sure of each sort of picture",
 }
 GROUPS: Mapping[str, Sequence[Field]] = {
-    "Whom to ask about what": (
+    "What people are asked about": (
         Field(
             "order",
             "Order",

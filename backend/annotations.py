@@ -56,6 +56,11 @@ def empty_prediction(model_version: str, reason: str) -> dict[str, Any]:
     return {"result": [], "score": 0.0, "model_version": model_version, "reason": reason}
 
 
+def late_prediction(model_version: str) -> dict[str, Any]:
+    """The entry of a task that was not come to in time. Without a result Label Studio stores none, and asks again."""
+    return {"score": 0.0, "model_version": model_version}
+
+
 def prediction_captions(target: CaptionTarget, result: Any) -> list[str]:
     """The texts of a prediction's result."""
     return _without_repeats(text for text, _ in _texts(target, result))

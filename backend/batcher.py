@@ -70,7 +70,7 @@ class Batcher:
                 self._stop_if_unused()
 
     def submit(self, image: "Image", image_hash: str) -> "Future[Suggestion]":
-        """Ask for the caption of an RGB picture, within a lease."""
+        """Ask for the caption of an RGB picture, within a lease. The answer may be cancelled until its batch begins."""
         answer: Future[Suggestion] = Future()
         self._requests.put(_Request(image, image_hash, answer))
         return answer
@@ -109,7 +109,10 @@ class Batcher:
             request = self._requests.get()
         return batch, True
 
-    def _answer(self, batch: Sequence[_Request]) -> None:
+    def _answer(self, gathered: Sequence[_Request]) -> None:
+        batch = [request for request in gathered if request.answer.set_running_or_notify_cancel()]
+        if not batch:
+            return
         images, hashes = [request.image for request in batch], [request.image_hash for request in batch]
         try:
             suggestions = self.captioner.caption(images, image_hashes=hashes)

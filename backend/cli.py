@@ -16,6 +16,7 @@ import click
 
 from captionloop.backend.commands_dataset import dataset
 from captionloop.backend.commands_evaluation import evaluate, report
+from captionloop.backend.commands_project import project_group
 from captionloop.backend.commands_shared import chosen_project, json_option, project_option, ready_context
 from captionloop.backend.commands_shared import print_result as _print
 from captionloop.backend.commands_simulate import simulate
@@ -298,6 +299,35 @@ def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], name: 
 
 
 @cli.command()
+@project_option
+@click.option("--only-missing", is_flag=True, help="Only tasks that have no suggestion at all.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many tasks. Default: all.")
+@click.option("--wait", is_flag=True, help="Stay until the run is over, and show how far it is.")
+@json_option
+def annotate(*, project_id: int | None, only_missing: bool, limit: int | None, wait: bool, as_json: bool) -> None:
+    """Caption the unlabelled tasks of a project that do not show the champion's suggestion yet.
+
+    The worker does it, as after each promotion. A run whose worker is killed goes on where it was.
+
+    \b
+    Example:
+        captionloop annotate --project 3 --only-missing --wait
+    """
+    from captionloop.backend.status import describe_run, watch_run
+    from captionloop.jobs.annotate_settings import AnnotateSettings
+    from captionloop.model.database import RunKind, RunState
+
+    settings = AnnotateSettings(only_missing=only_missing, limit=limit).to_dict()
+    with ready_context() as context:
+        project = chosen_project(context, project_id)
+        requested = context.queue.request(project.id, RunKind.ANNOTATE, asked_by="command line", settings=settings)
+        run = watch_run(context, requested.run.id) if wait else requested.run
+    _print(describe_run(run), as_json, f"{run.message or requested.outcome} ({run.id})")
+    if wait and run.state is not RunState.FINISHED:
+        sys.exit(1)
+
+
+@cli.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
 @project_option
 @json_option
@@ -414,6 +444,7 @@ def status(*, project_id: int | None, as_json: bool) -> None:
     _print(shown, as_json, "\n".join(status_lines(shown)))
 
 
+cli.add_command(project_group)
 cli.add_command(sweep)
 cli.add_command(dataset)
 cli.add_command(evaluate)

@@ -11,14 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from captionloop.backend.label_config import CaptionTarget, read_label_config
-from captionloop.backend.label_studio import Json, LabelStudio
+from captionloop.backend.label_studio import BACKEND_TITLE, Json, LabelStudio
 from captionloop.backend.projects import find_or_add
 from captionloop.errors import BusyError, LabelStudioError
 from captionloop.model.database import Database, Project, Version
 
 _log = logging.getLogger(__name__)
 
-TITLE = "Captionloop"
 SECRET_HEADER = "X-Captionloop-Secret"  # noqa: S105 (the name of a header)
 # START_TRAINING is not among them: Label Studio sends it to the ML backend itself, with its Basic auth.
 WEBHOOK_ACTIONS = (
@@ -125,7 +124,7 @@ def _attach_backend(
             )
     # Shown on the model's card: the way from Label Studio to our pages.
     description = f"What people changed and whether it gets better: {access['url']}/projects/{project_id}/"
-    fields = {"title": TITLE, "description": description, "is_interactive": True, **access}
+    fields = {"title": BACKEND_TITLE, "description": description, "is_interactive": True, **access}
     try:
         if ours:
             kept = label_studio.update_ml_backend(ours[0]["id"], project=project_id, **fields)
@@ -142,7 +141,7 @@ def _attach_backend(
 
 def _is_ours(backend: Json, url: str, before: int | None) -> bool:
     # The title finds a connection that was made while the backend had another address.
-    return backend["id"] == before or backend["title"] == TITLE or backend["url"].rstrip("/") == url
+    return backend["id"] == before or backend["title"] == BACKEND_TITLE or backend["url"].rstrip("/") == url
 
 
 def _undo(label_studio: LabelStudio, project_id: int, url: str) -> None:
@@ -210,5 +209,5 @@ def _project_settings(database: Database, found: Json) -> dict[str, Any]:
     }
     with database.reading() as session:
         if session.get(Version, found["model_version"] or "") is None:
-            settings["model_version"] = TITLE
+            settings["model_version"] = BACKEND_TITLE
     return settings

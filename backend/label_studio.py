@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+BACKEND_TITLE = "Captionloop"
+"""Of our ML backend; as a project's `model_version` it stands for whatever version the backend says it serves."""
+
 _CONNECT_TIMEOUT_S = 5.0
 _TIMEOUT_S = 60.0
 # Uploads and imports are worked on before they are answered; adding a backend makes Label Studio call it first.
@@ -182,6 +185,10 @@ class LabelStudio:
         """Tasks without a submitted annotation, by id."""
         return self._task_summaries(project_id, [_filter("total_annotations", "equal", 0)])
 
+    def unlabelled_tasks_with_results(self, project_id: int) -> Iterator[Json]:
+        """Tasks without a submitted annotation, by id, with their `predictions`; several times slower than without."""
+        return self._tasks_by_id(project_id, [_filter("total_annotations", "equal", 0)], with_results=True)
+
     def all_tasks(self, project_id: int) -> Iterator[TaskSummary]:
         return self._task_summaries(project_id, [])
 
@@ -218,6 +225,11 @@ class LabelStudio:
             "POST", path, what=f"project {project_id}", json=list(predictions), timeout_s=_LONG_TIMEOUT_S
         )
         return int(answer["created"])
+
+    def update_prediction(self, prediction_id: int, **fields: Any) -> Json:
+        """Change a prediction, such as its `score` and its `cluster`, which no bulk import takes."""
+        path = f"/api/predictions/{prediction_id}/"
+        return self._object("PATCH", path, what=f"prediction {prediction_id}", json=fields)
 
     def delete_prediction(self, prediction_id: int) -> None:
         self._delete(f"/api/predictions/{prediction_id}/", what=f"prediction {prediction_id}")
@@ -269,6 +281,20 @@ class LabelStudio:
     def delete_webhook(self, webhook_id: int) -> None:
         self._delete(f"/api/webhooks/{webhook_id}/", what=f"webhook {webhook_id}")
 
+    # --- the Data Manager's tabs ------------------------------------------------------------------------------------
+
+    def views(self, project_id: int) -> list[Json]:
+        """The tabs of a project."""
+        what = f"tabs of project {project_id}"
+        return cast("list[Json]", self._call("GET", "/api/dm/views/", what=what, params={"project": project_id}))
+
+    def create_view(self, project_id: int, data: Json) -> Json:
+        body = {"project": project_id, "data": data}
+        return self._object("POST", "/api/dm/views/", what=f"tabs of project {project_id}", json=body)
+
+    def delete_view(self, project_id: int, view_id: int) -> None:
+        self._delete(f"/api/dm/views/{view_id}/", what=f"tab {view_id}", params={"project": project_id})
+
     # --- files ------------------------------------------------------------------------------------------------------
 
     def owns(self, url: str) -> bool:
@@ -291,6 +317,9 @@ class LabelStudio:
     # --- how it is asked --------------------------------------------------------------------------------------------
 
     def _task_summaries(self, project_id: int, conditions: list[Json]) -> Iterator[TaskSummary]:
+        return map(_summary, self._tasks_by_id(project_id, conditions, with_results=False))
+
+    def _tasks_by_id(self, project_id: int, conditions: list[Json], *, with_results: bool) -> Iterator[Json]:
         """Tasks by id, a page at a time.
 
         Each page begins after the last id seen, so that tasks which appear or vanish meanwhile shift nothing.
@@ -299,8 +328,8 @@ class LabelStudio:
         while True:
             items = [_filter("id", "greater", last_id), *conditions]
             query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
-            page, is_last = self._task_page(project_id, query, with_results=False)
-            yield from map(_summary, page)
+            page, is_last = self._task_page(project_id, query, with_results=with_results)
+            yield from page
             if is_last:
                 return
             last_id = page[-1]["id"]
@@ -341,10 +370,10 @@ class LabelStudio:
             timeout_s=_LONG_TIMEOUT_S,
         )
 
-    def _delete(self, path: str, *, what: str) -> None:
+    def _delete(self, path: str, *, what: str, **request: Any) -> None:
         """Delete something; that it is gone already is fine."""
         try:
-            self._call("DELETE", path, what=what)
+            self._call("DELETE", path, what=what, **request)
         except LabelStudioError as error:
             if error.status != 404:
                 raise

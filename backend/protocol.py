@@ -12,9 +12,11 @@ from captionloop import __version__
 from captionloop.backend.auth import Gatekeeper, carries_secret
 from captionloop.backend.service import CaptionService, project_number
 from captionloop.model.database import Run, RunKind, RunState
+from captionloop.model.project_settings import settings_of
 
 protocol = Blueprint("protocol", __name__)
 
+_MISSING = {"only_missing": True}  # see `AnnotateSettings`
 # Label Studio's names for what becomes of a training job (they are those of RQ).
 _JOB_STATUS = {
     RunState.WAITING: "queued",
@@ -85,6 +87,9 @@ def webhook() -> tuple[Response, int]:
     project = known or _service().projects.seen(number)
     if body.get("action") == "START_TRAINING":
         return _start_training(project.id)
+    if body.get("action") == "TASKS_CREATED" and settings_of(project).order != "off":
+        # Label Studio asks in our order only about tasks that have a suggestion.
+        _service().queue.request(project.id, RunKind.ANNOTATE, asked_by="new tasks", settings=_MISSING)
     _service().queue.request_sync(project.id)
     return jsonify(status="ok"), 200
 

@@ -5,18 +5,21 @@ The Flask app, the adapter for `label-studio-ml` and the tests all call this one
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from captionloop.backend.annotations import empty_prediction, to_prediction
+from captionloop.backend.annotations import empty_prediction, late_prediction, to_prediction
 from captionloop.backend.champions import Champions
 from captionloop.backend.label_config import CaptionTarget, read_label_config, task_image
 from captionloop.backend.projects import Projects
-from captionloop.errors import CaptionloopError, ImageError, SettingsError
+from captionloop.errors import CaptionloopError, ImageError, ServiceError, SettingsError
 from captionloop.jobs.queue import Queue
+from captionloop.model.database import Project, RunKind
 from captionloop.model.images import ImageLimits, content_hash, open_image
 from captionloop.model.suggestions import Answer, SuggestionLog
 from captionloop.model.versions import VersionStore
@@ -27,10 +30,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# Label Studio waits 100 s for an answer, and throws away what comes later.
+ANSWER_WITHIN_S = 60.0
+# So many pictures are read ahead of those that are captioned; a batch may have thousands.
+_AHEAD = 64
 # Reading images is waiting for the network, mostly; more threads than cores pay.
 _READERS = 8
 
+T = TypeVar("T")
+
 ReadImage = Callable[[str, int], bytes]  # (the task's value, the task's id) -> bytes; raises ImageError
+
+
+class _LateError(Exception):
+    """The time for an answer is over."""
 
 
 class CaptionService:
@@ -46,7 +59,12 @@ class CaptionService:
         queue: Queue,
         read_image: ReadImage,
         limits: ImageLimits,
+        answer_within_s: float = ANSWER_WITHIN_S,
     ) -> None:
+        """
+        Args:
+            answer_within_s: how long `predict` may take; tasks that it does not come to until then wait for the worker.
+        """
         self.projects = projects
         self.versions = versions
         self.champions = champions
@@ -54,6 +72,7 @@ class CaptionService:
         self._suggestions = suggestions
         self._read_image = read_image
         self._limits = limits
+        self.answer_within_s = answer_within_s
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read-image")
 
     def setup(self, label_studio_id: int, label_config: str) -> str:
@@ -71,29 +90,65 @@ class CaptionService:
     ) -> list[dict[str, Any]]:
         """One prediction per task, in order, all by the same version.
 
-        A task that cannot be captioned gets a prediction without a result; why is logged and kept in the database.
+        A task that cannot be captioned gets a prediction without a result; why is logged and kept in the database. What
+        cannot be done in time gets an entry that Label Studio does not store, and the worker is asked to caption the
+        unlabelled ones.
 
         Raises:
             LabelConfigError: the label config has no room for captions.
             CaptionloopError: no version can be loaded.
         """
+        give_up_at = time.monotonic() + self.answer_within_s
         target = cached_target(label_config)
         project = self.projects.seen(label_studio_id, label_config=label_config)
         with self.champions.lease(project.id) as batcher:
-            answers = list(self._answers(batcher, target, tasks))
+            answers = self._answers(batcher, target, tasks, give_up_at)
             version = batcher.version
-        for answer in answers:
+        for answer in answers.values():
             if answer.reason:
                 _log.warning("project %s, task %s: no suggestion: %s", label_studio_id, answer.task_id, answer.reason)
-        self._suggestions.keep(project.id, version, answers)
-        return [_to_entry(target, answer, version) for answer in answers]
+        self._suggestions.keep(project.id, version, list(answers.values()))
+        if len(answers) < len(tasks):
+            self._hand_over(project, len(tasks) - len(answers))
+        return [
+            _to_entry(target, answers[place], version) if place in answers else late_prediction(version)
+            for place in range(len(tasks))
+        ]
 
     def _answers(
-        self, batcher: "Batcher", target: CaptionTarget, tasks: Sequence[Mapping[str, Any]]
-    ) -> Iterator[Answer]:
-        asked = [self._readers.submit(self._ask, batcher, target, task) for task in tasks]
-        for task, request in zip(tasks, asked, strict=True):
-            yield _answer(int(task["id"]), request)
+        self, batcher: "Batcher", target: CaptionTarget, tasks: Sequence[Mapping[str, Any]], give_up_at: float
+    ) -> dict[int, Answer]:
+        """What became of each task that was come to in time, by its place."""
+        answers: dict[int, Answer] = {}
+        asked: deque[tuple[int, Future[Future[Suggestion]]]] = deque()
+        for place, task in enumerate(tasks):
+            if len(asked) == _AHEAD:
+                self._take(tasks, asked.popleft(), answers, give_up_at)
+            if time.monotonic() >= give_up_at:
+                break
+            asked.append((place, self._readers.submit(self._ask, batcher, target, task)))
+        while asked:
+            self._take(tasks, asked.popleft(), answers, give_up_at)
+        return answers
+
+    def _take(
+        self,
+        tasks: Sequence[Mapping[str, Any]],
+        asked: "tuple[int, Future[Future[Suggestion]]]",
+        answers: dict[int, Answer],
+        give_up_at: float,
+    ) -> None:
+        """Add the answer that was asked for, unless it does not come in time."""
+        place, request = asked
+        with suppress(_LateError):
+            answers[place] = _answer(int(tasks[place]["id"]), request, give_up_at)
+
+    def _hand_over(self, project: Project, count: int) -> None:
+        _log.warning("project %s: %d tasks were not captioned in time", project.label_studio_id, count)
+        try:
+            self.queue.request(project.id, RunKind.ANNOTATE, asked_by="a batch that was too large for one request")
+        except ServiceError as error:
+            _log.error("%s", error)
 
     def _ask(self, batcher: "Batcher", target: CaptionTarget, task: Mapping[str, Any]) -> "Future[Suggestion]":
         data = self._read_image(task_image(target, task["data"]), int(task["id"]))
@@ -104,16 +159,29 @@ class CaptionService:
         self.champions.close()
 
 
-def _answer(task_id: int, request: "Future[Future[Suggestion]]") -> Answer:
+def _answer(task_id: int, request: "Future[Future[Suggestion]]", give_up_at: float) -> Answer:
+    """
+    Raises:
+        _LateError: the time was over before it was there.
+    """
     try:
-        return Answer(task_id, request.result().result())
+        return Answer(task_id, _in_time(_in_time(request, give_up_at), give_up_at))
     except ImageError as error:
         return Answer(task_id, None, str(error))
-    except CaptionloopError:
+    except (CaptionloopError, _LateError):
         raise
     except Exception as error:  # noqa: BLE001 (one task must never harm its neighbours; the reason reaches the log)
         _log.exception("task %s", task_id)
         return Answer(task_id, None, f"Unexpected {type(error).__name__}: {error}.")
+
+
+def _in_time(future: "Future[T]", give_up_at: float) -> T:
+    """A future's result, unless the time is over before it is there; what has not begun then is not begun."""
+    finished, _ = wait([future], timeout=max(give_up_at - time.monotonic(), 0.0))
+    if not finished:
+        future.cancel()
+        raise _LateError
+    return future.result()
 
 
 def _to_entry(target: CaptionTarget, answer: Answer, version: str) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from captionloop.errors import CaptionloopError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.model import corrections
-from captionloop.model.database import Project, Run
+from captionloop.model.database import Project, Run, RunKind
 from captionloop.model.versions import VersionInfo
 from captionloop.settings import Secret, Settings
 
 _LOOK_EVERY_S = 0.5
+_WORDS = {RunKind.FINETUNE: "Fine-tuning", RunKind.ANNOTATE: "Captioning", RunKind.COMPARE: "Comparing"}
 
 
 def read_status(settings: Settings, *, label_studio_id: int | None = None) -> dict[str, Any]:
@@ -129,15 +130,20 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 def watch_run(context: Context, run_id: str) -> Run:
     """Show how far a run is until it is over, and give its last state."""
-    with Progress("Fine-tuning") as progress:
-        while True:
-            run = context.queue.runs.get(run_id)
-            if run is None:
-                raise CaptionloopError(f"The run {run_id} has vanished from the database.")
-            if run.state.is_over:
-                return run
+    run = _run(context, run_id)
+    with Progress(_WORDS[run.kind]) as progress:
+        while not run.state.is_over:
             progress.update(run.progress, note=_note(run))
             time.sleep(_LOOK_EVERY_S)
+            run = _run(context, run_id)
+    return run
+
+
+def _run(context: Context, run_id: str) -> Run:
+    run = context.queue.runs.get(run_id)
+    if run is None:
+        raise CaptionloopError(f"The run {run_id} has vanished from the database.")
+    return run
 
 
 def _note(run: Run) -> str:
@@ -145,6 +151,8 @@ def _note(run: Run) -> str:
     parts = [str(detail.get("stage", run.state.value))]
     if "loss" in detail:
         parts.append(f"step {detail['step']} of {detail['steps']}, loss {detail['loss']:.3f}")
+    elif "steps" in detail:
+        parts.append(f"{detail['step']} of {detail['steps']}")
     if "seconds_left" in detail:
         parts.append(f"{detail['seconds_left']:.0f} s left")
     return ", ".join(parts)

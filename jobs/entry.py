@@ -32,7 +32,7 @@ def finetune(run_id: str) -> None:
 def annotate(run_id: str) -> None:
     from captionloop.jobs.annotate import run_annotate
 
-    _carry_out(run_id, run_annotate)
+    _carry_out(run_id, run_annotate, cancelled="Cancelled. The suggestions made until then stay.")
 
 
 def compare(run_id: str) -> None:
@@ -90,7 +90,12 @@ def sync(project_id: int) -> None:
             _log.info("project %s: %s", project_id, result)
 
 
-def _carry_out(run_id: str, work: Callable[[Context, Run], tuple[str, str | None]]) -> None:
+def _carry_out(
+    run_id: str,
+    work: Callable[[Context, Run], tuple[str, str | None]],
+    *,
+    cancelled: str = "Cancelled. Everything is as it was before.",
+) -> None:
     """Start a run, do its work, and write down how it ended, whatever happens short of a kill."""
     with contexts.opened() as context:
         runs = context.queue.runs
@@ -103,7 +108,7 @@ def _carry_out(run_id: str, work: Callable[[Context, Run], tuple[str, str | None
             runs.finish(run_id, RunState.FINISHED, message=message, version=version)
             _log.info("run %s: %s", run_id, message)
         except RunCancelled:
-            runs.finish(run_id, RunState.CANCELLED, message="Cancelled. Everything is as it was before.")
+            runs.finish(run_id, RunState.CANCELLED, message=cancelled)
             _log.info("run %s was cancelled", run_id)
         except CaptionloopError as error:
             runs.finish(run_id, RunState.FAILED, message=str(error))

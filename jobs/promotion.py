@@ -1,8 +1,10 @@
 """Changing the champion, with all that follows from it: every backend learns of it, and Label Studio asks anew."""
 
 import logging
+from functools import partial
 
 from captionloop.errors import ServiceError
+from captionloop.jobs.asking_order import let_backend_answer
 from captionloop.jobs.context import Context
 from captionloop.model.database import Project, RunKind
 
@@ -30,8 +32,20 @@ def _tell(context: Context, project: Project) -> None:
 
     A backend looks by itself, and Label Studio asks for a new suggestion when somebody opens a task.
     """
-    try:
-        context.queue.announce_champion(project.id)
-        context.queue.request(project.id, RunKind.ANNOTATE, asked_by="promotion")
-    except ServiceError as error:
-        _log.error("%s", error)
+    steps = (
+        partial(context.queue.announce_champion, project.id),
+        partial(context.queue.request, project.id, RunKind.ANNOTATE, asked_by="promotion"),
+        partial(_ask_anew, context, project.id),
+    )
+    for step in steps:
+        try:
+            step()
+        except ServiceError as error:
+            _log.error("%s", error)
+
+
+def _ask_anew(context: Context, project_id: int) -> None:
+    """Where Label Studio shows the suggestions of the champion before only, have it ask for new ones."""
+    project = context.project(project_id)
+    if project.sampling_before is not None:
+        let_backend_answer(context, project)

@@ -67,6 +67,18 @@ class Queue:
                 self._send(requested.run)
         return requested
 
+    def request_if_idle(self, project_id: int, kind: RunKind, *, asked_by: str) -> Run | None:
+        """Ask for a run, unless one of this kind is going on or waits; None then.
+
+        Raises:
+            ServiceError: Redis does not answer. The run is kept and begins once it does.
+        """
+        run = self.runs.request_if_idle(project_id, kind, asked_by=asked_by)
+        if run is not None:
+            with _explained(self.url, "The run is kept and begins when Redis is back."):
+                self._send(run)
+        return run
+
     def request_sweep(self, project_id: int, space: SearchSpace, *, trials: int, **facts: Any) -> Sweep:
         """Start a sweep, a job for each trial; see `Sweeps.start`.
 

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import NotFoundError, RunCancelled
+from captionloop.jobs.annotate_settings import AnnotateSettings
 from captionloop.model.database import Database, Project, Run, RunKind, RunState, utc_now
 
 # A running run that has given no sign of life for this long was killed. Signs come every `HEARTBEAT_S`.
@@ -57,7 +58,8 @@ class Runs:
     ) -> Requested:
         """Ask for a run. One that has not begun yet takes the request over, with the newer settings.
 
-        A comparison takes it over with both: it makes the pairs asked for before, then the new ones.
+        A comparison takes it over with both: it makes the pairs asked for before, then the new ones. A captioning run
+        does what is enough for both.
         """
         with self._database.session() as session:
             _lock(session, project_id)
@@ -66,16 +68,16 @@ class Runs:
                 pending.settings = _folded(kind, pending.settings, settings or {})
                 return Requested(pending, is_new=False)
             busy = _one(session, project_id, kind, RunState.RUNNING) is not None
-            run = Run(
-                id=uuid.uuid4().hex,
-                project_id=project_id,
-                kind=kind,
-                state=RunState.WAITING if busy else RunState.QUEUED,
-                asked_by=asked_by,
-                settings=dict(settings or {}),
-            )
-            session.add(run)
-            return Requested(run, is_new=True)
+            state = RunState.WAITING if busy else RunState.QUEUED
+            return Requested(_add(session, project_id, kind, state, asked_by, settings or {}), is_new=True)
+
+    def request_if_idle(self, project_id: int, kind: RunKind, *, asked_by: str) -> Run | None:
+        """Ask for a run, unless one of this kind is going on or waits; None then."""
+        with self._database.session() as session:
+            _lock(session, project_id)
+            if _one(session, project_id, kind, RunState.WAITING, RunState.QUEUED, RunState.RUNNING) is not None:
+                return None
+            return _add(session, project_id, kind, RunState.QUEUED, asked_by, {})
 
     def start(self, run_id: str) -> Run | None:
         """Take a queued run for this worker; None when there is nothing to do (cancelled, or taken already)."""
@@ -231,11 +233,23 @@ def _one(session: Session, project_id: int, kind: RunKind, *states: RunState, lo
     return session.scalars(found.with_for_update() if lock else found).one_or_none()
 
 
+def _add(
+    session: Session, project_id: int, kind: RunKind, state: RunState, asked_by: str, settings: Mapping[str, Any]
+) -> Run:
+    run = Run(
+        id=uuid.uuid4().hex, project_id=project_id, kind=kind, state=state, asked_by=asked_by, settings=dict(settings)
+    )
+    session.add(run)
+    return run
+
+
 def _folded(kind: RunKind, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that takes another request over."""
     if kind is RunKind.COMPARE:
         pairs = [*before["pairs"], *wanted["pairs"]]
         return {"pairs": [pair for place, pair in enumerate(pairs) if pair not in pairs[:place]]}
+    if kind is RunKind.ANNOTATE:
+        return AnnotateSettings.from_dict(before).joined(AnnotateSettings.from_dict(wanted)).to_dict()
     return dict(wanted)
 
 

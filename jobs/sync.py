@@ -11,7 +11,7 @@ two at once do the same work twice.
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -190,8 +190,9 @@ class _Sync:
             suggested = {
                 task_id: corrections.suggested_captions(session, self.project.id, task_id) for task_id in tasks
             }
+            scores = corrections.suggested_scores(session, self.project.id, task_ids)
         records = [
-            self._record(task, annotation, known.get(annotation["id"]), suggested[task["id"]])
+            self._record(task, annotation, known.get(annotation["id"]), suggested[task["id"]], scores)
             for task in tasks.values()
             for annotation in task["annotations"]
         ]
@@ -216,7 +217,12 @@ class _Sync:
         self.changed += change is Change.CHANGED
 
     def _record(
-        self, task: Json, annotation: Json, known: Correction | None, suggested: Iterable[str]
+        self,
+        task: Json,
+        annotation: Json,
+        known: Correction | None,
+        suggested: Iterable[str],
+        scores: Mapping[tuple[int, str], float],
     ) -> CorrectionRecord:
         prediction = _parent(task, annotation)
         texts = prediction_captions(self.target, prediction["result"]) if prediction else []
@@ -235,7 +241,7 @@ class _Sync:
             updated_at=read.updated_at,
             suggestion=texts[0] if prediction and texts else None,
             suggestion_version=prediction["model_version"] if prediction else None,
-            suggestion_score=prediction["score"] if prediction else None,
+            suggestion_score=_score(task["id"], prediction, scores) if prediction else None,
             parent_prediction=read.parent_prediction,
             origin=read.origin,
             annotator=self._email(read.completed_by),
@@ -268,6 +274,11 @@ class _Sync:
 def _parent(task: Json, annotation: Json) -> Json | None:
     wanted = annotation.get("parent_prediction")
     return next((prediction for prediction in task["predictions"] if prediction["id"] == wanted), None)
+
+
+def _score(task_id: int, prediction: Json, scores: Mapping[tuple[int, str], float]) -> float | None:
+    score: float | None = scores.get((task_id, prediction["model_version"]), prediction["score"])
+    return score
 
 
 def _state(annotation: Annotation) -> CorrectionState:

@@ -9,6 +9,7 @@ from rq.serializers import JSONSerializer
 
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context
+from captionloop.jobs.due_runs import start_due_runs
 from captionloop.jobs.queue import QUEUE_NAME, TRIALS_QUEUE_NAME
 from captionloop.jobs.runs import DEAD_AFTER_S
 from captionloop.model.database import RunState
@@ -67,11 +68,12 @@ def _import_ahead() -> None:
 
 
 def _watch(context: Context, stop: threading.Event) -> None:
-    """Bring runs back into motion whose worker was killed, or which Redis has lost."""
+    """Bring runs back into motion whose worker was killed, or which Redis has lost; begin those that are due."""
     while True:
         try:
             with _uses_database:
                 context.queue.keep_moving()
+                start_due_runs(context)
         except ServiceError as error:
             _log.error("%s", error)
         if stop.wait(DEAD_AFTER_S / 4):

@@ -291,6 +291,19 @@ def suggested_captions(session: Session, project_id: int, task_id: int) -> list[
     return [caption for caption in session.scalars(chosen) if caption]
 
 
+def suggested_scores(session: Session, project_id: int, task_ids: Sequence[int]) -> dict[tuple[int, str], float]:
+    """The model's own score of what was suggested for these tasks, by task and version.
+
+    What Label Studio holds is what people are asked by: the chance that the score stands for, or a place in an order.
+    """
+    rows = session.execute(
+        select(Suggestion.task_id, Suggestion.model_version, Suggestion.score).where(
+            Suggestion.project_id == project_id, Suggestion.task_id.in_(task_ids), Suggestion.score.is_not(None)
+        )
+    )
+    return {(task_id, version): score for task_id, version, score in rows if score is not None}
+
+
 def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
     """How many corrections are in each state; states without any are there with 0."""
     rows = session.execute(

@@ -3,6 +3,7 @@
     project ──< correction ──< correction_revision
        │            └── image (by content hash)
        ├──< suggestion      what was answered to Label Studio, or why nothing was
+       ├──< task_features   what the image encoder said of a task's image, pooled, and the cluster that this made
        ├──< run             a press of "Start Training", and what became of it
        ├──< sweep           a search for good settings; its trials are Optuna's, in tables of its own (`trials`)
        ├──< named_settings  settings to train with, by a name
@@ -178,6 +179,9 @@ class Project(Table):
     champion_since: Mapped[datetime | None]
     synced_until: Mapped[datetime | None]  # corrections changed up to this moment of Label Studio's clock are here
     shows_annotators: Mapped[bool] = mapped_column(default=True)  # whether the pages have figures of single people
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # see `project_settings`
+    # Label Studio's own sampling, to be put back; None while we have not changed it.
+    sampling_before: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -246,6 +250,19 @@ class Suggestion(Table):
     score: Mapped[float | None]
     reason: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class TaskFeatures(Table):
+    """What an image encoder said of a task's image, pooled to one vector; the latest encoder's stays."""
+
+    __tablename__ = "task_features"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), primary_key=True)
+    task_id: Mapped[int] = mapped_column(primary_key=True)
+    encoder: Mapped[str]  # its hash
+    vector: Mapped[bytes]  # float32, little-endian
+    lanes: Mapped[int | None]  # into how many clusters the tasks were sorted when this one got its own
+    cluster: Mapped[int | None]
 
 
 class Correction(Table):

@@ -1,10 +1,10 @@
-"""The fields of a settings class, when its values come back from JSON."""
+"""The fields of a settings class, when its values come back from JSON or from what people type."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from captionloop.errors import CaptionloopError
+from captionloop.errors import CaptionloopError, SettingsError
 
 
 def refuse_unknown(cls: type, values: Mapping[str, Any], *, called: str, error: type[CaptionloopError]) -> None:
@@ -20,3 +20,34 @@ def refuse_unknown(cls: type, values: Mapping[str, Any], *, called: str, error: 
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise error(f"Unknown {called} {', '.join(unknown)}; known are {', '.join(known)}.")
+
+
+def read_pairs(cls: type, pairs: Iterable[str], *, called: str, example: str) -> dict[str, Any]:
+    """`name=value` as typed → the values by name, each of the type of its field in the dataclass `cls`; not checked.
+
+    Args:
+        called: what messages call such a value, as "fine-tuning setting".
+        example: a pair that would do.
+
+    Raises:
+        SettingsError: a text that is no such pair, or an unknown name.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise SettingsError(f"{pair!r} is no {called}; expected name=value, such as {example}.")
+        values[name.strip()] = text.strip()
+    refuse_unknown(cls, values, called=called, error=SettingsError)
+    types = {item.name: str(item.type) for item in fields(cls)}
+    return {name: _typed(text, types[name]) for name, text in values.items()}
+
+
+def _typed(text: str, kind: str) -> Any:
+    """What a text says for a setting of a type; a text that says none stays one, for the check to name."""
+    if kind == "bool":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return int(text) if kind.startswith("int") else float(text) if kind.startswith("float") else text
+    except ValueError:
+        return text

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from captionloop.errors import SettingsError
-from captionloop.model.fields import refuse_unknown
+from captionloop.model import fields
 
 Way = Literal["decoder", "lora", "full"]
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -119,7 +119,7 @@ class FinetuneSettings:
         Raises:
             SettingsError: an unknown name or a wrong value.
         """
-        refuse_unknown(cls, values, called="fine-tuning setting", error=SettingsError)
+        fields.refuse_unknown(cls, values, called="fine-tuning setting", error=SettingsError)
         return cls(**values)
 
     @classmethod
@@ -138,27 +138,7 @@ def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     Raises:
         SettingsError: a text that is no such pair, or an unknown name.
     """
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise SettingsError(
-                f"{pair!r} is no fine-tuning setting; expected name=value, such as learning_rate=0.001."
-            )
-        values[name.strip()] = text.strip()
-    refuse_unknown(FinetuneSettings, values, called="fine-tuning setting", error=SettingsError)
-    types = {item.name: str(item.type) for item in fields(FinetuneSettings)}
-    return {name: _typed(text, types[name]) for name, text in values.items()}
-
-
-def _typed(text: str, kind: str) -> Any:
-    """What a text says for a setting of a type; a text that says none stays one, for the check to name."""
-    if kind == "bool":
-        return {"true": True, "false": False}.get(text.lower(), text)
-    try:
-        return int(text) if kind.startswith("int") else float(text) if kind.startswith("float") else text
-    except ValueError:
-        return text
+    return fields.read_pairs(FinetuneSettings, pairs, called="fine-tuning setting", example="learning_rate=0.001")
 
 
 def _is_whole(value: object, *, least: int) -> bool:

@@ -1,6 +1,6 @@
 """The record of what was suggested: the caption of each task by each version, or the reason why there is none."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,15 @@ class SuggestionLog:
             session.execute(
                 statement.on_conflict_do_update(index_elements=["project_id", "task_id", "model_version"], set_=newer)
             )
+
+    def scores(self, project_id: int, version: str, task_ids: Collection[int]) -> dict[int, float]:
+        """The scores of what a version suggested for these tasks, by task, as far as they are known."""
+        wanted = set(task_ids)
+        rows = select(Row.task_id, Row.score).where(Row.project_id == project_id, Row.model_version == version)
+        with self._database.reading() as session:
+            return {
+                task_id: score for task_id, score in session.execute(rows) if score is not None and task_id in wanted
+            }
 
     def count(self, project_id: int) -> int:
         """How many captions were suggested in a project, by all its versions."""

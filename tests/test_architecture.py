@@ -22,6 +22,8 @@ _ASSEMBLERS = {
     "backend/status.py",
 }
 
+_FOR_ASSEMBLERS = {"context", "project_settings", "promotion", "runs", "sweeps"}
+
 
 def _imports(path: Path) -> Iterator[str]:
     """What a file imports of ours, as `model.versions`."""
@@ -48,7 +50,7 @@ def _may_import(path: str, name: str) -> bool:
         return folder in {"jobs", "model"} | _SHARED or (folder == "backend" and part in _JOBS_FROM_BACKEND)
     if folder != "jobs" or path == "backend/cli.py" or path.startswith("backend/commands_"):
         return True
-    return part == "queue" or (path in _ASSEMBLERS and part in {"context", "promotion", "runs", "sweeps"})
+    return part == "queue" or (path in _ASSEMBLERS and part in _FOR_ASSEMBLERS)
 
 
 @pytest.mark.parametrize("folder", ["model", "jobs", "backend"])

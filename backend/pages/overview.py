@@ -132,6 +132,14 @@ def sync(number: int) -> AnyResponse:
     return redirect(url_for("pages.overview", number=number))
 
 
+@pages.post("/projects/<int:number>/annotate")
+def annotate(number: int) -> AnyResponse:
+    room = current_room()
+    requested = room.caption_project(room.project(number), by=visitor().name)
+    flash(requested.outcome)
+    return _back(number)
+
+
 @pages.post("/projects/<int:number>/rollback")
 def rollback(number: int) -> AnyResponse:
     room = current_room()

@@ -1,6 +1,6 @@
 """What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -18,6 +18,7 @@ from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
+from captionloop.jobs.project_settings import change_settings
 from captionloop.jobs.runs import Requested, Runs
 from captionloop.model import named_settings
 from captionloop.model.database import Database, NamedSettings, Project, Run, RunKind
@@ -171,6 +172,18 @@ class Room:
             self.named_settings(project, named)
             settings = {**settings, named_settings.KEY: named}
         return self.context.queue.request(project.id, RunKind.FINETUNE, asked_by=by, settings=settings)
+
+    def caption_project(self, project: Project, *, by: str) -> Requested:
+        """Have the worker caption the unlabelled tasks that do not show the champion's suggestion.
+
+        Raises:
+            ServiceError: Redis does not answer. The run is kept and begins once it does.
+        """
+        return self.context.queue.request(project.id, RunKind.ANNOTATE, asked_by=by)
+
+    def change_settings(self, project: Project, pairs: Iterable[str], *, by: str) -> None:
+        """Change a project's settings; see `jobs.project_settings.change_settings` for arguments and errors."""
+        change_settings(self.context, project, pairs, by=by)
 
     def start_again(self, project: Project, run: Run, *, by: str) -> Requested:
         """Ask for a run of the same kind with the same settings as one that is over.

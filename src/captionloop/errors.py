@@ -50,6 +50,11 @@ class LabelStudioError(ServiceError):
         super().__init__(message)
         self.status = status
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether it is away or busy, so that the same call may do later."""
+        return self.status is None or self.status == 429 or self.status >= 500
+
 
 class LabelConfigError(CaptionloopError):
     pass

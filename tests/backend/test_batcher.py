@@ -57,6 +57,22 @@ def test_pictures_that_come_while_a_batch_runs_are_captioned_together(model: Rec
     assert model.batches == [1, 5]
 
 
+def test_a_picture_that_nobody_waits_for_any_more_is_not_captioned(model: Recorder) -> None:
+    batcher = Batcher(model)  # type: ignore[arg-type]
+    model.may_go.clear()
+    with batcher.lease():
+        first = batcher.submit(PICTURE, "first")
+        while not batcher._requests.empty():
+            pass
+        given_up, waited_for = batcher.submit(PICTURE, "second"), batcher.submit(PICTURE, "third")
+        given_up.cancel()
+        model.may_go.set()
+        waited_for.result()
+
+    assert first.result().caption == "caption of first"
+    assert model.batches == [1, 1]
+
+
 def test_a_failure_reaches_whoever_asked_and_the_next_request_is_served(model: Recorder) -> None:
     batcher = Batcher(model)  # type: ignore[arg-type]
     with batcher.lease():

@@ -13,9 +13,9 @@ import pytest
 from tests.support.servers import LabelStudioServer
 
 from captionloop.backend import connect as connecting
-from captionloop.backend.connect import SECRET_HEADER, TITLE, Connection
+from captionloop.backend.connect import SECRET_HEADER, Connection
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
-from captionloop.backend.label_studio import Json, LabelStudio
+from captionloop.backend.label_studio import BACKEND_TITLE, Json, LabelStudio
 from captionloop.errors import BusyError, LabelConfigError, LabelStudioError
 from captionloop.model.database import Database, Project, Version
 
@@ -103,7 +103,11 @@ def test_a_project_gets_backend_webhook_and_settings(
 ) -> None:
     connection = connect(project_id)
     (attached,) = label_studio.ml_backends(project_id)
-    assert (attached["id"], attached["title"], attached["url"]) == (connection.ml_backend_id, TITLE, backend.url)
+    assert (attached["id"], attached["title"], attached["url"]) == (
+        connection.ml_backend_id,
+        BACKEND_TITLE,
+        backend.url,
+    )
     assert attached["is_interactive"]
     assert (attached["auth_method"], attached["basic_auth_user"]) == ("BASIC_AUTH", USER)
     assert attached["state"] == "CO"
@@ -114,7 +118,7 @@ def test_a_project_gets_backend_webhook_and_settings(
     assert project["show_collab_predictions"]
     assert not project["evaluate_predictions_automatically"]
     assert not project["reveal_preannotations_interactively"]
-    assert project["model_version"] == TITLE
+    assert project["model_version"] == BACKEND_TITLE
     stored = row(database, connection)
     assert (stored.is_connected, stored.label_studio_id, stored.title) == (True, project_id, "Connecting")
     assert (stored.ml_backend_id, stored.webhook_id) == (connection.ml_backend_id, connection.webhook_id)

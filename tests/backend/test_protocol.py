@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
 from captionloop.jobs.sweeps import Sweeps
 from captionloop.model.captioner import Captioner
-from captionloop.model.database import Database, Project, Suggestion
+from captionloop.model.database import Database, Project, Run, RunKind, Suggestion
 from captionloop.model.images import ImageLimits
 from captionloop.model.suggestions import SuggestionLog
 from captionloop.model.versions import Base, VersionInfo, VersionStore
@@ -164,6 +165,44 @@ def test_suggestions_are_kept_once_per_task_and_version(client: FlaskClient, dat
         assert session.query(Suggestion).count() == 1
 
 
+def test_what_is_not_done_in_time_has_an_entry_that_is_not_stored_and_waits_for_the_worker(
+    client: FlaskClient, service: CaptionService, database: Database
+) -> None:
+    in_time = predict(client, picture("red"))
+    service.answer_within_s = 0.0
+
+    late = predict(client, picture("red"), picture("blue"), picture("green"))
+
+    assert "result" in in_time[0]
+    assert [set(entry) for entry in late] == [{"score", "model_version"}] * 3
+    with database.reading() as session:
+        [run] = session.query(Run).all()
+        assert (run.kind, run.asked_by) == (RunKind.ANNOTATE, "a batch that was too large for one request")
+        assert session.query(Suggestion).count() == 1  # that of the first request
+
+
+def test_the_tasks_that_are_done_in_time_keep_their_places(
+    client: FlaskClient, service: CaptionService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with service.champions.lease(service.projects.seen(7).id) as batcher:
+        encode = batcher.captioner.encode
+
+        def slow(*args: Any, **kwargs: Any) -> Any:
+            time.sleep(0.4)
+            return encode(*args, **kwargs)
+
+        monkeypatch.setattr(batcher.captioner, "encode", slow)
+    alone = predict(client, picture("red"))[0]["result"][0]["value"]
+    service.answer_within_s = 1.5
+
+    entries = predict(client, *[picture("red")] * 150)
+
+    done = [place for place, entry in enumerate(entries) if "result" in entry]
+    assert len(entries) == 150
+    assert 0 < len(done) < 150
+    assert all(entries[place]["result"][0]["value"] == alone for place in done)
+
+
 def test_no_tasks_get_no_results(client: FlaskClient) -> None:
     assert predict(client) == []
 
@@ -244,6 +283,20 @@ def test_an_event_with_the_secret_asks_for_a_sync(
     assert answer.status_code == 200
     with Redis.from_url(redis_url) as redis:
         assert redis.llen("rq:queue:captionloop") == 1
+
+
+@pytest.mark.parametrize(("order", "runs"), [("off", 0), ("sampling", 1)])
+def test_new_tasks_are_captioned_where_label_studio_asks_in_our_order(
+    client: FlaskClient, secret: dict[str, str], database: Database, order: str, runs: int
+) -> None:
+    with database.session() as session:
+        session.query(Project).one().settings = {"order": order}
+
+    client.post("/webhook", json={"action": "TASKS_CREATED", "project": {"id": 1}}, headers=secret)
+
+    with database.reading() as session:
+        asked = [(run.kind, run.settings) for run in session.query(Run)]
+    assert asked == [(RunKind.ANNOTATE, {"only_missing": True})] * runs
 
 
 @pytest.mark.parametrize("header", [{}, {"X-Captionloop-Secret": "guessed"}])

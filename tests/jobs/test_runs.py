@@ -194,3 +194,25 @@ def test_the_latest_runs_of_a_kind_come_newest_first(runs: Runs, project: Projec
     runs.request(project.id, RunKind.ANNOTATE, asked_by="test")
 
     assert [run.id for run in runs.latest(project.id, RunKind.COMPARE, count=5)] == [newer.id, older.id]
+
+
+def test_captioning_runs_that_are_folded_do_what_is_enough_for_both(runs: Runs, project: Project) -> None:
+    def ask(**settings: object) -> dict[str, object]:
+        return runs.request(project.id, RunKind.ANNOTATE, asked_by="test", settings=settings).run.settings
+
+    ask(only_missing=True, limit=5)
+    assert ask(only_missing=True, limit=9) == {"only_missing": True, "limit": 9}
+    assert ask() == {"only_missing": False, "limit": None}
+    assert ask(only_missing=True, limit=5) == {"only_missing": False, "limit": None}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_who_asks_only_if_nothing_goes_on_is_refused_when_something_does(
+    runs: Runs, project: Project, begun: bool
+) -> None:
+    run = runs.request_if_idle(project.id, RunKind.FINETUNE, asked_by="test")
+    assert run is not None
+    if begun:
+        runs.start(run.id)
+
+    assert runs.request_if_idle(project.id, RunKind.FINETUNE, asked_by="test") is None

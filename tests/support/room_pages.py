@@ -26,5 +26,6 @@ def page_paths(number: int, *, first: str, second: str, item: int) -> dict[str, 
         "dataset": f"{here}/dataset",
         "dataset of problems": f"{here}/dataset?problem=picture-gone",
         "try": f"{here}/try",
+        "settings": f"{here}/settings",
         "error": f"{here}/versions/none",
     }

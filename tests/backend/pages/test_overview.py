@@ -397,3 +397,11 @@ def test_many_visitors_within_a_minute_are_one_look(lead: FlaskClient, reader: F
         client.get("/projects/1/health")
 
     assert looks == [1]
+
+
+def test_a_button_has_the_whole_project_captioned(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    page = post(lead, "/projects/1/annotate").get_data(as_text=True)
+
+    (run,) = room.runs.unfinished(finished.project.id)
+    assert (run.kind, run.asked_by) == (RunKind.ANNOTATE, "lead")
+    assert "The run is queued" in page

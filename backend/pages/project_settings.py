@@ -1,0 +1,122 @@
+"""Settings: what people are asked about, what becomes of earlier suggestions, and when a run begins by itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flask import flash, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.frame import render
+from captionloop.backend.pages.room import current_room
+from captionloop.errors import ServiceError, SettingsError
+from captionloop.model.project_settings import ORDERS, ProjectSettings, settings_of
+from captionloop.model.strategies import STRATEGIES
+
+
+@dataclass(frozen=True)
+class Field:
+    """A setting in the form.
+
+    Args:
+        name: the setting's.
+        label, help: what it is for.
+        choices: value and what is shown for it; empty where anything may be typed.
+        unset: what an empty field says; empty where there has to be a value.
+    """
+
+    name: str
+    label: str
+    help: str
+    choices: Sequence[tuple[str, str]] = ()
+    unset: str = ""
+
+
+_ORDERS = {
+    "off": "off: Label Studio's own settings",
+    "sampling": "in the strategy's order, for one annotator",
+    "view": "a tab sorted by score, for several",
+}
+_STRATEGIES = {
+    "random": "random",
+    "uncertainty": "the least sure captions first",
+    "diversity": "pictures that are least alike first",
+    "uncertainty_diversity": "the least sure of each sort of picture",
+}
+GROUPS: Mapping[str, Sequence[Field]] = {
+    "What people are asked about": (
+        Field(
+            "order",
+            "Order",
+            "What makes people meet the chosen tasks first. With several annotators Label Studio's own sampling serves "
+            "them at random; the tab's Label Tasks As Displayed serves all in its order.",
+            [(order, _ORDERS[order]) for order in ORDERS],
+        ),
+        Field(
+            "strategy",
+            "Strategy",
+            "How the order is made.",
+            [(name, _STRATEGIES.get(name, name)) for name in STRATEGIES],
+        ),
+        Field("random_share", "Share at random", "Of all that is asked, 0 to 0.5, so that evaluation stays unbiased."),
+    ),
+    "Suggestions": (
+        Field(
+            "earlier_suggestions",
+            "Earlier suggestions kept",
+            "Of other versions, by each unlabelled task. With 0, who has one on the screen must open the task again.",
+        ),
+    ),
+    "When a run begins by itself": (
+        Field("train_after", "After so many new corrections", "", unset="off"),
+        Field(
+            "train_below",
+            "When people keep less than this share",
+            "Of the champion's captions unchanged, 0 to 1.",
+            unset="off",
+        ),
+        Field("train_window", "Corrections that the share is taken of", "So many new ones must have come as well."),
+        Field(
+            "train_at",
+            "Each day at",
+            "By the worker's clock, such as 03:00, if there are new corrections.",
+            unset="off",
+        ),
+    ),
+}
+_NAMES = [field.name for fields in GROUPS.values() for field in fields]
+
+
+@pages.route("/projects/<int:number>/settings", methods=["GET", "POST"])
+def project_settings(number: int) -> str | tuple[str, int] | Response:
+    """The form; what is wrong is said beside its field, and what was typed stays."""
+    room = current_room()
+    project = room.project(number)
+    typed = _shown(settings_of(project))
+    problems: dict[str, str] = {}
+    if request.method == "POST":
+        typed |= {name: request.form[name].strip() for name in _NAMES if name in request.form}
+        pairs = {name: f"{name}={text or 'off'}" for name, text in typed.items()}
+        problems = {name: said for name, pair in pairs.items() if (said := _problem(pair))}
+        if not problems:
+            try:
+                room.change_settings(project, pairs.values(), by=visitor().name)
+                flash("The settings are kept.")
+            except ServiceError as error:
+                flash(f"The settings are kept, but not carried out yet: {error}")
+            return redirect(url_for("pages.overview", number=number))
+    page = render("project_settings.html", project, groups=GROUPS, typed=typed, problems=problems)
+    return (page, 422) if problems else page
+
+
+def _shown(settings: ProjectSettings) -> dict[str, str]:
+    return {name: "" if value is None else str(value) for name, value in settings.to_dict().items()}
+
+
+def _problem(pair: str) -> str | None:
+    try:
+        ProjectSettings().changed([pair])
+    except SettingsError as error:
+        return str(error)
+    return None

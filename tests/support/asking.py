@@ -1,0 +1,52 @@
+"""The order in which Label Studio asks, and the one that our picks say."""
+
+from collections import Counter
+from itertools import islice
+
+import httpx
+
+from captionloop.backend.label_config import read_label_config
+from captionloop.backend.label_studio import Json
+from captionloop.jobs.asking_order import AskingOrder, Standing
+from captionloop.jobs.context import Context
+from captionloop.model.calibration import chances
+from captionloop.model.database import Project
+from captionloop.model.project_settings import settings_of
+from captionloop.model.strategies import serving_order
+from tests.support.studio import annotate
+
+
+def served(api: httpx.Client, number: int, count: int) -> list[int]:
+    """The tasks that Label Studio serves one after the other to its only annotator, who solves each."""
+    tasks = []
+    for _ in range(count):
+        task = api.get(f"/api/projects/{number}/next").raise_for_status().json()
+        annotate(api, number, task, "by a person")
+        tasks.append(int(task["id"]))
+    return tasks
+
+
+def expected(context: Context, project: Project, count: int) -> list[int]:
+    """The next tasks by our own picks, after what the annotator has solved."""
+    label_studio, number = context.label_studio, project.label_studio_id
+    captioner = context.champion_captioner(project.id)
+    shown = {
+        task["id"]: prediction
+        for task in label_studio.unlabelled_tasks_with_results(number)
+        for prediction in task["predictions"]
+        if prediction["model_version"] == captioner.version
+    }
+    standing = [Standing(task, found["id"], found["score"], found["cluster"]) for task, found in shown.items()]
+    target = read_label_config(label_studio.project(number)["label_config"])
+    with context.database.reading() as session:
+        chance = chances(session, project.id, captioner.version)
+    picks = AskingOrder(context, project, settings_of(project), captioner, chance).picks(target, standing)
+    solved = [task.id for task in label_studio.annotated_tasks(number)]
+    counts = Counter(_cluster(task) for task in label_studio.tasks(number, solved))
+    return [chosen.key for chosen in islice(serving_order(picks, counts), count)]
+
+
+def _cluster(task: Json) -> int | None:
+    """What a solved task counts for."""
+    found = [prediction["cluster"] for prediction in task["predictions"] if prediction["cluster"] is not None]
+    return max(found, default=None)

@@ -69,6 +69,8 @@ class AskingOrder:
     ) -> None:
         self._context, self._project, self._settings = context, project, settings
         self._captioner, self._chance = captioner, chance
+        has_learnt = context.versions.get(project.id, captioner.version).parent is not None
+        self._strategy = settings.strategy_of(has_learnt=has_learnt)
         self._features = TaskFeatures(context.database, project.id)
 
     def changes(self, target: CaptionTarget, standing: Sequence[Standing]) -> list[Change]:
@@ -98,8 +100,8 @@ class AskingOrder:
             if task.task_id in vectors
         ]
         share = self._settings.random_share
-        picks = pick(prospects, self._settings.strategy, random_share=share, seed=self._project.id)
-        if STRATEGIES[self._settings.strategy] is not uncertainty_diversity:
+        picks = pick(prospects, self._strategy, random_share=share, seed=self._project.id)
+        if STRATEGIES[self._strategy] is not uncertainty_diversity:
             return picks
         found = {chosen.key: chosen.cluster for chosen in picks if not chosen.at_random and chosen.cluster is not None}
         settled = self._features.settle_clusters(self._captioner.encoder_hash, lanes_beside(share), found)
@@ -124,7 +126,7 @@ class AskingOrder:
         wanted: Json = {"model_version": self._captioner.version}
         if self._settings.order == "view":
             _show_view(self._context, project)
-        elif STRATEGIES[self._settings.strategy] is random:
+        elif STRATEGIES[self._strategy] is random:
             wanted = {"sampling": _AT_RANDOM}
         else:
             wanted["sampling"] = _BY_SCORE

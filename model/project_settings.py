@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 from captionloop.errors import SettingsError
 from captionloop.model.database import Project
 from captionloop.model.fields import read_pairs, refuse_unknown
-from captionloop.model.strategies import MOST_RANDOM, STRATEGIES
+from captionloop.model.strategies import DEFAULT_STRATEGY, FIRST_STRATEGY, MOST_RANDOM, STRATEGIES
 
 Order = Literal["off", "sampling", "view"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 MOST_EARLIER = 10
+AUTO = "auto"
 _CALLED = "project setting"
 
 
@@ -29,7 +30,8 @@ class ProjectSettings:
         order: what makes people meet the chosen tasks first. "off": nothing, Label Studio goes by its own settings.
             "sampling": its Uncertainty sampling, in the strategy's order, as long as one person annotates. "view": a
             tab of the Data Manager sorted by score, whose "Label Tasks As Displayed" serves several people.
-        strategy: how the order is made (see `strategies`).
+        strategy: how the order is made (see `strategies`). "auto": `FIRST_STRATEGY` as long as the champion has learnt
+            from no correction, then `DEFAULT_STRATEGY`.
         random_share: of all that is asked, picked at random, so that evaluation stays unbiased.
         earlier_suggestions: how many suggestions of earlier versions a task keeps beside the champion's. With 0, who
             has an earlier one on the screen at that moment has to open the task again.
@@ -45,7 +47,7 @@ class ProjectSettings:
     """
 
     order: Order = "off"
-    strategy: str = "uncertainty_diversity"
+    strategy: str = AUTO
     random_share: float = 0.1
     earlier_suggestions: int = 1
     train_after: int | None = None
@@ -55,7 +57,8 @@ class ProjectSettings:
 
     def __post_init__(self) -> None:
         self._check("order", self.order in ORDERS, f"one of {', '.join(ORDERS)}")
-        self._check("strategy", self.strategy in STRATEGIES, f"one of {', '.join(STRATEGIES)}")
+        known = (AUTO, *STRATEGIES)
+        self._check("strategy", self.strategy in known, f"one of {', '.join(known)}")
         good = _is_number(self.random_share) and 0 <= self.random_share <= MOST_RANDOM
         self._check("random_share", good, f"a number from 0 to {MOST_RANDOM}")
         good = _is_whole(self.earlier_suggestions, least=0) and self.earlier_suggestions <= MOST_EARLIER
@@ -70,6 +73,12 @@ class ProjectSettings:
     def _check(self, name: str, good: bool, expected: str) -> None:
         if not good:
             raise SettingsError(f"Project setting {name} is {getattr(self, name)!r}; expected {expected}.")
+
+    def strategy_of(self, *, has_learnt: bool) -> str:
+        """The name of the strategy while the champion has, or has not, learnt from corrections."""
+        if self.strategy != AUTO:
+            return self.strategy
+        return DEFAULT_STRATEGY if has_learnt else FIRST_STRATEGY
 
     @property
     def daily_time(self) -> time | None:

@@ -11,7 +11,7 @@ from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import current_room
 from captionloop.errors import ServiceError, SettingsError
-from captionloop.model.project_settings import ORDERS, ProjectSettings, settings_of
+from captionloop.model.project_settings import AUTO, ORDERS, ProjectSettings, settings_of
 from captionloop.model.strategies import STRATEGIES
 
 
@@ -42,6 +42,7 @@ _STRATEGIES = {
     "random": "random",
     "uncertainty": "the least sure captions first",
     "diversity": "pictures that are least alike first",
+    AUTO: "unlike pictures first; once the champion has learnt, the least sure suggestions",
     "uncertainty_diversity": "the least sure of each sort of picture",
 }
 GROUPS: Mapping[str, Sequence[Field]] = {
@@ -57,7 +58,7 @@ GROUPS: Mapping[str, Sequence[Field]] = {
             "strategy",
             "Strategy",
             "How the order is made.",
-            [(name, _STRATEGIES.get(name, name)) for name in STRATEGIES],
+            [(name, _STRATEGIES.get(name, name)) for name in (AUTO, *STRATEGIES)],
         ),
         Field("random_share", "Share at random", "Of all that is asked, 0 to 0.5, so that evaluation stays unbiased."),
     ),

@@ -6,6 +6,7 @@ from tests.support.models import add_project
 from captionloop.errors import SettingsError
 from captionloop.model.database import Database, Project
 from captionloop.model.project_settings import ProjectSettings, keep_settings, settings_of
+from captionloop.model.strategies import DEFAULT_STRATEGY, FIRST_STRATEGY
 
 
 def test_without_a_choice_label_studio_is_left_alone_and_nothing_begins_by_itself() -> None:
@@ -17,7 +18,7 @@ def test_without_a_choice_label_studio_is_left_alone_and_nothing_begins_by_itsel
     ("pair", "said"),
     [
         ("order=sideways", "order is 'sideways'; expected one of off, sampling, view"),
-        ("strategy=best", "strategy is 'best'; expected one of random, "),
+        ("strategy=best", "strategy is 'best'; expected one of auto, random, "),
         ("random_share=0.9", "random_share is 0.9; expected a number from 0 to 0.5"),
         ("random_share=some", "random_share is 'some'; expected a number"),
         ("earlier_suggestions=-1", "earlier_suggestions is -1; expected a whole number from 0 to 10"),
@@ -34,6 +35,16 @@ def test_a_wrong_value_is_named_with_what_is_expected(pair: str, said: str) -> N
     with pytest.raises(SettingsError) as error:
         ProjectSettings().changed([pair])
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(("has_learnt", "expected"), [(False, FIRST_STRATEGY), (True, DEFAULT_STRATEGY)])
+def test_without_a_choice_the_strategy_changes_once_the_champion_has_learnt(has_learnt: bool, expected: str) -> None:
+    assert ProjectSettings().strategy_of(has_learnt=has_learnt) == expected
+
+
+def test_a_chosen_strategy_stays() -> None:
+    settings = ProjectSettings(strategy="random")
+    assert {settings.strategy_of(has_learnt=True), settings.strategy_of(has_learnt=False)} == {"random"}
 
 
 def test_off_unsets_and_the_other_settings_stay() -> None:

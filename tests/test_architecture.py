@@ -16,6 +16,7 @@ _JOBS_FROM_BACKEND = {"annotations", "image_source", "label_config", "label_stud
 _ASSEMBLERS = {
     "backend/doctor.py",
     "backend/label_studio_ml_adapter.py",
+    "backend/local/scripted_annotator.py",
     "backend/local/up.py",
     "backend/pages/room.py",
     "backend/serve.py",

@@ -1,6 +1,7 @@
 """The versions of a project, and what can be done with each."""
 
 import io
+import re
 import zipfile
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.room import Room
 from captionloop.backend.pages.versions import held_out_figures, read_versions
+from captionloop.model.database import Version
 
 PAGE = "/projects/1/versions"
 
@@ -37,6 +39,17 @@ def test_it_shows_every_version_with_its_figures(room: Room, finished: FinishedR
     )  # fmt: skip
     assert newest.figures == held_out_figures(finished.version.metrics)
     assert (base.figures, (newest.size_bytes or 0) > 100_000) == (None, True)
+
+
+@pytest.mark.parametrize(("difference", "sign"), [(0.5, "▲"), (-0.5, "▼"), (0.0, "="), (-0.001, "=")])
+def test_the_sign_before_a_difference_says_better_worse_or_the_same(
+    room: Room, lead: FlaskClient, candidate: str, difference: float, sign: str
+) -> None:
+    with room.database.session() as session:
+        version = session.get_one(Version, candidate)
+        version.metrics = version.metrics | {"gate": version.metrics["gate"] | {"difference": difference}}
+
+    assert re.search(rf"{sign} [+−]\d", text_of(lead))
 
 
 def test_the_drawing_leads_to_each_version(lead: FlaskClient, candidate: str, finished: FinishedRun) -> None:

@@ -4,131 +4,33 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from tests.support.asking import expected, served
+from tests.support.captioning import Studio, opening_studio
 from tests.support.faults import Fault, faulty_proxy
-from tests.support.pictures import picture
 from tests.support.servers import LabelStudioServer
 from tests.support.studio import annotate
-from tests.support.versions import FinishedRun, finished_run
 
-from captionloop.backend.annotations import to_prediction
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
-from captionloop.backend.label_studio import Json
 from captionloop.errors import LabelStudioError, RunCancelled
 from captionloop.home import Home
 from captionloop.jobs import annotate as annotating
 from captionloop.jobs import patience
-from captionloop.jobs.annotate import run_annotate
 from captionloop.jobs.asking_order import VIEW_TITLE, AskingOrder
-from captionloop.jobs.context import Context
 from captionloop.jobs.project_settings import change_settings
 from captionloop.jobs.promotion import promote
 from captionloop.model.captioner import Captioner
-from captionloop.model.database import Database, Project, Run, RunKind, RunState, Suggestion
-from captionloop.model.project_settings import ProjectSettings
+from captionloop.model.database import Database, RunKind, Suggestion
 from captionloop.model.suggestions import SuggestionLog
-from captionloop.settings import Settings
-
-TARGET = CaptionTarget("caption", "image", "image", max_submissions=1)
-
-
-@dataclass
-class Studio:
-    """A project in Label Studio, and our side of it."""
-
-    context: Context
-    server: LabelStudioServer
-    finished: FinishedRun
-    number: int
-    api: httpx.Client
-
-    @property
-    def project(self) -> Project:
-        return self.context.project(self.finished.project.id)
-
-    @property
-    def champion(self) -> str:
-        return self.context.versions.champion(self.project.id).version
-
-    def add_tasks(self, count: int) -> list[int]:
-        """Each a picture of another colour."""
-        data = [{"data": {"image": picture(f"#{place * 7919 % 0xFFFFFF:06x}")}} for place in range(count)]
-        return self.context.label_studio.import_tasks(self.number, data)
-
-    def suggest(self, task_id: int, version: str, score: float = 0.5) -> int:
-        prediction = {"task": task_id, **to_prediction(TARGET, f"said by {version}", score, version)}
-        self.context.label_studio.import_predictions(self.number, [prediction])
-        return int(self.predictions(task_id)[-1]["id"])
-
-    def label(self, task_id: int, caption: str = "by a person") -> None:
-        annotate(self.api, self.number, self.task(task_id), caption)
-
-    def task(self, task_id: int) -> Json:
-        return self.context.label_studio.task(self.number, task_id)
-
-    def predictions(self, task_id: int) -> list[Json]:
-        """Oldest first."""
-        return sorted(self.task(task_id)["predictions"], key=lambda prediction: int(prediction["id"]))
-
-    def versions(self, task_id: int) -> list[str]:
-        return [prediction["model_version"] for prediction in self.predictions(task_id)]
-
-    def found(self) -> Json:
-        return self.context.label_studio.project(self.number)
-
-    def begin(self, **settings: Any) -> Run:
-        runs = self.context.queue.runs
-        run = runs.start(runs.request(self.project.id, RunKind.ANNOTATE, asked_by="test", settings=settings).run.id)
-        assert run is not None
-        return run
-
-    def carry_out(self, run: Run) -> str:
-        said, _ = run_annotate(self.context, run)
-        self.context.queue.runs.finish(run.id, RunState.FINISHED, message=said)
-        return said
-
-    def annotate(self, **settings: Any) -> str:
-        return self.carry_out(self.begin(**settings))
-
-    def set(self, **settings: Any) -> None:
-        with self.context.database.session() as session:
-            session.get_one(Project, self.project.id).settings = ProjectSettings(**settings).to_dict()
 
 
 @pytest.fixture
 def open_studio(
     label_studio_server: LabelStudioServer, database: Database, home: Home, redis_url: str, tmp_path: Path
 ) -> Iterator[Callable[[str], Studio]]:
-    """Opens it by an address, so that something can stand between it and us."""
-    finished = finished_run(database, home, tmp_path)
-    with ExitStack() as stack:
-        headers = {"Authorization": f"Token {label_studio_server.token}"}
-        api = stack.enter_context(httpx.Client(base_url=label_studio_server.url, headers=headers, timeout=60))
-        made = api.post("/api/projects/", json={"title": "Captioning", "label_config": SAMPLE_LABEL_CONFIG})
-        number = int(made.raise_for_status().json()["id"])
-        with database.session() as session:
-            session.get_one(Project, finished.project.id).label_studio_id = number
-
-        def open_at(url: str) -> Studio:
-            settings = {
-                "CAPTIONLOOP_HOME": str(home.root),
-                "CAPTIONLOOP_MODEL": finished.base.source,
-                "LABEL_STUDIO_API_KEY": label_studio_server.token,
-                "LABEL_STUDIO_URL": url,
-                "REDIS_URL": redis_url,
-            }
-            context = stack.enter_context(closing(Context.open(Settings.read(settings))))
-            stack.callback(context.label_studio.close)
-            context.versions.ensure_champion(finished.project.id, context.base)
-            return Studio(context, label_studio_server, finished, number, api)
-
+    with opening_studio(label_studio_server, database, home, redis_url, tmp_path) as open_at:
         yield open_at
 
 

@@ -39,6 +39,15 @@ class LabelStudioServer:
     token: str
     data: Path
     log: Path
+    process: Process
+
+    def start(self) -> None:
+        """Also again after `stop`."""
+        self.process.start()
+        label_studio_server.wait_until_ready(self.url, meanwhile=self.process.require_running)
+
+    def stop(self) -> None:
+        self.process.stop()
 
 
 @contextmanager
@@ -73,13 +82,13 @@ def running_label_studio(
         token=login.token.reveal(),
         data=directory / "data",
         log=log,
+        process=process,
     )
     try:
-        process.start()
-        label_studio_server.wait_until_ready(server.url, meanwhile=process.require_running)
+        server.start()
         yield server
     finally:
-        process.stop()
+        server.stop()
 
 
 def descendants(pid: int) -> list[int]:

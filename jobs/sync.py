@@ -28,6 +28,7 @@ from captionloop.model.corrections import Change, CorrectionRecord, StoredImage
 from captionloop.model.database import Correction, CorrectionState, Database, Project, utc_now
 from captionloop.model.images import ImageLimits
 from captionloop.model.near_duplicates import settle_all
+from captionloop.model.strategies import RANDOM_CLUSTER
 
 _log = logging.getLogger(__name__)
 
@@ -243,6 +244,7 @@ class _Sync:
             suggestion_version=prediction["model_version"] if prediction else None,
             suggestion_score=_score(task["id"], prediction, scores) if prediction else None,
             parent_prediction=read.parent_prediction,
+            asked_at_random=_asked_at_random(prediction) if prediction else None,
             origin=read.origin,
             annotator=self._email(read.completed_by),
             lead_time_s=read.lead_time_s,
@@ -274,6 +276,11 @@ class _Sync:
 def _parent(task: Json, annotation: Json) -> Json | None:
     wanted = annotation.get("parent_prediction")
     return next((prediction for prediction in task["predictions"] if prediction["id"] == wanted), None)
+
+
+def _asked_at_random(prediction: Json) -> bool | None:
+    """Whether the prediction is among an order's random picks; None where it is in no order."""
+    return None if prediction["cluster"] is None else prediction["cluster"] == RANDOM_CLUSTER
 
 
 def _score(task_id: int, prediction: Json, scores: Mapping[tuple[int, str], float]) -> float | None:

@@ -44,7 +44,7 @@ PRESENT = frozenset(
     {CorrectionState.ACTIVE, CorrectionState.SKIPPED, CorrectionState.EMPTIED, CorrectionState.IMAGE_UNREADABLE}
 )
 # Taken over from what is known already when a later look no longer finds it: predictions get deleted.
-_SUGGESTION_FIELDS = ("suggestion", "suggestion_version", "suggestion_score", "parent_prediction")
+_SUGGESTION_FIELDS = ("suggestion", "suggestion_version", "suggestion_score", "parent_prediction", "asked_at_random")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class CorrectionRecord:
     origin: str | None = None
     annotator: str | None = None
     lead_time_s: float | None = None
+    asked_at_random: bool | None = None
     reason: str | None = None
 
 

@@ -299,6 +299,7 @@ class Correction(Table):
     origin: Mapped[str | None]  # prediction, prediction-changed or manual, as Label Studio says; or imported
     annotator: Mapped[str | None]
     lead_time_s: Mapped[float | None]
+    asked_at_random: Mapped[bool | None]  # whether chance chose the task for people to be asked; None: nothing chose
     state: Mapped[CorrectionState] = mapped_column(default=CorrectionState.ACTIVE)
     reason: Mapped[str | None]  # why the image could not be read
     annotated_at: Mapped[datetime]

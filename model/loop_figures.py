@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session
 
 from captionloop.model.database import Correction, CorrectionState, Suggestion
@@ -36,6 +37,8 @@ class VersionFigures:
         corrected: of its suggestions, those that a person made a correction of (accepted ones included).
         kept: share of those submitted without a word changed (Wilson's interval); None without any.
         words_changed: mean number of words changed in them (normal interval); None without any.
+        kept_at_random: like `kept`, of those that chance chose for people to be asked about: where an order asks about
+            doubtful captions first, these alone speak for all. None without any.
     """
 
     version: str
@@ -44,6 +47,7 @@ class VersionFigures:
     corrected: int
     kept: Estimate | None
     words_changed: Estimate | None
+    kept_at_random: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ def loop_figures(session: Session, project_id: int, versions: Sequence[VersionIn
             corrected=found.count if (found := corrected.get(info.version)) else 0,
             kept=wilson(found.unchanged, found.count) if found else None,
             words_changed=found.words_changed if found else None,
+            kept_at_random=wilson(found.unchanged_at_random, found.at_random) if found and found.at_random else None,
         )
         for info in versions
         if info.version in suggested or info.version in corrected or info.state == "champion"
@@ -114,6 +119,8 @@ class _Corrected:
     count: int
     unchanged: int
     words_changed: Estimate
+    at_random: int
+    unchanged_at_random: int
 
 
 def _suggested(session: Session, project_id: int) -> dict[str, int]:
@@ -126,14 +133,16 @@ def _suggested(session: Session, project_id: int) -> dict[str, int]:
 
 
 def _corrected(session: Session, project_id: int) -> dict[str, _Corrected]:
-    words = Correction.words_changed
-    rows = session.execute(
+    words, at_random = Correction.words_changed, Correction.asked_at_random.is_(True)
+    rows: Iterable[Any] = session.execute(
         select(
             Correction.suggestion_version,
             func.count(),
             func.sum(case((words == 0, 1), else_=0)),
             func.sum(words),
             func.sum(words * words),
+            func.sum(case((at_random, 1), else_=0)),
+            func.sum(case((and_(at_random, words == 0), 1), else_=0)),
         )
         .where(
             Correction.project_id == project_id,
@@ -144,8 +153,8 @@ def _corrected(session: Session, project_id: int) -> dict[str, _Corrected]:
         .group_by(Correction.suggestion_version)
     )
     return {
-        version: _Corrected(count, int(unchanged), _mean(count, float(total), float(squares)))
-        for version, count, unchanged, total, squares in rows
+        version: _Corrected(count, int(unchanged), _mean(count, float(total), float(squares)), int(random), int(kept))
+        for version, count, unchanged, total, squares, random, kept in rows
     }
 
 

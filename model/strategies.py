@@ -31,7 +31,7 @@ HORIZON = 50  # about how many corrections come between two trainings; the rando
 MOST_RANDOM = 0.5
 _LANES = 9  # where nothing is picked at random: as many as with a tenth
 _MOST_IN_ORDER = 1000  # by distance: far more than anybody labels before the order is made anew
-_RANDOM_CLUSTER = 0
+RANDOM_CLUSTER = 0
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def pick(
     tranche = math.ceil(random_share * horizon)
     rest = by_chance[tranche:]
     places = STRATEGIES[strategy](rest, lanes_beside(random_share), seed)
-    picks = [Pick(prospect.key, prospect.chance, _RANDOM_CLUSTER, at_random=True) for prospect in by_chance[:tranche]]
+    picks = [Pick(prospect.key, prospect.chance, RANDOM_CLUSTER, at_random=True) for prospect in by_chance[:tranche]]
     picks += [
         Pick(prospect.key, place.score, place.cluster, at_random=False)
         for prospect, place in zip(rest, places, strict=True)

@@ -143,6 +143,21 @@ def test_a_correction_holds_all_that_it_came_from(annotator: Annotator) -> None:
     assert (row.parent_prediction, row.origin) == (prediction, "prediction-changed")
     assert (row.annotator, row.lead_time_s) == (annotator.server.email, 3.5)
     assert row.image_sha256 == content_hash(png())
+
+
+@pytest.mark.parametrize(("cluster", "at_random"), [(0, True), (3, False), (None, None)])
+def test_a_correction_knows_whether_chance_asked_for_it(
+    annotator: Annotator, cluster: int | None, at_random: bool | None
+) -> None:
+    (task_id,) = annotator.label_studio.upload_images(annotator.project_id, [("red.png", png())])
+    prediction = annotator.suggest(task_id, "a red circle")
+    annotator.label_studio.update_prediction(prediction, score=0.4, cluster=cluster)
+    annotator.submit(task_id, "a red square", parent_prediction=prediction)
+
+    annotator.sync()
+
+    (row,) = annotator.corrections()
+    assert row.asked_at_random is at_random
     assert annotator.home.image(content_hash(png())).read_bytes() == png()
 
 

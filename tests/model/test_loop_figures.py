@@ -60,6 +60,17 @@ def test_what_was_kept_is_counted_for_the_version_that_suggested_it(database: Da
     ]
 
 
+def test_what_chance_chose_to_ask_about_is_counted_apart(database: Database, project: Project) -> None:
+    for kept, at_random in [(True, True), (False, True), (False, False), (False, False), (False, None)]:
+        caption = "a red square" if kept else "a blue square"
+        correct(database, project, version="v1", caption=caption, asked_at_random=at_random)
+
+    found = figures(database, project, version("v1", made=1)).of("v1")
+
+    assert found is not None
+    assert (found.kept, found.kept_at_random) == (wilson(1, 5), wilson(1, 2))
+
+
 def test_words_changed_is_the_mean_with_the_normal_interval(database: Database, project: Project) -> None:
     for caption in ("a red square", "a blue square", "a blue circle"):  # 0, 1 and 2 words
         correct(database, project, version="v1", suggestion="a red square", caption=caption)

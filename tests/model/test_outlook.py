@@ -96,7 +96,7 @@ def version(name: str, parent: str | None, corrections: int) -> VersionInfo:
 
 def figures(name: str, judged: int, unchanged: int) -> VersionFigures:
     kept = wilson(unchanged, judged) if judged else None
-    return VersionFigures(name, utc_now(), judged, judged, kept, None)
+    return VersionFigures(name, utc_now(), judged, judged, kept, None, None)
 
 
 def test_only_versions_that_were_trained_and_judged_stand_on_the_curve() -> None:

@@ -61,6 +61,9 @@ class _NoLabelStudio:
     def ml_backends(self, project: int) -> list[dict[str, Any]]:
         return []
 
+    def close(self) -> None:
+        pass
+
 
 def opened(directory: Path, precision: str) -> Context:
     """The parts of a run. Nothing is promoted, so that Redis, which is named but not there, is never asked."""

@@ -134,6 +134,9 @@ class Context:
             return session.get_one(Project, project_id)
 
     def close(self) -> None:
+        for opened_when_needed in ("image_source", "label_studio"):
+            if opened_when_needed in self.__dict__:
+                self.__dict__[opened_when_needed].close()
         self.queue.close()
         self.database.close()
 

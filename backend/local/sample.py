@@ -7,7 +7,6 @@ of each by its file name (Label Studio puts eight digits and a dash in front of 
 import io
 import random
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
@@ -63,7 +62,6 @@ def pictures() -> Iterator[tuple[str, str, bytes]]:
         yield name, caption(scene), file.getvalue()
 
 
-@lru_cache(maxsize=1)
 def scenes() -> "dict[str, Scene]":
     """What each of the sample's pictures shows, by file name."""
     from captionloop.model.starter.scenes import random_scene

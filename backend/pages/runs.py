@@ -87,11 +87,13 @@ class RunShown:
 
 def read_runs(room: Room, project: Project, *, page: int = 1, state: RunState | None = None) -> RunsShown:
     """Gather a page of the list."""
+    # In this order, a run that ends between the two looks is shown all the same.
+    unfinished = room.runs.unfinished(project.id)
     over = room.runs.over(project.id, state=state, limit=PAGE_SIZE, offset=(page - 1) * PAGE_SIZE)
     failed = [run for run in over if run.state is RunState.FAILED]
     log = WorkerLog.read(room.worker_log) if failed else None
     return RunsShown(
-        unfinished=room.runs.unfinished(project.id),
+        unfinished=unfinished,
         over=over,
         logs={run.id: log.between(run.started_at, run.finished_at) for run in failed} if log else {},
         count=room.runs.count_over(project.id, state=state),

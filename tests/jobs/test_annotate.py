@@ -362,7 +362,7 @@ def test_label_studio_serves_the_tasks_in_the_order_of_the_strategy(studio: Stud
 
 
 def test_scores_and_clusters_are_written_to_the_suggestions(studio: Studio) -> None:
-    studio.set(order="sampling", random_share=0.1)
+    studio.set(order="sampling", strategy="uncertainty_diversity", random_share=0.1)
     tasks = studio.add_tasks(30)
 
     studio.annotate()
@@ -376,7 +376,7 @@ def test_scores_and_clusters_are_written_to_the_suggestions(studio: Studio) -> N
 
 
 def test_a_task_keeps_its_cluster_when_others_come(studio: Studio) -> None:
-    studio.set(order="sampling")
+    studio.set(order="sampling", strategy="uncertainty_diversity")
     tasks = studio.add_tasks(40)
     studio.annotate()
     before = {task: studio.predictions(task)[0]["cluster"] for task in tasks}

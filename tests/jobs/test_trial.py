@@ -206,7 +206,7 @@ def extra_params(context: Context) -> dict[str, Any]:
     """The extra params of the model in Label Studio, for a test to fill."""
     params: dict[str, Any] = {}
     backends = [{"id": None, "extra_params": params}]
-    context.__dict__["label_studio"] = SimpleNamespace(ml_backends=lambda project_id: backends)
+    context.__dict__["label_studio"] = SimpleNamespace(ml_backends=lambda project_id: backends, close=lambda: None)
     return params
 
 

@@ -111,7 +111,6 @@ def opening_studio(
                 "REDIS_URL": redis_url,
             }
             context = stack.enter_context(closing(Context.open(Settings.read(settings))))
-            stack.callback(context.label_studio.close)
             context.versions.ensure_champion(finished.project.id, context.base)
             return Studio(context, server, finished, number, api)
 

@@ -1,8 +1,10 @@
 """The page Runs: what goes on, what became of the others, why, and a form with every setting."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,7 +14,7 @@ from tests.support.room import post
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.room import Room
-from captionloop.backend.pages.runs import PAGE_SIZE
+from captionloop.backend.pages.runs import PAGE_SIZE, read_runs
 from captionloop.model import named_settings
 from captionloop.model.database import Database, Run, RunKind, RunState, utc_now
 from captionloop.model.finetune_settings import FinetuneSettings
@@ -227,6 +229,25 @@ def test_the_list_can_be_taken_away_with_its_filter(lead: FlaskClient, failed: s
 def test_an_unknown_filter_is_named(lead: FlaskClient) -> None:
     answer = lead.get(f"{PAGE}?state=broken")
     assert (answer.status_code, "finished, failed, cancelled" in answer.get_data(as_text=True)) == (400, True)
+
+
+def test_a_run_that_ends_while_the_page_is_gathered_is_still_on_it(
+    room: Room, finished: FinishedRun, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then_it_ends(look: Callable[..., Sequence[Run]]) -> Callable[..., Sequence[Run]]:
+        def looked(*arguments: Any, **options: Any) -> Sequence[Run]:
+            found = look(*arguments, **options)
+            room.runs.finish(running, RunState.FINISHED, message="v9 was made.")
+            return found
+
+        return looked
+
+    for name in ("unfinished", "over"):
+        monkeypatch.setattr(room.runs, name, then_it_ends(getattr(room.runs, name)))
+
+    shown = read_runs(room, finished.project)
+
+    assert running in {run.id for run in [*shown.unfinished, *shown.over]}
 
 
 def test_the_loss_curve_moves_and_a_run_is_started_by_keys(

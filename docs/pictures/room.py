@@ -1,7 +1,8 @@
 """Take pictures of every page, light, dark and on a phone: `PYTHONPATH=. python docs/pictures/room.py DIRECTORY`.
 
 By default of a home that it fills and serves itself; with `--url`, `--user` and `--password` of a backend that runs
-(`captionloop status` prints them). `--readme` puts the README's two, overview and review, beside this file.
+(`captionloop status --json` prints them). `--readme` puts a picture of the README beside this file: review of the home
+that it fills, overview of a backend that runs, which in the README is that of a `make demo` that has come to its end.
 """
 
 import argparse
@@ -28,7 +29,6 @@ _LOOKS = {
 }
 # Those below the edge of the window are else loaded when somebody scrolls there.
 _SHOW_ALL_PICTURES = "document.querySelectorAll('img[loading]').forEach((image) => (image.loading = 'eager'))"
-_IN_README = ("overview", "review")
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--user", default=USER)
     parser.add_argument("--password", default=PASSWORD)
     parser.add_argument("--project", type=int, default=1, help="its number in Label Studio")
-    parser.add_argument("--readme", action="store_true", help="also renew the two pictures of the README")
+    parser.add_argument("--readme", action="store_true", help="also renew a picture of the README")
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -96,8 +96,8 @@ def main() -> None:
                 take(browser, address, options.directory, user=USER, password=PASSWORD, number=options.project)
         browser.close()
     if options.readme:
-        for name in _IN_README:
-            shutil.copy(options.directory / f"{name}-light.png", HERE / f"{name}.png")
+        name = "overview" if options.url else "review"
+        shutil.copy(options.directory / f"{name}-light.png", HERE / f"{name}.png")
 
 
 if __name__ == "__main__":

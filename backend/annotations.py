@@ -37,6 +37,11 @@ def to_prediction(target: CaptionTarget, caption: str, score: float, model_versi
         score: 0 to 1; Label Studio's uncertainty sampling serves the lowest first.
         model_version: what Label Studio compares with its own to decide whether to ask again.
     """
+    return {"result": [caption_item(target, caption)], "score": score, "model_version": model_version}
+
+
+def caption_item(target: CaptionTarget, caption: str) -> dict[str, Any]:
+    """A caption as an item of a prediction's or an annotation's `result`."""
     item: dict[str, Any] = {
         "from_name": target.from_name,
         "to_name": target.to_name,
@@ -45,7 +50,7 @@ def to_prediction(target: CaptionTarget, caption: str, score: float, model_versi
     }
     if target.per_item:
         item["item_index"] = 0
-    return {"result": [item], "score": score, "model_version": model_version}
+    return item
 
 
 def empty_prediction(model_version: str, reason: str) -> dict[str, Any]:

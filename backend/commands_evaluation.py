@@ -136,9 +136,10 @@ def report(*, version: str, as_html: bool, out: Path | None, project_id: int | N
     from captionloop.model.report import read_report
 
     with ready_context() as context:
-        info = _version_info(context, version, project_id)
+        project = chosen_project(context, project_id)
+        info = context.versions.get(project.id, version)
         with context.database.reading() as session:
-            known = chances(session, chosen_project(context, project_id).id, info.version)
+            known = chances(session, project.id, info.version)
         gathered = read_report(info, context.home, chances=known)
     text = report_html(gathered) if as_html else report_text(gathered) + "\n"
     if out is None and as_html and sys.stdout.isatty():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from captionloop.backend.annotations import prediction_captions
+from captionloop.backend.annotations import caption_item, prediction_captions
 from captionloop.backend.label_config import CaptionTarget, read_label_config
 from captionloop.backend.label_studio import LabelStudio
 from captionloop.backend.local.sample import scene_of_task
@@ -90,12 +90,11 @@ def _caption(
     shown = max(task["predictions"], key=lambda prediction: int(prediction["id"]), default=None)
     is_right = shown is not None and prediction_captions(target, shown["result"]) == [wanted]
     time.sleep(_READING_S)
-    item = {"from_name": target.from_name, "to_name": target.to_name, "type": "textarea", "value": {"text": [wanted]}}
     origin = "manual" if shown is None else "prediction" if is_right else "prediction-changed"
     label_studio.create_annotation(
         project_id,
         int(task["id"]),
-        result=[item | {"origin": origin}],
+        result=[caption_item(target, wanted) | {"origin": origin}],
         lead_time=time.monotonic() - begun,
         parent_prediction=shown and shown["id"],
     )

@@ -28,7 +28,7 @@ def caption_files(paths: Sequence[Path], settings: Settings) -> list[dict[str, A
     """
     from captionloop.model.captioner import Captioner
 
-    limits = ImageLimits(max_bytes=settings.max_image_mb * 10**6, max_pixels=settings.max_image_megapixels * 10**6)
+    limits = ImageLimits.in_millions(megabytes=settings.max_image_mb, megapixels=settings.max_image_megapixels)
     for path in paths:  # before the model loads, and holding one picture at a time
         _open(path, limits)
     generation = GenerationSettings(num_beams=settings.beams, prompt=settings.prompt)

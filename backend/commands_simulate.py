@@ -171,7 +171,7 @@ def _prepared(
     return captioner, replayed(
         chosen,
         captioner,
-        limits=ImageLimits(max_bytes=settings.max_image_mb * 10**6, max_pixels=settings.max_image_megapixels * 10**6),
+        limits=ImageLimits.in_millions(megabytes=settings.max_image_mb, megapixels=settings.max_image_megapixels),
     )
 
 

@@ -79,9 +79,8 @@ class Context:
 
     @property
     def image_limits(self) -> ImageLimits:
-        return ImageLimits(
-            max_bytes=self.settings.max_image_mb * 10**6, max_pixels=self.settings.max_image_megapixels * 10**6
-        )
+        settings = self.settings
+        return ImageLimits.in_millions(megabytes=settings.max_image_mb, megapixels=settings.max_image_megapixels)
 
     @cached_property
     def image_source(self) -> ImageSource:

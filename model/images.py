@@ -44,6 +44,11 @@ class ImageLimits:
     max_bytes: int = 50_000_000
     max_pixels: int = 100_000_000
 
+    @classmethod
+    def in_millions(cls, *, megabytes: int, megapixels: int) -> ImageLimits:
+        """As the settings say them."""
+        return cls(max_bytes=megabytes * 10**6, max_pixels=megapixels * 10**6)
+
 
 _DEFAULT_LIMITS = ImageLimits()
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session
 
+from captionloop.model import corrections
 from captionloop.model.database import Correction, CorrectionState, Suggestion
 from captionloop.model.versions import VersionInfo
 
@@ -91,12 +92,8 @@ def loop_figures(session: Session, project_id: int, versions: Sequence[VersionIn
         for info in versions
         if info.version in suggested or info.version in corrected or info.state == "champion"
     ]
-    teaching = [
-        Correction.project_id == project_id,
-        Correction.state == CorrectionState.ACTIVE,
-        Correction.left_out.is_(False),
-    ]
     trained = [info.created_at for info in versions if info.parent is not None]
+    teaching = corrections.teaching(project_id)
     newer = [*teaching, Correction.updated_at > max(trained)] if trained else teaching
     return LoopFigures(
         versions=shown,

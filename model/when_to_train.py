@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from captionloop.model.corrections import teaching
 from captionloop.model.database import Correction, CorrectionState, Project, Run, RunKind
 from captionloop.model.project_settings import ProjectSettings
 
@@ -42,14 +43,8 @@ def reason_to_train(session: Session, project: Project, settings: ProjectSetting
 
 
 def _count_new(session: Session, project: Project, asked: datetime | None) -> int:
-    teaching: list[ColumnElement[bool]] = [
-        Correction.project_id == project.id,
-        Correction.state == CorrectionState.ACTIVE,
-        Correction.left_out.is_(False),
-    ]
-    if asked is not None:
-        teaching.append(Correction.updated_at > asked)
-    return session.scalar(select(func.count()).select_from(Correction).where(*teaching)) or 0
+    new = teaching(project.id) if asked is None else [*teaching(project.id), Correction.updated_at > asked]
+    return session.scalar(select(func.count()).select_from(Correction).where(*new)) or 0
 
 
 def _share_unchanged(session: Session, project: Project, window: int) -> float | None:

@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,7 @@ from captionloop.jobs.asking_order import AskingOrder, Change, Standing, let_bac
 from captionloop.jobs.context import Context
 from captionloop.jobs.patience import patiently
 from captionloop.jobs.task_images import read_images
+from captionloop.model.batches import batches
 from captionloop.model.calibration import chances
 from captionloop.model.captioner import DEFAULT_BATCH_SIZE
 from captionloop.model.database import Project, Run
@@ -134,7 +135,7 @@ class _Annotation:
             if not waiting:
                 return look
             before, begun, all_tasks = len(look.standing), time.monotonic(), len(look.standing) + len(waiting)
-            for number, batch in enumerate(_batches(waiting, _BATCH)):
+            for number, batch in enumerate(batches(waiting, _BATCH)):
                 did = number * _BATCH
                 self._report("captioning", before + did, all_tasks, did=did, begun=begun, share=captioning)
                 self._patiently(partial(self._caption_batch, target, batch))
@@ -155,7 +156,7 @@ class _Annotation:
                 passed_over += 1
             else:
                 scores[task["id"]] = predictions[-1]["score"] if predictions and predictions[-1]["result"] else None
-        for batch in _batches(surplus, _BATCH):
+        for batch in batches(surplus, _BATCH):
             self.context.queue.runs.check_cancelled(self.run.id)
             with ThreadPoolExecutor(_WRITERS) as writers:
                 list(writers.map(self.context.label_studio.delete_prediction, batch))
@@ -188,7 +189,7 @@ class _Annotation:
         images = read_images(self.context, target, tasks)
         made: list[Answer] = []
         vectors: dict[int, FloatArray] = {}
-        for part in _batches(images.readable, DEFAULT_BATCH_SIZE):
+        for part in batches(images.readable, DEFAULT_BATCH_SIZE):
             encoded = self.captioner.encode(
                 [image.image for image in part], image_hashes=[image.hash for image in part]
             )
@@ -237,7 +238,7 @@ class _Annotation:
 
         changes = self._patiently(partial(order.changes, target, standing))
         begun = time.monotonic()
-        for number, batch in enumerate(_batches(changes, _BATCH)):
+        for number, batch in enumerate(batches(changes, _BATCH)):
             done = number * _BATCH
             self._report("ordering", done, len(changes), did=done, begun=begun, share=(_CAPTIONING_SHARE, 1.0))
             self._patiently(partial(write, batch))
@@ -307,9 +308,3 @@ def _surplus(predictions: Sequence[Json], version: str, *, keep: int) -> list[in
     others = [prediction["id"] for prediction in predictions if prediction["model_version"] != version]
     kept = {predictions[-1]["id"], *others[max(len(others) - keep, 0) :]}
     return [prediction["id"] for prediction in predictions if prediction["id"] not in kept]
-
-
-def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

@@ -11,11 +11,10 @@ two at once do the same work twice.
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 
 from captionloop.backend.annotations import Annotation, prediction_captions, read_annotation
 from captionloop.backend.image_source import ImageSource
@@ -24,6 +23,7 @@ from captionloop.backend.label_studio import Json, LabelStudio
 from captionloop.errors import ImageError, NotFoundError
 from captionloop.home import Home
 from captionloop.model import corrections
+from captionloop.model.batches import batches
 from captionloop.model.corrections import Change, CorrectionRecord, StoredImage
 from captionloop.model.database import Correction, CorrectionState, Database, Project, utc_now
 from captionloop.model.images import ImageLimits
@@ -154,7 +154,7 @@ class _Sync:
         with self.database.reading() as session:
             tasks = corrections.tasks_in_state(session, self.project.id, CorrectionState.IMAGE_UNREADABLE)
         random.shuffle(tasks)
-        for batch in _batches(tasks, _TASKS_PER_BATCH):
+        for batch in batches(tasks, _TASKS_PER_BATCH):
             changed = self.changed
             self._read_tasks(batch)
             if self.changed == changed:
@@ -177,7 +177,7 @@ class _Sync:
 
     def _read_tasks(self, task_ids: Sequence[int]) -> None:
         self.to_do += len(task_ids)
-        for batch in _batches(task_ids, _TASKS_PER_BATCH):
+        for batch in batches(task_ids, _TASKS_PER_BATCH):
             self._read_batch(batch)
             self.done += len(batch)
             if self.on_progress is not None:
@@ -317,9 +317,3 @@ def _with_image(
     if before is not None and before.image_sha256 is not None:
         return record  # The copy that we have is what the person saw before.
     return CorrectionRecord(**vars(record) | {"state": CorrectionState.IMAGE_UNREADABLE, "reason": image})
-
-
-def _batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

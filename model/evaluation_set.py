@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from captionloop.errors import CaptionFileError, ImageError, NotFoundError
 from captionloop.home import Home
+from captionloop.model.batches import batches
 from captionloop.model.coco import CaptionedImage, SplitName, read_caption_file
 from captionloop.model.corrections import Snapshot, read_snapshot
 from captionloop.model.images import ImageLimits, open_image
@@ -50,7 +50,7 @@ class EvaluationSet:
             ImageError: a picture cannot be read; it is named.
         """
         captions: dict[str, str] = {}
-        for batch in _batches(self.pictures):
+        for batch in batches(self.pictures, _BATCH):
             pictures = [_open(self.pictures[image], limits) for image in batch]
             suggestions = captioner.caption(pictures, image_hashes=batch if self.has_hashes else None)
             captions |= {image: found.caption for image, found in zip(batch, suggestions, strict=True)}
@@ -193,9 +193,3 @@ def _open(path: Path, limits: ImageLimits) -> Image.Image:
         raise ImageError(f"{path}: {error}") from error
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _batches(images: Mapping[str, Path]) -> Iterator[list[str]]:
-    rest = iter(images)
-    while batch := list(islice(rest, _BATCH)):
-        yield batch

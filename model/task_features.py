@@ -5,11 +5,11 @@ in each, and takes the highest number among all that a task's suggestions have h
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import islice
 
 import numpy as np
 from sqlalchemy import select
 
+from captionloop.model.batches import batches
 from captionloop.model.database import Database
 from captionloop.model.database import TaskFeatures as Row
 from captionloop.model.diversity import FloatArray
@@ -70,8 +70,7 @@ class TaskFeatures:
         return settled
 
     def _rows(self, encoder: str, task_ids: Collection[int]) -> Iterator[Row]:
-        rest = iter(task_ids)
-        while batch := list(islice(rest, _AT_ONCE)):
+        for batch in batches(task_ids, _AT_ONCE):
             with self._database.reading() as session:
                 yield from session.scalars(
                     select(Row).where(

@@ -15,6 +15,7 @@ from itertools import islice
 from captionloop.errors import ImageError
 from captionloop.home import Home
 from captionloop.model import corrections
+from captionloop.model.batches import batches
 from captionloop.model.corrections import ImportedCaption, StoredImage
 from captionloop.model.database import Database
 from captionloop.model.dataset_import.rows import BadRow, PictureBytes, Place, Row, read_picture
@@ -62,7 +63,7 @@ def import_dataset(
     """
     new = known = bad = 0
     with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
-        for rows in _batches(islice(source.rows(), limit)):
+        for rows in batches(islice(source.rows(), limit), _BATCH):
             images = _store({row.picture for row in rows if isinstance(row, Row)}, database, home, limits, threads)
             captions: list[ImportedCaption] = []
             for row in _looked_at(rows, images):
@@ -133,8 +134,3 @@ def _add(captions: Sequence[ImportedCaption], images: _Images, project_id: int, 
             if isinstance(image, StoredImage):
                 corrections.register_image(session, image)
         return corrections.add_imported(session, project_id, captions)
-
-
-def _batches(rows: Iterator[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
-    while batch := list(islice(rows, _BATCH)):
-        yield batch

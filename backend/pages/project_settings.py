@@ -42,7 +42,7 @@ _STRATEGIES = {
     "random": "random",
     "uncertainty": "the least sure captions first",
     "diversity": "pictures that are least alike first",
-    AUTO: "unlike pictures first; once the champion has learnt, the least sure suggestions",
+    AUTO: "by how far the champion is",
     "uncertainty_diversity": "the least sure of each sort of picture",
 }
 GROUPS: Mapping[str, Sequence[Field]] = {
@@ -57,7 +57,8 @@ GROUPS: Mapping[str, Sequence[Field]] = {
         Field(
             "strategy",
             "Strategy",
-            "How the order is made.",
+            "How the order is made. By how far the champion is: unlike pictures first; once it has learnt from "
+            "corrections, the least sure captions.",
             [(name, _STRATEGIES.get(name, name)) for name in (AUTO, *STRATEGIES)],
         ),
         Field("random_share", "Share at random", "Of all that is asked, 0 to 0.5, so that evaluation stays unbiased."),

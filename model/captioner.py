@@ -1,13 +1,13 @@
 """One model version at work: pictures in, captions with scores out.
 
-This is the slow reference in the sense that decoding is `transformers`' own `generate` on the text decoder; what it
-adds is that the image encoder runs once per image, ever, when there is a feature cache.
+The image encoder runs once per image, ever, when there is a feature cache. What is written is what `transformers`'
+`generate` would write, by a path of our own (`vision_encoder`, `text_decoder`, `caption_search`).
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,14 +17,16 @@ from typing import Literal
 
 import torch
 from PIL import Image
-from transformers import BlipForConditionalGeneration, GenerationConfig
-from transformers.generation.utils import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
+from transformers import BlipForConditionalGeneration
 
 from captionloop.errors import CheckpointError
+from captionloop.model.caption_search import SearchRules, Written, search
 from captionloop.model.checkpoint import Checkpoint, computes_in_bf16, encoder_hash, load_checkpoint
 from captionloop.model.features import FeatureCache
 from captionloop.model.generation import START_AND_END, GenerationSettings
 from captionloop.model.text import decode_caption, encode_caption
+from captionloop.model.text_decoder import TextDecoder
+from captionloop.model.vision_encoder import encode_pixels
 
 Precision = Literal["fp32", "bf16"]
 
@@ -100,9 +102,15 @@ class Captioner:
         self._features = features
         self._lock = threading.Lock()
         self._prompt = self._prompt_ids()
-        self._settings = self._generation_config()
-        # `generate` takes what is not set from the model's own settings, and a checkpoint may bring odd ones.
-        self._model.text_decoder.generation_config = self._settings
+        self._rules = SearchRules(
+            beams=generation.num_beams,
+            shortest=generation.min_length,
+            longest=generation.max_length,
+            repetition_penalty=generation.repetition_penalty,
+            end=self._model.config.text_config.sep_token_id,
+        )
+        with torch.no_grad():
+            self._decoder = TextDecoder(self._model.text_decoder)
 
     @classmethod
     def load(
@@ -170,11 +178,7 @@ class Captioner:
 
     def caption_features(self, features: torch.Tensor) -> list[Suggestion]:
         """Caption encoder outputs: (images, patches + 1, vision hidden), in any float dtype, on any device."""
-        if len(features) == 0:
-            return []
-        with self._lock, torch.no_grad():
-            output = self._generate(features, self._settings)
-        return self._suggestions(output)
+        return [self._suggestion(captions[0]) for captions in self._search(features)]
 
     def beams(self, features: torch.Tensor) -> list[list[Beam]]:
         """For each picture all captions that its search ends with, best first; the first is the one that is served.
@@ -184,24 +188,10 @@ class Captioner:
         Args:
             features: (images, patches + 1, vision hidden), in any float dtype, on any device.
         """
-        if len(features) == 0:
-            return []
-        settings = copy.deepcopy(self._settings)
-        settings.num_return_sequences = settings.num_beams
-        with self._lock, torch.no_grad():
-            output = self._generate(features, settings)
-        end = self._model.config.text_config.sep_token_id
-        begin = len(self._prompt)
-        found = [
-            Beam(ids, suggestion, tuple(logs[: len(ids) - begin]))
-            for ids, suggestion, logs in zip(
-                (_up_to(end, ids, begin=begin) for ids in output.sequences.tolist()),
-                self._suggestions(output),
-                _token_log_probabilities(output, prompt_length=begin).tolist(),
-                strict=True,
-            )
+        return [
+            [Beam(written.ids, self._suggestion(written), written.log_probabilities) for written in captions]
+            for captions in self._search(features)
         ]
-        return [found[start : start + settings.num_beams] for start in range(0, len(found), settings.num_beams)]
 
     @property
     def prompt_length(self) -> int:
@@ -214,44 +204,23 @@ class Captioner:
         with self._lock, torch.no_grad():
             yield self._model
 
-    def _suggestions(self, output: GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput) -> list[Suggestion]:
-        captions = [
-            self.generation.writing.write(decode_caption(self.checkpoint.tokenizer, ids))
-            for ids in output.sequences[:, len(self._prompt) :]
-        ]
-        scores = _mean_token_probabilities(
-            output, prompt_length=len(self._prompt), end=self._model.config.text_config.sep_token_id
-        )
-        return [Suggestion(caption, score) for caption, score in zip(captions, scores, strict=True)]
+    def _search(self, features: torch.Tensor) -> list[list[Written]]:
+        if len(features) == 0:
+            return []
+        prompt = torch.tensor(self._prompt, device=self.device)
+        with self._lock, torch.inference_mode():
+            return search(self._decoder, features.to(self.device, self.dtype), prompt, self._rules)
+
+    def _suggestion(self, written: Written) -> Suggestion:
+        caption = decode_caption(self.checkpoint.tokenizer, written.ids[len(self._prompt) :])
+        probabilities = [math.exp(log) for log in written.log_probabilities]
+        score = sum(probabilities) / len(probabilities)
+        return Suggestion(self.generation.writing.write(caption), min(max(score, 0.0), 1.0))
 
     def _run_encoder(self, images: Sequence[Image.Image]) -> torch.Tensor:
         pixels = self.checkpoint.image_processor(list(images), return_tensors="pt")["pixel_values"]
         with self._lock, torch.no_grad():
-            hidden: torch.Tensor = self._model.vision_model(
-                pixel_values=pixels.to(self.device, self.dtype)
-            ).last_hidden_state
-        return hidden
-
-    def _generate(
-        self, features: torch.Tensor, settings: GenerationConfig
-    ) -> GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput:
-        """What `BlipForConditionalGeneration.generate` does after the image encoder."""
-        features = features.to(self.device, self.dtype)
-        prompt = torch.tensor([self._prompt], device=self.device).expand(len(features), -1)
-        return self._model.text_decoder.generate(
-            input_ids=prompt,
-            generation_config=settings,
-            attention_mask=torch.ones_like(prompt),
-            encoder_hidden_states=features,
-            encoder_attention_mask=torch.ones(features.shape[:2], dtype=torch.long, device=self.device),
-        )
-
-    def _generation_config(self) -> GenerationConfig:
-        return GenerationConfig(
-            **self.generation.for_transformers(self._model.config.text_config),
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
+            return encode_pixels(self._model.vision_model, pixels.to(self.device, self.dtype))
 
     def _prompt_ids(self) -> list[int]:
         """[DEC], whose id only the configuration knows, and the prompt's word pieces."""
@@ -268,43 +237,6 @@ class Captioner:
                 f"the prompt {settings.prompt!r} ({len(ids) - 1} tokens)."
             )
         return ids
-
-
-def _up_to(end: int, ids: list[int], *, begin: int) -> tuple[int, ...]:
-    """The sequence with its first end token from `begin` on, without the padding behind it."""
-    last = ids.index(end, begin) + 1 if end in ids[begin:] else len(ids)
-    return tuple(ids[:last])
-
-
-def _mean_token_probabilities(
-    output: GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput, *, prompt_length: int, end: int
-) -> list[float]:
-    """The score of each sequence, as `Suggestion` defines it."""
-    tokens = output.sequences[:, prompt_length:]  # (images, steps)
-    probabilities = _token_log_probabilities(output, prompt_length=prompt_length).exp()
-    ended = (tokens == end).long()
-    written = (ended.cumsum(1) - ended) == 0  # up to the end token and with it; padding follows
-    scores = (probabilities * written).sum(1) / written.sum(1)
-    return [float(score) for score in scores.clamp(0, 1)]
-
-
-def _token_log_probabilities(
-    output: GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput, *, prompt_length: int
-) -> torch.Tensor:
-    """float32 (sequences, steps): of each token the log-probability; of padding some number that means nothing."""
-    tokens = output.sequences[:, prompt_length:]
-    count, steps = tokens.shape
-    beams = getattr(output, "beam_indices", None)  # the row of the logits that each token was chosen from
-    rows = torch.arange(count)[:, None].expand(-1, steps) if beams is None else beams[:, :steps].cpu().clamp(min=0)
-    return torch.stack(
-        [
-            torch.log_softmax(output.logits[step][rows[:, step].to(tokens.device)].float(), dim=-1)
-            .gather(1, tokens[:, step : step + 1])
-            .squeeze(1)
-            for step in range(steps)
-        ],
-        dim=1,
-    )
 
 
 def _resolve_device(device: str) -> torch.device:

@@ -94,8 +94,10 @@ class AskingOrder:
         """
         vectors = self._vectors(target, [task.task_id for task in standing])
         scores = SuggestionLog(self._context.database).scores(self._project.id, self._captioner.version, list(vectors))
+        chances = {task_id: self._chance(score) for task_id, score in scores.items()}
         prospects = [
-            Prospect(task.task_id, self._chance(scores.get(task.task_id, task.score or 0.0)), vectors[task.task_id])
+            # What Label Studio has is a chance already.
+            Prospect(task.task_id, chances.get(task.task_id, task.score or 0.0), vectors[task.task_id])
             for task in standing
             if task.task_id in vectors
         ]

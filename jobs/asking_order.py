@@ -19,7 +19,16 @@ from captionloop.model.calibration import Chances
 from captionloop.model.database import Project
 from captionloop.model.diversity import FloatArray, pooled
 from captionloop.model.project_settings import ProjectSettings, settings_of
-from captionloop.model.strategies import STRATEGIES, Pick, Prospect, lanes_beside, pick, random, uncertainty_diversity
+from captionloop.model.strategies import (
+    STRATEGIES,
+    Pick,
+    Prospect,
+    in_one_list,
+    lanes_beside,
+    pick,
+    random,
+    uncertainty_diversity,
+)
 from captionloop.model.suggestions import SuggestionLog
 from captionloop.model.task_features import TaskFeatures
 
@@ -101,8 +110,10 @@ class AskingOrder:
             for task in standing
             if task.task_id in vectors
         ]
-        share = self._settings.random_share
-        picks = pick(prospects, self._strategy, random_share=share, seed=self._project.id)
+        share, seed = self._settings.random_share, self._project.id
+        picks = pick(prospects, self._strategy, random_share=share, seed=seed)
+        if self._settings.order == "view":
+            return in_one_list(picks, random_share=share, seed=seed)
         if STRATEGIES[self._strategy] is not uncertainty_diversity:
             return picks
         found = {chosen.key: chosen.cluster for chosen in picks if not chosen.at_random and chosen.cluster is not None}

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.asking import expected, served
+from tests.support.asking import expected, expected_in_turns, served, served_in_turns
 from tests.support.captioning import Studio, opening_studio
 from tests.support.faults import Fault, faulty_proxy
+from tests.support.people import another_annotator
 from tests.support.servers import LabelStudioServer
 from tests.support.studio import annotate
 
@@ -443,6 +444,36 @@ def test_label_studio_serves_the_tasks_in_the_order_of_the_strategy(studio: Stud
     assert served(studio.api, studio.number, 20) == wanted
 
 
+def test_label_studio_serves_two_annotators_in_that_order_too_and_never_the_same_task(studio: Studio) -> None:
+    studio.set(order="sampling", strategy="uncertainty", random_share=0.2)
+    studio.add_tasks(40)
+    studio.annotate()
+    wanted = expected_in_turns(studio.context, studio.project, people=2, count=20)
+
+    with another_annotator(studio.server, "in-turns@localhost") as second:
+        assert served_in_turns([studio.api, second], studio.number, 20) == wanted
+        open_for = [api.get(f"/api/projects/{studio.number}/next").json()["id"] for api in (studio.api, second)]
+
+    assert open_for[0] != open_for[1]
+
+
+def test_a_tab_gives_two_annotators_who_ask_at_the_same_time_the_same_task(studio: Studio) -> None:
+    studio.set(order="view", strategy="uncertainty")
+    studio.add_tasks(12)
+    studio.annotate()
+    (view,) = [view for view in studio.context.label_studio.views(studio.number) if view["data"]["title"] == VIEW_TITLE]
+    asks = {"id": "next_task", "project": studio.number, "tabID": view["id"]}
+    displayed = {name: view["data"][name] for name in ("ordering", "filters")}
+
+    with another_annotator(studio.server, "same-task@localhost") as second:
+        first, again = (
+            api.post("/api/dm/actions/", params=asks, json=displayed).raise_for_status().json()["id"]
+            for api in (studio.api, second)
+        )
+
+    assert first == again
+
+
 def test_scores_and_clusters_are_written_to_the_suggestions(studio: Studio) -> None:
     studio.set(order="sampling", strategy="uncertainty_diversity", random_share=0.1)
     tasks = studio.add_tasks(30)
@@ -547,8 +578,8 @@ def test_random_choice_is_label_studios_own_and_needs_no_version_in_the_project(
 
 
 def test_a_tab_sorted_by_score_is_the_other_way(studio: Studio) -> None:
-    studio.set(order="view", strategy="uncertainty", random_share=0.0)
-    tasks = studio.add_tasks(12)
+    studio.set(order="view", strategy="uncertainty", random_share=0.1)
+    tasks = studio.add_tasks(30)
     before = studio.found()["sampling"]
 
     studio.annotate()
@@ -556,8 +587,10 @@ def test_a_tab_sorted_by_score_is_the_other_way(studio: Studio) -> None:
 
     (view,) = [view for view in studio.context.label_studio.views(studio.number) if view["data"]["title"] == VIEW_TITLE]
     listed = studio.api.get("/api/tasks/", params={"view": view["id"], "project": studio.number}).json()["tasks"]
-    scores = {task: studio.predictions(task)[0]["score"] for task in tasks}
-    assert [task["id"] for task in listed] == sorted(tasks, key=scores.__getitem__)
+    shown = {task: studio.predictions(task)[0] for task in tasks}
+    assert [task["id"] for task in listed] == sorted(tasks, key=lambda task: float(shown[task]["score"]))
+    # Of the 25 others every nine are followed by a random pick, which is marked by its cluster.
+    assert [place for place, task in enumerate(listed[:25]) if shown[task["id"]]["cluster"] == 0] == [9, 19]
     assert (studio.found()["sampling"], studio.found()["model_version"]) == (before, studio.champion)
 
     change_settings(studio.context, studio.project, ["order=off"], by="test")

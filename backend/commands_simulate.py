@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=click.IntRange(min=1), default=5, help="How often all is repeated. Default: 5.")
 @click.option("--random-share", type=float, default=0.1, help="Of random picks among the chosen ones. Default: 0.1.")
 @click.option("--choose-first", is_flag=True, help="Let the strategies choose in round 1 as well.")
-@click.option("--signal", default="score", help="What uncertainty goes by, of `model.confidence`. Default: score.")
+@click.option(
+    "--signal", default="score", metavar="NAME",
+    help="What uncertainty goes by: score, token_probability, caption_probability, entropy, disagreement, consensus or "
+    "previous_version; see docs/active-learning.md. Default: score.",
+)  # fmt: skip
 @click.option(
     "--same-words", metavar="NAME", help="Also let random picks go on until they have as many words as this strategy's."
 )

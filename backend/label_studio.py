@@ -16,7 +16,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -77,6 +77,7 @@ class LabelStudio:
         self._authorization = _Authorization(api_key.strip())
         self._client_lock = threading.Lock()
         self._client: httpx.Client | None = None
+        self._before_retry: Callable[[], None] = _go_on
 
     def close(self) -> None:
         """Close its connections. It can be used again, and closed again."""
@@ -84,6 +85,20 @@ class LabelStudio:
             client, self._client = self._client, None
         if client is not None:
             client.close()
+
+    @contextmanager
+    def telling_of_retries(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Within the block call something before a request is tried again: a server that is slow for each of its tries
+        can hold one for minutes.
+
+        Args:
+            tell: called in the thread that makes the request. What it raises ends the trying.
+        """
+        before, self._before_retry = self._before_retry, tell
+        try:
+            yield
+        finally:
+            self._before_retry = before
 
     # --- the server and the account -----------------------------------------------------------------------------
 
@@ -419,11 +434,13 @@ class LabelStudio:
                 unsent = isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout))
                 if delay_s is None or not (unsent or method in _REPEATABLE):
                     raise
+                self._before_retry()
                 time.sleep(_with_jitter(delay_s))
                 continue
             again = _WORTH_ANOTHER_TRY if method in _REPEATABLE else _NOTHING_DONE
             if delay_s is None or response.status_code not in again:
                 return response
+            self._before_retry()
             time.sleep(_wait_s(response, delay_s))
         raise AssertionError("unreachable")
 
@@ -595,6 +612,10 @@ def _upload_batches(images: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[
 def _origin(url: Any) -> tuple[str, str | None, int | None]:
     standard_port = {"http": 80, "https": 443}.get(url.scheme)
     return url.scheme, url.hostname, url.port or standard_port
+
+
+def _go_on() -> None:
+    pass
 
 
 def _with_jitter(delay_s: float) -> float:

@@ -13,6 +13,7 @@ from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
 from captionloop.errors import CaptionloopError, ServiceError
 from captionloop.jobs.context import Context
+from captionloop.model.calibration import RecentChances
 from captionloop.model.suggestions import SuggestionLog
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def build_service(context: Context) -> CaptionService:
         versions=context.versions,
         champions=Champions(context.versions, base=context.base, load=context.captioner),
         suggestions=SuggestionLog(context.database),
+        chances=RecentChances(context.database),
         queue=context.queue,
         read_image=lambda value, task_id: context.image_source.read(value, task_id=task_id),
         limits=context.image_limits,
@@ -81,11 +83,12 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _warm_up(service: CaptionService) -> None:
-    """Load the champions of connected projects before anybody asks. A failure is told again to whoever asks."""
+    """Load the champions of connected projects, and learn what their scores mean, before anybody asks. A failure is
+    told again to whoever asks."""
     for project in service.projects.connected():
         try:
-            with service.champions.lease(project.id):
-                pass
+            with service.champions.lease(project.id) as batcher:
+                service.chances.of(project.id, batcher.version)
         except CaptionloopError as error:
             _log.error("project %s: %s", project.label_studio_id, error)
 

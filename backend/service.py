@@ -19,6 +19,7 @@ from captionloop.backend.label_config import CaptionTarget, read_label_config, t
 from captionloop.backend.projects import Projects
 from captionloop.errors import CaptionloopError, ImageError, ServiceError, SettingsError
 from captionloop.jobs.queue import Queue
+from captionloop.model.calibration import Chances, RecentChances
 from captionloop.model.database import Project, RunKind
 from captionloop.model.images import ImageLimits, content_hash, open_image
 from captionloop.model.suggestions import Answer, SuggestionLog
@@ -56,6 +57,7 @@ class CaptionService:
         versions: VersionStore,
         champions: Champions,
         suggestions: SuggestionLog,
+        chances: RecentChances,
         queue: Queue,
         read_image: ReadImage,
         limits: ImageLimits,
@@ -68,6 +70,7 @@ class CaptionService:
         self.projects = projects
         self.versions = versions
         self.champions = champions
+        self.chances = chances
         self.queue = queue
         self._suggestions = suggestions
         self._read_image = read_image
@@ -92,7 +95,8 @@ class CaptionService:
 
         A task that cannot be captioned gets a prediction without a result; why is logged and kept in the database. What
         cannot be done in time gets an entry that Label Studio does not store, and the worker is asked to caption the
-        unlabelled ones.
+        unlabelled ones. The score in an answer is the chance that a person leaves the caption unchanged, as in the
+        worker's suggestions; the database keeps the model's own, which that chance is learnt from.
 
         Raises:
             LabelConfigError: the label config has no room for captions.
@@ -104,6 +108,7 @@ class CaptionService:
         with self.champions.lease(project.id) as batcher:
             answers = self._answers(batcher, target, tasks, give_up_at)
             version = batcher.version
+        chance = self.chances.of(project.id, version)
         for answer in answers.values():
             if answer.reason:
                 _log.warning("project %s, task %s: no suggestion: %s", label_studio_id, answer.task_id, answer.reason)
@@ -111,7 +116,7 @@ class CaptionService:
         if len(answers) < len(tasks):
             self._hand_over(project, len(tasks) - len(answers))
         return [
-            _to_entry(target, answers[place], version) if place in answers else late_prediction(version)
+            _to_entry(target, answers[place], chance, version) if place in answers else late_prediction(version)
             for place in range(len(tasks))
         ]
 
@@ -184,10 +189,10 @@ def _in_time(future: "Future[T]", give_up_at: float) -> T:
     return future.result()
 
 
-def _to_entry(target: CaptionTarget, answer: Answer, version: str) -> dict[str, Any]:
+def _to_entry(target: CaptionTarget, answer: Answer, chance: Chances, version: str) -> dict[str, Any]:
     if answer.suggestion is None:
         return empty_prediction(version, answer.reason or "")
-    return to_prediction(target, answer.suggestion.caption, answer.suggestion.score, version)
+    return to_prediction(target, answer.suggestion.caption, chance(answer.suggestion.score), version)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,8 @@ Manager, and lets Label Studio serve the tasks in an order of our choosing (`ask
 The job looks at all unlabelled tasks, captions those that do not show the champion's suggestion, and looks again, until
 a look finds nothing to do. Everything it needs to know is in Label Studio, so a run that was killed anywhere goes on by
 looking; tasks that came meanwhile are found; and what is there twice, because a push was cut off and done again or
-somebody opened a task at that moment, is put right.
+somebody opened a task at that moment, is put right: by this run, or where a slow Label Studio carries out a push after
+the last look, by the next.
 
 The newest suggestion is what Label Studio shows. After a rollback, an older one of the same champion is made again.
 """
@@ -112,6 +113,10 @@ class _Annotation:
             self.chance = chances(session, self.project.id, self.version)
 
     def carry_out(self) -> str:
+        with self.context.label_studio.telling_of_retries(self._say_waiting):
+            return self._carry_out()
+
+    def _carry_out(self) -> str:
         try:
             found = self._patiently(partial(self.context.label_studio.project, self.project.label_studio_id))
             target = read_label_config(found["label_config"])
@@ -146,7 +151,10 @@ class _Annotation:
         standing: list[Standing] = []
         surplus: list[int] = []
         passed_over = 0
-        for task in self.context.label_studio.unlabelled_tasks_with_results(self.project.label_studio_id):
+        tasks = self.context.label_studio.unlabelled_tasks_with_results(self.project.label_studio_id)
+        for number, task in enumerate(tasks):
+            if number % _BATCH == 0:
+                self.context.queue.runs.check_cancelled(self.run.id)
             predictions = sorted(task["predictions"], key=itemgetter("id"))
             if _shows(predictions, self.version):
                 shown = predictions[-1]

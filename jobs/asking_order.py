@@ -19,7 +19,16 @@ from captionloop.model.calibration import Chances
 from captionloop.model.database import Project
 from captionloop.model.diversity import FloatArray, pooled
 from captionloop.model.project_settings import ProjectSettings, settings_of
-from captionloop.model.strategies import STRATEGIES, Pick, Prospect, lanes_beside, pick, random, uncertainty_diversity
+from captionloop.model.strategies import (
+    STRATEGIES,
+    Pick,
+    Prospect,
+    in_one_list,
+    lanes_beside,
+    pick,
+    random,
+    uncertainty_diversity,
+)
 from captionloop.model.suggestions import SuggestionLog
 from captionloop.model.task_features import TaskFeatures
 
@@ -94,13 +103,17 @@ class AskingOrder:
         """
         vectors = self._vectors(target, [task.task_id for task in standing])
         scores = SuggestionLog(self._context.database).scores(self._project.id, self._captioner.version, list(vectors))
+        chances = {task_id: self._chance(score) for task_id, score in scores.items()}
         prospects = [
-            Prospect(task.task_id, self._chance(scores.get(task.task_id, task.score or 0.0)), vectors[task.task_id])
+            # What Label Studio has is a chance already.
+            Prospect(task.task_id, chances.get(task.task_id, task.score or 0.0), vectors[task.task_id])
             for task in standing
             if task.task_id in vectors
         ]
-        share = self._settings.random_share
-        picks = pick(prospects, self._strategy, random_share=share, seed=self._project.id)
+        share, seed = self._settings.random_share, self._project.id
+        picks = pick(prospects, self._strategy, random_share=share, seed=seed)
+        if self._settings.order == "view":
+            return in_one_list(picks, random_share=share, seed=seed)
         if STRATEGIES[self._strategy] is not uncertainty_diversity:
             return picks
         found = {chosen.key: chosen.cluster for chosen in picks if not chosen.at_random and chosen.cluster is not None}

@@ -8,20 +8,23 @@ since the curve is about the outcome at a score.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from captionloop.model.database import Correction, CorrectionState
+from captionloop.model.database import Correction, CorrectionState, Database
 
 LEAST = 50  # judged suggestions below which there is no curve
 LEAST_OF_EACH = 5  # of those left unchanged, and of those changed; as many as folds
 _MOST = 2000  # the newest ones; more sharpen nothing
 _BINS = 10
+_KEPT_S = 60.0  # in which people judge a few suggestions more, which hardly move a curve
 _EDGE = 1e-6  # scores are kept so far from 0 and 1, where the logit ends
 
 Scores = npt.NDArray[np.float64]
@@ -94,6 +97,40 @@ def chances(session: Session, project_id: int, version: str) -> Chances:
             latest first.
     """
     return calibrate(judged_suggestions(session, project_id, version))
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    version: str
+    at: float  # by time.monotonic()
+    chances: Chances
+
+
+class RecentChances:
+    """`chances` for whoever asks often: learnt once a minute at most for each project, read from memory in between.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, database: Database, *, kept_s: float = _KEPT_S) -> None:
+        """
+        Args:
+            kept_s: how long what was learnt is taken for good.
+        """
+        self._database = database
+        self._kept_s = kept_s
+        self._lock = Lock()  # held while learning, so that many requests at once learn it once
+        self._learnt: dict[int, _Learnt] = {}  # by project
+
+    def of(self, project_id: int, version: str) -> Chances:
+        """What a version's scores mean in a project."""
+        with self._lock:
+            last = self._learnt.get(project_id)
+            if last is None or last.version != version or time.monotonic() - last.at >= self._kept_s:
+                with self._database.reading() as session:
+                    judged = judged_suggestions(session, project_id, version)
+                last = self._learnt[project_id] = _Learnt(version, time.monotonic(), calibrate(judged))
+            return last.chances
 
 
 def judged_suggestions(session: Session, project_id: int, version: str) -> list[Judged]:

@@ -1,7 +1,8 @@
 """How sure a version is of a caption: signals out of the beam search that made it.
 
-None of them needs a second generation, since the search has the other captions at hand (`Captioner.beams`). What each
-is worth for choosing what to ask people is measured in docs/active-learning.md.
+None of them needs a second generation, since the search has the other captions at hand (`Captioner.beams`); one goes by
+what an earlier version wrote. What they are worth for choosing what to ask people is measured in
+docs/active-learning.md.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from captionloop.model.captioner import Beam
+from captionloop.model.metrics.consensus import MOST, DocumentFrequencies, consensus_cider_d
 from captionloop.model.metrics.scores import word_edits
 from captionloop.model.text import normalise_caption
 
@@ -25,8 +27,7 @@ class Confidence:
             is.
         entropy: of the captions that the search ended with, in nats: -Σ p ln p with p the probability of each whole
             caption, renormalised over these. 0 with a single beam, at most ln(beams).
-        disagreement: share of the words, 0 to 1, that the other captions would have otherwise, weighted by p. It stands
-            in for consensus CIDEr-D, which needs document frequencies that a single picture does not have.
+        disagreement: share of the words, 0 to 1, that the other captions would have otherwise, weighted by p.
     """
 
     log_probability: float
@@ -52,6 +53,16 @@ def confidence_of(beams: Sequence[Beam]) -> Confidence:
     )
 
 
+def consensus(beams: Sequence[Beam], frequencies: DocumentFrequencies) -> float:
+    """The served caption's mean CIDEr-D against the others of its search, 0 to 10; 10 where there are none.
+
+    Other than `Confidence.disagreement` it makes little of words that most captions have, and counts each of the other
+    captions as much as the next, however unlikely.
+    """
+    served, *others = (beam.suggestion.caption for beam in beams)
+    return consensus_cider_d(served, others, frequencies) if others else MOST
+
+
 def words_apart(caption: str, other: str) -> float:
     """Share of the words of the longer caption that differ, 0 to 1; with the previous version's caption for `other`,
     the disagreement with it."""
@@ -65,23 +76,49 @@ def _renormalised(log_probabilities: Sequence[float]) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _whole(beams: Sequence[Beam]) -> float:
-    return math.exp(sum(beams[0].log_probabilities))
+@dataclass(frozen=True)
+class Background:
+    """What a signal may go by beside the beams.
+
+    Args:
+        frequencies: of the captions that people have written in the project so far.
+        previous: what the version before wrote; None where there is none, or the signal is not in `COMPARE_VERSIONS`.
+    """
+
+    frequencies: DocumentFrequencies
+    previous: str | None = None
 
 
-def _per_token(beams: Sequence[Beam]) -> float:
+Signal = Callable[[Sequence[Beam], Background], float]
+
+
+def _token_probability(beams: Sequence[Beam], _: Background) -> float:
     return math.exp(confidence_of(beams).log_probability)
 
 
-def _evenness(beams: Sequence[Beam]) -> float:
+def _caption_probability(beams: Sequence[Beam], _: Background) -> float:
+    return math.exp(sum(beams[0].log_probabilities))
+
+
+def _evenness(beams: Sequence[Beam], _: Background) -> float:
     return 1 - confidence_of(beams).entropy / math.log(len(beams)) if len(beams) > 1 else 1.0
 
 
-SIGNALS: Mapping[str, Callable[[Sequence[Beam]], float]] = {
-    "score": lambda beams: beams[0].suggestion.score,
-    "token_probability": _per_token,
-    "caption_probability": _whole,
+def _same_as_before(beams: Sequence[Beam], background: Background) -> float:
+    previous = background.previous
+    return 1.0 if previous is None else 1 - words_apart(beams[0].suggestion.caption, previous)
+
+
+SIGNALS: Mapping[str, Signal] = {
+    "score": lambda beams, _: beams[0].suggestion.score,
+    "token_probability": _token_probability,
+    "caption_probability": _caption_probability,
     "entropy": _evenness,
-    "disagreement": lambda beams: 1 - confidence_of(beams).disagreement,
+    "disagreement": lambda beams, _: 1 - confidence_of(beams).disagreement,
+    "consensus": lambda beams, background: consensus(beams, background.frequencies) / MOST,
+    "previous_version": _same_as_before,
 }
 """What a strategy may go by: a picture's beams → 0 (doubtful) to 1 (sure), none of them calibrated."""
+
+COMPARE_VERSIONS = frozenset({"previous_version"})
+"""The signals that want to know what the version before wrote, which costs captioning once more."""

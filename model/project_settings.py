@@ -28,8 +28,9 @@ class ProjectSettings:
 
     Args:
         order: what makes people meet the chosen tasks first. "off": nothing, Label Studio goes by its own settings.
-            "sampling": its Uncertainty sampling, in the strategy's order, as long as one person annotates. "view": a
-            tab of the Data Manager sorted by score, whose "Label Tasks As Displayed" serves several people.
+            "sampling": its Uncertainty sampling, in the strategy's order, each task to one person at a time. "view": a
+            tab of the Data Manager sorted by score, whose "Label Tasks As Displayed" knows no clusters and gives people
+            who ask at the same time the same task.
         strategy: how the order is made (see `strategies`). "auto": `FIRST_STRATEGY` as long as the champion has learnt
             from no correction, then `DEFAULT_STRATEGY`.
         random_share: of all that is asked, picked at random, so that evaluation stays unbiased.

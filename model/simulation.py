@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from captionloop.errors import SettingsError
-from captionloop.model.captioner import Captioner
+from captionloop.model.captioner import Beam, Captioner
 from captionloop.model.checkpoint import Checkpoint
-from captionloop.model.confidence import SIGNALS
+from captionloop.model.confidence import COMPARE_VERSIONS, SIGNALS, Background
 from captionloop.model.diversity import pooled
 from captionloop.model.finetune import finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.gate import RULES, Rule, judge
 from captionloop.model.generation import GenerationSettings, generation_for
-from captionloop.model.metrics import evaluate_captions
+from captionloop.model.metrics import DocumentFrequencies, evaluate_captions
 from captionloop.model.metrics.scores import word_edits
 from captionloop.model.split import split_images
 from captionloop.model.strategies import STRATEGIES, Pick, Prospect, pick, serving_order
@@ -129,7 +129,7 @@ class Point:
 class _Version:
     checkpoint: Checkpoint
     generation: GenerationSettings
-    written: dict[str, tuple[str, float]] = field(default_factory=dict)  # pool image → caption, signal
+    written: dict[str, list[Beam]] = field(default_factory=dict)  # pool image → its captions, the served one first
 
     @cached_property
     def captioner(self) -> Captioner:
@@ -141,6 +141,7 @@ class _State:
     """What one strategy has come to."""
 
     champion: _Version
+    before: _Version | None = None  # the champion before it
     asked: tuple[str, ...] = ()
     solved: Mapping[int | None, int] = field(default_factory=dict)
 
@@ -227,10 +228,20 @@ class _Replay:
         if strategy == RANDOM:
             prospects = [Prospect(place, 0.0, self._pooled[place]) for place in waiting]
         else:
-            written = self._written(state.champion, [self._images[place] for place in waiting])
-            prospects = [Prospect(place, written[self._images[place]][1], self._pooled[place]) for place in waiting]
+            sure = self._sure(state, [self._images[place] for place in waiting])
+            prospects = [Prospect(place, sure[self._images[place]], self._pooled[place]) for place in waiting]
         picks = pick(prospects, strategy, random_share=self._plan.random_share, seed=self._seed)
         return iter(picks) if strategy == RANDOM else serving_order(picks, state.solved)
+
+    def _sure(self, state: _State, images: Sequence[str]) -> dict[str, float]:
+        """What strategies go by, for images of the pool: 0 (doubtful) to 1 (sure)."""
+        frequencies = DocumentFrequencies.of([self._material.pool[image]] for image in state.asked)
+        written = self._written(state.champion, images)
+        compared = state.before if self._plan.signal in COMPARE_VERSIONS else None
+        earlier = (
+            {image: _served(beams) for image, beams in self._written(compared, images).items()} if compared else {}
+        )
+        return {image: self._signal(written[image], Background(frequencies, earlier.get(image))) for image in images}
 
     def _as_many_words(self, order: Iterable[Pick], words: int) -> list[Pick]:
         chosen: list[Pick] = []
@@ -246,12 +257,13 @@ class _Replay:
         """The state after these corrections and a run, and the share that people left unchanged."""
         images = [self._images[chosen.key] for chosen in picks]
         written = self._written(state.champion, images)
-        unchanged = [word_edits(written[image][0], self._material.pool[image]) == 0 for image in images]
+        unchanged = [word_edits(_served(written[image]), self._material.pool[image]) == 0 for image in images]
         asked = (*state.asked, *images)
         champion = self._run(state.champion, asked)
         solved = Counter(state.solved)
         solved.update(chosen.cluster for chosen in picks)
-        return _State(champion, asked, solved), sum(unchanged) / max(len(unchanged), 1)
+        before = state.before if champion is state.champion else state.champion
+        return _State(champion, before, asked, solved), sum(unchanged) / max(len(unchanged), 1)
 
     def _run(self, champion: _Version, asked: Sequence[str]) -> _Version:
         """As `jobs.finetune` does it."""
@@ -290,12 +302,12 @@ class _Replay:
             asked_unchanged=asked_unchanged,
         )
 
-    def _written(self, version: _Version, images: Sequence[str]) -> Mapping[str, tuple[str, float]]:
+    def _written(self, version: _Version, images: Sequence[str]) -> Mapping[str, list[Beam]]:
         missing = [image for image in images if image not in version.written]
         captioner = version.captioner
         for features, some in self._batches(missing):
             for image, beams in zip(some, captioner.beams(features), strict=True):
-                version.written[image] = beams[0].suggestion.caption, self._signal(beams)
+                version.written[image] = beams
         return version.written
 
     def _captions(self, version: _Version, images: Sequence[str]) -> dict[str, str]:
@@ -315,6 +327,10 @@ class _Replay:
 def _check(name: str, wrong: Sequence[object], known: Iterable[str]) -> None:
     if wrong:
         raise SettingsError(f"{name} of a simulation: {wrong[0]!r} is none of {', '.join(known)}.")
+
+
+def _served(beams: Sequence[Beam]) -> str:
+    return beams[0].suggestion.caption
 
 
 def _words(caption: str) -> int:

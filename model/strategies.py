@@ -17,7 +17,7 @@ import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from captionloop.errors import SettingsError
 from captionloop.model.diversity import FloatArray, clusters, farthest_first, stacked
@@ -154,12 +154,35 @@ def lanes_beside(random_share: float) -> int:
     return max(round(1 / random_share) - 1, 1) if random_share else _LANES
 
 
+def in_one_list(picks: Sequence[Pick], *, random_share: float, seed: int) -> list[Pick]:
+    """The picks for a list that is sorted by score and knows no clusters, such as a tab of Label Studio's Data Manager.
+
+    Random picks get scores that give each its turn, between those of its neighbours: with a share of a tenth, after
+    every nine others. These keep theirs.
+
+    Args:
+        picks: as `pick` gives them.
+        random_share, seed: as it was given them.
+    """
+    chosen = sorted((found for found in picks if not found.at_random), key=lambda found: found.score)
+    by_chance = sorted((found for found in picks if found.at_random), key=lambda found: _hash(found.key, seed))
+    if not chosen:
+        return [replace(found, score=place / len(by_chance)) for place, found in enumerate(by_chance)]
+    lanes = lanes_beside(random_share)
+    placed = []
+    for turn, found in enumerate(by_chance, start=1):
+        neighbours = [other.score for other in chosen[turn * lanes - 1 : turn * lanes + 1]] or [1.0]
+        placed.append(replace(found, score=sum(neighbours) / len(neighbours)))
+    return sorted([*chosen, *placed], key=lambda found: found.score)
+
+
 def serving_order(picks: Sequence[Pick], solved: Mapping[int | None, int]) -> Iterator[Pick]:
-    """The order in which Label Studio's "Uncertainty sampling" serves these tasks to its only annotator.
+    """The order in which Label Studio's "Uncertainty sampling" serves these tasks to an annotator.
 
     Label Studio 1.23.2, `projects/functions/next_task.py`, `_try_uncertainty_sampling`: the task whose cluster the
-    annotator has solved least of, and of these the one with the lowest score. Having no cluster counts as a cluster.
-    With equal scores Label Studio promises nothing; here the order of `picks` decides.
+    annotator has solved least of, and of these the one with the lowest score; what somebody else has open is passed
+    over. Having no cluster counts as a cluster. With equal scores Label Studio promises nothing; here the order of
+    `picks` decides.
 
     Args:
         picks: of unlabelled tasks.

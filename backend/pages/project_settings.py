@@ -35,8 +35,8 @@ class Field:
 
 _ORDERS = {
     "off": "off: Label Studio's own settings",
-    "sampling": "in the strategy's order, for one annotator",
-    "view": "a tab sorted by score, for several",
+    "sampling": "in the strategy's order",
+    "view": "a tab sorted by score",
 }
 _STRATEGIES = {
     "random": "random",
@@ -50,8 +50,9 @@ GROUPS: Mapping[str, Sequence[Field]] = {
         Field(
             "order",
             "Order",
-            "What makes people meet the chosen tasks first. With several annotators Label Studio's own sampling serves "
-            "them at random; the tab's Label Tasks As Displayed serves all in its order.",
+            "What makes people meet the chosen tasks first. In the strategy's order: Label All Tasks serves it, each "
+            "task to one person at a time. The tab's Label Tasks As Displayed gives people who ask at the same time "
+            "the same task, so it is for one annotator.",
             [(order, _ORDERS[order]) for order in ORDERS],
         ),
         Field(

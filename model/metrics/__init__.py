@@ -1,6 +1,7 @@
 """Caption metrics as the field reports them: `evaluate_captions` (BLEU, ROUGE-L, CIDEr-D, …) and its tokeniser."""
 
 from captionloop.model.metrics.comparison import Comparison, Score, bootstrap_score, compare_captions
+from captionloop.model.metrics.consensus import DocumentFrequencies, consensus_cider_d
 from captionloop.model.metrics.differences import Difference, Differences, compare_figures
 from captionloop.model.metrics.scores import Evaluation, ImageScores, evaluate_captions
 from captionloop.model.metrics.tokenizer import tokenize, tokenize_line
@@ -9,12 +10,14 @@ __all__ = [
     "Comparison",
     "Difference",
     "Differences",
+    "DocumentFrequencies",
     "Evaluation",
     "ImageScores",
     "Score",
     "bootstrap_score",
     "compare_captions",
     "compare_figures",
+    "consensus_cider_d",
     "evaluate_captions",
     "tokenize",
     "tokenize_line",

@@ -19,7 +19,7 @@ from captionloop.backend.annotations import read_moment, to_prediction
 from captionloop.backend.image_source import ImageSource
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.backend.label_studio import Json, LabelStudio
-from captionloop.errors import ImageError, LabelStudioError
+from captionloop.errors import ImageError, LabelStudioError, RunCancelled
 from captionloop.settings import LABEL_STUDIO_VERSION
 
 TARGET = CaptionTarget("caption", "image", "image")
@@ -285,6 +285,26 @@ class TestBadServer:
         bad_server.answer(200, {"id": 3})
         assert client.project(3) == {"id": 3}
         assert bad_server.asked == ["GET /tools/ls/api/projects/3/"] * 3
+
+    def test_whoever_wants_to_know_is_told_before_each_further_try(
+        self, client: LabelStudio, bad_server: BadServer
+    ) -> None:
+        bad_server.answer(500)
+        bad_server.answer(200, {"id": 3}, Content_Length="500")
+        bad_server.answer(200, {"id": 3})
+        asked_before: list[int] = []
+        with client.telling_of_retries(lambda: asked_before.append(len(bad_server.asked))):
+            client.project(3)
+        assert asked_before == [1, 2]
+
+    def test_and_may_end_the_trying(self, client: LabelStudio, bad_server: BadServer) -> None:
+        def stop() -> None:
+            raise RunCancelled("The run was cancelled.")
+
+        bad_server.answer(500)
+        with client.telling_of_retries(stop), pytest.raises(RunCancelled):
+            client.project(3)
+        assert len(bad_server.asked) == 1
 
     def test_but_not_for_ever(self, client: LabelStudio, bad_server: BadServer) -> None:
         bad_server.answer(500, {"detail": "database is locked"})

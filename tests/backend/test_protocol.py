@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from redis import Redis
+from tests.support.judged import add_judged, over_confident
 from tests.support.models import tiny_base
 from tests.support.pictures import picture
 
@@ -22,6 +23,7 @@ from captionloop.errors import ImageError
 from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
 from captionloop.jobs.sweeps import Sweeps
+from captionloop.model.calibration import RecentChances, chances
 from captionloop.model.captioner import Captioner
 from captionloop.model.database import Database, Project, Run, RunKind, Suggestion
 from captionloop.model.images import ImageLimits
@@ -63,6 +65,7 @@ def service(database: Database, redis_url: str, tmp_path: Path, base: Base) -> I
         versions=versions,
         champions=Champions(versions, base=base, load=load),
         suggestions=SuggestionLog(database),
+        chances=RecentChances(database),
         queue=Queue(redis_url, Runs(database), Sweeps(database, tmp_path)),
         read_image=read_image,
         limits=ImageLimits(max_pixels=10_000),
@@ -163,6 +166,35 @@ def test_suggestions_are_kept_once_per_task_and_version(client: FlaskClient, dat
 
     with database.reading() as session:
         assert session.query(Suggestion).count() == 1
+
+
+def test_the_score_is_the_chance_that_the_captioning_run_gives_too_and_the_models_own_is_kept(
+    client: FlaskClient, service: CaptionService, database: Database, base: Base
+) -> None:
+    project = service.projects.seen(7).id
+    add_judged(database, project, base.name, over_confident(200))
+
+    (entry,) = predict(client, picture("red"))
+
+    with database.reading() as session:
+        (kept,) = session.query(Suggestion).all()
+        chance = chances(session, project, base.name)
+    assert chance.is_calibrated
+    assert kept.score is not None
+    assert entry["score"] == pytest.approx(chance(kept.score))
+    assert entry["score"] != pytest.approx(kept.score)
+
+
+def test_with_too_few_corrections_the_score_is_the_models_own(
+    client: FlaskClient, service: CaptionService, database: Database, base: Base
+) -> None:
+    add_judged(database, service.projects.seen(7).id, base.name, over_confident(49))
+
+    (entry,) = predict(client, picture("red"))
+
+    with database.reading() as session:
+        (kept,) = session.query(Suggestion).all()
+    assert entry["score"] == kept.score
 
 
 def test_what_is_not_done_in_time_has_an_entry_that_is_not_stored_and_waits_for_the_worker(

@@ -2,18 +2,22 @@
 
 import itertools
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.asking import expected, served
+from tests.support.asking import expected, expected_in_turns, served, served_in_turns
 from tests.support.captioning import Studio, opening_studio
 from tests.support.faults import Fault, faulty_proxy
+from tests.support.people import another_annotator
 from tests.support.servers import LabelStudioServer
 from tests.support.studio import annotate
 
+from captionloop.backend.label_studio import LabelStudio
 from captionloop.errors import LabelStudioError, RunCancelled
 from captionloop.home import Home
 from captionloop.jobs import annotate as annotating
@@ -21,6 +25,7 @@ from captionloop.jobs import patience
 from captionloop.jobs.asking_order import VIEW_TITLE, AskingOrder
 from captionloop.jobs.project_settings import change_settings
 from captionloop.jobs.promotion import promote
+from captionloop.jobs.runs import Runs
 from captionloop.model.captioner import Captioner
 from captionloop.model.database import Database, RunKind, Suggestion
 from captionloop.model.suggestions import SuggestionLog
@@ -233,6 +238,7 @@ def test_a_run_that_ends_anywhere_goes_on_without_captioning_anything_twice(
         pytest.param({"POST": Fault.DONE_BUT_500}, id="a push that was done is said to have failed"),
         pytest.param({"POST": Fault.BROKEN, "GET": Fault.BROKEN}, id="the server fails"),
         pytest.param({"POST": Fault.TOO_MANY, "GET": Fault.TOO_MANY}, id="the server refuses"),
+        pytest.param({"POST": Fault.SLOW, "GET": Fault.SLOW}, id="the server is slow"),
     ],
 )
 def test_a_label_studio_in_trouble_costs_only_time(
@@ -251,12 +257,89 @@ def test_a_label_studio_in_trouble_costs_only_time(
 
     quiet = open_studio(label_studio_server.url)
     tasks = quiet.add_tasks(16)
-    with faulty_proxy(label_studio_server.url, decide) as url:
+    with faulty_proxy(label_studio_server.url, decide, slow_s=0.5) as url:
         studio = open_studio(url)
         studio.context.label_studio._retry_delays_s = (0.01,)
         studio.annotate()
 
     assert {task: quiet.versions(task) for task in tasks} == {task: [quiet.champion] for task in tasks}
+
+
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> float:
+    """How many seconds the client waits for an answer; still more than a busy machine takes to give one."""
+    waits_s = 3.0
+    monkeypatch.setattr("captionloop.backend.label_studio._LONG_TIMEOUT_S", waits_s)
+    monkeypatch.setitem(LabelStudio._send.__kwdefaults__, "timeout_s", waits_s)
+    monkeypatch.setattr(patience, "_DELAYS_S", (0.05,))
+    return waits_s
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slow", ["GET", "POST"])
+def test_an_answer_that_comes_too_late_costs_only_time(
+    open_studio: Callable[[str], Studio],
+    label_studio_server: LabelStudioServer,
+    monkeypatch: pytest.MonkeyPatch,
+    short_patience: float,
+    slow: str,
+) -> None:
+    monkeypatch.setattr(annotating, "_BATCH", 4)
+    asked: list[str] = []
+
+    def decide(method: str, path: str) -> str | None:
+        asked.append(method)
+        return Fault.SLOW if method == slow and asked.count(slow) % 3 == 2 else None
+
+    quiet = open_studio(label_studio_server.url)
+    tasks = quiet.add_tasks(12)
+    with faulty_proxy(label_studio_server.url, decide, slow_s=2 * short_patience) as url:
+        open_studio(url).annotate()
+
+    assert asked.count(slow) >= 2
+    assert {task: quiet.versions(task) for task in tasks} == {task: [quiet.champion] for task in tasks}
+
+
+def test_a_run_says_how_far_it_is_while_label_studio_is_slow(
+    open_studio: Callable[[str], Studio], label_studio_server: LabelStudioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotating, "_BATCH", 4)
+    said: list[tuple[Any, Any]] = []
+    report = Runs.report
+
+    def noting(self: Runs, run_id: str, progress: float, **detail: Any) -> None:
+        said.append((detail["stage"], detail["step"]))
+        report(self, run_id, progress, **detail)
+
+    monkeypatch.setattr(Runs, "report", noting)
+    open_studio(label_studio_server.url).add_tasks(12)
+    with faulty_proxy(label_studio_server.url, lambda *_: Fault.SLOW, slow_s=0.2) as url:
+        open_studio(url).annotate()
+
+    assert said == [("captioning", 0), ("captioning", 4), ("captioning", 8)]
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_for_a_slow_label_studio_says_so_and_can_be_cancelled(
+    open_studio: Callable[[str], Studio], label_studio_server: LabelStudioServer, short_patience: float
+) -> None:
+    with (
+        faulty_proxy(label_studio_server.url, lambda *_: Fault.SLOW, slow_s=2 * short_patience) as url,
+        ThreadPoolExecutor(1) as at_work,
+    ):
+        studio = open_studio(url)
+        runs, run = studio.context.queue.runs, studio.begin()
+        job = at_work.submit(studio.carry_out, run)
+        while (found := runs.get(run.id)) and found.detail.get("stage") != "waiting for Label Studio":
+            assert not job.done()
+            time.sleep(0.05)
+        runs.cancel(run.id)
+        cancelled_at = time.monotonic()
+        with pytest.raises(RunCancelled):
+            job.result()
+
+    # The try that is under way ends first; all of them take several times as long.
+    assert time.monotonic() - cancelled_at < 3 * short_patience
 
 
 def test_what_waiting_does_not_help_against_ends_the_run_at_once(studio: Studio) -> None:
@@ -359,6 +442,36 @@ def test_label_studio_serves_the_tasks_in_the_order_of_the_strategy(studio: Stud
     assert (studio.found()["model_version"], studio.found()["sampling"]) == (studio.champion, "Uncertainty sampling")
     wanted = expected(studio.context, studio.project, 20)
     assert served(studio.api, studio.number, 20) == wanted
+
+
+def test_label_studio_serves_two_annotators_in_that_order_too_and_never_the_same_task(studio: Studio) -> None:
+    studio.set(order="sampling", strategy="uncertainty", random_share=0.2)
+    studio.add_tasks(40)
+    studio.annotate()
+    wanted = expected_in_turns(studio.context, studio.project, people=2, count=20)
+
+    with another_annotator(studio.server, "in-turns@localhost") as second:
+        assert served_in_turns([studio.api, second], studio.number, 20) == wanted
+        open_for = [api.get(f"/api/projects/{studio.number}/next").json()["id"] for api in (studio.api, second)]
+
+    assert open_for[0] != open_for[1]
+
+
+def test_a_tab_gives_two_annotators_who_ask_at_the_same_time_the_same_task(studio: Studio) -> None:
+    studio.set(order="view", strategy="uncertainty")
+    studio.add_tasks(12)
+    studio.annotate()
+    (view,) = [view for view in studio.context.label_studio.views(studio.number) if view["data"]["title"] == VIEW_TITLE]
+    asks = {"id": "next_task", "project": studio.number, "tabID": view["id"]}
+    displayed = {name: view["data"][name] for name in ("ordering", "filters")}
+
+    with another_annotator(studio.server, "same-task@localhost") as second:
+        first, again = (
+            api.post("/api/dm/actions/", params=asks, json=displayed).raise_for_status().json()["id"]
+            for api in (studio.api, second)
+        )
+
+    assert first == again
 
 
 def test_scores_and_clusters_are_written_to_the_suggestions(studio: Studio) -> None:
@@ -465,8 +578,8 @@ def test_random_choice_is_label_studios_own_and_needs_no_version_in_the_project(
 
 
 def test_a_tab_sorted_by_score_is_the_other_way(studio: Studio) -> None:
-    studio.set(order="view", strategy="uncertainty", random_share=0.0)
-    tasks = studio.add_tasks(12)
+    studio.set(order="view", strategy="uncertainty", random_share=0.1)
+    tasks = studio.add_tasks(30)
     before = studio.found()["sampling"]
 
     studio.annotate()
@@ -474,8 +587,10 @@ def test_a_tab_sorted_by_score_is_the_other_way(studio: Studio) -> None:
 
     (view,) = [view for view in studio.context.label_studio.views(studio.number) if view["data"]["title"] == VIEW_TITLE]
     listed = studio.api.get("/api/tasks/", params={"view": view["id"], "project": studio.number}).json()["tasks"]
-    scores = {task: studio.predictions(task)[0]["score"] for task in tasks}
-    assert [task["id"] for task in listed] == sorted(tasks, key=scores.__getitem__)
+    shown = {task: studio.predictions(task)[0] for task in tasks}
+    assert [task["id"] for task in listed] == sorted(tasks, key=lambda task: float(shown[task]["score"]))
+    # Of the 25 others every nine are followed by a random pick, which is marked by its cluster.
+    assert [place for place, task in enumerate(listed[:25]) if shown[task["id"]]["cluster"] == 0] == [9, 19]
     assert (studio.found()["sampling"], studio.found()["model_version"]) == (before, studio.champion)
 
     change_settings(studio.context, studio.project, ["order=off"], by="test")

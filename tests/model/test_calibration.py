@@ -1,19 +1,18 @@
-import random
-from datetime import timedelta
-
 import numpy as np
 import pytest
+from tests.support.judged import add_judged, over_confident
 from tests.support.models import add_project
 
-from captionloop.model.calibration import Chances, Judged, calibrate, chances, judged_suggestions, reliability
-from captionloop.model.database import Correction, CorrectionState, Database, utc_now
-
-
-def over_confident(count: int, *, seed: int = 0) -> list[Judged]:
-    """Scores from 0.5 to 1; a person leaves a caption unchanged with the score's eighth power."""
-    rng = random.Random(seed)
-    scores = [rng.uniform(0.5, 1) for _ in range(count)]
-    return [Judged(score, rng.random() < score**8) for score in scores]
+from captionloop.model.calibration import (
+    Chances,
+    Judged,
+    RecentChances,
+    calibrate,
+    chances,
+    judged_suggestions,
+    reliability,
+)
+from captionloop.model.database import Correction, CorrectionState, Database
 
 
 def test_chances_come_true() -> None:
@@ -83,26 +82,6 @@ def test_the_error_is_the_mean_distance_weighted_by_counts() -> None:
 # -- from the database -------------------------------------------------------------------------------------------
 
 
-def add_judged(database: Database, project: int, version: str, judged: list[Judged], *, days_ago: int = 0) -> None:
-    with database.session() as session:
-        first = session.query(Correction).count()
-        session.add_all(
-            Correction(
-                project_id=project,
-                annotation_id=first + number,
-                task_id=first + number,
-                captions=["a car"],
-                suggestion="a car" if found.unchanged else "a boat",
-                suggestion_version=version,
-                suggestion_score=found.score,
-                words_changed=0 if found.unchanged else 1,
-                annotated_at=utc_now() - timedelta(days=days_ago),
-                updated_at=utc_now(),
-            )
-            for number, found in enumerate(judged)
-        )
-
-
 def read(database: Database, project: int, version: str) -> Chances:
     with database.reading() as session:
         return chances(session, project, version)
@@ -137,3 +116,32 @@ def test_other_projects_and_corrections_without_score_do_not_count(database: Dat
 
     with database.reading() as session:
         assert len(judged_suggestions(session, project, "v1")) == 1
+
+
+def test_recent_chances_are_not_learnt_again_for_each_who_asks(database: Database) -> None:
+    project = add_project(database).id
+    add_judged(database, project, "v1", over_confident(80))
+    recent = RecentChances(database)
+    first = recent.of(project, "v1")
+    add_judged(database, project, "v1", over_confident(20, seed=1))
+
+    assert recent.of(project, "v1") is first
+
+
+def test_recent_chances_are_learnt_anew_after_their_time(database: Database) -> None:
+    project = add_project(database).id
+    add_judged(database, project, "v1", over_confident(80))
+    recent = RecentChances(database, kept_s=0.0)
+    recent.of(project, "v1")
+    add_judged(database, project, "v1", over_confident(20, seed=1))
+
+    assert recent.of(project, "v1").judged == 100
+
+
+def test_recent_chances_of_another_version_are_its_own_at_once(database: Database) -> None:
+    project = add_project(database).id
+    add_judged(database, project, "v1", over_confident(80), days_ago=1)
+    add_judged(database, project, "v2", over_confident(60, seed=1))
+    recent = RecentChances(database)
+
+    assert [recent.of(project, version).judged for version in ("v1", "v2")] == [80, 60]

@@ -3,7 +3,10 @@ import math
 import pytest
 
 from captionloop.model.captioner import Beam, Suggestion
-from captionloop.model.confidence import confidence_of, words_apart
+from captionloop.model.confidence import SIGNALS, Background, confidence_of, consensus, words_apart
+from captionloop.model.metrics import DocumentFrequencies
+
+NOTHING_YET = DocumentFrequencies.of([])
 
 
 def beam(caption: str, *probabilities: float) -> Beam:
@@ -48,6 +51,36 @@ def test_disagreement_is_the_expected_share_of_other_words() -> None:
     found = confidence_of([beam("a red car", 0.5), beam("a red boat", 0.25), beam("the blue boat", 0.25)])
 
     assert found.disagreement == pytest.approx(0.25 * 1 / 3 + 0.25 * 3 / 3)
+
+
+def test_there_is_full_consensus_where_all_captions_are_the_same_or_there_is_one_alone() -> None:
+    alike = [beam("a red car on grass", 0.5), beam("A red car on grass.", 0.4)]
+
+    assert consensus(alike, NOTHING_YET) == pytest.approx(10)
+    assert consensus(alike[:1], NOTHING_YET) == 10
+
+
+def test_consensus_is_that_of_the_caption_that_is_served() -> None:
+    two_cars = [beam("a red car on grass", 0.5), beam("a red car on sand", 0.4), beam("two boats", 0.1)]
+
+    with_the_others = consensus(two_cars, NOTHING_YET)
+
+    assert with_the_others > consensus(two_cars[::-1], NOTHING_YET) == 0
+
+
+@pytest.mark.parametrize("signal", sorted(SIGNALS))
+def test_every_signal_is_lower_where_the_search_is_in_doubt(signal: str) -> None:
+    background = Background(NOTHING_YET, previous="a red car on grass")
+    sure = [beam("a red car on grass", *[0.99] * 5), beam("a red car on grass .", *[1e-6] * 5)]
+    doubtful = [beam("a blue boat at night", *[0.3] * 5), beam("two red cars", *[0.3] * 5)]
+
+    low, high = (SIGNALS[signal](beams, background) for beams in (doubtful, sure))
+
+    assert 0 <= low < high <= 1 + 1e-9
+
+
+def test_without_a_version_before_there_is_nothing_to_differ_from() -> None:
+    assert SIGNALS["previous_version"]([beam("a red car", 0.5)], Background(NOTHING_YET)) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from tests.model.published_layout import write_base
 
 from captionloop.errors import SettingsError
 from captionloop.model import simulation
-from captionloop.model.captioner import Captioner
+from captionloop.model.captioner import Beam, Captioner
+from captionloop.model.confidence import SIGNALS, Background
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.simulation import Material, Plan, Point, same_words, simulate
@@ -130,11 +131,34 @@ def test_a_version_that_the_gate_rejects_is_not_gone_on_from(base: Captioner, mo
 
 
 def test_chance_alone_decides_the_order_of_random_picks(base: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(simulation.SIGNALS, "score", lambda beams: random.random())
+    monkeypatch.setitem(simulation.SIGNALS, "score", lambda *_: random.random())
 
     once, again = run(base, plan()), run(base, plan())
 
     assert [point.words for point in once] == [point.words for point in again]
+
+
+@pytest.mark.parametrize("signal", sorted(SIGNALS))
+def test_each_signal_can_be_gone_by(base: Captioner, signal: str) -> None:
+    points = run(base, plan(strategies=["uncertainty"], signal=signal, rounds=3, choose_first=True))
+
+    assert [point.corrections for point in points] == [0, 6, 11, 16]
+
+
+def test_a_signal_knows_the_corrections_so_far_and_what_the_version_before_wrote(
+    base: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[int, set[bool]] = {}
+
+    def noting(beams: Sequence[Beam], background: Background) -> float:
+        known.setdefault(background.frequencies.images, set()).add(background.previous is not None)
+        return 0.5
+
+    monkeypatch.setitem(simulation.SIGNALS, "previous_version", noting)
+
+    run(base, plan(strategies=["uncertainty"], signal="previous_version", rounds=3, choose_first=True))
+
+    assert known == {0: {False}, 6: {True}, 11: {True}}
 
 
 @pytest.mark.parametrize(

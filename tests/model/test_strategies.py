@@ -12,6 +12,7 @@ from captionloop.model.strategies import (
     STRATEGIES,
     Pick,
     Prospect,
+    in_one_list,
     lanes_beside,
     pick,
     serving_order,
@@ -167,6 +168,45 @@ def test_without_random_share_nothing_is_picked_at_random() -> None:
     picks = pick(prospects(30), "uncertainty", random_share=0, seed=0)
 
     assert not any(chosen.at_random for chosen in picks)
+
+
+@pytest.mark.parametrize("strategy", ["uncertainty", "diversity", "uncertainty_diversity"])
+def test_in_a_list_by_score_random_picks_have_their_turn_whatever_the_model_makes_of_them(strategy: str) -> None:
+    picks = pick(prospects(100), strategy, random_share=0.2, seed=0)
+
+    listed = in_one_list(picks, random_share=0.2, seed=0)
+
+    assert listed == sorted(listed, key=lambda chosen: chosen.score)
+    assert [place for place, chosen in enumerate(listed[:50]) if chosen.at_random] == list(range(4, 50, 5))
+    others = [{c.key: c for c in found if not c.at_random} for found in (picks, listed)]
+    assert others[0] == others[1]
+
+
+def test_in_a_list_by_score_the_order_of_random_picks_does_not_depend_on_their_scores() -> None:
+    some = prospects(100)
+    other = [Prospect(p.key, 1 - p.chance, p.features) for p in some]
+
+    orders = [
+        [c.key for c in in_one_list(pick(given, "uncertainty", random_share=0.1, seed=0), random_share=0.1, seed=0)
+         if c.at_random]
+        for given in (some, other)
+    ]  # fmt: skip
+
+    assert orders[0] == orders[1]
+
+
+def test_in_a_list_by_score_random_choice_is_random() -> None:
+    picks = pick(prospects(30), "random", random_share=0.1, seed=0)
+
+    assert keys(in_one_list(picks, random_share=0.1, seed=0)) == keys(picks)
+
+
+def test_where_the_others_end_random_picks_come_last() -> None:
+    picks = pick(prospects(8), "uncertainty", random_share=0.1, seed=0)
+
+    listed = in_one_list(picks, random_share=0.1, seed=0)
+
+    assert [chosen.at_random for chosen in listed] == [False] * 3 + [True] * 5
 
 
 @pytest.mark.parametrize(("share", "lanes"), [(0.5, 1), (0.2, 4), (0.1, 9), (0.05, 19), (0.0, 9)])

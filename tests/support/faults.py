@@ -1,8 +1,9 @@
 """A proxy in front of Label Studio that does what networks and busy servers do."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -17,6 +18,7 @@ class Fault:
     BROKEN = "broken"  # 500, and nothing is done
     CUT_OFF = "cut off"  # it is carried out, and the answer never arrives
     DONE_BUT_500 = "done but 500"  # it is carried out, and the answer says that it failed
+    SLOW = "slow"  # it is carried out, and the answer takes its time, in which its asker may have gone
 
 
 Decide = Callable[[str, str], str | None]
@@ -24,8 +26,12 @@ Decide = Callable[[str, str], str | None]
 
 
 @contextmanager
-def faulty_proxy(target: str, decide: Decide) -> Iterator[str]:
-    """The address of a proxy to `target`."""
+def faulty_proxy(target: str, decide: Decide, *, slow_s: float = 0.0) -> Iterator[str]:
+    """The address of a proxy to `target`.
+
+    Args:
+        slow_s: how long a slow answer takes.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
@@ -42,6 +48,11 @@ def faulty_proxy(target: str, decide: Decide) -> Iterator[str]:
                 return None
             if fault == Fault.DONE_BUT_500:
                 return self._reply(500, b"{}")
+            if fault == Fault.SLOW:
+                time.sleep(slow_s)
+                with suppress(ConnectionError):
+                    self._reply(answer.status_code, answer.content, answer.headers.get("Content-Type", ""))
+                return None
             return self._reply(answer.status_code, answer.content, answer.headers.get("Content-Type", ""))
 
         do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 (the names that its base looks for)

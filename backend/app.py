@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 # A request holds at most some thousands of tasks, each a few kilobytes of JSON (or an image as a `data:` address).
 _MAX_REQUEST_BYTES = 512 * 1024 * 1024
 
+# How to authenticate, and when to come again.
+_HEADERS_OF_ERRORS = frozenset({"WWW-Authenticate", "Retry-After"})
+
 _STATUS: dict[type[CaptionloopError], int] = {
     SettingsError: 400,
     LabelConfigError: 400,
@@ -65,17 +68,18 @@ def _on_own_error(error: CaptionloopError) -> tuple[Response, int] | tuple[str, 
     return jsonify(error=str(error), type=type(error).__name__), status
 
 
-def _on_http_error(error: HTTPException) -> Response | tuple[str, int]:
+def _on_http_error(error: HTTPException) -> Response:
+    status = error.code or 500
     if _is_for_people():
-        return _as_page(error.code or 500, error.description or error.name)
-    response = jsonify(error=error.description, type=error.name)
-    response.status_code = error.code or 500
-    if error.get_headers() and (challenge := dict(error.get_headers()).get("WWW-Authenticate")):
-        response.headers["WWW-Authenticate"] = challenge
+        response = current_app.make_response(_as_page(status, error.description or error.name))
+    else:
+        response = jsonify(error=error.description, type=error.name)
+        response.status_code = status
+    response.headers.extend({name: value for name, value in error.get_headers() if name in _HEADERS_OF_ERRORS})
     return response
 
 
-def _on_surprise(error: Exception) -> Response | tuple[str, int]:
+def _on_surprise(error: Exception) -> Response:
     _log.exception("unexpected error")
     return _on_http_error(InternalServerError(f"Unexpected {type(error).__name__}. The log of the backend says more."))
 

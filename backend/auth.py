@@ -9,9 +9,10 @@ import hmac
 
 from flask import Request
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Unauthorized
+from werkzeug.exceptions import TooManyRequests, Unauthorized
 
 from captionloop.backend.connect import SECRET_HEADER
+from captionloop.backend.failed_logins import FailedLogins, TooManyFailuresError
 from captionloop.settings import Secret
 
 READER = "reader"  # the user who sees the pages and changes nothing
@@ -25,11 +26,19 @@ class Role(str, enum.Enum):
 
 
 class Gatekeeper:
+    """Knows the accounts. Whoever gives wrong passwords again and again is answered 429, with the time to wait.
+
+    The form and Basic auth are counted apart: a Label Studio that still has an old password locks nobody out of the
+    pages on the same machine, nor a person who mistypes theirs Label Studio.
+    """
+
     def __init__(self, user: str | None, password: Secret | None, *, reader_password: Secret | None = None) -> None:
         """Without a password everybody may call the protocol, and nobody can sign in to the pages."""
         self._user = user or ""
         self._password = password
         self._reader_password = reader_password
+        self._failed_on_form = FailedLogins()
+        self._failed_basic = FailedLogins()
 
     @property
     def is_open(self) -> bool:
@@ -40,15 +49,36 @@ class Gatekeeper:
         return self._password is None or self.basic(request) == (self._user, Role.LEAD)
 
     def basic(self, request: Request) -> tuple[str, Role] | None:
-        """The account whose Basic pair the request carries; None without a right one."""
+        """The account whose Basic pair the request carries; None without a right one.
+
+        Raises:
+            TooManyRequests: there were too many wrong ones from the same address.
+        """
         given = request.authorization
         if given is None or given.type != "basic":
             return None
-        role = self.role(given.username or "", given.password or "")
-        return (given.username or "", role) if role else None
+        user = given.username or ""
+        role = self._attempt(self._failed_basic, request, user, given.password or "")
+        return (user, role) if role else None
 
-    def role(self, user: str, password: str) -> Role | None:
-        """What an account may do; None when there is no such account, or its password is another one."""
+    def sign_in(self, request: Request, user: str, password: str) -> Role | None:
+        """What the account may do that somebody gave in the form; None when it or its password is wrong.
+
+        Raises:
+            TooManyRequests: there were too many wrong ones from the same address.
+        """
+        return self._attempt(self._failed_on_form, request, user, password)
+
+    def _attempt(self, failed: FailedLogins, request: Request, user: str, password: str) -> Role | None:
+        try:
+            return failed.attempt(request.remote_addr, lambda: self._role(user, password))
+        except TooManyFailuresError as error:
+            raise TooManyRequests(
+                f"There were too many wrong passwords from your address. Try again in {error.wait_s} seconds.",
+                retry_after=error.wait_s,
+            ) from error
+
+    def _role(self, user: str, password: str) -> Role | None:
         accounts = ((self._user, self._password, Role.LEAD), (READER, self._reader_password, Role.READER))
         for name, secret, role in accounts:
             # Both are compared, always: how long it takes tells nothing about either.

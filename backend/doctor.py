@@ -263,7 +263,12 @@ class _Patient:
         if not tasks:
             return "the project has no tasks yet"
         source = self._open(
-            ImageSource(self._label_studio(), max_bytes=self._settings.max_image_mb * 10**6, max_seconds=_TIMEOUT_S)
+            ImageSource(
+                self._label_studio(),
+                allowed=self._settings.image_hosts,
+                max_bytes=self._settings.max_image_mb * 10**6,
+                max_seconds=_TIMEOUT_S,
+            )
         )
         limits = ImageLimits(
             max_bytes=self._settings.max_image_mb * 10**6, max_pixels=self._settings.max_image_megapixels * 10**6

@@ -7,7 +7,9 @@
     data:…                                          decoded
 
 The token goes to the configured Label Studio only, and there only to the paths above: a task's data must not be able to
-make us call its API. Redirects are followed one by one under the same rules. Nothing is ever read from a local path.
+make us call its API. Anything else is fetched from public addresses only, and from hosts that a setting names
+(`checked_network`), past the proxies of the environment, which would look up the names themselves. Redirects are
+followed one by one under the same rules. Nothing is ever read from a local path.
 """
 
 from __future__ import annotations
@@ -19,14 +21,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
 from captionloop.errors import ImageError, LabelStudioError
+from captionloop.hosts import Hosts
 
 if TYPE_CHECKING:
     import httpx
 
+    from captionloop.backend.checked_network import CheckedNetwork, RefusedHostError
     from captionloop.backend.label_studio import LabelStudio
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -39,33 +44,49 @@ _LABEL_STUDIO_FILES = re.compile(
 )
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 _LONGEST_SHOWN = 200
+_PUBLIC_ONLY = Hosts()
+
+
+@dataclass(frozen=True)
+class _Clients:
+    label_studio: httpx.Client  # for the files of the configured one, wherever it lies
+    elsewhere: httpx.Client  # on `network`
+    network: CheckedNetwork
 
 
 class ImageSource:
     """Reads images for one Label Studio. Safe to use from several threads."""
 
     def __init__(
-        self, label_studio: LabelStudio | None, *, max_bytes: int = 50_000_000, max_seconds: float = 60.0
+        self,
+        label_studio: LabelStudio | None,
+        *,
+        allowed: Hosts = _PUBLIC_ONLY,
+        max_bytes: int = 50_000_000,
+        max_seconds: float = 60.0,
     ) -> None:
         """Say whose uploads and storages can be read, and how much is too much.
 
         Args:
             label_studio: None where there is none; then only http(s) and data addresses can be read.
+            allowed: hosts that pictures may come from although their addresses are not public.
             max_bytes: the largest image file.
             max_seconds: the longest that one image may take from the first byte sent to the last one read.
         """
         self._label_studio = label_studio
         self._max_bytes = max_bytes
         self._max_seconds = max_seconds
-        self._client_lock = threading.Lock()
-        self._client: httpx.Client | None = None
+        self._allowed = allowed
+        self._clients_lock = threading.Lock()
+        self._clients: _Clients | None = None
 
     def close(self) -> None:
         """Close its connections. It can be used again, and closed again."""
-        with self._client_lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        with self._clients_lock:
+            clients, self._clients = self._clients, None
+        if clients is not None:
+            clients.label_studio.close()
+            clients.elsewhere.close()
 
     def read(self, value: str, *, task_id: int) -> bytes:
         """The bytes of the image that a task's field names.
@@ -125,37 +146,45 @@ class ImageSource:
         return not climbs and _LABEL_STUDIO_FILES.match(path) is not None
 
     def _fetch(self, url: str) -> bytes:
-        self._http()  # the first time takes a while, and none of the image's
+        clients = self._http()  # the first time takes a while, and none of the image's
         give_up_at = time.monotonic() + self._max_seconds
         renewed = False
-        for _ in range(_MOST_REDIRECTS + 1):
-            with_token = self._may_have_token(url)
-            with self._opened(url, with_token=with_token) as response:
-                if response.status_code == 401 and with_token and not renewed:
-                    renewed = self._server("its files").renew_authorization()
-                    if renewed:
+        with clients.network.until(give_up_at):
+            for _ in range(_MOST_REDIRECTS + 1):
+                with_token = self._may_have_token(url)
+                with self._opened(url, give_up_at, with_token=with_token) as response:
+                    if response.status_code == 401 and with_token and not renewed:
+                        renewed = self._server("its files").renew_authorization()
+                        if renewed:
+                            continue
+                    if response.has_redirect_location:
+                        url = self._next_address(url, response.headers["Location"])
                         continue
-                if response.has_redirect_location:
-                    url = self._next_address(url, response.headers["Location"])
-                    continue
-                self._refuse_failure(response, url, with_token=with_token)
-                return self._body(response, give_up_at)
+                    self._refuse_failure(response, url, with_token=with_token)
+                    return self._body(response, give_up_at)
         raise ImageError(f"its server redirected more than {_MOST_REDIRECTS} times. Use the final address.")
 
     @contextmanager
-    def _opened(self, url: str, *, with_token: bool) -> Iterator[httpx.Response]:
+    def _opened(self, url: str, give_up_at: float, *, with_token: bool) -> Iterator[httpx.Response]:
         """A streamed answer; what goes wrong in the network becomes an `ImageError`."""
         import httpx
 
+        from captionloop.backend.checked_network import RefusedHostError
+
         headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity", "User-Agent": "Captionloop"}
+        client = self._http().label_studio if with_token else self._http().elsewhere
         try:
             if with_token:
                 headers["Authorization"] = self._server("its files").authorization()
-            with self._http().stream("GET", url, headers=headers) as response:
+            with client.stream("GET", url, headers=headers) as response:
                 yield response
         except LabelStudioError as error:
             raise ImageError(str(error)) from error
+        except RefusedHostError as error:
+            raise ImageError(self._refusal(url, error)) from error
         except httpx.TimeoutException as error:
+            if time.monotonic() >= give_up_at:
+                raise ImageError(self._too_slow()) from error
             raise ImageError("its server did not answer in time. Check that it is up and can be reached.") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise ImageError(f"this is no valid address ({error}).") from error
@@ -163,14 +192,35 @@ class ImageSource:
             cause = str(error) or type(error).__name__
             raise ImageError(f"its server cannot be reached ({cause}). Check the address and the network.") from error
 
-    def _http(self) -> httpx.Client:
+    def _refusal(self, url: str, error: RefusedHostError) -> str:
+        found = f"{_shown(url)} is at {error.address}, which is no public address"
+        if self._label_studio is not None and self._label_studio.owns(url):
+            return (
+                f"{found}, and no image of Label Studio's, whose paths begin with /data/upload/ or /data/local-files/. "
+                "If Label Studio redirects to its login, check LABEL_STUDIO_API_KEY."
+            )
+        return (
+            f"{found}. If pictures are meant to come from there, add {error.host} to CAPTIONLOOP_IMAGE_HOSTS; if it is "
+            "the Label Studio at LABEL_STUDIO_URL under another name, import the task with a path (/data/…)."
+        )
+
+    def _http(self) -> _Clients:
         import httpx
 
-        with self._client_lock:
-            if self._client is None:
+        from captionloop.backend.checked_network import CheckedNetwork, CheckedTransport
+
+        with self._clients_lock:
+            if self._clients is None:
                 timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
-                self._client = httpx.Client(follow_redirects=False, timeout=timeout)
-            return self._client
+                network = CheckedNetwork(self._allowed)
+                self._clients = _Clients(
+                    label_studio=httpx.Client(follow_redirects=False, timeout=timeout),
+                    elsewhere=httpx.Client(
+                        follow_redirects=False, timeout=timeout, trust_env=False, transport=CheckedTransport(network)
+                    ),
+                    network=network,
+                )
+            return self._clients
 
     def _next_address(self, url: str, location: str) -> str:
         url = urljoin(url, location)
@@ -210,8 +260,11 @@ class ImageSource:
             data += chunk
             self._refuse_size(len(data))
             if time.monotonic() > give_up_at:
-                raise ImageError(f"its server took longer than {self._max_seconds:g} seconds to send it.")
+                raise ImageError(self._too_slow())
         return _not_empty(bytes(data))
+
+    def _too_slow(self) -> str:
+        return f"its server took longer than {self._max_seconds:g} seconds to send it."
 
     def _decode(self, uri: str) -> bytes:
         head, comma, body = uri.partition(",")

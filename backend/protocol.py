@@ -10,12 +10,14 @@ from werkzeug.exceptions import BadRequest, Forbidden, Gone
 
 from captionloop import __version__
 from captionloop.backend.auth import Gatekeeper, carries_secret
+from captionloop.backend.connect import SECRET_HEADER
 from captionloop.backend.service import CaptionService, project_number
 from captionloop.model.database import Run, RunKind, RunState
 from captionloop.model.project_settings import settings_of
 
 protocol = Blueprint("protocol", __name__)
 
+_REFUSED_EVENT = "The webhook's secret header is missing or wrong. `captionloop connect` sets it."
 _MISSING = {"only_missing": True}  # see `AnnotateSettings`
 # Label Studio's names for what becomes of a training job (they are those of RQ).
 _JOB_STATUS = {
@@ -34,6 +36,13 @@ def _service() -> CaptionService:
 
 def _gatekeeper() -> Gatekeeper:
     return cast(Gatekeeper, current_app.extensions["captionloop_gatekeeper"])
+
+
+@protocol.before_request
+def _refuse_other_sites() -> None:
+    """A browser that remembers a password sends it for any site's form, too; Label Studio is no browser."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        raise Forbidden("This address is for Label Studio, and not for other sites in a browser.")
 
 
 @protocol.get("/health")
@@ -79,11 +88,14 @@ def job_status() -> Response:
 @protocol.post("/webhook")
 def webhook() -> tuple[Response, int]:
     """Events are a hint to look, so they need no more than the project they came from."""
+    is_admitted = _gatekeeper().admits(request)
+    if not is_admitted and SECRET_HEADER not in request.headers:  # said before the body is read
+        raise Forbidden(_REFUSED_EVENT)
     body = _body()
     number = project_number(_project_id(body))
     known = _service().projects.find(number)
-    if not _gatekeeper().admits(request) and not (known and carries_secret(request, known.webhook_secret)):
-        raise Forbidden("The webhook's secret header is missing or wrong. `captionloop connect` sets it.")
+    if not is_admitted and not (known and carries_secret(request, known.webhook_secret)):
+        raise Forbidden(_REFUSED_EVENT)
     project = known or _service().projects.seen(number)
     if body.get("action") == "START_TRAINING":
         return _start_training(project.id)

@@ -84,7 +84,7 @@ class Context:
 
     @cached_property
     def image_source(self) -> ImageSource:
-        return ImageSource(self.label_studio, max_bytes=self.image_limits.max_bytes)
+        return ImageSource(self.label_studio, allowed=self.settings.image_hosts, max_bytes=self.image_limits.max_bytes)
 
     @cached_property
     def base(self) -> Base:

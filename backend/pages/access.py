@@ -135,7 +135,7 @@ def login() -> str | AnyResponse:
 def sign_in() -> AnyResponse | tuple[str, int]:
     require_token()
     name = request.form.get("user", "").strip()
-    role = current_gatekeeper().role(name, request.form.get("password", ""))
+    role = current_gatekeeper().sign_in(request, name, request.form.get("password", ""))
     if role is None:
         page = render_template(
             "login.html", is_open=current_gatekeeper().is_open, destination=_destination(), failed=name

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from captionloop.errors import SettingsError
+from captionloop.hosts import Hosts
 
 LABEL_STUDIO_VERSION = "1.23.2"
 # The server name of the Label Studio that `captionloop up` starts, whatever its port.
@@ -186,6 +187,12 @@ class Settings:
         "CAPTIONLOOP_MAX_IMAGE_MEGAPIXELS", "Largest image that is decoded, in millions of pixels.", _positive,
         default=100,
     )  # fmt: skip
+    image_hosts: Hosts = _setting(
+        "CAPTIONLOOP_IMAGE_HOSTS",
+        "Hosts and networks without a public address that pictures may come from: `nas.example, 10.0.0.0/8`.",
+        Hosts.parse,
+        default_factory=Hosts,
+    )
     features_gb: int = _setting(
         "CAPTIONLOOP_FEATURES_GB", "Most disk that cached image features may take, in gigabytes.", _positive, default=20
     )

@@ -13,7 +13,9 @@ import pytest
 from captionloop.backend.image_source import ImageSource
 from captionloop.backend.label_studio import LabelStudio
 from captionloop.errors import ImageError
+from captionloop.hosts import Hosts
 
+THIS_MACHINE = Hosts.parse("127.0.0.1")
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 PICTURE = b"\x89PNG not really, but bytes are bytes here"
 
@@ -104,8 +106,8 @@ def source_below_a_path(label_studio_host: Host) -> Iterator[ImageSource]:
     yield from _source(LabelStudio(label_studio_host.url + "/tools/ls", TOKEN))
 
 
-def _source(label_studio: LabelStudio | None, **limits: float) -> Iterator[ImageSource]:
-    made = ImageSource(label_studio, max_bytes=1000, **limits)
+def _source(label_studio: LabelStudio | None, allowed: Hosts = THIS_MACHINE, **limits: float) -> Iterator[ImageSource]:
+    made = ImageSource(label_studio, allowed=allowed, max_bytes=1000, **limits)
     yield made
     made.close()
 
@@ -159,6 +161,20 @@ class TestHttp:
             try:
                 for _ in range(500):
                     request.wfile.write(b"x")
+                    time.sleep(0.05)
+            except OSError:
+                pass
+
+        for source in _source(None, max_seconds=0.5):
+            started = time.monotonic()
+            assert "took longer than 0.5 seconds" in failure(source, host.answer("/a.png", trickle))
+            assert time.monotonic() - started < 10
+
+    def test_a_trickle_of_headers_is_given_up(self, host: Host) -> None:
+        def trickle(request: BaseHTTPRequestHandler) -> None:
+            try:
+                for _ in range(500):
+                    request.wfile.write(b"H")
                     time.sleep(0.05)
             except OSError:
                 pass
@@ -271,7 +287,7 @@ class TestLabelStudio:
         assert label_studio_host.tokens() == [f"Token {TOKEN}"]
         assert host.tokens() == [None]
 
-    def test_a_stranger_cannot_redirect_us_to_its_api(
+    def test_a_stranger_cannot_redirect_us_to_its_api_with_the_token(
         self, source: ImageSource, label_studio_host: Host, host: Host
     ) -> None:
         label_studio_host.send("/api/projects/1/export", b"secret")
@@ -347,3 +363,81 @@ class TestData:
         message = failure(source, value)
         assert cause in message
         assert len(message) < 300
+
+
+class TestAddressesThatAreNotPublic:
+    """The machine that the suite runs on is such an address, so here it is not allowed."""
+
+    @pytest.fixture
+    def source(self, label_studio_host: Host) -> Iterator[ImageSource]:
+        yield from _source(LabelStudio(label_studio_host.url, TOKEN), allowed=Hosts())
+
+    def test_nothing_is_fetched_there(self, source: ImageSource, host: Host) -> None:
+        message = failure(source, host.send("/a.png"))
+        assert "127.0.0.1, which is no public address" in message
+        assert "add 127.0.0.1 to CAPTIONLOOP_IMAGE_HOSTS" in message
+        assert host.asked == []
+
+    @pytest.mark.parametrize(
+        "spelling", ["localhost", "127.1", "2130706433", "0x7f000001", "0", "[::1]", "[::ffff:127.0.0.1]"]
+    )
+    def test_no_spelling_gets_there(self, source: ImageSource, host: Host, spelling: str) -> None:
+        port = host.url.rpartition(":")[2]
+        assert "which is no public address" in failure(source, f"http://{spelling}:{port}/a.png")
+        assert host.asked == []
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "http://169.254.169.254/latest/meta-data/",
+            "http://[fd00:ec2::254]/latest/",
+            "http://100.100.100.200/latest/",
+        ],
+    )
+    def test_the_metadata_of_a_cloud_is_not_read(self, source: ImageSource, address: str) -> None:
+        assert "which is no public address" in failure(source, address)
+
+    def test_label_studio_is_read_there_all_the_same(self, source: ImageSource, label_studio_host: Host) -> None:
+        label_studio_host.send("/data/upload/1/a.png")
+        assert source.read("/data/upload/1/a.png", task_id=7) == PICTURE
+
+    def test_but_only_its_files(self, source: ImageSource, label_studio_host: Host) -> None:
+        message = failure(source, label_studio_host.send("/api/projects/1/export"))
+        assert "no image of Label Studio's, whose paths begin with" in message
+        assert label_studio_host.asked == []
+
+    def test_nor_another_port_of_its_machine(self, source: ImageSource, host: Host) -> None:
+        assert "no public address" in failure(source, host.send("/data/upload/1/a.png"))
+        assert host.asked == []
+
+    def test_a_redirect_of_label_studio_does_not_lead_there(
+        self, source: ImageSource, label_studio_host: Host, host: Host
+    ) -> None:
+        label_studio_host.redirect("/tasks/7/resolve/", host.send("/bucket/a.png"))
+        assert "CAPTIONLOOP_IMAGE_HOSTS" in failure(source, "s3://bucket/a.png")
+        assert host.asked == []
+
+    def test_a_proxy_of_the_environment_does_not_lead_there(
+        self, source: ImageSource, host: Host, make_host: Callable[[], Host], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        proxy = make_host()
+        for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(variable, proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("no_proxy", "")
+        assert "no public address" in failure(source, host.send("/a.png"))
+        assert proxy.asked == []
+
+    @pytest.mark.parametrize("allowed", ["localhost", "127.0.0.1", "127.0.0.0/8", "nas.example LOCALHOST"])
+    def test_a_setting_allows_hosts_and_networks(self, host: Host, allowed: str) -> None:
+        host.send("/a.png")
+        for source in _source(None, allowed=Hosts.parse(allowed)):
+            assert source.read(host.url.replace("127.0.0.1", "localhost") + "/a.png", task_id=7) == PICTURE
+
+    def test_a_host_that_is_allowed_leads_to_no_other(self, make_host: Callable[[], Host]) -> None:
+        allowed, other = make_host(), make_host()
+        other.send("/b.png")
+        named = allowed.redirect("/a.png", other.url + "/b.png").replace("127.0.0.1", "localhost")
+        for source in _source(None, allowed=Hosts.parse("localhost")):
+            assert "127.0.0.1, which is no public address" in failure(source, named)
+        assert other.asked == []

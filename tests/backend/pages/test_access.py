@@ -1,38 +1,30 @@
-"""Nobody sees a page, a picture or a download without signing in, and only the lead changes anything."""
+"""Signing in, and that only the lead changes anything. That nothing is seen before is in `test_every_route.py`."""
 
 import re
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from tests.support.room import READER_PASSWORD, USER, post, signed_in, token_in
+from tests.support.room import READER_PASSWORD, USER, app_of, opened_room, post, signed_in, token_in
+from tests.support.versions import FinishedRun
 
-_OPEN_TO_ALL = {"/health", "/login", "/static/<path:filename>"}
-_PROTOCOL = {"/setup", "/predict", "/versions", "/job_status", "/webhook"}  # see test_protocol.py
+from captionloop.home import Home
 
 
-def _page_rules(app: Flask, method: str) -> list[str]:
-    rules = [rule for rule in app.url_map.iter_rules() if method in (rule.methods or ())]
-    return [rule.rule for rule in rules if rule.rule not in _OPEN_TO_ALL | _PROTOCOL]
+def _changing_pages(app: Flask) -> list[str]:
+    rules = [rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())]
+    return [rule.rule for rule in rules if rule.endpoint.startswith("pages.") and rule.rule != "/login"]
 
 
 def _filled_in(rule: str) -> str:
     return re.sub(r"<(?:\w+:)?\w+>", "1", rule)
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_without_a_session_every_page_leads_to_the_form_or_says_unauthorized(app: Flask, method: str) -> None:
-    rules = _page_rules(app, method)
+def test_every_change_needs_the_token_of_the_session(app: Flask, lead: FlaskClient) -> None:
+    rules = _changing_pages(app)
     assert rules
     for rule in rules:
-        answer = app.test_client().open(_filled_in(rule), method=method)
-        assert answer.status_code == 401 or answer.headers.get("Location", "").startswith("/login"), rule
-
-
-def test_every_change_needs_the_token_of_the_session(app: Flask, lead: FlaskClient) -> None:
-    for rule in _page_rules(app, "POST"):
-        if not rule.startswith("/api/"):
-            assert lead.post(_filled_in(rule)).status_code == 400, rule
+        assert lead.post(_filled_in(rule)).status_code == 400, rule
 
 
 def test_a_reader_sees_the_overview_and_changes_nothing(reader: FlaskClient) -> None:
@@ -88,6 +80,20 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(app: Flask) -> None:
     cookie = client.get_cookie("captionloop")
     assert cookie is not None
     assert (cookie.http_only, cookie.same_site) == (True, "Lax")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"), [("https://captions.example", True), ("http://localhost:9090", False)]
+)
+def test_the_cookie_insists_on_encryption_where_people_have_it(
+    finished: FinishedRun, home: Home, redis_url: str, address: str, expected: bool
+) -> None:
+    with opened_room(home, redis_url, backend_url=address) as room:
+        client = app_of(room).test_client()
+        client.get("/login", base_url="https://captions.example")
+        cookie = client.get_cookie("captionloop", domain="captions.example")
+    assert cookie is not None
+    assert cookie.secure is expected
 
 
 def test_pages_allow_nothing_from_elsewhere_and_no_inline_script(lead: FlaskClient) -> None:

@@ -1,0 +1,184 @@
+"""Connections to hosts that somebody else named: only to public addresses, unless a setting allows more.
+
+A name is resolved once, each address that it has is checked, and a checked one is what is connected to: an answer that
+changes between two looks (DNS rebinding) leads nowhere. TLS still verifies the certificate of the name. Because this
+happens where a socket is opened, a redirect or a connection that is opened anew passes it as well.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from ssl import SSLContext
+from typing import Any
+
+import httpcore
+import httpx
+
+from captionloop.hosts import Address, Hosts
+
+# Beside what `ipaddress` knows not to be global, which differs between versions of Python.
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "168.63.129.16/32",  # Azure: the host of a virtual machine answers there, with its settings
+            "192.0.0.0/24",  # IETF protocol assignments; Oracle Cloud's metadata is at 192.0.0.192
+            "192.88.99.0/24",  # relays of 6to4
+            "2001::/23",  # IETF protocol assignments, among them Teredo, which wraps an IPv4 address
+            "2002::/16",  # 6to4, which wraps one too
+            "3fff::/20",  # for documentation
+        ),
+    )
+)
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is handed out of IPv6 so far
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: IPv4 hosts as a network that has IPv6 alone sees them
+
+Resolve = Callable[[str, int], Iterable[str]]  # (host, port) -> addresses; raises OSError
+
+
+class RefusedHostError(Exception):
+    """A host is not at a public address, and not allowed by a setting."""
+
+    def __init__(self, host: str, address: Address) -> None:
+        super().__init__(f"{host} is at {address}")
+        self.host = host
+        self.address = address
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address can only be that of a host on the internet.
+
+    False for private, loopback, link-local (cloud metadata among them), shared, multicast and reserved ones, and for
+    those of IPv6 that stand for such an address of IPv4.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        if (inner := _ipv4_in(address)) is not None:
+            return is_public(inner)
+        if address not in _UNICAST:
+            return False
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    return not any(address in network for network in _NOT_PUBLIC)
+
+
+def _ipv4_in(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+class CheckedNetwork(httpcore.NetworkBackend):
+    """Opens connections to public hosts and to those of `allowed`. Safe to use from several threads."""
+
+    def __init__(self, allowed: Hosts, *, resolve: Resolve = _resolve) -> None:
+        self._allowed = allowed
+        self._resolve = resolve
+        self._inner = httpcore.SyncBackend()
+        self._this_thread = threading.local()
+
+    @contextmanager
+    def until(self, moment: float) -> Iterator[None]:
+        """Within the block, and in this thread, no connection waits beyond a moment of `time.monotonic()`.
+
+        HTTP's own limits are for one read each, so that a server could go on sending a byte now and then.
+        """
+        self._this_thread.moment = moment
+        try:
+            yield
+        finally:
+            self._this_thread.moment = None
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """
+        Raises:
+            RefusedHostError: no address of the host is public or allowed.
+        """
+        failure: Exception | None = None
+        for address in self._checked(host, port):
+            try:
+                opened = self._inner.connect_tcp(
+                    str(address), port, self.within(timeout), local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _Stream(opened, self)
+        raise failure or httpcore.ConnectError(f"no address is known for {host}")
+
+    def within(self, timeout: float | None) -> float | None:
+        """A time limit in seconds, cut to what `until` leaves."""
+        moment: float | None = getattr(self._this_thread, "moment", None)
+        if moment is None:
+            return timeout
+        left = max(moment - time.monotonic(), 0.001)  # 0 would mean not to wait at all, even for what is there
+        return left if timeout is None else min(timeout, left)
+
+    def _checked(self, host: str, port: int) -> list[Address]:
+        try:
+            found = [ipaddress.ip_address(text) for text in self._resolve(host, port)]
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(str(error)) from error
+        reachable = [address for address in found if is_public(address) or self._allowed.has(host, address)]
+        if found and not reachable:
+            raise RefusedHostError(host, found[0])
+        return reachable
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection that keeps to the network's time limit."""
+
+    def __init__(self, inner: httpcore.NetworkStream, network: CheckedNetwork) -> None:
+        self._inner = inner
+        self._network = network
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, self._network.within(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, self._network.within(timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        inner = self._inner.start_tls(ssl_context, server_hostname, self._network.within(timeout))
+        return _Stream(inner, self._network)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class CheckedTransport(httpx.HTTPTransport):
+    """HTTP over a `CheckedNetwork`. A client that is given it takes no proxy from the environment."""
+
+    def __init__(self, network: CheckedNetwork) -> None:
+        certificates = httpx.create_ssl_context()
+        super().__init__(verify=certificates)
+        # httpx has no argument for what httpcore, which it is made of, documents as `network_backend`.
+        self._pool.close()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=certificates,
+            max_connections=100,
+            max_keepalive_connections=20,
+            keepalive_expiry=5.0,
+            network_backend=network,
+        )

@@ -5,14 +5,16 @@ page with that sentence.
 """
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from captionloop.backend.auth import Gatekeeper
 from captionloop.backend.protocol import protocol
+from captionloop.backend.request_log import follow_requests
 from captionloop.backend.service import CaptionService
+from captionloop.backend.watching import add_watching
 from captionloop.errors import (
     BusyError,
     CaptionloopError,
@@ -48,11 +50,13 @@ def create_app(service: CaptionService, gatekeeper: Gatekeeper, room: "Room | No
     app.config["MAX_CONTENT_LENGTH"] = _MAX_REQUEST_BYTES
     app.extensions["captionloop"] = service
     app.extensions["captionloop_gatekeeper"] = gatekeeper
+    follow_requests(app, service.metrics)
     app.register_blueprint(protocol)
     if room is not None:
         from captionloop.backend.pages import add_pages
 
         add_pages(app, room, gatekeeper)
+        add_watching(app, room)
     app.register_error_handler(CaptionloopError, _on_own_error)
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(Exception, _on_surprise)
@@ -62,6 +66,7 @@ def create_app(service: CaptionService, gatekeeper: Gatekeeper, room: "Room | No
 def _on_own_error(error: CaptionloopError) -> tuple[Response, int] | tuple[str, int]:
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
     if status >= 500:
+        _count(error)
         _log.error("%s", error)
     if _is_for_people():
         return _as_page(status, str(error))
@@ -80,8 +85,13 @@ def _on_http_error(error: HTTPException) -> Response:
 
 
 def _on_surprise(error: Exception) -> Response:
+    _count(error)
     _log.exception("unexpected error")
     return _on_http_error(InternalServerError(f"Unexpected {type(error).__name__}. The log of the backend says more."))
+
+
+def _count(error: Exception) -> None:
+    cast(CaptionService, current_app.extensions["captionloop"]).metrics.failed(error)
 
 
 def _is_for_people() -> bool:

@@ -92,12 +92,21 @@ class Gatekeeper:
         return hmac.new(key, "\0".join([self._user, *secrets]).encode(), "sha256").hexdigest()
 
     def require(self, request: Request) -> None:
+        """Refuse who may not call the protocol."""
         if not self.admits(request):
-            raise Unauthorized(
-                "User and password are needed. In Label Studio they are set on the model's card under Basic Auth.",
-                # Werkzeug puts only a realm with spaces between the quotation marks that RFC 9110 (11.2) asks for.
-                www_authenticate=WWWAuthenticate("basic", {"realm": "Captionloop ML backend"}),
+            raise _unauthorized(
+                "User and password are needed. In Label Studio they are set on the model's card under Basic Auth."
             )
+
+    def require_account(self, request: Request) -> None:
+        """Refuse who has no account, the reader's included, if accounts are needed at all."""
+        if not self.is_open and self.basic(request) is None:
+            raise _unauthorized("User and password are needed: the lead's, or those of the user `reader`.")
+
+
+def _unauthorized(message: str) -> Unauthorized:
+    # Werkzeug puts only a realm with spaces between the quotation marks that RFC 9110 (11.2) asks for.
+    return Unauthorized(message, www_authenticate=WWWAuthenticate("basic", {"realm": "Captionloop ML backend"}))
 
 
 def carries_secret(request: Request, secret: str) -> bool:

@@ -5,7 +5,8 @@ No picture waits for company: an idle batcher starts at once, a busy one gathers
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 # Enough for the matrix units of a CPU or a small GPU; a larger batch only makes the first of it wait.
 _MAX_BATCH = 32
+
+
+OnBatch = Callable[[int, float], None]
+"""Told of each batch that was captioned: how many pictures it had, and how many seconds it took."""
 
 
 class Retired(Exception):
@@ -38,8 +43,9 @@ class Batcher:
     the batcher stops, so that a swap neither fails a request nor answers half of it with another version.
     """
 
-    def __init__(self, captioner: "Captioner") -> None:
+    def __init__(self, captioner: "Captioner", *, on_batch: OnBatch = lambda size, seconds: None) -> None:
         self.captioner = captioner
+        self._on_batch = on_batch
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards the two below
         self._leases = 0
@@ -50,6 +56,11 @@ class Batcher:
     @property
     def version(self) -> str:
         return self.captioner.version
+
+    @property
+    def waiting(self) -> int:
+        """About how many pictures wait for the next batch."""
+        return self._requests.qsize()
 
     @contextmanager
     def lease(self) -> "Iterator[Batcher]":
@@ -114,11 +125,13 @@ class Batcher:
         if not batch:
             return
         images, hashes = [request.image for request in batch], [request.image_hash for request in batch]
+        begun = time.monotonic()
         try:
             suggestions = self.captioner.caption(images, image_hashes=hashes)
         except Exception as error:  # noqa: BLE001 (each caller gets it from its future, and the thread must live on)
             for request in batch:
                 request.answer.set_exception(error)
             return
+        self._on_batch(len(batch), time.monotonic() - begun)
         for request, suggestion in zip(batch, suggestions, strict=True):
             request.answer.set_result(suggestion)

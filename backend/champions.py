@@ -8,11 +8,12 @@ says why.
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from captionloop.backend.batcher import Batcher, Retired
+from captionloop.backend.batcher import Batcher, OnBatch, Retired
 from captionloop.errors import CaptionloopError, CheckpointError, NotFoundError
 from captionloop.model.versions import Base, VersionInfo, VersionStore
 
@@ -25,22 +26,40 @@ _log = logging.getLogger(__name__)
 _MAX_LOADED = 4
 
 
+@dataclass(frozen=True)
+class _Problem:
+    """Why a version does not serve although it is champion."""
+
+    version: str
+    reason: str
+
+
 class Champions:
     """For each project, the batcher of the version that serves it."""
 
-    def __init__(self, versions: VersionStore, *, base: Base, load: Callable[[VersionInfo], "Captioner"]) -> None:
+    def __init__(
+        self,
+        versions: VersionStore,
+        *,
+        base: Base,
+        load: Callable[[VersionInfo], "Captioner"],
+        on_batch: OnBatch = lambda size, seconds: None,
+    ) -> None:
         """
         Args:
             base: what a project starts from.
             load: makes a ready captioner of a version; may take seconds.
+            on_batch: told of each batch of each of them.
         """
         self._versions = versions
         self._base = base
         self._load = load
+        self._on_batch = on_batch
+        self._warm = threading.Event()
         self._lock = threading.RLock()  # guards the two dictionaries
         self._loading = threading.Lock()  # one load at a time: two would fight for the same cores and memory
         self._serving: OrderedDict[int, Batcher] = OrderedDict()  # by project, least recently used first
-        self._problems: dict[int, str] = {}
+        self._problems: dict[int, _Problem] = {}
 
     @contextmanager
     def lease(self, project_id: int) -> Iterator[Batcher]:
@@ -65,19 +84,37 @@ class Champions:
                 return batcher
         return self._exchange(project_id)
 
+    def warm_up(self, project_ids: Iterable[int]) -> None:
+        """Load the champions of these projects before anybody asks. A failure is told again to whoever asks."""
+        for project_id in project_ids:
+            try:
+                self._current(project_id)
+            except CaptionloopError as error:
+                _log.error("project %s is not served: %s", project_id, error)
+        self._warm.set()
+
+    @property
+    def are_warm(self) -> bool:
+        """Whether `warm_up` has come to its end."""
+        return self._warm.is_set()
+
     def refresh(self, project_id: int) -> None:
-        """Take over a changed champion, if the project is being served at all. Never raises: the old one stays."""
+        """Take over a changed champion, if the project is being served at all, or would be but for the champion before.
+
+        Never raises: the old one stays.
+        """
         with self._lock:
-            serving = self._serving.get(project_id)
+            serving, problem = self._serving.get(project_id), self._problems.get(project_id)
+        tried = problem.version if problem else serving.version if serving else None
         try:
-            if serving is not None and self._versions.champion(project_id).version != serving.version:
+            if tried is not None and self._versions.champion(project_id).version != tried:
                 self._exchange(project_id)
         except CaptionloopError as error:
-            _log.error("project %s keeps serving %s: %s", project_id, serving and serving.version, error)
+            _log.error("project %s keeps serving %s: %s", project_id, serving.version if serving else "nothing", error)
 
     def refresh_all(self) -> None:
         with self._lock:
-            projects = list(self._serving)
+            projects = [*self._serving, *(self._problems.keys() - self._serving.keys())]
         for project_id in projects:
             self.refresh(project_id)
 
@@ -96,9 +133,21 @@ class Champions:
             return self._base.name
 
     def problem(self, project_id: int) -> str | None:
-        """Why the champion does not serve, when it does not."""
+        """Why the champion does not serve, when it does not; another version may do so in its place."""
         with self._lock:
-            return self._problems.get(project_id)
+            problem = self._problems.get(project_id)
+        return problem.reason if problem else None
+
+    def why_unserved(self, project_id: int) -> str | None:
+        """Why nothing can serve a project; None also for one that nobody asked for yet, which is loaded then."""
+        with self._lock:
+            return None if project_id in self._serving else self.problem(project_id)
+
+    def waiting(self) -> int:
+        """About how many pictures wait for the next batch, in all projects."""
+        with self._lock:
+            batchers = {id(batcher): batcher for batcher in self._serving.values()}
+        return sum(batcher.waiting for batcher in batchers.values())
 
     def close(self) -> None:
         with self._lock:
@@ -116,12 +165,14 @@ class Champions:
                 loaded = {batcher.version: batcher for batcher in self._serving.values()}
                 current = self._serving.get(project_id)
             if current is not None and current.version == champion.version:
+                with self._lock:
+                    self._problems.pop(project_id, None)
                 return current
             try:
                 batcher = loaded.get(champion.version) or self._open(champion)
             except CaptionloopError as error:
                 with self._lock:
-                    self._problems[project_id] = str(error)
+                    self._problems[project_id] = _Problem(champion.version, str(error))
                 raise
             self._put(project_id, batcher)
             _log.info("project %s is served by %s", project_id, champion.version)
@@ -131,7 +182,7 @@ class Champions:
         self._versions.verify(champion.path)
         captioner = self._load(champion)
         _check(captioner)
-        return Batcher(captioner)
+        return Batcher(captioner, on_batch=self._on_batch)
 
     def _put(self, project_id: int, batcher: Batcher) -> None:
         with self._lock:

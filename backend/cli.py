@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 a service does not ans
 """
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -101,7 +100,7 @@ def up(*, model: str | None, no_sample: bool, port: int | None, label_studio_por
     from captionloop.backend.local.up import up as start_everything
 
     settings = _settings(model=model, port=port, label_studio_port=label_studio_port)
-    _log_to_stderr("warning")
+    _log_to_stderr(settings, level="warning")
     start_everything(settings, sample=not no_sample)
 
 
@@ -122,7 +121,7 @@ def demo(*, rounds: int, per_round: int) -> None:
     from captionloop.backend.local.up import up as start_everything
 
     settings = _settings()
-    _log_to_stderr("warning")
+    _log_to_stderr(settings, level="warning")
     work = ["simulate", "--through-label-studio", "--rounds", str(rounds), "--per-round", str(per_round)]
     start_everything(replace(settings, home=settings.home / "demo"), beside=work)
 
@@ -141,7 +140,7 @@ def serve(*, host: str | None, port: int | None, model: str | None) -> None:
     from captionloop.backend.serve import serve as run_server
 
     context = _context(host=host, port=port, model=model)
-    _log_to_stderr(context.settings.log_level)
+    _log_to_stderr(context.settings)
     run_server(context)
 
 
@@ -156,7 +155,7 @@ def worker() -> None:
     from captionloop.jobs.worker import work
 
     context = _context()
-    _log_to_stderr(context.settings.log_level)
+    _log_to_stderr(context.settings)
     context.database.migrate()
     work(context)
 
@@ -474,11 +473,8 @@ def _context(**given: Any) -> "Context":
     return Context.open(_running_settings(**given))
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr(settings: "Settings", *, level: str | None = None) -> None:
+    from captionloop.logs import log_to_stderr
+
     debug = click.get_current_context().obj["debug"]
-    logging.basicConfig(
-        level=logging.DEBUG if debug else level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    if not debug:
-        for talkative in ("httpx", "alembic"):  # a line for each request and each plugin
-            logging.getLogger(talkative).setLevel(logging.WARNING)
+    log_to_stderr(level or settings.log_level, form=settings.log_format, debug=debug)

@@ -18,25 +18,25 @@ class Projects:
             server: the server's name (`Settings.server_name`).
         """
         self._database = database
-        self._server = server
+        self.server = server
 
     def seen(self, label_studio_id: int, *, label_config: str | None = None) -> Project:
         """The project's row, made if need be, with its label config brought up to date."""
         known = self.find(label_studio_id)
         if known is None or (label_config is not None and known.label_config != label_config):
             with self._database.session() as session:
-                known = find_or_add(session, self._server, label_studio_id)
+                known = find_or_add(session, self.server, label_studio_id)
                 known.label_config = label_config if label_config is not None else known.label_config
         return known
 
     def find(self, label_studio_id: int) -> Project | None:
         with self._database.reading() as session:
-            return _find(session, self._server, label_studio_id)
+            return _find(session, self.server, label_studio_id)
 
     def connected(self) -> list[Project]:
         """Those that somebody connected on purpose."""
         with self._database.reading() as session:
-            query = select(Project).where(Project.server == self._server, Project.is_connected)
+            query = select(Project).where(Project.server == self.server, Project.is_connected)
             return list(session.scalars(query.order_by(Project.id)))
 
     def choose(self, label_studio_id: int | None) -> Project:

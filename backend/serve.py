@@ -3,11 +3,11 @@
 import logging
 import signal
 import threading
-from types import FrameType
 
 from captionloop.backend.app import create_app
 from captionloop.backend.auth import Gatekeeper
 from captionloop.backend.champions import Champions
+from captionloop.backend.metrics import Metrics
 from captionloop.backend.pages.room import Room
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
@@ -28,7 +28,7 @@ _WATCHERS_STOP_WITHIN_S = 5
 
 def serve(context: Context) -> None:
     """Answer Label Studio until SIGINT or SIGTERM; what is being answered then is finished."""
-    from waitress.server import create_server
+    from captionloop.backend.graceful_server import GracefulServer
 
     context.database.migrate()
     service = build_service(context)
@@ -38,25 +38,22 @@ def serve(context: Context) -> None:
     app = create_app(service, gatekeeper, room)
     if settings.password is None:
         _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
-    server = create_server(app, host=settings.host, port=settings.port, threads=_THREADS, ident="captionloop")
-    stop = threading.Event()
+    stop = service.stopping
+    server = GracefulServer(app, host=settings.host, port=settings.port, threads=_THREADS, stop=stop)
     warm_up = threading.Thread(target=_warm_up, args=(service,), name="warm-up", daemon=True)
     watchers = [
         threading.Thread(target=_follow_announcements, args=(context, service, stop), name="follow", daemon=True),
         threading.Thread(target=_poll, args=(context, service, stop), name="poll", daemon=True),
     ]
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     for thread in (warm_up, *watchers):
         thread.start()
     _log.info("listening on %s:%s", settings.host, settings.port)
     try:
         server.run()
-    except KeyboardInterrupt:
-        pass  # it came before the server ran; from then on the server itself takes it for the wish to stop
     finally:
-        _log.info("stopping")
         stop.set()
-        server.close()
         for watcher in watchers:
             watcher.join(_WATCHERS_STOP_WITHIN_S)  # they use what is closed next
         room.close()
@@ -66,31 +63,30 @@ def serve(context: Context) -> None:
 
 def build_service(context: Context) -> CaptionService:
     """The service on top of a context's parts."""
+    metrics = Metrics()
     return CaptionService(
         projects=Projects(context.database, server=context.settings.server_name),
         versions=context.versions,
-        champions=Champions(context.versions, base=context.base, load=context.captioner),
+        champions=Champions(context.versions, base=context.base, load=context.captioner, on_batch=metrics.batch),
         suggestions=SuggestionLog(context.database),
         chances=RecentChances(context.database),
         queue=context.queue,
         read_image=lambda value, task_id: context.image_source.read(value, task_id=task_id),
         limits=context.image_limits,
+        metrics=metrics,
     )
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def _warm_up(service: CaptionService) -> None:
-    """Load the champions of connected projects, and learn what their scores mean, before anybody asks. A failure is
-    told again to whoever asks."""
-    for project in service.projects.connected():
+    """Load the champions of connected projects, and learn what their scores mean, before anybody asks."""
+    projects = [project.id for project in service.projects.connected()]
+    service.champions.warm_up(projects)
+    for project_id in projects:
         try:
-            with service.champions.lease(project.id) as batcher:
-                service.chances.of(project.id, batcher.version)
+            with service.champions.lease(project_id) as batcher:
+                service.chances.of(project_id, batcher.version)
         except CaptionloopError as error:
-            _log.error("project %s: %s", project.label_studio_id, error)
+            _log.error("project %s: %s", project_id, error)
 
 
 def _follow_announcements(context: Context, service: CaptionService, stop: threading.Event) -> None:

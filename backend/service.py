@@ -5,17 +5,20 @@ The Flask app, the adapter for `label-studio-ml` and the tests all call this one
 
 import logging
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from contextvars import copy_context
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from captionloop.backend.annotations import empty_prediction, late_prediction, to_prediction
 from captionloop.backend.champions import Champions
 from captionloop.backend.label_config import CaptionTarget, read_label_config, task_image
+from captionloop.backend.metrics import Metrics
 from captionloop.backend.projects import Projects
 from captionloop.errors import CaptionloopError, ImageError, ServiceError, SettingsError
 from captionloop.jobs.queue import Queue
@@ -61,10 +64,12 @@ class CaptionService:
         queue: Queue,
         read_image: ReadImage,
         limits: ImageLimits,
+        metrics: Metrics | None = None,
         answer_within_s: float = ANSWER_WITHIN_S,
     ) -> None:
         """
         Args:
+            metrics: where what happens is counted; None: in some of its own.
             answer_within_s: how long `predict` may take; tasks that it does not come to until then wait for the worker.
         """
         self.projects = projects
@@ -75,6 +80,8 @@ class CaptionService:
         self._suggestions = suggestions
         self._read_image = read_image
         self._limits = limits
+        self.metrics = metrics or Metrics()
+        self.stopping = threading.Event()  # set when the backend is to end: what can last, such as a stream, ends then
         self.answer_within_s = answer_within_s
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read-image")
 
@@ -112,7 +119,8 @@ class CaptionService:
         for answer in answers.values():
             if answer.reason:
                 _log.warning("project %s, task %s: no suggestion: %s", label_studio_id, answer.task_id, answer.reason)
-        self._suggestions.keep(project.id, version, list(answers.values()))
+        self.metrics.suggestions.inc(sum(answer.suggestion is not None for answer in answers.values()))
+        self._keep(project.id, version, list(answers.values()))
         if len(answers) < len(tasks):
             self._hand_over(project, len(tasks) - len(answers))
         return [
@@ -131,7 +139,7 @@ class CaptionService:
                 self._take(tasks, asked.popleft(), answers, give_up_at)
             if time.monotonic() >= give_up_at:
                 break
-            asked.append((place, self._readers.submit(self._ask, batcher, target, task)))
+            asked.append((place, self._readers.submit(copy_context().run, self._ask, batcher, target, task)))
         while asked:
             self._take(tasks, asked.popleft(), answers, give_up_at)
         return answers
@@ -145,11 +153,32 @@ class CaptionService:
     ) -> None:
         """Add the answer that was asked for, unless it does not come in time."""
         place, request = asked
-        with suppress(_LateError):
-            answers[place] = _answer(int(tasks[place]["id"]), request, give_up_at)
+        task_id = int(tasks[place]["id"])
+        try:
+            answers[place] = Answer(task_id, _in_time(_in_time(request, give_up_at), give_up_at))
+        except _LateError:
+            pass
+        except ImageError as error:
+            self.metrics.failed(error)
+            answers[place] = Answer(task_id, None, str(error))
+        except CaptionloopError:
+            raise
+        except Exception as error:  # noqa: BLE001 (one task must never harm its neighbours; the log says why)
+            self.metrics.failed(error)
+            _log.exception("task %s", task_id)
+            answers[place] = Answer(task_id, None, f"Unexpected {type(error).__name__}: {error}.")
+
+    def _keep(self, project_id: int, version: str, answers: Sequence[Answer]) -> None:
+        """Remember what was answered. Where that cannot be, people get their captions all the same."""
+        try:
+            self._suggestions.keep(project_id, version, answers)
+        except ServiceError as error:
+            self.metrics.failed(error)
+            _log.error("what was suggested is not kept: %s", error)
 
     def _hand_over(self, project: Project, count: int) -> None:
         _log.warning("project %s: %d tasks were not captioned in time", project.label_studio_id, count)
+        self.metrics.failures.labels("late").inc(count)
         try:
             self.queue.request(project.id, RunKind.ANNOTATE, asked_by="a batch that was too large for one request")
         except ServiceError as error:
@@ -164,24 +193,12 @@ class CaptionService:
         self.champions.close()
 
 
-def _answer(task_id: int, request: "Future[Future[Suggestion]]", give_up_at: float) -> Answer:
-    """
-    Raises:
-        _LateError: the time was over before it was there.
-    """
-    try:
-        return Answer(task_id, _in_time(_in_time(request, give_up_at), give_up_at))
-    except ImageError as error:
-        return Answer(task_id, None, str(error))
-    except (CaptionloopError, _LateError):
-        raise
-    except Exception as error:  # noqa: BLE001 (one task must never harm its neighbours; the reason reaches the log)
-        _log.exception("task %s", task_id)
-        return Answer(task_id, None, f"Unexpected {type(error).__name__}: {error}.")
-
-
 def _in_time(future: "Future[T]", give_up_at: float) -> T:
-    """A future's result, unless the time is over before it is there; what has not begun then is not begun."""
+    """A future's result, unless the time is over before it is there; what has not begun then is not begun.
+
+    Raises:
+        _LateError: it is over.
+    """
     finished, _ = wait([future], timeout=max(give_up_at - time.monotonic(), 0.0))
     if not finished:
         future.cancel()

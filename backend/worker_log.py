@@ -3,6 +3,7 @@
 The worker takes one job at a time, so the lines between a run's start and its end are the run's own.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,6 +37,8 @@ class WorkerLog:
         for line in text.splitlines():
             if found := _MOMENT.match(line):
                 lines.append((datetime.fromisoformat(found[1]).astimezone(), line))  # the machine's own time
+            elif (entry := _json_entry(line)) is not None:
+                lines.append(entry)
             elif lines:
                 lines.append((lines[-1][0], line))
         return cls(path, exists=True, lines=tuple(lines))
@@ -47,3 +50,14 @@ class WorkerLog:
         first, last = begun - _AROUND, (ended + _AROUND if ended else None)
         mine = [line for moment, line in self.lines if moment >= first and (last is None or moment <= last)]
         return mine[-_MOST_LINES:]
+
+
+def _json_entry(line: str) -> tuple[datetime, str] | None:
+    """The moment of a line that is JSON, and what it says, as people read it."""
+    try:
+        entry = json.loads(line)
+        moment = datetime.fromisoformat(entry["time"]).astimezone()
+        said = f"{moment:%Y-%m-%d %H:%M:%S} {entry['level']} {entry['logger']}: {entry['message']}"
+    except (ValueError, KeyError, TypeError):
+        return None
+    return moment, f"{said}\n{entry['exc_info']}" if entry.get("exc_info") else said

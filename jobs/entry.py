@@ -13,7 +13,9 @@ from functools import partial
 from captionloop.errors import CaptionloopError, RunCancelled, ServiceError, TrialPruned
 from captionloop.jobs import context as contexts
 from captionloop.jobs.context import Context
+from captionloop.jobs.queue import request_of_job
 from captionloop.jobs.runs import HEARTBEAT_S
+from captionloop.logs import belonging_to
 from captionloop.model.database import Run, RunState
 from captionloop.model.search_space import SearchSpace
 
@@ -46,7 +48,7 @@ def trial(sweep_id: str, number: int) -> None:
     from captionloop.jobs.trial import run_trial
     from captionloop.model.trials import Trials
 
-    with contexts.opened() as context, Trials.opened(context.database, sweep_id) as trials:
+    with _job(f"{sweep_id}-{number}") as context, Trials.opened(context.database, sweep_id) as trials:
         sweep = context.queue.sweeps.get(sweep_id)
         ongoing = None if sweep.state.is_over else trials.take(number, SearchSpace.from_dict(sweep.space))
         if ongoing is None:
@@ -72,7 +74,7 @@ def trial(sweep_id: str, number: int) -> None:
 def sync(project_id: int) -> None:
     from captionloop.jobs.sync import sync as sync_project
 
-    with contexts.opened() as context:
+    with _job(f"sync-{project_id}") as context:
         time.sleep(_DEBOUNCE_S)
         context.queue.sync_begins(project_id)
         try:
@@ -97,7 +99,7 @@ def _carry_out(
     cancelled: str = "Cancelled. Everything is as it was before.",
 ) -> None:
     """Start a run, do its work, and write down how it ended, whatever happens short of a kill."""
-    with contexts.opened() as context:
+    with _job(run_id) as context:
         runs = context.queue.runs
         run = runs.start(run_id)
         if run is None:
@@ -120,11 +122,18 @@ def _carry_out(
             _keep_moving(context)
 
 
+@contextmanager
+def _job(name: str) -> Iterator[Context]:
+    """What a job works with; what is logged meanwhile says which job it is, and whose request asked for it."""
+    with belonging_to(request=request_of_job(), job=name), contexts.opened() as context:
+        yield context
+
+
 def _keep_moving(context: Context) -> None:
     try:
         context.queue.keep_moving()
     except ServiceError as error:
-        _log.error("the next run begins when Redis is back: %s", error)
+        _log.error("the next run begins later: %s", error)
 
 
 @contextmanager
@@ -134,7 +143,10 @@ def _heartbeat(sign_of_life: Callable[[], None]) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_S):
-            sign_of_life()
+            try:
+                sign_of_life()
+            except ServiceError as error:  # the next one may get through, and the run must not be taken for dead
+                _log.error("no sign of life: %s", error)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -23,6 +23,7 @@ from captionloop.jobs.training import (
     take_snapshot,
     training_set,
 )
+from captionloop.logs import belonging_to
 from captionloop.model import corrections
 from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
 from captionloop.model.comparison_file import COMPARISON, write_comparison
@@ -157,13 +158,14 @@ def _train(
         processes=context.settings.processes,
         scratch=context.home.runs / run.id / "processes",
         log_level=context.settings.log_level,
+        log_format=context.settings.log_format,
     )
     return _Trained(**found)
 
 
 def _fit_in_process(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What each of several processes does, with parts of its own; the run has prepared what it needs."""
-    with opened() as context:
+    with belonging_to(job=run_id), opened() as context:
         run = context.queue.runs.get(run_id)
         assert run is not None
         report = _Reporter(context, run)

@@ -4,7 +4,6 @@
 port has to be free. What comes out is plain data in a file of the run's scratch directory.
 """
 
-import logging
 import os
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import Any
 from captionloop import errors
 from captionloop.errors import CaptionloopError, RunError
 from captionloop.home import read_json, write_json
+from captionloop.logs import TEXT, log_to_stderr
 
 _RESULT, _FAILURE, _MEETING = "result.json", "failure.json", "meeting"
 # The main process looks at validation images while the others wait for it.
@@ -23,7 +23,12 @@ _LONGEST_WAIT = timedelta(hours=2)
 
 
 def in_processes(
-    function: Callable[..., Mapping[str, Any]], *arguments: Any, processes: int, scratch: Path, log_level: str
+    function: Callable[..., Mapping[str, Any]],
+    *arguments: Any,
+    processes: int,
+    scratch: Path,
+    log_level: str,
+    log_format: str = TEXT,
 ) -> dict[str, Any]:
     """Call a function in each of several new processes, which `accelerate` finds joined.
 
@@ -33,6 +38,7 @@ def in_processes(
         processes: how many; where there are GPUs, one on each.
         scratch: a directory for what passes between them.
         log_level: of the main process; the others tell of errors alone.
+        log_format: of all.
 
     Returns:
         what the function gave in the main process.
@@ -53,7 +59,7 @@ def in_processes(
     for name in (_RESULT, _FAILURE, _MEETING):
         (scratch / name).unlink(missing_ok=True)
     try:
-        spawn(_join_in, (processes, scratch, log_level, function, arguments), processes)  # type: ignore[no-untyped-call]
+        spawn(_join_in, (processes, scratch, log_level, log_format, function, arguments), processes)  # type: ignore[no-untyped-call]
     except (ProcessRaisedException, ProcessExitedException) as error:
         failure = read_json(scratch / _FAILURE) or {"unexpected": str(error)}
         if "kind" in failure:
@@ -67,6 +73,7 @@ def _join_in(
     processes: int,
     scratch: Path,
     log_level: str,
+    log_format: str,
     function: Callable[..., Mapping[str, Any]],
     arguments: tuple[Any, ...],
 ) -> None:
@@ -76,7 +83,7 @@ def _join_in(
     os.environ |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
     threads = max((os.cpu_count() or 1) // processes, 1)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    logging.basicConfig(level=log_level.upper() if rank == 0 else logging.ERROR)
+    log_to_stderr(log_level if rank == 0 else "error", form=log_format)
 
     import torch
     from accelerate import PartialState

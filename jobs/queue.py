@@ -19,6 +19,7 @@ from captionloop.errors import ServiceError
 from captionloop.jobs.runs import Requested as Requested
 from captionloop.jobs.runs import Runs
 from captionloop.jobs.sweeps import Sweeps
+from captionloop.logs import current_request, sane_id
 from captionloop.model.database import Run, RunKind, Sweep
 from captionloop.model.search_space import SearchSpace
 
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 QUEUE_NAME = "captionloop"
 # Workers look into it when the other one is empty: no run waits for more than the trial that is being done.
 TRIALS_QUEUE_NAME = "captionloop-trials"
+_REQUEST = "request"  # in what RQ keeps beside a job
 _CHAMPION_CHANNEL = "captionloop:champion"
 _SYNC_ASKED = "captionloop:sync-asked:{project_id}"
 # Should the job that removes the mark be lost, the next event may ask again after this time.
@@ -49,7 +51,8 @@ class Queue:
         self.url = redis_url
         self.runs = runs
         self.sweeps = sweeps
-        self.redis = redis.Redis.from_url(redis_url, socket_connect_timeout=_TIMEOUT_S)
+        # RQ raises the timeout where it waits for long by design.
+        self.redis = redis.Redis.from_url(redis_url, socket_connect_timeout=_TIMEOUT_S, socket_timeout=_TIMEOUT_S)
         self._queue = rq.Queue(QUEUE_NAME, connection=self.redis, serializer=JSONSerializer)
         self._trials_queue = rq.Queue(TRIALS_QUEUE_NAME, connection=self.redis, serializer=JSONSerializer)
 
@@ -102,7 +105,9 @@ class Queue:
             if not self.redis.set(key, 1, nx=True, ex=_SYNC_ASKED_EXPIRES_S):
                 return False
             # At the front: a sync takes a second, and an annotator's work should be safe before anything else is done.
-            self._queue.enqueue("captionloop.jobs.entry.sync", project_id, at_front=True, result_ttl=0)
+            self._queue.enqueue(
+                "captionloop.jobs.entry.sync", project_id, at_front=True, result_ttl=0, meta=_asked_by()
+            )
             return True
 
     def sync_begins(self, project_id: int) -> None:
@@ -123,6 +128,17 @@ class Queue:
                 for number in waiting:
                     if not self._holds(_trial_job_id(sweep, number)):
                         self._send_trial(sweep, number)
+
+    def hand_back(self, run_id: str) -> None:
+        """Queue a run again that its worker has left, for another one or a later one.
+
+        Raises:
+            ServiceError: the database or Redis does not answer; the run is taken for killed after a minute then.
+        """
+        run = self.runs.hand_back(run_id)
+        if run is not None:
+            with _explained(self.url):
+                self._send(run)
 
     def announce_champion(self, project_id: int) -> None:
         """Tell every backend that a project has another champion. They also look by themselves, less often."""
@@ -147,6 +163,11 @@ class Queue:
         with _explained(self.url):
             self.redis.ping()
 
+    def lengths(self) -> dict[str, int]:
+        """How many jobs wait in each queue."""
+        with _explained(self.url):
+            return {queue.name: queue.count for queue in (self._queue, self._trials_queue)}
+
     def workers(self) -> list[str]:
         """The names of the workers that listen now."""
         with _explained(self.url):
@@ -163,7 +184,9 @@ class Queue:
             timeout=_NO_JOB_TIMEOUT,
             result_ttl=0,
             failure_ttl=0,
+            meta=_asked_by(),
         )
+        _log.info("run %s (%s) is sent to the workers", run.id, run.kind.value)
 
     def _send_trial(self, sweep: Sweep, number: int) -> None:
         self._trials_queue.enqueue_call(
@@ -173,6 +196,7 @@ class Queue:
             timeout=_NO_JOB_TIMEOUT,
             result_ttl=0,
             failure_ttl=0,
+            meta=_asked_by(),
         )
 
     def _holds(self, job_id: str) -> bool:
@@ -181,6 +205,22 @@ class Queue:
         except NoSuchJobError:
             return False
         return job.get_status(refresh=False) in _IN_REDIS
+
+
+def run_of(job: Job) -> str | None:
+    """The run that a job carries; None for a sync or a trial."""
+    return str(job.args[0]) if job.func_name in _ENTRY_POINTS.values() else None
+
+
+def request_of_job() -> str | None:
+    """The id of the request that asked for the job that this process works on, as far as Redis still knows it."""
+    job = rq.get_current_job()
+    return sane_id(job.meta.get(_REQUEST)) if job else None
+
+
+def _asked_by() -> dict[str, str]:
+    request = current_request()
+    return {_REQUEST: request} if request else {}
 
 
 def _job_id(run: Run) -> str:

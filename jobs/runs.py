@@ -2,7 +2,8 @@
 
     WAITING ──▶ QUEUED ──▶ RUNNING ──▶ FINISHED | FAILED | CANCELLED
     (behind a    (in Redis)     │
-     running one)    ▲──────────┘  its worker was killed: once more, `MAX_ATTEMPTS` times at most
+     running one)    ▲──────────┘  its worker was killed: once more, `MAX_ATTEMPTS` times at most;
+                                   or was ended, and left it: once more
 
 A project has at most one run of a kind in each of the first three states; unique indexes see to it.
 """
@@ -158,6 +159,22 @@ class Runs:
                     run.state = RunState.QUEUED
                     session.flush()
             return list(session.scalars(select(Run).where(Run.state == RunState.QUEUED).order_by(Run.created_at)))
+
+    def hand_back(self, run_id: str) -> Run | None:
+        """Queue a run again that its worker has left on purpose, which counts as no attempt.
+
+        Returns:
+            the run, which must be sent; None when it is over (also now, when somebody wanted it cancelled).
+        """
+        with self._database.session() as session:
+            run = session.get(Run, run_id, with_for_update=True)
+            if run is None or run.state is not RunState.RUNNING:
+                return None
+            if run.cancel_requested:
+                run.state, run.message, run.finished_at = RunState.CANCELLED, "Cancelled.", utc_now()
+                return None
+            run.state, run.attempts = RunState.QUEUED, run.attempts - 1
+            return run
 
     def get(self, run_id: str) -> Run | None:
         with self._database.reading() as session:

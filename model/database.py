@@ -41,7 +41,17 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import Connection, Dialect, Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    NotSupportedError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
@@ -58,6 +68,16 @@ _SQLITE_BUSY_TIMEOUT_S = 30
 _SCHEMA_LOCK = 7163528
 LOOKS_LOCK = 7163529
 _READ_ONLY = "captionloop_read_only"
+# What SQLite says when it is not the program's fault, and what helps then.
+_REMEDIES = {
+    "locked": "Another program holds it; the same works once that has let it go.",
+    "full": "Its disk is full: make room there, then do the same again.",
+    "readonly": "It may not be written: check the rights of its file and directory, and how its disk is mounted.",
+    "disk I/O": "Its disk cannot be read or written: it may be full or failing, see the system's log.",
+    "malformed": "Its file is damaged: end everything and restore a backup into an empty home.",
+}
+_USUAL_REMEDY = "Check that it runs, and CAPTIONLOOP_DATABASE_URL."
+_OF_THE_PROGRAM = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
 def utc_now() -> datetime:
@@ -490,14 +510,22 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A transaction that writes: committed at the end of the block, rolled back when the block raises."""
-        with self._writing.begin() as session:
+        """A transaction that writes: committed at the end of the block, rolled back when the block raises.
+
+        Raises:
+            ServiceError: the database does not answer, is locked for long, or cannot write. Nothing of it is kept.
+        """
+        with self._explained(), self._writing.begin() as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that only reads, and so waits for nobody. The rows stay usable after the block."""
-        with self._reading() as session:
+        """A transaction that only reads, and so waits for nobody. The rows stay usable after the block.
+
+        Raises:
+            ServiceError: the database does not answer.
+        """
+        with self._explained(), self._reading() as session:
             yield session
 
     def check(self) -> None:
@@ -509,8 +537,20 @@ class Database:
         try:
             with self.reading() as session:
                 session.execute(text("SELECT count(*) FROM project"))
-        except SQLAlchemyError as error:
+        except SQLAlchemyError as error:  # PostgreSQL's way of saying that there are no tables
             raise ServiceError(f"The database {self.shown_url} does not answer: {_cause(error)}.") from error
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say of an error that is not the program's own what it is, and what helps."""
+        try:
+            yield
+        except (DatabaseError, InterfaceError) as error:
+            if isinstance(error, _OF_THE_PROGRAM):
+                raise
+            cause = _cause(error)
+            remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in cause), _USUAL_REMEDY)
+            raise ServiceError(f"The database {self.shown_url} cannot be used ({cause}). {remedy}") from error
 
     @property
     def shown_url(self) -> str:

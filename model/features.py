@@ -18,7 +18,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +47,9 @@ class FeatureCache:
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._room: float = 0  # bytes that may still be written before the next look at the directory
+        self.hits = self.misses = 0  # of this process, for monitoring
 
-    def get_many(self, hashes: Iterable[str], encoder: str) -> dict[str, torch.Tensor]:
+    def get_many(self, hashes: Collection[str], encoder: str) -> dict[str, torch.Tensor]:
         """The entries that are there, by image hash.
 
         Args:
@@ -63,6 +64,9 @@ class FeatureCache:
             tensor = _read(self._path(name, encoder))
             if tensor is not None:
                 found[name] = tensor
+        with self._lock:
+            self.hits += len(found)
+            self.misses += len(set(hashes)) - len(found)
         return found
 
     def put_many(self, features: Mapping[str, torch.Tensor], encoder: str) -> None:

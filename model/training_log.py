@@ -14,14 +14,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from PIL.Image import Image
 
 from captionloop.model.look import Look
 from captionloop.model.trackers import Trackers
+
+if TYPE_CHECKING:
+    import torch  # the pages, which read what is written here, are up a second earlier without it
 
 STEPS_FILE, EVALUATIONS_FILE = "training_log.csv", "evaluations.jsonl"
 
@@ -143,6 +145,8 @@ def read_losses(directory: Path) -> list[tuple[int, float]]:
 def memory_mib(device: torch.device) -> float:
     """The most memory taken so far: of the GPU's on a GPU, else of this process's."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device) / 2**20
     taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return taken / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB on Linux

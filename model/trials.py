@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.pruners import MedianPruner
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial
 
-from captionloop.errors import RunCancelled, TrialPruned
+from captionloop.errors import RunCancelled, ServiceError, TrialPruned
 from captionloop.model.database import Database, engine_arguments, prepare
 from captionloop.model.metrics import Score
 from captionloop.model.search_space import SearchSpace
@@ -145,8 +145,15 @@ class OngoingTrial:
             raise TrialPruned(f"Trial {self._trial.number} falls behind the others after {percent} % of its steps.")
 
     def sign_of_life(self) -> None:
-        """To be given several times within `DEAD_AFTER_S`, from whatever thread."""
-        self._storage.record_heartbeat(self._trial._trial_id)
+        """To be given several times within `DEAD_AFTER_S`, from whatever thread.
+
+        Raises:
+            ServiceError: the database does not take it now.
+        """
+        try:
+            self._storage.record_heartbeat(self._trial._trial_id)
+        except StorageInternalError as error:
+            raise ServiceError(f"The database does not take the sign of life of trial {self._trial.number}.") from error
 
     def finish(self, score: Score) -> None:
         notes = {_STANDARD_ERROR: score.standard_error, _INTERVAL: list(score.interval)}

@@ -1,6 +1,8 @@
 """Who may import whom (docs/design.md). Read from the source, so that a lazy import inside a function counts too."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 _ROOT = Path(__file__).parent.parent
 _PACKAGE = "captionloop."
 
-_SHARED = {"errors", "home", "hosts", "settings"}
+_SHARED = {"errors", "home", "hosts", "logs", "settings"}
 # What jobs need to read Label Studio: its client, images, label configs and the JSON of annotations.
 _JOBS_FROM_BACKEND = {"annotations", "image_source", "label_config", "label_studio"}
 # Modules that put the parts together, and so have to know them.
@@ -83,3 +85,18 @@ def test_the_top_folders_are_the_package() -> None:
     """`src/captionloop` links to them; a checkout without links (some Windows settings) would be an empty package."""
     for folder in ("backend", "jobs", "model"):
         assert (_ROOT / "src" / "captionloop" / folder).resolve() == _ROOT / folder
+
+
+def test_the_backend_answers_before_anything_heavy_is_imported() -> None:
+    """`/health` is up within a second; models load beside it."""
+    program = (
+        "import sys, pkgutil, importlib, captionloop.backend.serve, captionloop.backend.pages as pages, "
+        "captionloop.backend.api as api\n"
+        "for package in (pages, api):\n"
+        "    for module in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
+        "        importlib.import_module(module.name)\n"
+        "print(*sorted({'torch', 'transformers', 'sklearn', 'matplotlib', 'optuna'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == []

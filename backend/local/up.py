@@ -30,6 +30,8 @@ _OWN_COMMAND = (sys.executable, "-c", "from captionloop.backend.cli import main;
 # On an idle machine it is seconds; what dies is noticed at once.
 _READY_WITHIN_S = 600.0
 _LOOK_EVERY_S = 0.5
+# For the backend to finish what it is answering, and the worker a sync.
+_FINISHING_S = 30.0
 
 
 def up(
@@ -280,7 +282,7 @@ class _Up:
 
 
 def _own_program(name: str, command: str, environment: dict[str, str]) -> Program:
-    return Program(name, (*_OWN_COMMAND, command), environment)
+    return Program(name, (*_OWN_COMMAND, command), environment, grace_s=_FINISHING_S)
 
 
 @contextlib.contextmanager

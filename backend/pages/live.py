@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from threading import BoundedSemaphore
-from time import monotonic, sleep
+from threading import BoundedSemaphore, Event
+from time import monotonic
 
 from flask import Response, request, stream_with_context
+
+from captionloop.backend.pages.room import current_room
 
 # A stream holds one of the server's threads, which Label Studio needs as well: the browsers beyond these get one
 # message each time they ask, and ask again by themselves.
@@ -29,7 +31,8 @@ def streamed(look: Callable[[], Shown | None]) -> Response:
     if request.method == "HEAD":  # whose answer is never read, and so would keep its place for good
         return Response(mimetype=_EVENTS)
     may_stream = _STREAMS.acquire(blocking=False)
-    changes = _changes(look, until=monotonic() + (_STREAM_S if may_stream else 0))
+    stop = current_room().service.stopping
+    changes = _changes(look, until=monotonic() + (_STREAM_S if may_stream else 0), stop=stop)
     response = Response(stream_with_context(changes), mimetype=_EVENTS)
     if may_stream:
         # Not at the end of the generator: one that was never begun never comes to its end.
@@ -37,7 +40,7 @@ def streamed(look: Callable[[], Shown | None]) -> Response:
     return response
 
 
-def _changes(look: Callable[[], Shown | None], *, until: float) -> Iterator[str]:
+def _changes(look: Callable[[], Shown | None], *, until: float, stop: Event) -> Iterator[str]:
     yield f"retry: {_ASK_AGAIN_MS}\n\n"
     before = None
     while True:
@@ -51,9 +54,8 @@ def _changes(look: Callable[[], Shown | None], *, until: float) -> Iterator[str]
         else:
             # A comment, which browsers pass over: only by writing is it noticed that one has gone, and its place free.
             yield ":\n\n"
-        if monotonic() > until:
+        if monotonic() > until or stop.wait(_LOOK_EVERY_S):
             return
-        sleep(_LOOK_EVERY_S)
 
 
 def _event(name: str, text: str) -> str:

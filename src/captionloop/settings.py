@@ -202,6 +202,12 @@ class Settings:
         _choice("debug", "info", "warning", "error"),
         default="info",
     )
+    log_format: str = _setting(
+        "CAPTIONLOOP_LOG_FORMAT",
+        "Lines of the log: `text`, for people, or `json`, for what collects logs.",
+        _choice("text", "json"),
+        default="text",
+    )
 
     @classmethod
     def read(

@@ -1,5 +1,6 @@
 """The lines of the worker's log that belong to a run."""
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -31,3 +32,14 @@ def test_a_run_that_goes_on_has_all_lines_since_it_began_and_a_waiting_one_none(
 def test_where_no_worker_was_started_there_is_no_log(tmp_path: Path) -> None:
     log = WorkerLog.read(tmp_path / "worker.log")
     assert (log.exists, log.between(BEGUN, ENDED)) == (False, [])
+
+
+def test_lines_of_json_are_shown_as_people_read_them(tmp_path: Path) -> None:
+    path = tmp_path / "worker.log"
+    entry = {"time": ENDED.isoformat(), "level": "ERROR", "logger": "run", "message": "it broke", "job_id": "r1"}
+    path.write_text(json.dumps(entry) + "\n" + json.dumps({**entry, "exc_info": "Traceback …\nValueError"}) + "\n")
+
+    assert WorkerLog.read(path).between(BEGUN, None) == [
+        f"{ENDED:%Y-%m-%d %H:%M:%S} ERROR run: it broke",
+        f"{ENDED:%Y-%m-%d %H:%M:%S} ERROR run: it broke\nTraceback …\nValueError",
+    ]

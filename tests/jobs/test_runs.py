@@ -216,3 +216,32 @@ def test_who_asks_only_if_nothing_goes_on_is_refused_when_something_does(
         runs.start(run.id)
 
     assert runs.request_if_idle(project.id, RunKind.FINETUNE, asked_by="test") is None
+
+
+def test_a_run_that_its_worker_left_is_queued_again_and_that_is_no_attempt(runs: Runs, project: Project) -> None:
+    run = request(runs, project).run
+    runs.start(run.id)
+
+    left = runs.hand_back(run.id)
+
+    assert left is not None
+    assert (left.state, left.attempts) == (RunState.QUEUED, 0)
+
+
+def test_a_run_that_was_to_be_cancelled_is_cancelled_when_it_is_left(runs: Runs, project: Project) -> None:
+    run = request(runs, project).run
+    runs.start(run.id)
+    runs.cancel(run.id)
+
+    assert runs.hand_back(run.id) is None
+    ended = runs.get(run.id)
+    assert ended is not None
+    assert ended.state is RunState.CANCELLED
+
+
+def test_a_run_that_is_over_is_not_handed_back(runs: Runs, project: Project) -> None:
+    run = request(runs, project).run
+    runs.start(run.id)
+    runs.finish(run.id, RunState.FINISHED, message="done")
+
+    assert runs.hand_back(run.id) is None

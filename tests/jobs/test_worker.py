@@ -1,8 +1,17 @@
 """The worker process itself."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import rq
@@ -13,7 +22,9 @@ from tests.support.models import add_project
 from captionloop.home import Home
 from captionloop.jobs import worker as worker_module
 from captionloop.jobs.context import Context
-from captionloop.model.database import Database, RunKind, RunState
+from captionloop.jobs.runs import Runs
+from captionloop.logs import belonging_to
+from captionloop.model.database import Database, Run, RunKind, RunState
 from captionloop.settings import Settings
 
 
@@ -67,3 +78,75 @@ def test_what_another_worker_is_writing_is_not_swept_away(database: Database, ho
     context.close()
 
     assert (kept_while_it_runs, unfinished.exists()) == (True, False)
+
+
+@contextmanager
+def running_worker(home: Home, redis_url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The real process; what it says is in `log`."""
+    variables = {
+        "CAPTIONLOOP_HOME": str(home.root), "REDIS_URL": redis_url, "CAPTIONLOOP_LOG_FORMAT": "json",
+        "LABEL_STUDIO_URL": "http://localhost:9", "LABEL_STUDIO_API_KEY": "5" * 40,
+    }  # fmt: skip
+    command = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", "worker"]
+    with log.open("wb") as file, subprocess.Popen(command, env={**os.environ, **variables}, stderr=file) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(holds: Callable[[], bool], *, within_s: float = 60) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it takes too long"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def waiting_run(database: Database, home: Home, redis_url: str) -> Iterator[tuple[Runs, str]]:
+    """A run that a worker will take and not finish: nobody answers at Label Studio's address, and runs are patient."""
+    project = add_project(database)
+    context = Context.open(Settings(home=home.root, redis_url=redis_url))
+    with belonging_to(request="press-1"):
+        run = context.queue.request(project.id, RunKind.ANNOTATE, asked_by="test").run
+    yield context.queue.runs, run.id
+    context.close()
+
+
+def found(runs: Runs, run_id: str) -> Run:
+    run = runs.get(run_id)
+    assert run is not None
+    return run
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_ended_hands_its_run_back_at_once_and_the_next_one_goes_on_with_it(
+    waiting_run: tuple[Runs, str], home: Home, redis_url: str, tmp_path: Path
+) -> None:
+    runs, run_id = waiting_run
+    with running_worker(home, redis_url, tmp_path / "first.log") as first:
+        until(lambda: found(runs, run_id).state is RunState.RUNNING)
+        first.send_signal(signal.SIGTERM)
+        first.wait(20)
+    left = found(runs, run_id)
+    with running_worker(home, redis_url, tmp_path / "second.log"):
+        until(lambda: found(runs, run_id).state is RunState.RUNNING)
+
+    assert (left.state, left.attempts, found(runs, run_id).attempts) == (RunState.QUEUED, 0, 1)
+
+
+@pytest.mark.slow
+def test_what_a_job_logs_says_which_run_it_is_and_whose_request_asked_for_it(
+    waiting_run: tuple[Runs, str], home: Home, redis_url: str, tmp_path: Path
+) -> None:
+    _, run_id = waiting_run
+    log = tmp_path / "worker.log"
+
+    def of_run() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        return [line for line in lines if line["job_id"] == run_id]
+
+    with running_worker(home, redis_url, log):
+        until(lambda: bool(of_run()))
+
+    assert {line["request_id"] for line in of_run()} == {"press-1"}

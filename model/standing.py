@@ -1,0 +1,63 @@
+"""How things stand, in a few numbers that the database has at once, for monitoring."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from captionloop.model.database import Correction, CorrectionState, Project, Run, RunKind, RunState
+
+
+@dataclass(frozen=True)
+class CorrectionCount:
+    """How many corrections of a project are in a state."""
+
+    project_id: int
+    state: CorrectionState
+    count: int
+
+
+@dataclass(frozen=True)
+class RunCount:
+    """How many runs of a kind are in a state in a project."""
+
+    project_id: int
+    kind: RunKind
+    state: RunState
+    count: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The connected projects, and what is counted in each; what there is none of has no count."""
+
+    projects: Sequence[Project]
+    corrections: Sequence[CorrectionCount]
+    runs: Sequence[RunCount]
+    running: Sequence[Run]
+
+
+def standing_of(session: Session, server: str) -> Standing:
+    """How things stand in the projects of one Label Studio server."""
+    projects = session.scalars(
+        select(Project).where(Project.server == server, Project.is_connected).order_by(Project.id)
+    ).all()
+    ids = [project.id for project in projects]
+    # The index `correction_by_state` holds all that is counted.
+    corrections = session.execute(
+        select(Correction.project_id, Correction.state, func.count())
+        .where(Correction.project_id.in_(ids))
+        .group_by(Correction.project_id, Correction.state)
+    )
+    runs = session.execute(
+        select(Run.project_id, Run.kind, Run.state, func.count())
+        .where(Run.project_id.in_(ids))
+        .group_by(Run.project_id, Run.kind, Run.state)
+    )
+    return Standing(
+        projects=projects,
+        corrections=[CorrectionCount(*row) for row in corrections],
+        runs=[RunCount(*row) for row in runs],
+        running=session.scalars(select(Run).where(Run.project_id.in_(ids), Run.state == RunState.RUNNING)).all(),
+    )

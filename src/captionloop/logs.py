@@ -1,0 +1,86 @@
+"""How our processes log: lines for people, or JSON for what collects them; each says what it belongs to.
+
+A request has an id, which its answer carries (`X-Request-ID`) and which goes with the jobs that it asks for; a job has
+that of its run. So one id finds all lines that a press of a button led to, in the backend and in the worker.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+TEXT, JSON = "text", "json"
+
+# What may be an id of somebody else's making: it is written into log lines and headers.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+_request: ContextVar[str | None] = ContextVar("request", default=None)
+_job: ContextVar[str | None] = ContextVar("job", default=None)
+
+# A line for each request and each plugin.
+_TALKATIVE = ("httpx", "alembic")
+
+
+def current_request() -> str | None:
+    """The id of the request that is being answered, or that asked for the present job."""
+    return _request.get()
+
+
+def sane_id(given: object) -> str | None:
+    """An id that came from elsewhere, if it can be one."""
+    return given if isinstance(given, str) and _ID.fullmatch(given) else None
+
+
+@contextmanager
+def belonging_to(*, request: str | None = None, job: str | None = None) -> Iterator[None]:
+    """What is logged in this block, by this thread, belongs to a request or a job."""
+    of_request = _request.set(request if request is not None else _request.get())
+    of_job = _job.set(job if job is not None else _job.get())
+    try:
+        yield
+    finally:
+        _job.reset(of_job)
+        _request.reset(of_request)
+
+
+def log_to_stderr(level: str, *, form: str = TEXT, debug: bool = False) -> None:
+    """Set up the logging of this process.
+
+    Args:
+        level: the least important lines that are kept: debug, info, warning or error.
+        form: `TEXT` or `JSON`.
+        debug: keep everything, also what libraries say of each of their steps.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(form))
+    handler.addFilter(_say_where_it_belongs)
+    logging.basicConfig(level=logging.DEBUG if debug else level.upper(), handlers=[handler])
+    if not debug:
+        for talkative in _TALKATIVE:
+            logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+def formatter(form: str) -> logging.Formatter:
+    """Makes a line of a record that `_say_where_it_belongs` has seen."""
+    if form != JSON:
+        return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s%(belongs)s")
+    from pythonjsonlogger.json import JsonFormatter
+
+    return JsonFormatter(
+        "%(levelname)s %(name)s %(message)s %(request_id)s %(job_id)s",
+        rename_fields={"levelname": "level", "name": "logger"},
+        timestamp="time",
+        reserved_attrs=_NOT_IN_JSON,
+    )
+
+
+# The attributes of every record that say nothing to the reader of a log.
+_NOT_IN_JSON = [*vars(logging.makeLogRecord({})), "belongs", "asctime", "message"]
+
+
+def _say_where_it_belongs(record: logging.LogRecord) -> bool:
+    known = [(name, value) for name, value in (("request", _request.get()), ("job", _job.get())) if value]
+    record.belongs = f" [{' '.join(f'{name}={value}' for name, value in known)}]" if known else ""
+    record.request_id, record.job_id = _request.get(), _job.get()
+    return True

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from captionloop.backend.commands_backup import backup, restore
 from captionloop.backend.commands_dataset import dataset
 from captionloop.backend.commands_evaluation import evaluate, report
 from captionloop.backend.commands_project import project_group
@@ -449,6 +450,8 @@ cli.add_command(dataset)
 cli.add_command(evaluate)
 cli.add_command(report)
 cli.add_command(simulate)
+cli.add_command(backup)
+cli.add_command(restore)
 
 
 # Shared by the commands ----------------------------------------------------------------------------------------------

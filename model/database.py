@@ -206,7 +206,7 @@ class Project(Table):
 
 
 class Version(Table):
-    """A model directory. Its files never change once the row is there."""
+    """A model directory, which has the version's name. Its files never change once the row is there."""
 
     __tablename__ = "version"
 
@@ -219,7 +219,6 @@ class Version(Table):
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     generation: Mapped[dict[str, Any]] = mapped_column(default=dict)
     snapshot: Mapped[str | None]  # hash of the dataset it was trained on
-    path: Mapped[str]
     pinned: Mapped[bool] = mapped_column(default=False)  # a person wants it kept
     deleted_at: Mapped[datetime | None]  # since then its files are gone; the row stays, as others descend from it
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
@@ -508,6 +507,13 @@ class Database:
         except SQLAlchemyError as error:
             raise ServiceError(f"The database {self.shown_url} cannot be used: {_cause(error)}.") from error
 
+    @staticmethod
+    def known_revisions() -> set[str]:
+        """The schemas that `migrate` can begin from, or end with."""
+        from alembic.script import ScriptDirectory
+
+        return {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A transaction that writes: committed at the end of the block, rolled back when the block raises.
@@ -515,7 +521,7 @@ class Database:
         Raises:
             ServiceError: the database does not answer, is locked for long, or cannot write. Nothing of it is kept.
         """
-        with self._explained(), self._writing.begin() as session:
+        with self.explained(), self._writing.begin() as session:
             yield session
 
     @contextmanager
@@ -525,7 +531,7 @@ class Database:
         Raises:
             ServiceError: the database does not answer.
         """
-        with self._explained(), self._reading() as session:
+        with self.explained(), self._reading() as session:
             yield session
 
     def check(self) -> None:
@@ -541,8 +547,12 @@ class Database:
             raise ServiceError(f"The database {self.shown_url} does not answer: {_cause(error)}.") from error
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say of an error that is not the program's own what it is, and what helps."""
+    def explained(self) -> Iterator[None]:
+        """For what uses `engine` by itself: say of an error that is not the program's own what it is, and what helps.
+
+        Raises:
+            ServiceError: the database does not answer, is locked for long, or cannot write.
+        """
         try:
             yield
         except (DatabaseError, InterfaceError) as error:

@@ -248,6 +248,12 @@ def create_trials(database: Database, sweep_id: str, count: int, *, first: Seque
             study.enqueue_trial(choice)
 
 
+def make_tables(database: Database) -> None:
+    """Make Optuna's tables where there are none yet."""
+    with _storage(database):
+        pass
+
+
 @contextmanager
 def _storage(database: Database) -> Iterator[RDBStorage]:
     """Optuna's storage, on an engine of its own that locks as ours does: two workers must not take the same trial."""

@@ -140,8 +140,8 @@ class VersionStore:
             with self._database.session() as session:
                 if session.get(Version, base.name) is None:  # else another process was quicker
                     facts = {"source": base.source, "generation": base.generation.to_dict()}
-                    path = self._finish(directory, base.name, facts)
-                    session.add(Version(name=base.name, path=str(path), generation=base.generation.to_dict()))
+                    self._finish(directory, base.name, facts)
+                    session.add(Version(name=base.name, generation=base.generation.to_dict()))
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -160,7 +160,7 @@ class VersionStore:
             write(directory)
             with self._database.session() as session:
                 name = _next_name(session, project_id)
-                base = _origin(session, lineage.parent)
+                base = self._origin(session, lineage.parent)
                 write_model_card(directory, name=name, lineage=lineage, generation=generation, base=base)
                 facts = {
                     "parent": lineage.parent,
@@ -171,7 +171,7 @@ class VersionStore:
                     "reason": lineage.reason,
                     "generation": generation.to_dict(),
                 }
-                path = self._finish(directory, name, facts)
+                self._finish(directory, name, facts)
                 session.add(
                     Version(
                         name=name,
@@ -183,7 +183,6 @@ class VersionStore:
                         state=lineage.state,
                         generation=generation.to_dict(),
                         snapshot=lineage.snapshot,
-                        path=str(path),
                     )
                 )
         finally:
@@ -194,7 +193,7 @@ class VersionStore:
         self._directory.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self._directory, prefix=_UNFINISHED))
 
-    def _finish(self, directory: Path, name: str, facts: Mapping[str, Any]) -> Path:
+    def _finish(self, directory: Path, name: str, facts: Mapping[str, Any]) -> None:
         paths = sorted(path for path in directory.rglob("*") if path.is_file())
         files = {path.relative_to(directory).as_posix(): _sha256(path) for path in paths}
         manifest = {"version": name, "created_at": utc_now().isoformat(), **facts, "files": files}
@@ -207,7 +206,6 @@ class VersionStore:
             shutil.rmtree(final)
         directory.rename(final)
         _flush_to_disk(self._directory)
-        return final
 
     def sweep(self) -> list[Path]:
         """Remove what crashes left behind: unfinished directories, and whole ones whose row is missing or deleted.
@@ -235,7 +233,7 @@ class VersionStore:
             project = _project(session, project_id)
             if project.champion is None:
                 raise NotFoundError(f"Project {project.label_studio_id} has no champion yet.")
-            return _info(session.get_one(Version, project.champion), project, set())
+            return self._info(session.get_one(Version, project.champion), project, set())
 
     def all_of(self, project_id: int, *, with_deleted: bool = False) -> list[VersionInfo]:
         """The versions that a project can serve, oldest first: the bases it started from and its own.
@@ -248,7 +246,7 @@ class VersionStore:
             served = set(session.scalars(select(Promotion.version).where(Promotion.project_id == project_id)))
             mine = or_(Version.project_id == project_id, Version.name.in_(served))
             rows = session.scalars(select(Version).where(mine).order_by(Version.created_at, Version.name))
-            return [_info(row, project, served) for row in rows if with_deleted or row.deleted_at is None]
+            return [self._info(row, project, served) for row in rows if with_deleted or row.deleted_at is None]
 
     def get(self, project_id: int, name: str, *, with_deleted: bool = False) -> VersionInfo:
         """One of `all_of`, by name.
@@ -392,6 +390,37 @@ class VersionStore:
             version.deleted_at = utc_now()
         shutil.rmtree(path, ignore_errors=True)  # what it cannot remove, `sweep` tries again
 
+    # From rows --------------------------------------------------------------------------------------------------------
+
+    def _info(self, row: Version, project: Project, served: set[str]) -> VersionInfo:
+        if row.name == project.champion:
+            state = "champion"
+        elif row.name in served:
+            state = VersionState.RETIRED.value
+        else:
+            state = row.state.value
+        return VersionInfo(
+            version=row.name,
+            parent=row.parent,
+            state=state,
+            created_at=row.created_at,
+            corrections=row.corrections,
+            metrics=row.metrics,
+            path=self._directory / row.name,
+            reason=row.reason,
+            generation=GenerationSettings.from_dict(row.generation),
+            snapshot=row.snapshot,
+            pinned=row.pinned,
+            deleted_at=row.deleted_at,
+        )
+
+    def _origin(self, session: Session, name: str) -> str:
+        """What the base was loaded from that a version descends from."""
+        version = session.get_one(Version, name)
+        while version.parent is not None:
+            version = session.get_one(Version, version.parent)
+        return str(read_manifest(self._directory / version.name)["source"])
+
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a version's directory.
@@ -462,41 +491,10 @@ def _deleted(name: str, at: datetime) -> NotFoundError:
     return NotFoundError(f"Version {name} was deleted on {at:%Y-%m-%d}: its files are gone, and only its row is left.")
 
 
-def _info(row: Version, project: Project, served: set[str]) -> VersionInfo:
-    if row.name == project.champion:
-        state = "champion"
-    elif row.name in served:
-        state = VersionState.RETIRED.value
-    else:
-        state = row.state.value
-    return VersionInfo(
-        version=row.name,
-        parent=row.parent,
-        state=state,
-        created_at=row.created_at,
-        corrections=row.corrections,
-        metrics=row.metrics,
-        path=Path(row.path),
-        reason=row.reason,
-        generation=GenerationSettings.from_dict(row.generation),
-        snapshot=row.snapshot,
-        pinned=row.pinned,
-        deleted_at=row.deleted_at,
-    )
-
-
 def _next_name(session: Session, project_id: int) -> str:
     """`v3-9c41f2`: counted within the project for people, with a random tail to be unique among all projects."""
     count = session.scalar(select(func.count()).where(Version.project_id == project_id)) or 0
     return f"v{count + 1}-{secrets.token_hex(3)}"
-
-
-def _origin(session: Session, name: str) -> str:
-    """What the base was loaded from that a version descends from."""
-    version = session.get_one(Version, name)
-    while version.parent is not None:
-        version = session.get_one(Version, version.parent)
-    return str(read_manifest(Path(version.path))["source"])
 
 
 def _identity(source: str) -> str:

@@ -18,6 +18,7 @@ from captionloop.home import Home
 from captionloop.model.database import Database
 from captionloop.settings import Settings
 from tests.support.browser import ARGUMENTS, NO_BROWSER, NoBrowserError, find_or_install
+from tests.support.postgres import empty_database, running_postgres
 from tests.support.servers import LabelStudioServer, RedisServer, running_label_studio, running_redis
 
 if TYPE_CHECKING:
@@ -64,6 +65,20 @@ def database(migrated: Path, home: Home) -> Iterator[Database]:
     opened = Database(f"sqlite:///{home.database}")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of the suite's PostgreSQL, in which each test makes a database of its own."""
+    with running_postgres() as address:
+        yield address
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The address of an empty PostgreSQL database."""
+    with empty_database(postgres_server) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

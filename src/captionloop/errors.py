@@ -10,6 +10,7 @@
     ├── ImageError            one image that cannot be read or used                  1
     ├── CaptionFileError      a file of captions that is not what it should be       1
     ├── CheckpointError       a model directory that cannot be loaded or trusted     1
+    ├── BackupError           a backup that cannot be made, or is damaged            1
     └── RunError              a run that cannot go on                                1
         ├── RunCancelled      somebody cancelled it; nothing of it is kept           1
         └── TrialPruned       a trial of a sweep that is not worth going on with     1
@@ -69,6 +70,10 @@ class CaptionFileError(CaptionloopError):
 
 
 class CheckpointError(CaptionloopError):
+    pass
+
+
+class BackupError(CaptionloopError):
     pass
 
 

@@ -29,6 +29,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# What a backup leaves out. What opens other doors is kept elsewhere, or made again:
+SECRET = frozenset({"secrets.json", "session.key", "seal.keys"})
+# and this can be made again, or is of the moment: caches, logs, what runs now, a run's own state, the demo's home.
+PASSING = frozenset(
+    {
+        "captionloop.db-shm",
+        "captionloop.db-wal",
+        "demo",
+        "features",
+        "huggingface",
+        "logs",
+        "lost+found",
+        "redis.sock",
+        "reports",
+        "runs",
+        "services.json",
+        "thumbnails",
+    }
+)
+
 # A unix socket's address holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 _LONGEST_SOCKET_PATH = 100
 

@@ -174,7 +174,7 @@ def test_a_promoted_version_stays_the_one_that_is_shown(
     connect: Any, project_id: int, label_studio: LabelStudio, database: Database
 ) -> None:
     with database.session() as session:
-        session.add(Version(name="starter-2", path="/nowhere"))
+        session.add(Version(name="starter-2"))
     # Label Studio shows no version that has no predictions.
     task = {"data": {"image": "/data/none.png"}, "predictions": [{"model_version": "starter-2", "result": []}]}
     label_studio.import_tasks(project_id, [task])

@@ -27,7 +27,7 @@ def compared(image: str, before: str, after: str) -> ComparedImage:
 def project(database: Database) -> Project:
     project = add_project(database)
     with database.session() as session:
-        session.add_all(Version(name=name, path="nowhere") for name in ("v1", "v2"))
+        session.add_all(Version(name=name) for name in ("v1", "v2"))
         session.add_all(Image(sha256=image, size_bytes=1, width=1, height=1) for image in IMAGES)
     return project
 

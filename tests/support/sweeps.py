@@ -38,7 +38,7 @@ def request_sweep(
     """A sweep whose trials wait in Redis; there is nothing that they could train on."""
     with database.session() as session:
         if session.get(Version, "base") is None:
-            session.add(Version(name="base", path="nowhere"))
+            session.add(Version(name="base"))
     return queue.request_sweep(
         project.id,
         SPACE,

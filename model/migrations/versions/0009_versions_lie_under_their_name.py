@@ -1,0 +1,13 @@
+"""A version lies in the directory of its name, wherever the home directory is; no absolute path is kept."""
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("version") as table:
+        table.drop_column("path")

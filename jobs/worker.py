@@ -16,6 +16,7 @@ from captionloop.jobs.due_runs import start_due_runs
 from captionloop.jobs.queue import QUEUE_NAME, TRIALS_QUEUE_NAME, run_of
 from captionloop.jobs.runs import DEAD_AFTER_S
 from captionloop.model.database import RunState
+from captionloop.model.memory import keep_freed_memory
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ class _Worker(Worker):
             super().fork_work_horse(job, queue)
         if self._stop_requested:  # the signal came before there was anything to leave
             self._leave_run()
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        keep_freed_memory()
+        super().main_work_horse(job, queue)
 
     def handle_warm_shutdown_request(self) -> None:
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]

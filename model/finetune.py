@@ -16,14 +16,14 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import AutocastKwargs
-from torch import Tensor
+from torch import Tensor, nn
 
 from captionloop.errors import RunCancelled, RunError
 from captionloop.model.checkpoint import Checkpoint, computes_in_bf16
@@ -140,7 +140,7 @@ def finetune(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         trainable = Trainable(checkpoint, settings)
-        optimizer = torch.optim.AdamW(trainable.groups(peak_rate), lr=peak_rate, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(trainable.groups(peak_rate), lr=peak_rate, betas=(0.9, 0.98), fused=True)
         run = _Kept(trainable, settings)
         if state and (resumed := state.load(parameters=trainable.parameters, optimizer=optimizer)):
             run.resume(resumed)
@@ -169,7 +169,7 @@ def finetune(
             loss, micro_batch = _backward_within_memory(
                 accelerator, trainable, data, step, batch, settings, micro_batch
             )
-            norm = float(accelerator.clip_grad_norm_(trainable.parameters.values(), settings.max_gradient_norm))
+            norm = _clip(trainable.parameters.values(), settings.max_gradient_norm)
             optimizer.step()
             optimizer.zero_grad()
             run.stepped(loss)
@@ -342,6 +342,7 @@ def _backward(
     `accelerator.accumulate` would take the mean of micro-batches; this is a mean over the tokens of the whole batch.
     """
     device = trainable.device
+    is_mixed = accelerator.mixed_precision == "bf16" and (settings.trains_encoder or trainable.is_wide)
     total = asked_for(data.text(batch).labels, data.weights(batch)).to(device)
     mine = batch[accelerator.process_index :: accelerator.num_processes]
     sum_of_losses = 0.0
@@ -349,11 +350,12 @@ def _backward(
         part = mine[start : start + micro_batch]
         text = data.text(part).to(device)
         features, pixels = data.images(step, part)
-        with accelerator.autocast(AutocastKwargs(enabled=settings.trains_encoder)):
+        with accelerator.autocast(AutocastKwargs(enabled=is_mixed)):
             logits = trainable.logits(
                 text,
-                features=None if features is None else features.to(device, torch.float32),
+                features=None if features is None else features.to(device),
                 pixels=None if pixels is None else pixels.to(device),
+                dtype=torch.bfloat16 if is_mixed else torch.float32,
             )
         loss = caption_loss(
             logits,
@@ -375,6 +377,15 @@ def _summed(accelerator: Accelerator, trainable: Trainable, loss: float) -> floa
         mine = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad  # of an empty share
         parameter.grad = accelerator.reduce(mine, "sum")
     return float(accelerator.reduce(torch.tensor(loss, device=trainable.device), "sum"))
+
+
+def _clip(parameters: Collection[nn.Parameter], longest: float) -> float:
+    """Shorten the gradients to a norm, when they are longer; their norm before."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if not norm <= longest:  # nor a number
+        torch.nn.utils.clip_grads_with_norm_(parameters, longest, norm)
+    return float(norm)
 
 
 def _seed(*numbers: int) -> int:

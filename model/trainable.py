@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from transformers import BlipForConditionalGeneration
 
 from captionloop.model.checkpoint import Checkpoint
+from captionloop.model.decoder_training import logits_at
 from captionloop.model.finetune_settings import FinetuneSettings
-from captionloop.model.training_text import TrainingBatch
+from captionloop.model.training_text import TrainingBatch, asking
+from captionloop.model.vision_encoder import encode_pixels
 
 # The attention of both parts, by the names that `transformers` gives its matrices.
 _ATTENTION = {
@@ -25,6 +27,7 @@ _ATTENTION = {
     "encoder": r"vision_model\.encoder\.layers\.\d+\.self_attn\.(?:qkv|projection)",
 }
 _LAYER = re.compile(r"(text_decoder\.bert\.encoder\.layer|vision_model\.encoder\.layers)\.(\d+)\.")
+_WIDE = 512
 _LORA_ALPHA_PER_RANK = 2  # the small matrices count twice, whatever their width
 
 
@@ -47,8 +50,6 @@ class Trainable:
         for module in model.text_decoder.modules():
             if isinstance(module, nn.Dropout):
                 module.p = settings.dropout
-        if settings.gradient_checkpointing:
-            _switch_checkpointing(model, on=True)
         self._model = model
         self._lora = _lora_config(settings) if settings.way == "lora" else None
         if self._lora is None:
@@ -61,20 +62,28 @@ class Trainable:
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
 
-    def logits(self, text: TrainingBatch, *, features: Tensor | None, pixels: Tensor | None) -> Tensor:
-        """What the decoder says next: float (B, L, vocabulary).
+    def logits(
+        self, text: TrainingBatch, *, features: Tensor | None, pixels: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        """What the decoder says where the text asks for the next token: (A, vocabulary), row by row.
 
         Args:
             text: on the model's device.
             features: the frozen encoder's output, float (B, P+1, H); else
             pixels: the pictures, float (B, 3, side, side).
+            dtype: what layers hand on to each other.
         """
+        recompute = self._settings.gradient_checkpointing
         if features is None:
-            features = self._model.vision_model(pixel_values=pixels).last_hidden_state
-        logits: Tensor = self._model.text_decoder(
-            input_ids=text.ids, attention_mask=text.mask, encoder_hidden_states=features
-        ).logits
-        return logits
+            assert pixels is not None
+            features = encode_pixels(self._model.vision_model, pixels, dtype=dtype, recompute=recompute)
+        places = asking(text.labels)
+        return logits_at(self._model.text_decoder, text.ids, places, features.to(dtype), recompute=recompute)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the decoder gains from bf16 where the hardware multiplies in it; the starter's does not."""
+        return self._model.config.text_config.hidden_size >= _WIDE
 
     def groups(self, peak_rate: float) -> list[dict[str, Any]]:
         """The parameters as AdamW takes them, each group with its own `peak_rate`.
@@ -121,8 +130,6 @@ class Trainable:
                 parameter.copy_(weights[name])
         if self._lora is not None:
             _merge_lora(model)
-        if self._settings.gradient_checkpointing:
-            _switch_checkpointing(model, on=False)
         original = self._start.model
         dropouts = [module.p for module in original.text_decoder.modules() if isinstance(module, nn.Dropout)]
         fresh = [module for module in model.text_decoder.modules() if isinstance(module, nn.Dropout)]
@@ -176,12 +183,3 @@ def _merge_lora(model: BlipForConditionalGeneration) -> None:
             module.merge()
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, module.get_base_layer())
-
-
-def _switch_checkpointing(model: BlipForConditionalGeneration, *, on: bool) -> None:
-    """Let layers be computed again in the backward pass, or not. `transformers` 5.24 gave the switch another name."""
-    name = "enable" if on else "disable"
-    switch = getattr(model, f"activation_checkpointing_{name}", None) or getattr(
-        model, f"gradient_checkpointing_{name}"
-    )
-    switch(*([{"use_reentrant": False}] if on else []))

@@ -85,9 +85,8 @@ class TrainingState:
         for name, parameter in parameters.items():
             parameter.copy_(tensors[_WEIGHT + name])
             prefix = f"{_OPTIMISER}{name}/"
-            optimizer.state[parameter] = {
-                # AdamW keeps its step on the CPU, and the averages where the parameter is.
-                key.removeprefix(prefix): value if value.ndim == 0 else value.to(parameter.device)
+            optimizer.state[parameter] = {  # all of it where the parameter is, as the fused AdamW keeps it
+                key.removeprefix(prefix): value.to(parameter.device)
                 for key, value in tensors.items()
                 if key.startswith(prefix)
             }

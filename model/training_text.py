@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from captionloop.model.checkpoint import Checkpoint
 from captionloop.model.text import encode_caption, is_representable, normalise_caption
 
-IGNORED = -100  # a label that nothing is asked for; the default of `cross_entropy`
+IGNORED = -100  # a label that nothing is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +52,25 @@ def caption_loss(
     """Mean cross-entropy per token that is asked for.
 
     Args:
-        logits: float (B, L, vocabulary).
+        logits: float (A, vocabulary), of the places that `asking` names, row by row.
         labels: int64 (B, L), the token at each position, or -100 where none is asked for; position t is predicted from
             the logits of position t - 1.
         weights: float (B,), of each example; all 1 when left out.
         label_smoothing: leave it 0 to score.
         total: what the sum is divided by, when these examples are a part of a batch; see `asked_for`.
     """
-    asked, wanted = logits[:, :-1].float(), labels[:, 1:]
+    wanted = labels[:, 1:]
+    is_asked = wanted != IGNORED
     per_token = functional.cross_entropy(
-        asked.transpose(1, 2), wanted, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="none"
-    )  # (B, L-1), 0 where nothing is asked
+        logits.float(), wanted[is_asked], label_smoothing=label_smoothing, reduction="none"
+    )
     counted = _counted(wanted, weights)
-    return (per_token * counted).sum() / (counted.sum() if total is None else total)
+    return (per_token * counted[is_asked]).sum() / (counted.sum() if total is None else total)
+
+
+def asking(labels: Tensor) -> Tensor:
+    """The places at which the next token is asked for: bool (B, L), from labels (B, L)."""
+    return functional.pad(labels[:, 1:] != IGNORED, (0, 1))
 
 
 def asked_for(labels: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -84,15 +90,13 @@ class TrainingBatch:
     Args:
         ids: [DEC], prompt, caption, [SEP], then padding.
         labels: the same where something is asked for, -100 elsewhere.
-        mask: 1 where `ids` has text, 0 on padding.
     """
 
     ids: Tensor
     labels: Tensor
-    mask: Tensor
 
     def to(self, device: torch.device) -> TrainingBatch:
-        return TrainingBatch(self.ids.to(device), self.labels.to(device), self.mask.to(device))
+        return TrainingBatch(self.ids.to(device), self.labels.to(device))
 
 
 def training_batch(
@@ -124,14 +128,13 @@ class CaptionText:
 
 def padded(texts: Sequence[CaptionText], *, start_id: int) -> TrainingBatch:
     length = 1 + max(len(text.ids) for text in texts)
-    ids, mask = torch.zeros(2, len(texts), length, dtype=torch.int64)
+    ids = torch.zeros(len(texts), length, dtype=torch.int64)
     labels = torch.full((len(texts), length), IGNORED)
     for row, text in enumerate(texts):
         end = 1 + len(text.ids)
         ids[row, :end] = torch.tensor((start_id, *text.ids))
         labels[row, 1 + text.prompt : end] = ids[row, 1 + text.prompt : end]
-        mask[row, :end] = 1
-    return TrainingBatch(ids, labels, mask)
+    return TrainingBatch(ids, labels)
 
 
 def usable_examples(

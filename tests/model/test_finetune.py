@@ -12,11 +12,12 @@ from transformers import BlipImageProcessorPil
 from captionloop.errors import RunCancelled, RunError, SettingsError
 from captionloop.model.captioner import Captioner
 from captionloop.model.checkpoint import Checkpoint
+from captionloop.model.decoder_training import logits_at
 from captionloop.model.finetune import FinetuneResult, Progress, finetune
 from captionloop.model.finetune_settings import FinetuneSettings, default_learning_rate, default_steps
 from captionloop.model.gate import judge
 from captionloop.model.generation import GenerationSettings
-from captionloop.model.training_text import Example, caption_loss, training_batch
+from captionloop.model.training_text import Example, asking, caption_loss, training_batch
 
 CAPTION = "illustration: two small dogs, left of a tree"
 PATCHES = 4
@@ -80,25 +81,24 @@ def test_the_loss_is_the_cross_entropy_of_what_generation_writes() -> None:
             written.append(wanted)
 
     with torch.no_grad():
-        logits = model.text_decoder(
-            input_ids=batch.ids, attention_mask=batch.mask, encoder_hidden_states=features
-        ).logits
+        logits = logits_at(model.text_decoder, batch.ids, asking(batch.labels), features)
     assert float(caption_loss(logits, batch.labels)) == pytest.approx(expected / count, abs=1e-4)
 
 
 def test_label_smoothing_changes_the_loss_of_training_only() -> None:
-    logits, labels = torch.randn(2, 5, 9), torch.randint(0, 9, (2, 5))
-    per_class = -functional.log_softmax(logits[:, :-1], dim=-1)
-    plain = per_class.gather(2, labels[:, 1:, None]).mean()
+    logits, labels = torch.randn(8, 9), torch.randint(0, 9, (2, 5))
+    per_class = -functional.log_softmax(logits, dim=-1)
+    plain = per_class.gather(1, labels[:, 1:].reshape(-1, 1)).mean()
     assert float(caption_loss(logits, labels)) == pytest.approx(float(plain), abs=1e-6)
     smoothed = 0.9 * plain + 0.1 * per_class.mean()
     assert float(caption_loss(logits, labels, label_smoothing=0.1)) == pytest.approx(float(smoothed), abs=1e-6)
 
 
 def test_the_loss_is_a_mean_over_tokens_weighted_by_example() -> None:
-    logits, labels = torch.randn(2, 5, 9), torch.randint(0, 9, (2, 5))
+    labels = torch.randint(0, 9, (2, 5))
     labels[1, 2:] = -100  # one caption of four tokens, one of a single token
-    losses = [float(caption_loss(logits[i : i + 1], labels[i : i + 1])) for i in range(2)]
+    logits = torch.randn(5, 9)
+    losses = [float(caption_loss(logits[:4], labels[:1])), float(caption_loss(logits[4:], labels[1:]))]
     assert float(caption_loss(logits, labels)) == pytest.approx((4 * losses[0] + losses[1]) / 5, abs=1e-6)
     weighted = caption_loss(logits, labels, weights=torch.tensor([1.0, 3.0]))
     assert float(weighted) == pytest.approx((4 * losses[0] + 3 * losses[1]) / 7, abs=1e-6)

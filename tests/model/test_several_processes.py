@@ -32,10 +32,10 @@ def _no_room_in_the_second(limit: int) -> None:
     """An allocator that has room for so many examples, in one of the processes."""
     loss_of = training.caption_loss
 
-    def limited(logits: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
-        if PartialState().process_index == 1 and len(logits) > limit:
+    def limited(logits: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
+        if PartialState().process_index == 1 and len(labels) > limit:
             raise torch.OutOfMemoryError("no room")
-        return loss_of(logits, *arguments, **options)
+        return loss_of(logits, labels, **options)
 
     training.caption_loss = limited
 

@@ -111,10 +111,10 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_step_done(
     """The real step, with an allocator that has room for a single example."""
     loss_of = training.caption_loss
 
-    def too_large(logits: torch.Tensor, *arguments, **options) -> torch.Tensor:
-        if len(logits) > 1:
+    def too_large(logits: torch.Tensor, labels: torch.Tensor, **options) -> torch.Tensor:
+        if len(labels) > 1:
             raise torch.OutOfMemoryError("no room")
-        return loss_of(logits, *arguments, **options)
+        return loss_of(logits, labels, **options)
 
     expected = trained(steps=3)
     monkeypatch.setattr(training, "caption_loss", too_large)

@@ -88,8 +88,8 @@ def opened(directory: Path, precision: str) -> Context:
 def prepare(context: Context, case: Case) -> None:
     """A model of the size, and a project with corrected images."""
     import torch
-    from benchmarks.random_blip import write_random_blip
 
+    from captionloop.backend.bench.random_blip import write_random_blip
     from captionloop.model import corrections
     from captionloop.model.corrections import CorrectionRecord
     from captionloop.model.database import CorrectionState, Project, utc_now

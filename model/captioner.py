@@ -24,9 +24,9 @@ from captionloop.model.caption_search import SearchRules, Written, search
 from captionloop.model.checkpoint import Checkpoint, computes_in_bf16, encoder_hash, load_checkpoint
 from captionloop.model.features import FeatureCache
 from captionloop.model.generation import START_AND_END, GenerationSettings
+from captionloop.model.picture_reader import PictureReader
 from captionloop.model.text import decode_caption, encode_caption
 from captionloop.model.text_decoder import TextDecoder
-from captionloop.model.vision_encoder import encode_pixels
 
 Precision = Literal["fp32", "bf16"]
 
@@ -110,6 +110,7 @@ class Captioner:
             end=self._model.config.text_config.sep_token_id,
         )
         with torch.no_grad():
+            self._encoder = PictureReader(self._model.vision_model)
             self._decoder = TextDecoder(self._model.text_decoder)
 
     @classmethod
@@ -220,7 +221,7 @@ class Captioner:
     def _run_encoder(self, images: Sequence[Image.Image]) -> torch.Tensor:
         pixels = self.checkpoint.image_processor(list(images), return_tensors="pt")["pixel_values"]
         with self._lock, torch.no_grad():
-            return encode_pixels(self._model.vision_model, pixels.to(self.device, self.dtype))
+            return self._encoder(pixels.to(self.device, self.dtype))
 
     def _prompt_ids(self) -> list[int]:
         """[DEC], whose id only the configuration knows, and the prompt's word pieces."""

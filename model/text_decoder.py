@@ -16,15 +16,16 @@ Shapes: N pictures, R tokens read at once (of the prompt, or one for each beam),
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from transformers.models.blip.modeling_blip_text import BlipTextAttention, BlipTextLayer, BlipTextLMHeadModel
 
-_Linear = Callable[[Tensor], Tensor]
-_PACKED_FOR_ROWS = 24  # the layout is chosen for a number of rows; this one serves 3 as well as 96
+from captionloop.model.packed import packed
+
+# A matrix is packed for a number of rows; this one serves 3 as well as 96.
+_packed = partial(packed, rows=24)
 
 
 class TextDecoder:
@@ -38,7 +39,7 @@ class TextDecoder:
         self._layers = [_Layer(layer) for layer in model.bert.encoder.layer]
         head = model.cls.predictions
         self._transform = head.transform
-        self._vocabulary = _linear(head.decoder.weight, head.decoder.bias)
+        self._vocabulary = _packed(head.decoder)
         self.vocabulary_size: int = head.decoder.out_features
 
     def begin(self, features: Tensor, prompt: Tensor, *, beams: int, longest: int) -> tuple[Reading, Tensor]:
@@ -130,12 +131,12 @@ class _Layer:
         attention = layer.attention.self
         self._heads, self._head_size = attention.num_attention_heads, attention.attention_head_size
         self._scale = 1 / math.sqrt(self._head_size)
-        self._self_qkv = _joined(attention.query, attention.key, attention.value)
+        self._self_qkv = _packed(attention.query, attention.key, attention.value)
         self._self_output = _Output(layer.attention)
-        self._cross_query = _joined(layer.crossattention.self.query)
-        self._cross_keys_values = _joined(layer.crossattention.self.key, layer.crossattention.self.value)
+        self._cross_query = _packed(layer.crossattention.self.query)
+        self._cross_keys_values = _packed(layer.crossattention.self.key, layer.crossattention.self.value)
         self._cross_output = _Output(layer.crossattention)
-        self._wide = _joined(layer.intermediate.dense)
+        self._wide = _packed(layer.intermediate.dense)
         self._activation = layer.intermediate.intermediate_act_fn
         self._output = _Output(layer)
 
@@ -181,32 +182,8 @@ class _Output:
     """What ends each part of a layer: a matrix, the residual, the norm."""
 
     def __init__(self, part: BlipTextAttention | BlipTextLayer) -> None:
-        self._dense, self._norm = _joined(part.output.dense), part.output.LayerNorm
+        self._dense, self._norm = _packed(part.output.dense), part.output.LayerNorm
 
     def __call__(self, hidden: Tensor, residual: Tensor) -> Tensor:
         normed: Tensor = self._norm(self._dense(hidden) + residual)
         return normed
-
-
-def _joined(*linears: nn.Linear) -> _Linear:
-    """Several matrices that read the same, as one whose output is theirs side by side."""
-    if len(linears) == 1:
-        return _linear(linears[0].weight, linears[0].bias)
-    return _linear(torch.cat([linear.weight for linear in linears]), torch.cat([linear.bias for linear in linears]))
-
-
-def _linear(weight: Tensor, bias: Tensor) -> _Linear:
-    weight, bias = weight.detach(), bias.detach()
-    if not _can_pack(weight):
-        return lambda rows: functional.linear(rows, weight, bias)
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, _PACKED_FOR_ROWS)
-    return lambda rows: torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
-
-
-def _can_pack(weight: Tensor) -> bool:
-    return (
-        weight.device.type == "cpu"
-        and weight.dtype is torch.bfloat16
-        and torch._C._has_mkldnn
-        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )

@@ -1,5 +1,6 @@
 """The fast path writes what plain `transformers` writes: `generate`, in fp32, is the reference."""
 
+import copy
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from captionloop.model.captioner import Captioner
 from captionloop.model.checkpoint import load_checkpoint
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.metrics import evaluate_captions
+from captionloop.model.picture_reader import PictureReader
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.evaluate import UNSEEN
 from captionloop.model.starter.pool import IMAGE_SIZE, example
@@ -97,7 +99,7 @@ def ids_of_transformers(model: BlipForConditionalGeneration, rules: dict[str, An
 
 def our_ids(model: BlipForConditionalGeneration, rules: dict[str, Any]) -> list[list[int]]:
     text = model.config.text_config
-    decoder = TextDecoder(model.text_decoder)
+    read, decoder = PictureReader(model.vision_model), TextDecoder(model.text_decoder)
     ours = SearchRules(
         beams=rules.get("num_beams", 3),
         shortest=rules.get("min_length", 5),
@@ -106,11 +108,7 @@ def our_ids(model: BlipForConditionalGeneration, rules: dict[str, Any]) -> list[
         end=text.sep_token_id,
     )
     prompt = torch.tensor([text.bos_token_id, *rules.get("prompt", ())])
-    return [
-        list(captions[0].ids)
-        for some in pixels()
-        for captions in search(decoder, encode_pixels(model.vision_model, some), prompt, ours)
-    ]
+    return [list(captions[0].ids) for some in pixels() for captions in search(decoder, read(some), prompt, ours)]
 
 
 def assert_same(name: str, rules: dict[str, Any]) -> None:
@@ -142,6 +140,20 @@ def test_the_encoder_passes_gradients_on_as_transformers_does() -> None:
         output.square().mean().backward()
         gradients.append(model.vision_model.embeddings.patch_embedding.weight.grad.clone())
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("has_amx", [True, False])
+def test_in_bf16_pictures_are_read_as_exactly_as_by_transformers(has_amx: bool, monkeypatch) -> None:
+    """Both roundings are as far from fp32, whichever way attention is computed."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    model, some = model_of("base").vision_model, next(pixels())
+    rounded = copy.deepcopy(model).bfloat16()
+    with torch.inference_mode():
+        exact = model(pixel_values=some).last_hidden_state
+        theirs = rounded(pixel_values=some.bfloat16()).last_hidden_state
+        ours = PictureReader(rounded)(some.bfloat16())
+
+    assert (ours - exact).abs().mean() <= 1.05 * (theirs - exact).abs().mean()
 
 
 @pytest.fixture(scope="module")

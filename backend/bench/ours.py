@@ -1,0 +1,136 @@
+"""Our side of the comparison: `python -m captionloop.backend.bench.ours PART MODEL PICTURES`, for a part of `parts`."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from captionloop.backend.bench.material import CAPTION, read_pictures
+from captionloop.backend.bench.settings import BATCH, BEAMS, LONGEST, SHORTEST
+from captionloop.backend.bench.turns import READY, say, take_turns
+from captionloop.model.captioner import Captioner
+from captionloop.model.checkpoint import load_checkpoint
+from captionloop.model.features import FeatureCache
+from captionloop.model.finetune import finetune
+from captionloop.model.finetune_settings import FinetuneSettings
+from captionloop.model.generation import GenerationSettings
+from captionloop.model.images import open_image
+from captionloop.model.memory import keep_freed_memory
+from captionloop.model.training_text import Example
+
+if TYPE_CHECKING:
+    from captionloop.model.finetune_settings import Way
+    from captionloop.model.training_log import StepFigures, TrainingLog
+
+_ENDLESS = 1_000_000  # steps; the other end says when it is over
+_WARM_STEPS = 2
+
+
+def captioning(captioner: Captioner, pictures: Sequence[bytes], *, at_once: int) -> Callable[[], int]:
+    """Each turn captions one picture, or all."""
+    coming = cycle(pictures)
+
+    def turn() -> int:
+        files = list(islice(coming, 1 if at_once == 1 else len(pictures)))
+        images = [open_image(file) for file in files]
+        return len(captioner.caption(images, batch_size=at_once))
+
+    captioner.caption([open_image(file) for file in islice(coming, at_once)], batch_size=at_once)
+    return turn
+
+
+def recaptioning(captioner: Captioner, cache: FeatureCache, pictures: Sequence[bytes]) -> Callable[[], int]:
+    """Pictures that the encoder saw for an earlier version: nothing of them is opened or encoded again."""
+    hashes = [hashlib.sha256(file).hexdigest() for file in pictures]
+    batches = [hashes[start : start + BATCH] for start in range(0, len(hashes), BATCH)]
+    for start, batch in zip(range(0, len(hashes), BATCH), batches, strict=True):
+        captioner.encode([open_image(file) for file in pictures[start : start + BATCH]], image_hashes=batch)
+
+    def turn() -> int:
+        for batch in batches:
+            found = cache.get_many(batch, captioner.encoder_hash)
+            captioner.caption_features(torch.stack([found[name] for name in batch]))
+        return len(hashes)
+
+    return turn
+
+
+def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
+    """The fine-tuning itself; a turn is a step. From the second epoch on an encoder that is frozen is not run."""
+    checkpoint = load_checkpoint(directory)
+    files = {hashlib.sha256(file).hexdigest(): file for file in pictures}
+    examples = [Example(name, name, CAPTION) for name in files]
+    settings = FinetuneSettings(way=way, steps=_ENDLESS, batch_size=BATCH, learning_rate=1e-5)
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as cached:
+        features = FeatureCache(Path(cached), max_bytes=10**10)
+        encoder = "0" * 64
+        vision = checkpoint.model.config.vision_config
+        shape = ((vision.image_size // vision.patch_size) ** 2 + 1, vision.hidden_size)
+        features.put_many({name: torch.randn(shape).bfloat16() for name in files}, encoder)
+
+        def of(hashes: Sequence[str]) -> torch.Tensor:
+            found = features.get_many(hashes, encoder)
+            return torch.stack([found[name] for name in hashes])
+
+        turns = _Turns()
+        finetune(
+            checkpoint,
+            examples,
+            settings=settings,
+            features=of,
+            pictures=lambda name: open_image(files[name]),
+            log=cast("TrainingLog", turns),
+            should_stop=lambda: turns.are_over,
+        )
+
+
+class _Turns:
+    """A training log that is waited for: each step after the first ones is a turn."""
+
+    def __init__(self) -> None:
+        self.are_over = False
+        self._steps = 0
+        self._begun = 0.0
+
+    def begin(self, *_: object) -> None:
+        pass
+
+    def step(self, _: StepFigures) -> None:
+        self._steps += 1
+        if self._steps < _WARM_STEPS:
+            return
+        if self._steps == _WARM_STEPS:
+            say(READY)
+        else:
+            say({"amount": BATCH, "seconds": time.perf_counter() - self._begun})
+        self.are_over = not sys.stdin.readline()
+        self._begun = time.perf_counter()
+
+
+def main(arguments: Sequence[str]) -> None:
+    part, directory, given = arguments
+    pictures = read_pictures(Path(given))
+    if part in {"decoder", "full"}:
+        training(directory, pictures, cast("Way", part))
+        return
+    generation = GenerationSettings(num_beams=BEAMS, min_length=SHORTEST, max_length=LONGEST)
+    with tempfile.TemporaryDirectory() as cached:
+        features = FeatureCache(Path(cached), max_bytes=10**10)
+        captioner = Captioner.load(directory, version="bench", generation=generation, features=features)
+        if part == "recaption":
+            take_turns(recaptioning(captioner, features, pictures))
+        else:
+            take_turns(captioning(captioner, pictures, at_once=1 if part == "latency" else BATCH))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

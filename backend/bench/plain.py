@@ -1,0 +1,111 @@
+"""What we compare with: BLIP as people use it today, `transformers` in fp32 without anything of ours.
+
+`python -m captionloop.backend.bench.plain PART MODEL PICTURES`, for a part of `parts`. Where there is a GPU it is used,
+in bf16 with PyTorch's fused attention.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
+
+from captionloop.backend.bench.material import CAPTION, read_pictures
+from captionloop.backend.bench.settings import BATCH, BEAMS, LONGEST, PLAIN_TRAINING_BATCH, SHORTEST
+from captionloop.backend.bench.turns import take_turns
+
+
+class Plain:
+    def __init__(self, directory: str) -> None:
+        self.device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+        self.processor = BlipImageProcessorPil.from_pretrained(directory)
+        self.tokenizer = AutoTokenizer.from_pretrained(directory)
+        self.model = BlipForConditionalGeneration.from_pretrained(directory, dtype=dtype).to(self.device)
+
+    def pixels(self, pictures: Sequence[bytes]) -> torch.Tensor:
+        images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
+        pixels: torch.Tensor = self.processor(images, return_tensors="pt")["pixel_values"]
+        return pixels.to(self.device, self.model.dtype)
+
+    def caption(self, pictures: Sequence[bytes]) -> list[str]:
+        self.model.eval()
+        written = self.model.generate(
+            pixel_values=self.pixels(pictures), num_beams=BEAMS, min_length=SHORTEST, max_length=LONGEST
+        )
+        captions: list[str] = self.tokenizer.batch_decode(written, skip_special_tokens=True)
+        return captions
+
+
+def captioning(plain: Plain, pictures: Sequence[bytes], *, batch: int) -> Callable[[], int]:
+    coming = cycle(pictures)
+    plain.caption(list(islice(coming, batch)))
+    return lambda: len(plain.caption(list(islice(coming, batch))))
+
+
+def training(plain: Plain, pictures: Sequence[bytes]) -> Callable[[], int]:
+    """Full fine-tuning as in the notebook that we come from."""
+    optimizer = torch.optim.AdamW(plain.model.parameters(), lr=1e-5)
+    coming = cycle(pictures)
+    text = plain.tokenizer([CAPTION] * PLAIN_TRAINING_BATCH, return_tensors="pt").to(plain.device)
+
+    def step() -> int:
+        plain.model.train()
+        pixels = plain.pixels(list(islice(coming, PLAIN_TRAINING_BATCH)))
+        loss = plain.model(
+            pixel_values=pixels,
+            input_ids=text["input_ids"],
+            attention_mask=text["attention_mask"],
+            labels=text["input_ids"],
+        ).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return PLAIN_TRAINING_BATCH
+
+    step()
+    return step
+
+
+def serving(plain: Plain, port: int) -> None:
+    """As Label Studio's own example of a BLIP backend: one request, one generation, under a lock."""
+    from flask import Flask, request
+
+    app, lock = Flask(__name__), threading.Lock()
+
+    @app.post("/predict")
+    def predict() -> dict[str, Any]:
+        (task,) = request.get_json()["tasks"]
+        picture = base64.b64decode(task["data"]["image"].partition(",")[2])
+        with lock:
+            (caption,) = plain.caption([picture])
+        return {"results": [{"result": [{"type": "textarea", "value": {"text": [caption]}}]}]}
+
+    @app.get("/ready")
+    def ready() -> dict[str, str]:
+        return {}
+
+    app.run(host="127.0.0.1", port=port, threaded=True)
+
+
+def main(arguments: Sequence[str]) -> None:
+    part, directory, given = arguments
+    plain = Plain(directory)
+    if part == "serve":
+        serving(plain, int(given))
+    elif part == "train":
+        take_turns(training(plain, read_pictures(Path(given))))
+    else:
+        take_turns(captioning(plain, read_pictures(Path(given)), batch=1 if part == "latency" else BATCH))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,6 @@
+"""What both sides of the comparison share."""
+
+BEAMS, SHORTEST, LONGEST = 3, 5, 20
+BATCH = 16  # pictures captioned at once, where there are many
+PLAIN_TRAINING_BATCH = 8  # more examples at once take the plain way longer for each
+CLIENTS = 8

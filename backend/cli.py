@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from captionloop.backend.commands_backup import backup, restore
+from captionloop.backend.commands_bench import bench
 from captionloop.backend.commands_dataset import dataset
 from captionloop.backend.commands_evaluation import evaluate, report
 from captionloop.backend.commands_project import project_group
@@ -139,6 +140,9 @@ def serve(*, host: str | None, port: int | None, model: str | None) -> None:
         REDIS_URL=redis://localhost:6379 captionloop serve --port 9090
     """
     from captionloop.backend.serve import serve as run_server
+    from captionloop.threads import wait_briefly_before_sleeping
+
+    wait_briefly_before_sleeping()
 
     context = _context(host=host, port=port, model=model)
     _log_to_stderr(context.settings)
@@ -452,6 +456,7 @@ cli.add_command(report)
 cli.add_command(simulate)
 cli.add_command(backup)
 cli.add_command(restore)
+cli.add_command(bench)
 
 
 # Shared by the commands ----------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 # RQ looks for dead workers every 600 s by itself, and believes in one for 420 s after its last sign of life.
 _WORKER_TTL_S = 60
 _MAINTENANCE_S = 60
+# People wait for the backend, which may be on the same cores; a run takes what it leaves (nice(2)).
+_LEAST_URGENT = 19
 
 
 # SQLite has a lock for all of a process. A job that is forked while a thread holds it waits for it for ever.
@@ -47,6 +49,7 @@ class _Worker(Worker):
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         keep_freed_memory()
+        os.nice(_LEAST_URGENT)
         super().main_work_horse(job, queue)
 
     def handle_warm_shutdown_request(self) -> None:

@@ -1,28 +1,30 @@
-"""Our side of the comparison: `python -m captionloop.backend.bench.ours PART MODEL PICTURES`, for a part of `parts`."""
+"""Our side of the comparison: `python -m captionloop.backend.bench.ours caption|decoder|full MODEL PICTURES`."""
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from itertools import cycle, islice
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
 
 from captionloop.backend.bench.material import CAPTION, read_pictures
-from captionloop.backend.bench.settings import BATCH, BEAMS, LONGEST, SHORTEST
-from captionloop.backend.bench.turns import READY, say, take_turns
+from captionloop.backend.bench.settings import BATCH, BEAMS, LONGEST, PER_TURN, SHORTEST
+from captionloop.backend.bench.turns import say, take_turns
+from captionloop.errors import RunCancelled
+from captionloop.model.batches import batches
 from captionloop.model.captioner import Captioner
 from captionloop.model.checkpoint import load_checkpoint
 from captionloop.model.features import FeatureCache
 from captionloop.model.finetune import finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.generation import GenerationSettings
-from captionloop.model.images import open_image
+from captionloop.model.images import content_hash, open_image
 from captionloop.model.memory import keep_freed_memory
 from captionloop.model.training_text import Example
 
@@ -34,39 +36,33 @@ _ENDLESS = 1_000_000  # steps; the other end says when it is over
 _WARM_STEPS = 2
 
 
-def captioning(captioner: Captioner, pictures: Sequence[bytes], *, at_once: int) -> Callable[[], int]:
-    """Each turn captions one picture, or all."""
-    coming = cycle(pictures)
+def captioning(captioner: Captioner, pictures: Sequence[bytes]) -> None:
+    """As a job captions a project. A turn of `bulk` has pictures that were never seen, `recaption` the same again."""
+    never_seen, single = batches(pictures, PER_TURN), cycle(pictures)
+    last: list[bytes] = []
 
-    def turn() -> int:
-        files = list(islice(coming, 1 if at_once == 1 else len(pictures)))
+    def caption(files: Sequence[bytes]) -> int:
         images = [open_image(file) for file in files]
-        return len(captioner.caption(images, batch_size=at_once))
+        hashes = [content_hash(file) for file in files]
+        return len(captioner.caption(images, image_hashes=hashes, batch_size=BATCH))
 
-    captioner.caption([open_image(file) for file in islice(coming, at_once)], batch_size=at_once)
-    return turn
+    def latency() -> int:
+        return len(captioner.caption([open_image(next(single))]))  # without a hash, so that nothing is known of it
 
+    def bulk() -> int:
+        last[:] = next(never_seen)
+        return caption(last)
 
-def recaptioning(captioner: Captioner, cache: FeatureCache, pictures: Sequence[bytes]) -> Callable[[], int]:
-    """Pictures that the encoder saw for an earlier version: nothing of them is opened or encoded again."""
-    hashes = [hashlib.sha256(file).hexdigest() for file in pictures]
-    batches = [hashes[start : start + BATCH] for start in range(0, len(hashes), BATCH)]
-    for start, batch in zip(range(0, len(hashes), BATCH), batches, strict=True):
-        captioner.encode([open_image(file) for file in pictures[start : start + BATCH]], image_hashes=batch)
-
-    def turn() -> int:
-        for batch in batches:
-            found = cache.get_many(batch, captioner.encoder_hash)
-            captioner.caption_features(torch.stack([found[name] for name in batch]))
-        return len(hashes)
-
-    return turn
+    some = [open_image(file) for file in pictures[:BATCH]]
+    written = captioner.beams(captioner.encode(some))
+    tokens = sum(len(beams[0].log_probabilities) for beams in written) / len(some)
+    take_turns({"latency": latency, "bulk": bulk, "recaption": lambda: caption(last)}, facts={"tokens": tokens})
 
 
 def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
     """The fine-tuning itself; a turn is a step. From the second epoch on an encoder that is frozen is not run."""
     checkpoint = load_checkpoint(directory)
-    files = {hashlib.sha256(file).hexdigest(): file for file in pictures}
+    files = {content_hash(file): file for file in pictures}
     examples = [Example(name, name, CAPTION) for name in files]
     settings = FinetuneSettings(way=way, steps=_ENDLESS, batch_size=BATCH, learning_rate=1e-5)
     keep_freed_memory()
@@ -82,15 +78,16 @@ def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
             return torch.stack([found[name] for name in hashes])
 
         turns = _Turns()
-        finetune(
-            checkpoint,
-            examples,
-            settings=settings,
-            features=of,
-            pictures=lambda name: open_image(files[name]),
-            log=cast("TrainingLog", turns),
-            should_stop=lambda: turns.are_over,
-        )
+        with suppress(RunCancelled):  # by ourselves
+            finetune(
+                checkpoint,
+                examples,
+                settings=settings,
+                features=of,
+                pictures=lambda name: open_image(files[name]),
+                log=cast("TrainingLog", turns),
+                should_stop=lambda: turns.are_over,
+            )
 
 
 class _Turns:
@@ -109,7 +106,7 @@ class _Turns:
         if self._steps < _WARM_STEPS:
             return
         if self._steps == _WARM_STEPS:
-            say(READY)
+            say({})
         else:
             say({"amount": BATCH, "seconds": time.perf_counter() - self._begun})
         self.are_over = not sys.stdin.readline()
@@ -126,10 +123,7 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as cached:
         features = FeatureCache(Path(cached), max_bytes=10**10)
         captioner = Captioner.load(directory, version="bench", generation=generation, features=features)
-        if part == "recaption":
-            take_turns(recaptioning(captioner, features, pictures))
-        else:
-            take_turns(captioning(captioner, pictures, at_once=1 if part == "latency" else BATCH))
+        captioning(captioner, pictures)
 
 
 if __name__ == "__main__":

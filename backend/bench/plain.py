@@ -1,7 +1,7 @@
 """What we compare with: BLIP as people use it today, `transformers` in fp32 without anything of ours.
 
-`python -m captionloop.backend.bench.plain PART MODEL PICTURES`, for a part of `parts`. Where there is a GPU it is used,
-in bf16 with PyTorch's fused attention.
+`python -m captionloop.backend.bench.plain caption|train MODEL PICTURES` takes turns, `… serve MODEL PORT` serves. Where
+there is a GPU it is used, in bf16.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 
-from captionloop.backend.bench.material import CAPTION, read_pictures
+from captionloop.backend.bench.material import CAPTION, jpeg, read_pictures
 from captionloop.backend.bench.settings import BATCH, BEAMS, LONGEST, PLAIN_TRAINING_BATCH, SHORTEST
 from captionloop.backend.bench.turns import take_turns
 
@@ -45,10 +45,14 @@ class Plain:
         return captions
 
 
-def captioning(plain: Plain, pictures: Sequence[bytes], *, batch: int) -> Callable[[], int]:
+def captioning(plain: Plain, pictures: Sequence[bytes]) -> dict[str, Callable[[], int]]:
+    """One picture in a turn, or a batch."""
     coming = cycle(pictures)
-    plain.caption(list(islice(coming, batch)))
-    return lambda: len(plain.caption(list(islice(coming, batch))))
+    plain.caption(list(islice(coming, 1)))
+    return {
+        "latency": lambda: len(plain.caption(list(islice(coming, 1)))),
+        "bulk": lambda: len(plain.caption(list(islice(coming, BATCH)))),
+    }
 
 
 def training(plain: Plain, pictures: Sequence[bytes]) -> Callable[[], int]:
@@ -89,6 +93,8 @@ def serving(plain: Plain, port: int) -> None:
             (caption,) = plain.caption([picture])
         return {"results": [{"result": [{"type": "textarea", "value": {"text": [caption]}}]}]}
 
+    plain.caption([jpeg(seed=1, number=0)])
+
     @app.get("/ready")
     def ready() -> dict[str, str]:
         return {}
@@ -102,9 +108,9 @@ def main(arguments: Sequence[str]) -> None:
     if part == "serve":
         serving(plain, int(given))
     elif part == "train":
-        take_turns(training(plain, read_pictures(Path(given))))
+        take_turns({"train": training(plain, read_pictures(Path(given)))})
     else:
-        take_turns(captioning(plain, read_pictures(Path(given)), batch=1 if part == "latency" else BATCH))
+        take_turns(captioning(plain, read_pictures(Path(given))))
 
 
 if __name__ == "__main__":

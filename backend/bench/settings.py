@@ -4,3 +4,6 @@ BEAMS, SHORTEST, LONGEST = 3, 5, 20
 BATCH = 16  # pictures captioned at once, where there are many
 PLAIN_TRAINING_BATCH = 8  # more examples at once take the plain way longer for each
 CLIENTS = 8
+PICTURES = 256  # distinct ones
+PER_TURN = 64  # of them captioned by us before the other side is asked again, which takes a batch
+TRAINING_TOKENS = 12  # of the caption that is trained on

@@ -1,4 +1,4 @@
-"""One side of a comparison as a process that works when it is its turn: a line in, a line of JSON out."""
+"""One side of a comparison as a process that works when it is its turn: the name of the work in, a line of JSON out."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
 from captionloop.errors import ServiceError
 
-READY = "ready"
+_ENDS_WITHIN_S = 60
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,17 @@ class Turn:
         return self.amount / self.seconds
 
 
-def take_turns(work: Callable[[], int]) -> None:
-    """In the process of a side: say that it is ready, and work whenever a line comes, until there are no more.
+def take_turns(work: Mapping[str, Callable[[], int]], *, facts: Mapping[str, float] | None = None) -> None:
+    """In the process of a side: say that it is ready, and work whenever a name comes, until no more come.
 
     Args:
-        work: a turn's; returns the amount that was done.
+        work: what can be asked for, by name; each returns the amount that was done.
+        facts: what the other end wants to know about it.
     """
-    say(READY)
-    for _ in sys.stdin:
+    say(facts or {})
+    for name in sys.stdin:
         begun = time.perf_counter()
-        amount = work()
+        amount = work[name.strip()]()
         say({"amount": amount, "seconds": time.perf_counter() - begun})
 
 
@@ -62,26 +64,38 @@ class Side:
         self._process = subprocess.Popen(
             self._command, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self._hear()
+        try:
+            self.facts = self._hear()
+        except BaseException:
+            self._stop()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        if error:
-            self._process.kill()
-        self._process.wait()
+        self._stop()
 
-    def turn(self) -> Turn:
-        """Let it work once.
+    def _stop(self) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        with suppress(BrokenPipeError):  # it ended before
+            self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(_ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def turn(self, name: str) -> Turn:
+        """Let it do a turn of this work.
 
         Raises:
             ServiceError: the process ended; what it said on stderr has been seen.
         """
         assert self._process.stdin
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{name}\n")
         self._process.stdin.flush()
         heard = self._hear()
         return Turn(int(heard["amount"]), heard["seconds"])
@@ -94,6 +108,6 @@ class Side:
                 found = json.loads(line)
             except ValueError:
                 continue
-            if found == READY or isinstance(found, dict):
-                return found if isinstance(found, dict) else {}
+            if isinstance(found, dict):
+                return found
         raise ServiceError(f"The benchmark's process for {self._name} ended; its error is above.")

@@ -1,0 +1,92 @@
+"""What the machine can do: how fast it multiplies matrices and copies memory, measured through PyTorch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_SIDE = 4096  # of the matrices
+_COPIED_BYTES = 512 * 2**20  # more than any cache holds
+_LOOKS = 5  # of which the best counts: whatever else runs can only make it slower
+
+
+@dataclass(frozen=True)
+class Machine:
+    """
+    Args:
+        name: of the processor or the GPU, with the number of its cores that may be used.
+        bf16_unit: what multiplies in bf16: "AMX", "AVX-512", "GPU" or "none".
+        fp32, bf16: matrix products, in operations (a multiplication or an addition) per second.
+        memory: read and written by copying, in bytes per second.
+        load: processes that wanted a core in the last minute, before anything was measured.
+    """
+
+    name: str
+    bf16_unit: str
+    fp32: float
+    bf16: float
+    memory: float
+    load: float
+    torch: str
+
+
+def look_at_machine() -> Machine:
+    load = os.getloadavg()[0]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Machine(
+        name=_name(device),
+        bf16_unit=_bf16_unit(device),
+        fp32=_products(torch.float32, device),
+        bf16=_products(torch.bfloat16, device),
+        memory=_memory(device),
+        load=load,
+        torch=torch.__version__,
+    )
+
+
+def _products(dtype: torch.dtype, device: torch.device) -> float:
+    first, second = (torch.randn(_SIDE, _SIDE, device=device).to(dtype) for _ in range(2))
+    return 2 * _SIDE**3 / _best(lambda: first @ second)
+
+
+def _memory(device: torch.device) -> float:
+    source = torch.zeros(_COPIED_BYTES, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+    return 2 * _COPIED_BYTES / _best(lambda: target.copy_(source))
+
+
+def _best(work: Callable[[], object]) -> float:
+    """Seconds."""
+    best = float("inf")
+    for _ in range(1 + _LOOKS):  # the first one warms up, and never is the best
+        begun = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - begun)
+    return best
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{model}, {torch.get_num_threads()} cores"
+
+
+def _bf16_unit(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "GPU"
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    return "AVX-512" if torch.cpu._is_avx512_bf16_supported() else "none"

@@ -1,0 +1,85 @@
+"""How much there is to do for a caption, so that a reader sees how far a part is from what the machine can do.
+
+Counted is what BLIP asks for: products of matrices (a multiplication and an addition are two operations), and the
+weights, keys and values that have to be read from memory. Norms, activations and softmax are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import BlipConfig
+
+from captionloop.backend.bench.parts import Result
+from captionloop.backend.bench.settings import BATCH, BEAMS, TRAINING_TOKENS
+
+_BF16_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Work:
+    """For each picture.
+
+    Args:
+        operations: of matrix products.
+        read: bytes from memory.
+    """
+
+    operations: float = 0.0
+    read: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.operations + other.operations, self.read + other.read)
+
+
+def work_of(result: Result, config: BlipConfig) -> Work | None:
+    """What a picture of a part takes; None where it is not counted."""
+    kind = result.key.removeprefix("starter_")
+    if kind == "train_full":
+        return full_step(config, tokens=TRAINING_TOKENS)
+    if result.tokens is None:
+        return None
+    batch = 1 if kind == "latency" else BATCH
+    written = writing(config, tokens=result.tokens, beams=BEAMS, batch=batch)
+    return written if kind == "recaption" else encoding(config, batch=batch) + written
+
+
+def encoding(config: BlipConfig, *, batch: int) -> Work:
+    """The image encoder, whose weights a batch reads once."""
+    vision = config.vision_config
+    patches, width, inner = _patches(config), vision.hidden_size, vision.intermediate_size
+    layer = 4 * width**2 + 2 * width * inner  # weights
+    attention = 2 * 2 * patches**2 * width
+    first = 3 * vision.patch_size**2 * width
+    operations = vision.num_hidden_layers * (2 * patches * layer + attention) + 2 * (patches - 1) * first
+    return Work(operations, (vision.num_hidden_layers * layer + first) * _BF16_BYTES / batch)
+
+
+def writing(config: BlipConfig, *, tokens: float, beams: int, batch: int) -> Work:
+    """The text decoder for a caption of so many tokens: a step for each, in which all beams take part."""
+    text, patches = config.text_config, _patches(config)
+    width, inner, layers = text.hidden_size, text.intermediate_size, text.num_hidden_layers
+    picture = 2 * width * config.vision_config.hidden_size  # weights of a picture's keys and values
+    token = 4 * width**2 + 2 * width**2 + 2 * width * inner  # of self-attention, cross-attention, and what follows
+    weights = layers * token + width * text.vocab_size
+    looking = 2 * 2 * patches * width  # operations of a token's cross-attention
+    kept = layers * 2 * patches * width  # numbers: a picture's keys and values
+    return Work(
+        operations=layers * 2 * patches * picture + tokens * beams * (2 * weights + layers * looking),
+        read=(layers * picture + tokens * weights) * _BF16_BYTES / batch + tokens * kept * _BF16_BYTES,
+    )
+
+
+def full_step(config: BlipConfig, *, tokens: int) -> Work:
+    """Training of all weights: backwards there are two products for each one forwards."""
+    text, patches = config.text_config, _patches(config)
+    width, layers = text.hidden_size, text.num_hidden_layers
+    token = 6 * width**2 + 2 * width * text.intermediate_size
+    picture = 2 * width * config.vision_config.hidden_size
+    forward = encoding(config, batch=1).operations + layers * 2 * (patches * picture + tokens * token)
+    return Work(3 * (forward + tokens * 2 * width * text.vocab_size))
+
+
+def _patches(config: BlipConfig) -> int:
+    """With the one that stands for all."""
+    return int((config.vision_config.image_size // config.vision_config.patch_size) ** 2 + 1)

@@ -1,0 +1,31 @@
+"""A side of the benchmark is a process that works when it is asked to."""
+
+import sys
+
+import pytest
+
+from captionloop.backend.bench.turns import Side
+from captionloop.errors import ServiceError
+
+WORKS = """
+import time
+from captionloop.backend.bench.turns import take_turns
+print("a library says something")
+take_turns({"sleep": lambda: time.sleep(0.05) or 3}, facts={"tokens": 7.5})
+"""
+
+
+def test_a_turn_is_what_was_done_and_how_long_it_took() -> None:
+    with Side("sleep", [sys.executable, "-c", WORKS], {}) as side:
+        turn = side.turn("sleep")
+
+    assert (turn.amount, side.facts) == (3, {"tokens": 7.5})
+    assert 0.05 <= turn.seconds < 5
+
+
+def test_a_side_that_ends_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no weights')"]
+    with pytest.raises(ServiceError, match=r"process for bulk \(ours\) ended"), Side("bulk (ours)", command, {}):
+        pass
+
+    assert "no weights" in capfd.readouterr().err

@@ -36,7 +36,7 @@ from captionloop.model.images import ImageLimits, content_hash, open_image
 from captionloop.model.metrics.scores import word_edits
 from captionloop.model.near_duplicates import fingerprint, settle
 from captionloop.model.split import Split, split_images
-from captionloop.model.word_changes import nearest_reference
+from captionloop.model.word_changes import are_comparable, nearest_reference
 
 IMPORTED = "imported"  # the origin of a correction that came from somebody's dataset
 # The states of an annotation that is still there, in Label Studio's sense.
@@ -195,8 +195,12 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Chang
 
 
 def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
-    """The columns of a correction that follow from its texts, by name."""
-    nearest = nearest_reference(suggestion, captions) if suggestion and captions else None
+    """The columns of a correction that follow from its texts, by name.
+
+    A text that is too long to be compared counts as one that nothing was suggested for.
+    """
+    is_compared = suggestion and captions and are_comparable(suggestion, *captions)
+    nearest = nearest_reference(suggestion, captions) if suggestion and is_compared else None
     return {
         "words_changed": word_edits(suggestion, nearest) if suggestion and nearest is not None else None,
         "search_text": "\n".join([suggestion or "", *captions]).casefold(),

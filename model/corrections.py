@@ -179,7 +179,8 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Chang
         session.add(Correction(project_id=project_id, **values))
         session.flush()
         return Change.NEW
-    if record.updated_at < known.updated_at:
+    # What is known with a time to come is from a clock that has been put back since.
+    if record.updated_at < known.updated_at <= utc_now():
         return Change.NONE
     values = vars(record) | _kept(known, record)
     differing = {name: value for name, value in values.items() if getattr(known, name) != value}

@@ -112,6 +112,8 @@ class ScriptedStudio:
                 return 200, self.project | counts
             if path == "/api/tasks/" and method == "GET":
                 return 200, self._task_page(query)
+            if path == "/api/current-user/whoami":
+                return 200, {"id": 1, "email": "somebody@x.org"}
             if path == "/api/users/":
                 return 200, [{"id": 1, "email": "somebody@x.org"}]
             if path == "/api/projects/1/import/predictions":
@@ -169,7 +171,7 @@ def moment(now: datetime | None = None) -> str:
 
 
 @contextmanager
-def scripted_studio(decide: Decide = lambda method, path: None) -> Iterator[ScriptedStudio]:
+def scripted_studio(decide: Decide = lambda method, path: None, *, port: int = 0) -> Iterator[ScriptedStudio]:
     studio = ScriptedStudio(decide=decide)
 
     class Handler(BaseHTTPRequestHandler):
@@ -207,7 +209,7 @@ def scripted_studio(decide: Decide = lambda method, path: None) -> Iterator[Scri
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("localhost", 0), Handler)
+    server = ThreadingHTTPServer(("localhost", port), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     studio.url = f"http://localhost:{server.server_port}"

@@ -50,6 +50,7 @@ _BYTES_PER_UPLOAD = 50_000_000
 _TASKS_PER_PAGE = 100
 _OK = 200
 # What others build on, field by field.
+_KEPT = {"id": int}
 _PROJECT = {
     "id": int,
     "title": str,
@@ -154,7 +155,7 @@ class LabelStudio:
     def create_project(self, title: str, label_config: str, **fields: Any) -> Json:
         """Make a project. Label Studio wants titles of three characters or more."""
         body = {"title": title, "label_config": label_config, **fields}
-        return self._object("POST", "/api/projects/", what="projects", json=body)
+        return self._kept("POST", "/api/projects/", what="projects", json=body)
 
     def update_project(self, project_id: int, **fields: Any) -> Json:
         return self._object("PATCH", f"/api/projects/{project_id}/", what=f"project {project_id}", json=fields)
@@ -272,17 +273,18 @@ class LabelStudio:
 
     def ml_backends(self, project_id: int) -> list[Json]:
         """The project's ML backends. Label Studio asks each for its health before it answers."""
-        return self._list("/api/ml/", what=f"project {project_id}", params={"project": project_id})
+        params, fields = {"project": project_id}, {**_KEPT, "url": str}
+        return self._list("/api/ml/", what=f"project {project_id}", params=params, fields=fields)
 
     def create_ml_backend(self, project_id: int, **fields: Any) -> Json:
         """Attach an ML backend. Label Studio calls its /health and /setup, and makes a webhook for it."""
         body = {"project": project_id, **fields}
-        return self._object("POST", "/api/ml/", what="ML backends", json=body, timeout_s=_LONG_TIMEOUT_S)
+        return self._kept("POST", "/api/ml/", what="ML backends", json=body, timeout_s=_LONG_TIMEOUT_S)
 
     def update_ml_backend(self, ml_backend_id: int, **fields: Any) -> Json:
         """Change an ML backend; its `url` and `project` are always needed, since Label Studio checks them again."""
         path = f"/api/ml/{ml_backend_id}"
-        return self._object("PATCH", path, what=f"ML backend {ml_backend_id}", json=fields, timeout_s=_LONG_TIMEOUT_S)
+        return self._kept("PATCH", path, what=f"ML backend {ml_backend_id}", json=fields, timeout_s=_LONG_TIMEOUT_S)
 
     def start_training(self, ml_backend_id: int) -> None:
         """What pressing Start Training in the settings does."""
@@ -293,17 +295,17 @@ class LabelStudio:
         self._delete(f"/api/ml/{ml_backend_id}", what=f"ML backend {ml_backend_id}")
 
     def webhooks(self, project_id: int) -> list[Json]:
-        what = f"webhooks of project {project_id}"
-        return self._list("/api/webhooks/", what=what, params={"project": project_id})
+        what, params = f"webhooks of project {project_id}", {"project": project_id}
+        return self._list("/api/webhooks/", what=what, params=params, fields={**_KEPT, "url": str})
 
     def create_webhook(self, project_id: int, url: str, **fields: Any) -> Json:
         body = {"project": project_id, "url": url, **fields}
-        return self._object("POST", "/api/webhooks/", what="webhooks", json=body)
+        return self._kept("POST", "/api/webhooks/", what="webhooks", json=body)
 
     def update_webhook(self, webhook_id: int, url: str, **fields: Any) -> Json:
         """Change a webhook; Label Studio wants its `url` each time."""
         body = {"url": url, **fields}
-        return self._object("PATCH", f"/api/webhooks/{webhook_id}/", what=f"webhook {webhook_id}", json=body)
+        return self._kept("PATCH", f"/api/webhooks/{webhook_id}/", what=f"webhook {webhook_id}", json=body)
 
     def delete_webhook(self, webhook_id: int) -> None:
         self._delete(f"/api/webhooks/{webhook_id}/", what=f"webhook {webhook_id}")
@@ -415,11 +417,17 @@ class LabelStudio:
         answer = self._call(method, path, what=what, **request)
         return self._expected(answer, f"{method} {path}", {})
 
-    def _list(self, path: str, *, what: str, params: Mapping[str, Any] | None = None) -> list[Json]:
+    def _kept(self, method: str, path: str, *, what: str, **request: Any) -> Json:
+        """Make or change something that has an id."""
+        return self._expected(self._object(method, path, what=what, **request), f"{method} {path}", _KEPT)
+
+    def _list(
+        self, path: str, *, what: str, params: Mapping[str, Any] | None = None, fields: Mapping[str, type] | None = None
+    ) -> list[Json]:
         answer = self._call("GET", path, what=what, params=params)
         if not isinstance(answer, list):
             raise self._unexpected(f"GET {path}", "which is no list")
-        return [self._expected(item, f"GET {path}", {}) for item in answer]
+        return [self._expected(item, f"GET {path}", fields or {}) for item in answer]
 
     def _expected(self, answer: Any, request: str, fields: Mapping[str, type]) -> Json:
         """The answer, which is an object with these fields: else no one knows what comes of it further on."""

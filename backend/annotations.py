@@ -138,7 +138,8 @@ def _texts(target: CaptionTarget, result: Any) -> Iterator[tuple[str, str | None
         texts = value.get("text") if isinstance(value, Mapping) else None
         for text in [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else ():
             if isinstance(text, str) and clean_text(text):
-                yield clean_text(text), item.get("origin")
+                origin = item.get("origin")  # whoever imports an annotation may write there what they like
+                yield clean_text(text), origin if isinstance(origin, str) else None
 
 
 def _is_ours(target: CaptionTarget, item: Mapping[str, Any]) -> bool:

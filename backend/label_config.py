@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -36,6 +37,8 @@ _USABLE = '<Image name="image" value="$image"/> together with <TextArea name="ca
 # Label Studio writes `$field`, `$object.field` and `$list[0].field`, and looks each up as lodash's `get` does.
 _VARIABLE = re.compile(r"\$[^\s${}]+")
 _STEP = re.compile(r"[^.\[\]]+")
+_NUMBER = re.compile(r"[0-9]{1,9}")  # Python refuses to read numbers of thousands of digits
+_MOST_FIELDS_SHOWN = 10
 # The key of a file that was uploaded before the project had a label config.
 _UNDEFINED_FIELD = "$undefined$"
 
@@ -72,7 +75,10 @@ def read_label_config(xml: str) -> CaptionTarget:
         LabelConfigError: it is not XML, or holds no such pair.
     """
     root = _parse(xml)
-    elements = list(_outside_repeaters(root))
+    try:
+        elements = list(_outside_repeaters(root))
+    except RecursionError as error:
+        raise LabelConfigError("The label config has tags within tags of too many levels.") from error
     images = {element.get("name", ""): element for element in elements if _is_tag(element, "Image")}
     for element in elements:
         if not _is_tag(element, "TextArea") or not element.get("name") or _is_true(element.get("perRegion")):
@@ -105,7 +111,8 @@ def task_image(target: CaptionTarget, task_data: Mapping[str, Any]) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
     if value is None:
-        fields = ", ".join(sorted(task_data)) or "none"
+        fields = ", ".join(f"{name:.40}" for name in islice(sorted(task_data), _MOST_FIELDS_SHOWN)) or "none"
+        fields += ", …" if len(task_data) > _MOST_FIELDS_SHOWN else ""
         raise ImageError(f"The task has no field {field!r}, where its image should be (it has: {fields}).")
     if value == "" or isinstance(value, str):
         raise ImageError(f"The task's field {field!r}, where its image should be, is empty.")
@@ -162,7 +169,7 @@ def _look_up(data: Mapping[str, Any], path: str) -> Any:
     for step in _STEP.findall(path):
         if isinstance(value, Mapping):
             value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+        elif isinstance(value, list) and _NUMBER.fullmatch(step) and int(step) < len(value):
             value = value[int(step)]
         else:
             return None
@@ -179,4 +186,4 @@ def _is_true(value: str | None) -> bool:
 
 def _whole_number(value: str | None) -> int | None:
     text = (value or "").strip()
-    return int(text) if text.isdecimal() and int(text) > 0 else None
+    return int(text) if _NUMBER.fullmatch(text) and int(text) > 0 else None

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from captionloop.backend.annotations import read_moment
@@ -48,6 +48,18 @@ _REPEATABLE = frozenset({"GET", "PUT", "PATCH", "DELETE"})
 _FILES_PER_UPLOAD = 50
 _BYTES_PER_UPLOAD = 50_000_000
 _TASKS_PER_PAGE = 100
+_OK = 200
+# What others build on, field by field.
+_KEPT = {"id": int}
+_PROJECT = {
+    "id": int,
+    "title": str,
+    "label_config": str,
+    "total_annotations_number": int,
+    "skipped_annotations_number": int,
+}
+_TASK = {"id": int, "data": dict, "updated_at": str, "total_annotations": int, "cancelled_annotations": int}
+_TASK_WITH_RESULTS = {"id": int, "data": dict, "annotations": list, "predictions": list}
 
 
 @dataclass(frozen=True)
@@ -113,12 +125,12 @@ class LabelStudio:
     def emails(self) -> dict[int, str]:
         """The e-mail addresses of the organization's people by id; only the account's own when it may not see more."""
         try:
-            people = self._call("GET", "/api/users/", what="list of people")
+            people = self._list("/api/users/", what="list of people")
         except LabelStudioError as error:
             if error.status != 403:
                 raise
             people = [self.who_am_i()]
-        return {person["id"]: person["email"] for person in people}
+        return {person["id"]: person["email"] for person in people if "id" in person and "email" in person}
 
     # --- projects -------------------------------------------------------------------------------------------------
 
@@ -127,18 +139,23 @@ class LabelStudio:
         page, found, total = 1, 0, 1
         while found < total:
             answer = self._get("/api/projects/", what="list of projects", params={"page": page, "page_size": 100})
+            self._expected(answer, "GET /api/projects/", {"results": list, "count": int})
             yield from answer["results"]
             page, found, total = page + 1, found + len(answer["results"]), answer["count"]
             if not answer["results"]:
                 return
 
     def project(self, project_id: int, *, timeout_s: float = _TIMEOUT_S) -> Json:
-        return self._object("GET", f"/api/projects/{project_id}/", what=f"project {project_id}", timeout_s=timeout_s)
+        path = f"/api/projects/{project_id}/"
+        found = self._object("GET", path, what=f"project {project_id}", timeout_s=timeout_s)
+        # A project may be without either; a text is what everybody expects.
+        found |= {name: found[name] or "" for name in ("title", "label_config") if name in found}
+        return self._expected(found, f"GET {path}", _PROJECT)
 
     def create_project(self, title: str, label_config: str, **fields: Any) -> Json:
         """Make a project. Label Studio wants titles of three characters or more."""
         body = {"title": title, "label_config": label_config, **fields}
-        return self._object("POST", "/api/projects/", what="projects", json=body)
+        return self._kept("POST", "/api/projects/", what="projects", json=body)
 
     def update_project(self, project_id: int, **fields: Any) -> Json:
         return self._object("PATCH", f"/api/projects/{project_id}/", what=f"project {project_id}", json=fields)
@@ -225,8 +242,7 @@ class LabelStudio:
 
     def predictions(self, task_id: int) -> list[Json]:
         """The predictions of a task."""
-        what = f"predictions of task {task_id}"
-        return cast("list[Json]", self._call("GET", "/api/predictions/", what=what, params={"task": task_id}))
+        return self._list("/api/predictions/", what=f"predictions of task {task_id}", params={"task": task_id})
 
     def prediction(self, prediction_id: int) -> Json:
         return self._get(f"/api/predictions/{prediction_id}/", what=f"prediction {prediction_id}")
@@ -239,7 +255,7 @@ class LabelStudio:
         answer = self._object(
             "POST", path, what=f"project {project_id}", json=list(predictions), timeout_s=_LONG_TIMEOUT_S
         )
-        return int(answer["created"])
+        return int(self._expected(answer, f"POST {path}", {"created": int})["created"])
 
     def update_prediction(self, prediction_id: int, **fields: Any) -> Json:
         """Change a prediction, such as its `score` and its `cluster`, which no bulk import takes."""
@@ -257,20 +273,18 @@ class LabelStudio:
 
     def ml_backends(self, project_id: int) -> list[Json]:
         """The project's ML backends. Label Studio asks each for its health before it answers."""
-        return cast(
-            "list[Json]",
-            self._call("GET", "/api/ml/", what=f"project {project_id}", params={"project": project_id}),
-        )
+        params, fields = {"project": project_id}, {**_KEPT, "url": str}
+        return self._list("/api/ml/", what=f"project {project_id}", params=params, fields=fields)
 
     def create_ml_backend(self, project_id: int, **fields: Any) -> Json:
         """Attach an ML backend. Label Studio calls its /health and /setup, and makes a webhook for it."""
         body = {"project": project_id, **fields}
-        return self._object("POST", "/api/ml/", what="ML backends", json=body, timeout_s=_LONG_TIMEOUT_S)
+        return self._kept("POST", "/api/ml/", what="ML backends", json=body, timeout_s=_LONG_TIMEOUT_S)
 
     def update_ml_backend(self, ml_backend_id: int, **fields: Any) -> Json:
         """Change an ML backend; its `url` and `project` are always needed, since Label Studio checks them again."""
         path = f"/api/ml/{ml_backend_id}"
-        return self._object("PATCH", path, what=f"ML backend {ml_backend_id}", json=fields, timeout_s=_LONG_TIMEOUT_S)
+        return self._kept("PATCH", path, what=f"ML backend {ml_backend_id}", json=fields, timeout_s=_LONG_TIMEOUT_S)
 
     def start_training(self, ml_backend_id: int) -> None:
         """What pressing Start Training in the settings does."""
@@ -281,17 +295,17 @@ class LabelStudio:
         self._delete(f"/api/ml/{ml_backend_id}", what=f"ML backend {ml_backend_id}")
 
     def webhooks(self, project_id: int) -> list[Json]:
-        what = f"webhooks of project {project_id}"
-        return cast("list[Json]", self._call("GET", "/api/webhooks/", what=what, params={"project": project_id}))
+        what, params = f"webhooks of project {project_id}", {"project": project_id}
+        return self._list("/api/webhooks/", what=what, params=params, fields={**_KEPT, "url": str})
 
     def create_webhook(self, project_id: int, url: str, **fields: Any) -> Json:
         body = {"project": project_id, "url": url, **fields}
-        return self._object("POST", "/api/webhooks/", what="webhooks", json=body)
+        return self._kept("POST", "/api/webhooks/", what="webhooks", json=body)
 
     def update_webhook(self, webhook_id: int, url: str, **fields: Any) -> Json:
         """Change a webhook; Label Studio wants its `url` each time."""
         body = {"url": url, **fields}
-        return self._object("PATCH", f"/api/webhooks/{webhook_id}/", what=f"webhook {webhook_id}", json=body)
+        return self._kept("PATCH", f"/api/webhooks/{webhook_id}/", what=f"webhook {webhook_id}", json=body)
 
     def delete_webhook(self, webhook_id: int) -> None:
         self._delete(f"/api/webhooks/{webhook_id}/", what=f"webhook {webhook_id}")
@@ -301,7 +315,7 @@ class LabelStudio:
     def views(self, project_id: int) -> list[Json]:
         """The tabs of a project."""
         what = f"tabs of project {project_id}"
-        return cast("list[Json]", self._call("GET", "/api/dm/views/", what=what, params={"project": project_id}))
+        return self._list("/api/dm/views/", what=what, params={"project": project_id})
 
     def create_view(self, project_id: int, data: Json) -> Json:
         body = {"project": project_id, "data": data}
@@ -358,8 +372,11 @@ class LabelStudio:
             "resolve_uri": "false",
             "fields": "all" if with_results else "task_only",
         }
-        answer = self._get("/api/tasks/", what=f"project {project_id}", params=params)
-        tasks = cast("list[Json]", answer["tasks"])
+        path = "/api/tasks/"
+        answer = self._get(path, what=f"project {project_id}", params=params)
+        tasks = self._expected(answer, f"GET {path}", {"tasks": list, "total": int})["tasks"]
+        for task in tasks:
+            self._expected(task, f"GET {path}", _TASK_WITH_RESULTS if with_results else _TASK)
         return tasks, not tasks or len(tasks) >= answer["total"]
 
     def _import(self, project_id: int, **body: Any) -> list[int]:
@@ -398,9 +415,35 @@ class LabelStudio:
 
     def _object(self, method: str, path: str, *, what: str, **request: Any) -> Json:
         answer = self._call(method, path, what=what, **request)
+        return self._expected(answer, f"{method} {path}", {})
+
+    def _kept(self, method: str, path: str, *, what: str, **request: Any) -> Json:
+        """Make or change something that has an id."""
+        return self._expected(self._object(method, path, what=what, **request), f"{method} {path}", _KEPT)
+
+    def _list(
+        self, path: str, *, what: str, params: Mapping[str, Any] | None = None, fields: Mapping[str, type] | None = None
+    ) -> list[Json]:
+        answer = self._call("GET", path, what=what, params=params)
+        if not isinstance(answer, list):
+            raise self._unexpected(f"GET {path}", "which is no list")
+        return [self._expected(item, f"GET {path}", fields or {}) for item in answer]
+
+    def _expected(self, answer: Any, request: str, fields: Mapping[str, type]) -> Json:
+        """The answer, which is an object with these fields: else no one knows what comes of it further on."""
         if not isinstance(answer, dict):
-            raise LabelStudioError(f"Label Studio at {self.url} answered {method} {path} with something unexpected.")
+            raise self._unexpected(request, "which is no object")
+        for name, kind in fields.items():
+            if not isinstance(answer.get(name), kind):
+                raise self._unexpected(request, f"in which {name!r} is no {kind.__name__}")
         return answer
+
+    def _unexpected(self, request: str, found: str) -> LabelStudioError:
+        return LabelStudioError(
+            f"Label Studio at {self.url} answered {request} with something unexpected, {found}. Check that "
+            "LABEL_STUDIO_URL names a Label Studio, and its version.",
+            status=_OK,
+        )
 
     def _call(self, method: str, path: str, *, what: str, **request: Any) -> Any:
         """Make a request and read its JSON answer; `what` names the thing asked for in messages."""
@@ -480,7 +523,7 @@ class LabelStudio:
             return None
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LabelStudioError(
                 f"{self.url} answered with {_kind(response)} instead of JSON. Check that LABEL_STUDIO_URL names a "
                 "Label Studio, with the path that it lives under.",

@@ -12,7 +12,7 @@ from captionloop import __version__
 from captionloop.backend.auth import Gatekeeper, carries_secret
 from captionloop.backend.connect import SECRET_HEADER
 from captionloop.backend.service import CaptionService, project_number
-from captionloop.model.database import Run, RunKind, RunState
+from captionloop.model.database import LARGEST_ID, Run, RunKind, RunState
 from captionloop.model.project_settings import settings_of
 
 protocol = Blueprint("protocol", __name__)
@@ -134,7 +134,10 @@ def _job(run: Run) -> dict[str, Any]:
 
 
 def _body() -> dict[str, Any]:
-    body = request.get_json(silent=True, force=True)
+    try:
+        body = request.get_json(silent=True, force=True)
+    except RecursionError as error:
+        raise BadRequest("The body is JSON of too many levels.") from error
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.")
     return body
@@ -152,9 +155,16 @@ def _tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(tasks, list):
         raise BadRequest("The field `tasks` must be a list.")
     for position, task in enumerate(tasks):
-        if not isinstance(task, dict) or not isinstance(task.get("id"), int) or not isinstance(task.get("data"), dict):
-            raise BadRequest(f"`tasks[{position}]` must be an object with a whole number `id` and an object `data`.")
+        if not isinstance(task, dict) or not _is_id(task.get("id")) or not isinstance(task.get("data"), dict):
+            raise BadRequest(
+                f"`tasks[{position}]` must be an object with a whole number `id`, of at most {LARGEST_ID}, and an "
+                "object `data`."
+            )
     return tasks
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_ID
 
 
 def _project_id(body: dict[str, Any]) -> object:

@@ -23,7 +23,7 @@ from captionloop.backend.projects import Projects
 from captionloop.errors import CaptionloopError, ImageError, ServiceError, SettingsError
 from captionloop.jobs.queue import Queue
 from captionloop.model.calibration import Chances, RecentChances
-from captionloop.model.database import Project, RunKind
+from captionloop.model.database import LARGEST_ID, Project, RunKind
 from captionloop.model.images import ImageLimits, content_hash, open_image
 from captionloop.model.suggestions import Answer, SuggestionLog
 from captionloop.model.versions import VersionStore
@@ -225,6 +225,6 @@ def project_number(value: object) -> int:
         SettingsError: the value holds no number.
     """
     with suppress(ValueError):
-        if match := re.match(r"\d+", str(value)):
-            return int(match.group())
-    raise SettingsError(f"The field `project` is {value!r}, but must begin with the project's number.")
+        if (match := re.match(r"\d+", str(value))) and (number := int(match.group())) <= LARGEST_ID:
+            return number
+    raise SettingsError(f"The field `project` is {value!r:.60}, but must begin with the project's number.")

@@ -153,6 +153,8 @@ class Runs:
             for run in session.scalars(select(Run).where(Run.state == RunState.RUNNING)):
                 if run.heartbeat_at is None or utc_now() - run.heartbeat_at > timedelta(seconds=DEAD_AFTER_S):
                     _after_death(session, run)
+                elif run.heartbeat_at > utc_now():  # the clock was put back: from now on the silence counts
+                    run.heartbeat_at = utc_now()
             session.flush()
             for run in session.scalars(select(Run).where(Run.state == RunState.WAITING)):
                 if _one(session, run.project_id, run.kind, RunState.QUEUED, RunState.RUNNING) is None:

@@ -137,7 +137,9 @@ class _Sync:
 
     def _read_changed_tasks(self) -> datetime | None:
         """Read the tasks changed since the last sync; the latest change seen, by Label Studio's clock."""
-        since = self.project.synced_until and self.project.synced_until - _OVERLAP
+        known_until = self.project.synced_until
+        # When a clock was put back, nobody knows which changes carry a time that had been before: all are read then.
+        since = known_until - _OVERLAP if known_until and known_until <= utc_now() else None
         changed: list[int] = []
         until: datetime | None = None
         for task in self.label_studio.annotated_tasks(self.project.label_studio_id, since=since):

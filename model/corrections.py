@@ -36,7 +36,7 @@ from captionloop.model.images import ImageLimits, content_hash, open_image
 from captionloop.model.metrics.scores import word_edits
 from captionloop.model.near_duplicates import fingerprint, settle
 from captionloop.model.split import Split, split_images
-from captionloop.model.word_changes import nearest_reference
+from captionloop.model.word_changes import are_comparable, nearest_reference
 
 IMPORTED = "imported"  # the origin of a correction that came from somebody's dataset
 # The states of an annotation that is still there, in Label Studio's sense.
@@ -179,7 +179,8 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Chang
         session.add(Correction(project_id=project_id, **values))
         session.flush()
         return Change.NEW
-    if record.updated_at < known.updated_at:
+    # What is known with a time to come is from a clock that has been put back since.
+    if record.updated_at < known.updated_at <= utc_now():
         return Change.NONE
     values = vars(record) | _kept(known, record)
     differing = {name: value for name, value in values.items() if getattr(known, name) != value}
@@ -195,8 +196,12 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Chang
 
 
 def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
-    """The columns of a correction that follow from its texts, by name."""
-    nearest = nearest_reference(suggestion, captions) if suggestion and captions else None
+    """The columns of a correction that follow from its texts, by name.
+
+    A text that is too long to be compared counts as one that nothing was suggested for.
+    """
+    is_compared = suggestion and captions and are_comparable(suggestion, *captions)
+    nearest = nearest_reference(suggestion, captions) if suggestion and is_compared else None
     return {
         "words_changed": word_edits(suggestion, nearest) if suggestion and nearest is not None else None,
         "search_text": "\n".join([suggestion or "", *captions]).casefold(),

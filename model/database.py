@@ -18,6 +18,7 @@ Rows are never deleted, only marked.
 """
 
 import enum
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -31,6 +32,7 @@ from sqlalchemy import (
     Enum,
     ForeignKey,
     Index,
+    String,
     UniqueConstraint,
     column,
     create_engine,
@@ -57,6 +59,9 @@ from sqlalchemy.types import TypeDecorator
 
 from captionloop.errors import ServiceError, SettingsError
 
+LARGEST_ID = 2**31 - 1
+"""The largest number that a column of whole numbers holds on PostgreSQL; Label Studio's own ids are not larger."""
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Which of our migrations a database has had. Alembic's usual table is left to Optuna, whose migrations use it and
 # which takes a revision that is not its own for a newer Optuna's.
@@ -77,6 +82,7 @@ _REMEDIES = {
     "malformed": "Its file is damaged: end everything and restore a backup into an empty home.",
 }
 _USUAL_REMEDY = "Check that it runs, and CAPTIONLOOP_DATABASE_URL."
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _OF_THE_PROGRAM = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
@@ -158,6 +164,20 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
 
 
+class StorableText(TypeDecorator[str]):
+    """Text of which every database takes all: a replacement character (U+FFFD) stands for what one of them refuses.
+
+    That is NUL for PostgreSQL, and half of a surrogate pair, which is no character, for UTF-8. Both come in from
+    outside, in an address of an image or a search. Captions are without them already.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else _UNSTORABLE.sub("\ufffd", value)
+
+
 def _words(states: type[enum.Enum]) -> Enum:
     """An enum kept as its value in plain text: a new member needs no change of the schema."""
     return Enum(states, native_enum=False, length=32, values_callable=lambda kind: [member.value for member in kind])
@@ -165,6 +185,7 @@ def _words(states: type[enum.Enum]) -> Enum:
 
 class Table(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own protocol)
+        str: StorableText,
         datetime: UtcDateTime,
         dict[str, Any]: JSON,
         list[str]: JSON,

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from captionloop.model import corrections
 from captionloop.model.database import Correction, CorrectionState
-from captionloop.model.metrics.scores import word_edits
 from captionloop.model.near_duplicates import near_duplicates
 from captionloop.model.split import split_images
 from captionloop.model.text import normalise_caption
@@ -65,11 +64,7 @@ def dataset_stats(session: Session, project_id: int, *, can_be_written: Callable
         for example in corrections.training_examples(session, project_id)
         if example.split_with
     }
-    edits = [
-        min(word_edits(correction.suggestion, text) for text in correction.captions)
-        for correction in found
-        if correction.suggestion and correction.captions
-    ]
+    edits = [correction.words_changed for correction in found if correction.words_changed is not None]
     words = Counter(word for text in texts for word in text.lower().split())
     by_state = corrections.counts(session, project_id)
     return DatasetStats(

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +39,15 @@ _UPRIGHT = {
 }
 
 _REMEDY = "save it as JPEG or PNG"
+
+# A progressive JPEG is decoded scan by scan, each over the whole picture, and a scan may take up no more than ten
+# bytes of the file. Encoders make about ten scans; with thousands, a small file keeps a core busy for minutes.
+_MOST_SCANS = 64
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a JPEG's, other than those within a scan
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+
+# What is converted at once: beside the picture and its RGB, memory is only needed for so many pixels.
+_STRIP_PIXELS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -75,20 +88,65 @@ def open_image(data: bytes, *, limits: ImageLimits = _DEFAULT_LIMITS) -> Image.I
         raise ImageError("The image file is empty.")
     if len(data) > limits.max_bytes:
         raise ImageError(f"The image file has {len(data):,} bytes; the limit is {limits.max_bytes:,}.")
-    image = _read_header(data)
-    width, height = image.size
+    image: Image.Image = _read_header(data)
+    file_format, (width, height) = image.format, image.size
     if width * height > limits.max_pixels:
         raise ImageError(
             f"The image has {width:,} x {height:,} = {width * height:,} pixels; the limit is {limits.max_pixels:,}."
         )
+    if file_format in ("JPEG", "MPO"):
+        _refuse_many_scans(data)
     # A decoder fed with hostile bytes may raise anything (struct.error, zlib.error, IndexError, SyntaxError, ...).
     try:
-        image.load()
-        return _upright(_to_rgb(image), _orientation(image))
+        with _memory.room_for(width * height):
+            image.load()
+            orientation = _orientation(image)
+            image = _to_rgb(image)  # lets go of the picture as it was in the file
+            return _upright(image, orientation)
     except MemoryError as error:
         raise ImageError(f"There is not enough memory to decode an image of {width:,} x {height:,} pixels.") from error
     except Exception as error:
-        raise ImageError(f"The {image.format} image is damaged or cut short ({_reason(error)}).") from error
+        raise ImageError(f"The {file_format} image is damaged or cut short ({_reason(error)}).") from error
+
+
+class _Memory:
+    """Sees to it that pictures which are decoded at the same time do not need more memory than one of the largest."""
+
+    def __init__(self, pixels: int) -> None:
+        self._pixels = pixels
+        self._taken = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def room_for(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room for so many pixels; a picture that is alone gets in whatever its size."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken == 0 or self._taken + pixels <= self._pixels)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
+_memory = _Memory(_DEFAULT_LIMITS.max_pixels)
+
+
+def _refuse_many_scans(jpeg: bytes) -> None:
+    scans, place = 0, 2
+    while marker := _MARKER.search(jpeg, place):
+        kind = marker[0][1]
+        if kind == _END_OF_IMAGE:
+            return
+        scans += kind == _START_OF_SCAN
+        if scans > _MOST_SCANS:
+            raise ImageError(
+                f"The JPEG image has more than {_MOST_SCANS} scans, each a pass over all of it; {_REMEDY}."
+            )
+        length = int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
+        place = marker.end() + length
 
 
 def _read_header(data: bytes) -> Image.Image:
@@ -133,32 +191,58 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    convert = _conversion(image)
+    converted = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        converted.paste(convert(strip), (0, top))
+    return converted
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The picture in parts as wide as itself, from top to bottom, each with the row that it begins at."""
+    rows = max(_STRIP_PIXELS // image.width, 1)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What makes an RGB picture of each strip of this one."""
     if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image).astype(np.float32) / 257)  # 65535 / 257 = 255
+        return lambda strip: _grey(_values(strip) / 257)  # 65535 / 257 = 255
     if image.mode in ("I", "F"):
-        return _grey(_to_8_bit(np.asarray(image).astype(np.float32)))
+        base, factor = _to_8_bit(image)
+        return lambda strip: _grey((_values(strip) - base) * factor)
     if image.has_transparency_data:
-        return _flatten(image)
-    return image.convert("RGB")
+        return _flatten
+    return lambda strip: strip.convert("RGB")
 
 
-def _to_8_bit(values: np.ndarray) -> np.ndarray:
-    """Map grey values of unknown range, float32 (H, W), to 0..255.
+def _to_8_bit(image: Image.Image) -> tuple[float, float]:
+    """What to subtract from grey values of unknown range, and what to multiply them by then, to have them in 0..255.
 
     The usual ranges (fractions, 8 bits, 16 bits) keep their meaning, so that a dark picture stays dark; any other
     range is stretched from its smallest to its largest value.
     """
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
+    extremes = [
+        (float(values.min()), float(values.max())) for _, strip in _strips(image) for values in (_values(strip),)
+    ]
+    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
     if low >= 0:
         for full in (1.0, 255.0, 65535.0):
             if high <= full:
-                return values * (255.0 / full)
-    return (values - low) * (255.0 / max(high - low, 1e-12))
+                return 0.0, 255.0 / full
+    return low, 255.0 / max(high - low, 1e-12)
+
+
+def _values(image: Image.Image) -> np.ndarray:
+    """The grey values of a picture, float64 (H, W). What is no number, or endless, counts as 0."""
+    return np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _grey(values: np.ndarray) -> Image.Image:
-    """float32 (H, W) in 0..255 to an RGB picture."""
+    """float64 (H, W) in 0..255 to an RGB picture."""
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
 
 

@@ -155,7 +155,7 @@ def _reason_against(caption: str, tokenizer: PreTrainedTokenizerBase, *, prompt:
     if not normalise_caption(caption):
         return "the caption is empty"
     if not is_representable(tokenizer, caption):
-        return f"the model's vocabulary cannot write {caption!r}"
+        return f"the model's vocabulary cannot write {caption!r:.200}"
     length = 1 + len(CaptionText.of(caption, tokenizer, prompt=prompt).ids)
     if length > longest:
         return f"the caption has {length} tokens and would be cut; the model can write {longest}"

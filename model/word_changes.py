@@ -10,6 +10,10 @@ from typing import Literal
 from captionloop.model.metrics.scores import word_edits
 from captionloop.model.text import normalise_caption
 
+# Characters. The work grows with the square of the words, and a sync that compares holds the database's lock: two texts
+# of 20,000 characters took 20 s.
+_LONGEST_COMPARED = 4_000
+
 
 @dataclass(frozen=True, slots=True)
 class WordChange:
@@ -22,6 +26,8 @@ class WordChange:
 def word_changes(caption: str, wanted: str) -> list[WordChange]:
     """The words of both captions merged into one line; kept words are spelt as in `wanted`, case does not count."""
     before, after = normalise_caption(caption).split(), normalise_caption(wanted).split()
+    if not are_comparable(caption, wanted):
+        return [WordChange("removed", " ".join(before)), WordChange("added", " ".join(after))]
     matcher = SequenceMatcher(None, [word.lower() for word in before], [word.lower() for word in after], autojunk=False)
     changes: list[WordChange] = []
     for operation, first, first_end, second, second_end in matcher.get_opcodes():
@@ -35,6 +41,13 @@ def word_changes(caption: str, wanted: str) -> list[WordChange]:
     return changes
 
 
+def are_comparable(*texts: str) -> bool:
+    """Whether texts are short enough to be compared word by word, as all captions of one sentence are."""
+    return all(len(text) <= _LONGEST_COMPARED for text in texts)
+
+
 def nearest_reference(caption: str, references: Sequence[str]) -> str:
-    """The reference that needs the fewest words changed; of equals the first."""
+    """The reference that needs the fewest words changed; of equals the first, and so it is where they are too long."""
+    if not are_comparable(caption, *references):
+        return references[0]
     return min(references, key=lambda reference: word_edits(caption, reference))

@@ -159,3 +159,29 @@ def test_a_task_without_an_image_says_what_is_missing(data: dict[str, object], m
     with pytest.raises(ImageError) as caught:
         task_image(CaptionTarget("caption", "image", "image"), data)
     assert message in str(caught.value)
+
+
+def test_tags_within_tags_without_end_are_refused() -> None:
+    with pytest.raises(LabelConfigError, match="too many levels"):
+        read_label_config("<View>" * 5000 + "</View>" * 5000)
+
+
+def test_numbers_of_thousands_of_digits_are_none() -> None:
+    endless = "9" * 5000
+    image, text = (
+        f'<Image name="i" value="$a[{endless}]"/>',
+        f'<TextArea name="t" toName="i" maxSubmissions="{endless}"/>',
+    )
+
+    target = read_label_config(config(image, text))
+
+    assert target.max_submissions is None
+    with pytest.raises(ImageError, match="no field"):
+        task_image(target, {"a": ["http://x/y.png"]})
+
+
+def test_of_a_task_with_thousands_of_fields_a_few_are_named() -> None:
+    with pytest.raises(ImageError) as caught:
+        task_image(CaptionTarget("t", "i", "image"), {f"{number} " * 50: "" for number in range(5000)})
+
+    assert len(str(caught.value)) < 600

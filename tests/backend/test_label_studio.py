@@ -227,6 +227,15 @@ class TestPredictions:
         label_studio.delete_predictions(99999999, [])
 
 
+PROJECT = {
+    "id": 3,
+    "title": "Cats",
+    "label_config": "<View/>",
+    "total_annotations_number": 0,
+    "skipped_annotations_number": 0,
+}
+
+
 @dataclass
 class BadServer:
     """Answers in turn what it was told to: a status, with a body and headers."""
@@ -282,16 +291,16 @@ class TestBadServer:
     def test_reading_is_tried_again(self, client: LabelStudio, bad_server: BadServer, status: int) -> None:
         bad_server.answer(status)
         bad_server.answer(status)
-        bad_server.answer(200, {"id": 3})
-        assert client.project(3) == {"id": 3}
+        bad_server.answer(200, PROJECT)
+        assert client.project(3) == PROJECT
         assert bad_server.asked == ["GET /tools/ls/api/projects/3/"] * 3
 
     def test_whoever_wants_to_know_is_told_before_each_further_try(
         self, client: LabelStudio, bad_server: BadServer
     ) -> None:
         bad_server.answer(500)
-        bad_server.answer(200, {"id": 3}, Content_Length="500")
-        bad_server.answer(200, {"id": 3})
+        bad_server.answer(200, PROJECT, Content_Length="500")
+        bad_server.answer(200, PROJECT)
         asked_before: list[int] = []
         with client.telling_of_retries(lambda: asked_before.append(len(bad_server.asked))):
             client.project(3)
@@ -324,7 +333,7 @@ class TestBadServer:
 
     def test_it_waits_as_long_as_the_server_asks(self, client: LabelStudio, bad_server: BadServer) -> None:
         bad_server.answer(429, Retry_After="1")
-        bad_server.answer(200, {"id": 3})
+        bad_server.answer(200, PROJECT)
         started = time.monotonic()
         client.project(3)
         assert time.monotonic() - started >= 1
@@ -370,9 +379,9 @@ class TestBadServer:
             client.project(3)
 
     def test_a_body_cut_off_is_tried_again(self, client: LabelStudio, bad_server: BadServer) -> None:
-        bad_server.answer(200, {"id": 3}, Content_Length="500")
-        bad_server.answer(200, {"id": 3})
-        assert client.project(3) == {"id": 3}
+        bad_server.answer(200, PROJECT, Content_Length="500")
+        bad_server.answer(200, PROJECT)
+        assert client.project(3) == PROJECT
 
     def test_a_server_that_is_not_there(self) -> None:
         client = LabelStudio("http://127.0.0.1:9", "0" * 40, retry_delays_s=(0.01,))

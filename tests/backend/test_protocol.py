@@ -1,6 +1,5 @@
 """The requests that a real Label Studio sent (tests/data/label-studio), answered by the app on a small real model."""
 
-import base64
 import json
 import time
 from collections.abc import Iterator
@@ -13,40 +12,18 @@ from redis import Redis
 from tests.support.judged import add_judged, over_confident
 from tests.support.models import tiny_base
 from tests.support.pictures import picture
+from tests.support.service import AUTH, CONFIG, caption_service, client_of, predict
 
-from captionloop.backend.app import create_app
-from captionloop.backend.auth import Gatekeeper
-from captionloop.backend.champions import Champions
-from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
-from captionloop.errors import ImageError
-from captionloop.jobs.queue import Queue
-from captionloop.jobs.runs import Runs
-from captionloop.jobs.sweeps import Sweeps
-from captionloop.model.calibration import RecentChances, chances
-from captionloop.model.captioner import Captioner
+from captionloop.model.calibration import chances
 from captionloop.model.database import Database, Project, Run, RunKind, Suggestion
-from captionloop.model.images import ImageLimits
-from captionloop.model.suggestions import SuggestionLog
-from captionloop.model.versions import Base, VersionInfo, VersionStore
-from captionloop.settings import Secret
+from captionloop.model.versions import Base
 
 RECORDED = Path(__file__).parent.parent / "data" / "label-studio"
-AUTH = ("label-studio", "right")
-CONFIG = '<View><Image name="img" value="$photo"/><TextArea name="words" toName="img"/></View>'
 
 
 def recorded(name: str) -> dict[str, Any]:
     return dict(json.loads((RECORDED / f"{name}.json").read_text())["body"] or {})
-
-
-def read_image(value: str, task_id: int) -> bytes:
-    """`data:` addresses as they are; the recorded uploads, whose server is gone, as a picture of their own."""
-    if value.startswith("data:"):
-        return base64.b64decode(value.partition(",")[2])
-    if "missing" in value:
-        raise ImageError(f"Task {task_id}: the image is not there (404).")
-    return base64.b64decode(picture("blue").partition(",")[2])
 
 
 @pytest.fixture(scope="module")
@@ -56,34 +33,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
 
 @pytest.fixture
 def service(database: Database, redis_url: str, tmp_path: Path, base: Base) -> Iterator[CaptionService]:
-    def load(version: VersionInfo) -> Captioner:
-        return Captioner.load(version.path, version=version.version, generation=version.generation, precision="fp32")
-
-    versions = VersionStore(database, tmp_path / "versions")
-    made = CaptionService(
-        projects=Projects(database, server="local"),
-        versions=versions,
-        champions=Champions(versions, base=base, load=load),
-        suggestions=SuggestionLog(database),
-        chances=RecentChances(database),
-        queue=Queue(redis_url, Runs(database), Sweeps(database, tmp_path)),
-        read_image=read_image,
-        limits=ImageLimits(max_pixels=10_000),
-    )
-    yield made
-    made.close()
+    with caption_service(database, redis_url, tmp_path, base) as made:
+        yield made
 
 
 @pytest.fixture
 def client(service: CaptionService) -> FlaskClient:
-    return create_app(service, Gatekeeper(AUTH[0], Secret(AUTH[1]))).test_client()
-
-
-def predict(client: FlaskClient, *photos: str, config: str = CONFIG) -> list[dict[str, Any]]:
-    tasks = [{"id": 100 + number, "data": {"photo": photo}} for number, photo in enumerate(photos)]
-    answer = client.post("/predict", json={"tasks": tasks, "project": "7.1", "label_config": config}, auth=AUTH)
-    assert answer.status_code == 200, answer.get_data(as_text=True)
-    return list(answer.get_json()["results"])
+    return client_of(service)
 
 
 def test_health_needs_no_password(client: FlaskClient) -> None:

@@ -26,3 +26,10 @@ def test_a_long_caption_with_a_common_word_is_not_taken_for_another() -> None:
 
 def test_the_nearest_reference_needs_the_fewest_words_changed() -> None:
     assert nearest_reference("a red car", ["a dog", "a blue car", "one red car here"]) == "a blue car"
+
+
+def test_texts_of_the_length_of_documents_are_not_compared_word_by_word() -> None:
+    document = "a red car " * 10_000
+
+    assert [change.kind for change in word_changes("a car", document)] == ["removed", "added"]
+    assert nearest_reference("a car", [document, "a car"]) == document

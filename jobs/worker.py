@@ -47,7 +47,8 @@ class _Worker(Worker):
             self._leave_run()
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        end_with(self.pid)  # else it would go on beside the worker that is given the run next
+        assert self.pid is not None  # the worker's
+        end_with(self.pid)  # else this job would go on beside the worker that is given its run next
         keep_freed_memory()
         super().main_work_horse(job, queue)
 

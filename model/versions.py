@@ -307,7 +307,7 @@ class VersionStore:
 
         Args:
             expected: when given, promote only if this version is still the champion: a candidate that was compared
-                with one champion says nothing about another.
+                with one champion says nothing about another. Promoting twice is fine.
 
         Returns:
             False when the champion is not the `expected` one, and nothing was changed.
@@ -319,7 +319,7 @@ class VersionStore:
         self.verify(self.get(project_id, name).path)
         with self._database.session() as session:
             project = _project(session, project_id, lock=True)
-            if expected is not None and project.champion != expected:
+            if expected is not None and project.champion not in (expected, name):
                 return False
             if (deleted_at := session.get_one(Version, name).deleted_at) is not None:  # since the look above
                 raise _deleted(name, deleted_at)

@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check types format clean
+.PHONY: help run demo test faults check types format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ demo: $(VENV)/.installed  ## Watch the loop turn for five minutes, with a script
 
 test: check types  ## Run the checks and the whole suite (about ten minutes on two cores)
 	@$(BIN)/python -m pytest --durations=15 $(ARGS)
+
+faults: $(VENV)/.installed-dev  ## Run the fault tests alone: kills, full disks, lost services (docs/reliability.md)
+	@$(BIN)/python -m pytest -m faults --durations=15 $(ARGS)
 
 check: $(VENV)/.installed-dev  ## Check format and style
 	@$(BIN)/ruff format --check .

@@ -163,7 +163,15 @@ class _Patient:
                 _Link("webhook", self._webhook),
                 _Link("images", self._images, "Open the task in Label Studio: where the image shows, try again."),
             ],
-            [_Link("database", self._database, "Check CAPTIONLOOP_DATABASE_URL and CAPTIONLOOP_HOME.")],
+            [
+                _Link(
+                    "database",
+                    self._database,
+                    "Check CAPTIONLOOP_DATABASE_URL and CAPTIONLOOP_HOME.",
+                    leads_on=True,
+                ),
+                _Link("versions", self._versions),
+            ],
             [
                 _Link(
                     "Redis",
@@ -319,15 +327,23 @@ class _Patient:
 
     def _champion(self) -> str:
         row = self._row()
-        store = VersionStore(self._open_database(), self._home.versions)
-        champion = store.champion(row.id)
-        store.verify(champion.path)
+        champion = VersionStore(self._open_database(), self._home.versions).champion(row.id)
         body = {"project": str(row.label_studio_id), "label_config": row.label_config, "tasks": []}
         answer = self._ask_backend("POST", "/predict", json=body)
         if answer.status_code != 200:
             said = answer.json().get("error") if answer.headers.get("content-type") == "application/json" else ""
             raise ServiceError(f"{champion.version} does not serve: {said or answer.status_code}")
-        return f"{champion.version} is whole and serves"
+        return f"{champion.version} serves"
+
+    def _versions(self) -> str:
+        """The files of the version that serves and of the one that would after a rollback; others may be many."""
+        row = self._row()
+        store = VersionStore(self._open_database(), self._home.versions)
+        names = [row.champion, store.rollback_target(row.id)]
+        looked_at = [name for name in names if name is not None]
+        for name in looked_at:
+            store.verify(self._home.versions / name)
+        return f"all files of {' and '.join(looked_at)} are whole" if looked_at else "none is needed yet"
 
     # Shared by the links -----------------------------------------------------------------------------------------
 

@@ -106,6 +106,7 @@ class Context:
         Raises:
             CheckpointError: its files are damaged or gone.
         """
+        self.versions.verify(version.path)
         with _IMPORTING:
             from captionloop.model.captioner import Captioner
 

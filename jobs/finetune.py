@@ -69,6 +69,9 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
     files = scratch / "version"
     try:
         report("reading corrections")
+        made = _Made.read(scratch / "made.json")
+        if made is not None:  # its worker was killed while the version was being promoted
+            return _outcome(context, project, made), made.version
         plan = _plan(context, project, scratch / "plan.json", report)
         champion, snapshot = plan.champion, plan.snapshot
         chosen = chosen_settings(context, project, run.settings)
@@ -103,10 +106,27 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
             ),
             generation=generation,
         )
-        outcome = _outcome(context, project, version, champion.version, verdict)
-        return outcome + _expectation(trained.examples), version
+        made = _Made(version, champion.version, verdict.promote, verdict.reason, trained.examples)
+        write_json(scratch / "made.json", asdict(made))
+        return _outcome(context, project, made), version
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A version that stands, before anything was done with it. A second attempt after a kill makes no other one."""
+
+    version: str
+    champion: str  # with which it was compared
+    promote: bool
+    reason: str
+    examples: int
+
+    @classmethod
+    def read(cls, path: Path) -> "_Made | None":
+        known = read_json(path)
+        return cls(**known) if known else None
 
 
 @dataclass(frozen=True)
@@ -332,15 +352,18 @@ def _figures(verdict: Verdict) -> dict[str, Any]:
     return {**verdict.candidate.to_dict(), "gate": verdict.to_dict()}
 
 
-def _outcome(context: Context, project: Project, version: str, champion: str, verdict: Verdict) -> str:
-    if not verdict.promote:
-        return f"{version} was made and not promoted. {verdict.reason}"
-    if promote(context, project, version, reason=verdict.reason, expected=champion):
-        return f"{version} is the champion now. {verdict.reason}"
-    return (
-        f"{version} is better than {champion}, with which it was compared, but another version became champion "
-        f"meanwhile. `captionloop promote {version}` makes it champion all the same."
-    )
+def _outcome(context: Context, project: Project, made: _Made) -> str:
+    """Promote the version if it is to be; what became of it, for a person."""
+    if not made.promote:
+        outcome = f"{made.version} was made and not promoted. {made.reason}"
+    elif promote(context, project, made.version, reason=made.reason, expected=made.champion):
+        outcome = f"{made.version} is the champion now. {made.reason}"
+    else:
+        outcome = (
+            f"{made.version} is better than {made.champion}, with which it was compared, but another version became "
+            f"champion meanwhile. `captionloop promote {made.version}` makes it champion all the same."
+        )
+    return outcome + _expectation(made.examples)
 
 
 def _expectation(examples: int) -> str:

@@ -5,8 +5,6 @@ port has to be free. What comes out is plain data in a file of the run's scratch
 """
 
 import os
-import threading
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from captionloop import errors
 from captionloop.errors import CaptionloopError, RunError
 from captionloop.home import read_json, write_json
+from captionloop.jobs.parent import end_with
 from captionloop.logs import TEXT, log_to_stderr
 
 _RESULT, _FAILURE, _MEETING = "result.json", "failure.json", "meeting"
@@ -59,7 +58,7 @@ def in_processes(
     for name in (_RESULT, _FAILURE, _MEETING):
         (scratch / name).unlink(missing_ok=True)
     try:
-        spawn(_join_in, (processes, scratch, log_level, log_format, function, arguments), processes)  # type: ignore[no-untyped-call]
+        spawn(_join_in, (os.getpid(), processes, scratch, log_level, log_format, function, arguments), processes)  # type: ignore[no-untyped-call]
     except (ProcessRaisedException, ProcessExitedException) as error:
         failure = read_json(scratch / _FAILURE) or {"unexpected": str(error)}
         if "kind" in failure:
@@ -70,6 +69,7 @@ def in_processes(
 
 def _join_in(
     rank: int,
+    parent: int,
     processes: int,
     scratch: Path,
     log_level: str,
@@ -77,7 +77,7 @@ def _join_in(
     function: Callable[..., Mapping[str, Any]],
     arguments: tuple[Any, ...],
 ) -> None:
-    threading.Thread(target=_end_with, args=(os.getppid(),), name="end-with-parent", daemon=True).start()
+    end_with(parent)
     # As torchrun sets them; read by torch and accelerate.
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
@@ -114,10 +114,3 @@ def _tell_failure(path: Path, error: Exception) -> None:
         write_json(path, {"kind": type(error).__name__, "message": str(error)})
     else:
         write_json(path, {"unexpected": f"{type(error).__name__}: {error}"})
-
-
-def _end_with(parent: int) -> None:
-    """A worker that is killed cannot end its children: they look whether it is still there."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)

@@ -13,6 +13,7 @@ from rq.serializers import JSONSerializer
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context
 from captionloop.jobs.due_runs import start_due_runs
+from captionloop.jobs.parent import end_with
 from captionloop.jobs.queue import QUEUE_NAME, TRIALS_QUEUE_NAME, run_of
 from captionloop.jobs.runs import DEAD_AFTER_S
 from captionloop.model.database import RunState
@@ -48,6 +49,8 @@ class _Worker(Worker):
             self._leave_run()
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
+        assert self.pid is not None  # the worker's
+        end_with(self.pid)  # else this job would go on beside the worker that is given its run next
         keep_freed_memory()
         os.nice(_LEAST_URGENT)
         super().main_work_horse(job, queue)

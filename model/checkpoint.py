@@ -97,7 +97,7 @@ def load_checkpoint(
     _check_config(directory)
     safe = _has_safetensors(directory)
     with _quiet_transformers():
-        model = _load_model(directory, dtype=dtype, use_safetensors=safe)
+        model = _in_memory(_load_model(directory, dtype=dtype, use_safetensors=safe))
         tokenizer = load_tokenizer(directory)
         image_processor = _load_image_processor(directory)
     _check_fit(directory, model, tokenizer)
@@ -245,6 +245,13 @@ def _load_model(directory: Path, *, dtype: torch.dtype, use_safetensors: bool) -
     ):
         if names:
             raise CheckpointError(f"The weights in {directory} {problem} {_some(sorted(names))}.")
+    return model
+
+
+def _in_memory(model: BlipForConditionalGeneration) -> BlipForConditionalGeneration:
+    """Copy the weights out of the file, which `transformers` maps into memory: who truncates that kills the process."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
     return model
 
 

@@ -124,13 +124,13 @@ class VersionStore:
     # The base ------------------------------------------------------------------------------------------------------
 
     def add_base(self, base: "Base") -> None:
-        """Copy a base into the store, unless it is there already.
+        """Copy a base into the store, unless it is there already; one whose directory was lost is made again.
 
         Raises:
             CheckpointError: there is no BLIP at its source.
         """
         with self._database.reading() as session:
-            if session.get(Version, base.name) is not None:
+            if session.get(Version, base.name) is not None and (self._directory / base.name).is_dir():
                 return
         from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
 
@@ -138,9 +138,11 @@ class VersionStore:
         try:
             save_checkpoint(load_checkpoint(base.source), directory)
             with self._database.session() as session:
-                if session.get(Version, base.name) is None:  # else another process was quicker
+                is_known = session.get(Version, base.name) is not None
+                if not is_known or not (self._directory / base.name).is_dir():  # else another process was quicker
                     facts = {"source": base.source, "generation": base.generation.to_dict()}
                     self._finish(directory, base.name, facts)
+                if not is_known:
                     session.add(Version(name=base.name, generation=base.generation.to_dict()))
         finally:
             shutil.rmtree(directory, ignore_errors=True)
@@ -275,11 +277,11 @@ class VersionStore:
         for name, digest in manifest["files"].items():
             file = path / name
             if not file.is_file():
-                raise CheckpointError(f"Version {path.name} has lost its file {name}. Roll back to another version.")
+                raise CheckpointError(f"Version {path.name} has lost its file {name}. {_remedy(path, manifest)}")
             if _sha256(file) != digest:
                 raise CheckpointError(
                     f"The file {name} of version {path.name} is damaged (its checksum has changed). "
-                    "Roll back to another version."
+                    f"{_remedy(path, manifest)}"
                 )
 
     # Changing the champion -----------------------------------------------------------------------------------------
@@ -305,18 +307,19 @@ class VersionStore:
 
         Args:
             expected: when given, promote only if this version is still the champion: a candidate that was compared
-                with one champion says nothing about another.
+                with one champion says nothing about another. Promoting twice is fine.
 
         Returns:
             False when the champion is not the `expected` one, and nothing was changed.
 
         Raises:
             NotFoundError: the project has no such version, or it was deleted.
+            CheckpointError: its files are damaged or gone, so it could not serve.
         """
-        self.get(project_id, name)
+        self.verify(self.get(project_id, name).path)
         with self._database.session() as session:
             project = _project(session, project_id, lock=True)
-            if expected is not None and project.champion != expected:
+            if expected is not None and project.champion not in (expected, name):
                 return False
             if (deleted_at := session.get_one(Version, name).deleted_at) is not None:  # since the look above
                 raise _deleted(name, deleted_at)
@@ -331,7 +334,10 @@ class VersionStore:
 
         Raises:
             NotFoundError: there was none before.
+            CheckpointError: the files of that one are damaged or gone, so it could not serve.
         """
+        if (target := self.rollback_target(project_id)) is not None:
+            self.verify(self._directory / target)
         with self._database.session() as session:
             project = _project(session, project_id, lock=True)
             previous = _rollback_target(session, project)
@@ -431,9 +437,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"Version {path.name} has no readable {MANIFEST}. Roll back to another version."
-        ) from error
+        raise CheckpointError(f"Version {path.name} has no readable {MANIFEST}. {_remedy(path, {})}") from error
+
+
+def _remedy(path: Path, manifest: Mapping[str, Any]) -> str:
+    if "source" in manifest:
+        return f"It is a base: move {path} away, and it is made again from {manifest['source']}."
+    return f"Let another version serve (`captionloop promote`), or put {path} back from a backup."
 
 
 def _project(session: Session, project_id: int, *, lock: bool = False) -> Project:

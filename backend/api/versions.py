@@ -27,6 +27,7 @@ class VersionFacts:
         deleted_at: since when its files are gone.
         size_bytes: of its files.
         figures: of its captions of the images that its run held out.
+        damage: what is wrong with its files, and what to do; null where nothing is, as far as is known.
     """
 
     version: str
@@ -40,6 +41,7 @@ class VersionFacts:
     deleted_at: datetime | None
     size_bytes: int | None
     figures: HeldOutFigures | None
+    damage: str | None
 
     @classmethod
     def of(cls, row: VersionRow) -> VersionFacts:
@@ -56,6 +58,7 @@ class VersionFacts:
             deleted_at=info.deleted_at,
             size_bytes=row.size_bytes,
             figures=row.figures,
+            damage=row.damage,
         )
 
 

@@ -14,6 +14,7 @@ from captionloop.backend.label_studio import LabelStudio
 from captionloop.backend.loaded_versions import LoadedVersions
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
+from captionloop.backend.version_checks import VersionChecks
 from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs import promotion
@@ -116,6 +117,14 @@ class Room:
         with self.loaded.lease(version, self.context.captioner) as captioner:
             yield captioner
 
+    def damage(self, versions: Sequence[VersionInfo]) -> Mapping[str, str]:
+        """What is wrong with the files of those versions that are damaged, as far as it is known in this moment."""
+        return self._version_checks.damage(versions, patience_s=self.patience_s)
+
+    @cached_property
+    def _version_checks(self) -> VersionChecks:
+        return VersionChecks(self.versions.verify)
+
     def look_at_dataset(self, project: Project, *, patience_s: float | None = None) -> Looked:
         """The problems of a project's dataset, as far as they are known after so many seconds.
 
@@ -142,6 +151,7 @@ class Room:
 
         Raises:
             NotFoundError: the project has no such version.
+            CheckpointError: its files are damaged or gone.
         """
         promotion.promote(self.context, project, version, reason=f"promoted by {by}")
 
@@ -150,6 +160,7 @@ class Room:
 
         Raises:
             NotFoundError: there was none before.
+            CheckpointError: the files of that one are damaged or gone.
         """
         return promotion.rollback(self.context, project)
 

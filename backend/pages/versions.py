@@ -15,6 +15,7 @@ from captionloop.backend.pages.lineage import Lineage, lineage
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
 from captionloop.backend.report_page import kept_report
+from captionloop.errors import CheckpointError
 from captionloop.model.calibration import chances
 from captionloop.model.database import Project
 from captionloop.model.version_export import zip_of
@@ -59,6 +60,7 @@ class VersionRow:
         is_base: projects start from it; it is neither pinned nor deleted.
         is_rollback_target: a rollback from the champion leads to it.
         rival: what to compare it with: the champion, and that with what it was made from; None where that is gone.
+        damage: what is wrong with its files, and what to do; None where nothing is, as far as is known.
     """
 
     info: VersionInfo
@@ -67,6 +69,7 @@ class VersionRow:
     is_base: bool
     is_rollback_target: bool
     rival: str | None
+    damage: str | None
 
     @property
     def why(self) -> str:
@@ -83,7 +86,7 @@ class VersionRow:
 
     @property
     def may_be_promoted(self) -> bool:
-        return not self.is_deleted and not self.is_champion
+        return not (self.is_deleted or self.is_champion or self.damage)
 
     @property
     def may_be_deleted(self) -> bool:
@@ -113,6 +116,7 @@ def read_versions(room: Room, project: Project) -> VersionsPage:
     target = room.versions.rollback_target(project.id)
     infos = room.versions.all_of(project.id, with_deleted=True)
     there = {info.version for info in infos if info.deleted_at is None}
+    damage = room.damage(infos)
     rows = [
         VersionRow(
             info=info,
@@ -121,6 +125,7 @@ def read_versions(room: Room, project: Project) -> VersionsPage:
             is_base=info.parent is None,
             is_rollback_target=info.version == target,
             rival=_rival(info, champion, there),
+            damage=damage.get(info.version),
         )
         for info in infos
     ]
@@ -164,7 +169,7 @@ def versions_one(number: int, name: str) -> str:
     room.versions.get(project.id, name, with_deleted=True)
     shown = read_versions(room, project)
     row = shown.of(name)
-    facts: Mapping[str, Any] = {} if row.is_deleted else read_manifest(row.info.path)
+    facts = {} if row.is_deleted else _facts(row.info)
     return render(
         "version.html",
         project,
@@ -237,6 +242,14 @@ def delete(number: int, name: str) -> AnyResponse:
     room.versions.delete(room.project(number).id, name, even_rollback_target=knows)
     flash(f"{name} is deleted: its files are gone. What is known about it stays on this page.")
     return _back(number)
+
+
+def _facts(info: VersionInfo) -> Mapping[str, Any]:
+    """What a version's manifest says; nothing where that is lost, which the page tells anyway."""
+    try:
+        return read_manifest(info.path)
+    except CheckpointError:
+        return {}
 
 
 def _back(number: int, name: str | None = None) -> AnyResponse:

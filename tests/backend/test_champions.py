@@ -1,8 +1,11 @@
+import shutil
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.support.damage import DAMAGES, Damage, damage
 from tests.support.models import add_project, tiny_base
 
 from captionloop.backend.champions import Champions
@@ -31,13 +34,14 @@ def store(database: Database, tmp_path: Path, base: Base, project: Project) -> V
     return made
 
 
-def load(version: VersionInfo) -> Captioner:
+def load(store: VersionStore, version: VersionInfo) -> Captioner:
+    store.verify(version.path)
     return Captioner.load(version.path, version=version.version, generation=version.generation, precision="fp32")
 
 
 @pytest.fixture
 def champions(store: VersionStore, base: Base) -> Champions:
-    return Champions(store, base=base, load=load)
+    return Champions(store, base=base, load=partial(load, store))
 
 
 def add_copy_of(base: VersionInfo, store: VersionStore, project: Project) -> str:
@@ -109,19 +113,43 @@ def test_a_request_under_way_finishes_on_the_version_it_began_with(
     assert batcher.version == base.name
 
 
-def test_a_damaged_champion_leaves_the_old_one_serving_and_says_so(
-    champions: Champions, store: VersionStore, project: Project, base: Base
+@pytest.mark.faults
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json", "captionloop.json"])
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_champion_with_a_damaged_file_leaves_the_old_one_serving_and_says_so(
+    champions: Champions, store: VersionStore, project: Project, base: Base, file: str, how: Damage
 ) -> None:
     with champions.lease(project.id):
         pass
     name = add_copy_of(store.champion(project.id), store, project)
-    (store.get(project.id, name).path / "model.safetensors").write_bytes(b"damaged")
     store.promote(project.id, name, reason="better")
+    damage(store.get(project.id, name).path / file, how)
 
     champions.refresh(project.id)
 
     assert champions.version(project.id) == base.name
-    assert "damaged" in (champions.problem(project.id) or "")
+    assert file in (champions.problem(project.id) or "")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_model_that_serves_goes_on_when_its_files_are_damaged_under_it(
+    champions: Champions, store: VersionStore, project: Project, how: Damage
+) -> None:
+    with champions.lease(project.id) as batcher:
+        before = batcher.submit(PICTURE, "").result()
+        damage(store.champion(project.id).path / "model.safetensors", how)
+        assert batcher.submit(PICTURE, "").result() == before
+
+
+@pytest.mark.faults
+def test_a_base_whose_directory_was_lost_is_made_again(
+    champions: Champions, store: VersionStore, project: Project, base: Base
+) -> None:
+    shutil.rmtree(store.champion(project.id).path)
+
+    with champions.lease(project.id) as batcher:
+        assert batcher.version == base.name
 
 
 def test_a_champion_that_never_loaded_is_an_error(champions: Champions, store: VersionStore, project: Project) -> None:

@@ -3,7 +3,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.support.damage import damage
 from tests.support.servers import LabelStudioServer
+from tests.support.versions import finished_run
 
 from captionloop.backend import doctor
 from captionloop.backend.doctor import Check, examine
@@ -15,7 +17,7 @@ from captionloop.settings import Settings
 
 _NAMES = [
     "Label Studio", "token", "project", "label config", "backend attached", "webhook", "images",
-    "database",
+    "database", "versions",
     "Redis", "worker",
     "backend", "backend's password", "champion",
 ]  # fmt: skip
@@ -57,6 +59,18 @@ def test_one_broken_link_does_not_hide_the_others(home: Home, database: Database
     assert checks["Redis"].ok
     assert checks["worker"].message == "none listens, so nothing is fine-tuned, synced or re-captioned"
     assert not checks["Label Studio"].ok
+
+
+@pytest.mark.faults
+def test_a_damaged_version_is_told_with_what_to_do(home: Home, database: Database, tmp_path: Path) -> None:
+    finished = finished_run(database, home, tmp_path)
+    finished.store.promote(finished.project.id, finished.version.version, reason="test")
+    damage(finished.version.path / "model.safetensors", "bit flipped")
+
+    check = _examine(home)["versions"]
+
+    assert check.message.startswith(f"The file model.safetensors of version {finished.version.version} is damaged")
+    assert "Let another version serve (`captionloop promote`), or put" in check.message
 
 
 def test_a_refused_token_is_told_apart_from_a_server_that_is_away(

@@ -79,11 +79,13 @@ def test_one_that_fails_does_not_leave_the_other_waiting(
         run(fails_in_the_second_alone, raised, scratch=tmp_path)
 
 
+@pytest.mark.faults
 def test_one_that_is_killed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"One of 2 processes that trained together failed: .*SIGKILL"):
         run(killed, scratch=tmp_path)
 
 
+@pytest.mark.faults
 def test_they_end_when_their_parent_was_killed(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()

@@ -3,12 +3,9 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,13 +15,15 @@ import rq
 from redis import Redis
 from rq.serializers import JSONSerializer
 from tests.support.models import add_project
+from tests.support.processes import alive, running_worker, until
+from tests.support.servers import descendants
 
 from captionloop.home import Home
 from captionloop.jobs import worker as worker_module
 from captionloop.jobs.context import Context
-from captionloop.jobs.runs import Runs
+from captionloop.jobs.runs import DEAD_AFTER_S, Runs
 from captionloop.logs import belonging_to
-from captionloop.model.database import Database, Run, RunKind, RunState
+from captionloop.model.database import Database, Run, RunKind, RunState, utc_now
 from captionloop.settings import Settings
 
 
@@ -80,28 +79,6 @@ def test_what_another_worker_is_writing_is_not_swept_away(database: Database, ho
     assert (kept_while_it_runs, unfinished.exists()) == (True, False)
 
 
-@contextmanager
-def running_worker(home: Home, redis_url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The real process; what it says is in `log`."""
-    variables = {
-        "CAPTIONLOOP_HOME": str(home.root), "REDIS_URL": redis_url, "CAPTIONLOOP_LOG_FORMAT": "json",
-        "LABEL_STUDIO_URL": "http://localhost:9", "LABEL_STUDIO_API_KEY": "5" * 40,
-    }  # fmt: skip
-    command = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", "worker"]
-    with log.open("wb") as file, subprocess.Popen(command, env={**os.environ, **variables}, stderr=file) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def until(holds: Callable[[], bool], *, within_s: float = 60) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "it takes too long"
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def waiting_run(database: Database, home: Home, redis_url: str) -> Iterator[tuple[Runs, str]]:
     """A run that a worker will take and not finish: nobody answers at Label Studio's address, and runs are patient."""
@@ -150,3 +127,23 @@ def test_what_a_job_logs_says_which_run_it_is_and_whose_request_asked_for_it(
         until(lambda: bool(of_run()))
 
     assert {line["request_id"] for line in of_run()} == {"press-1"}
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+def test_a_killed_worker_takes_its_job_along_and_another_one_goes_on_with_the_run(
+    waiting_run: tuple[Runs, str], database: Database, home: Home, redis_url: str, tmp_path: Path
+) -> None:
+    runs, run_id = waiting_run
+    with running_worker(home, redis_url, tmp_path / "first.log") as first:
+        until(lambda: found(runs, run_id).state is RunState.RUNNING)
+        job = descendants(first.pid)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    until(lambda: not alive(job), within_s=5)
+    with database.session() as session:  # as if a minute had gone by
+        session.get_one(Run, run_id).heartbeat_at = utc_now() - timedelta(seconds=DEAD_AFTER_S + 1)
+    with running_worker(home, redis_url, tmp_path / "second.log"):
+        until(lambda: found(runs, run_id).attempts == 2)
+
+    assert (len(job), found(runs, run_id).state) == (1, RunState.RUNNING)

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.support.damage import DAMAGES, Damage, damage
 from tests.support.models import add_project, tiny_base
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
@@ -141,6 +142,34 @@ def test_a_candidate_is_not_promoted_over_a_champion_it_was_not_compared_with(
 
     assert not store.promote(project.id, second, reason="better", expected=base.name)
     assert store.champion(project.id).version == first
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_version_with_a_damaged_file_is_not_promoted(
+    store: VersionStore, project: Project, base: Base, how: Damage
+) -> None:
+    name = add_version(store, project, base.name)
+    damage(store.get(project.id, name).path / "model.safetensors", how)
+
+    with pytest.raises(CheckpointError, match=r"model\.safetensors.*Let another version serve"):
+        store.promote(project.id, name, reason="better")
+
+    assert store.champion(project.id).version == base.name
+
+
+@pytest.mark.faults
+def test_a_rollback_to_a_damaged_version_is_refused_with_what_to_do(
+    store: VersionStore, project: Project, base: Base
+) -> None:
+    name = add_version(store, project, base.name)
+    store.promote(project.id, name, reason="better")
+    damage(store.get(project.id, base.name).path / "model.safetensors", "bit flipped")
+
+    with pytest.raises(CheckpointError, match=r"It is a base: move .* away, and it is made again from"):
+        store.rollback(project.id)
+
+    assert store.champion(project.id).version == name
 
 
 def test_rolling_back_leads_to_the_champion_before(store: VersionStore, project: Project, base: Base) -> None:

@@ -7,6 +7,7 @@ import zipfile
 import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
+from tests.support.damage import damage
 from tests.support.live_room import press, sign_in
 from tests.support.room import post
 from tests.support.versions import FinishedRun
@@ -115,6 +116,34 @@ def test_a_deleted_version_is_told_of_and_cannot_be_promoted(lead: FlaskClient, 
     assert f"{candidate}/promote" not in text + text_of(lead)
     answer = post(lead, f"{PAGE}/{candidate}/promote", page=PAGE)
     assert (answer.status_code, f"{candidate} was deleted" in answer.get_data(as_text=True)) == (404, True)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("path", [PAGE, f"{PAGE}/NAME"])
+@pytest.mark.parametrize("file", ["model.safetensors", "captionloop.json"])
+def test_a_damaged_version_is_told_of_and_not_offered_for_promotion(
+    lead: FlaskClient, finished: FinishedRun, path: str, file: str
+) -> None:
+    damage(finished.version.path / file, "truncated")
+
+    text = text_of(lead, path.replace("NAME", finished.version.version))
+
+    assert re.search(rf'role="alert">[^<]*{file}[^<]*Let another version serve', text)
+    assert f"Promote {finished.version.version}" not in text
+
+
+@pytest.mark.faults
+def test_a_version_whose_damaged_file_was_put_back_is_no_longer_told_of(
+    lead: FlaskClient, finished: FinishedRun
+) -> None:
+    weights = finished.version.path / "model.safetensors"
+    kept = weights.read_bytes()
+    damage(weights, "missing")
+    assert 'role="alert"' in text_of(lead)
+
+    weights.write_bytes(kept)
+
+    assert 'role="alert"' not in text_of(lead)
 
 
 def test_the_champion_offers_no_deletion_and_refuses_it(

@@ -1,0 +1,142 @@
+"""A whole loop to break: an annotated project on a real Label Studio, our side of it, and workers to be killed."""
+
+import base64
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from captionloop.backend.annotations import caption_item
+from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
+from captionloop.home import Home
+from captionloop.jobs.context import Context
+from captionloop.jobs.runs import DEAD_AFTER_S
+from captionloop.model.database import Project, Run, RunKind, RunState, utc_now
+from captionloop.model.starter.pool import example
+from captionloop.model.starter.scenes import draw
+from captionloop.settings import Settings
+from tests.support.processes import alive, running
+from tests.support.servers import LabelStudioServer, descendants
+
+TARGET = CaptionTarget("caption", "image", "image", max_submissions=1)
+
+
+@dataclass
+class Loop:
+    """A project, annotated by people, whose model is the starter's."""
+
+    context: Context
+    project: Project
+    variables: dict[str, str]
+    directory: Path
+
+    def add_annotations(self, count: int, *, since: int = 0) -> None:
+        """As many tasks, each a scene, with a caption by a person."""
+        places = range(since, since + count)
+        tasks = self.context.label_studio.import_tasks(
+            self.project.label_studio_id, [{"data": {"image": _picture(place)}} for place in places]
+        )
+        for place, task in zip(places, tasks, strict=True):
+            item = caption_item(TARGET, f"caption number {place} by a person") | {"origin": "manual"}
+            self.context.label_studio.create_annotation(
+                self.project.label_studio_id, task, result=[item], lead_time=1.0
+            )
+
+    def request_training(self, **settings: Any) -> str:
+        chosen = {"steps": 60, "batch_size": 4, **settings}
+        return self.context.queue.request(self.project.id, RunKind.FINETUNE, asked_by="test", settings=chosen).run.id
+
+    def run(self, run_id: str) -> Run:
+        found = self.context.queue.runs.get(run_id)
+        assert found is not None
+        return found
+
+    @contextmanager
+    def worker(self, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """A worker; at the end nothing of it is left, or the test fails."""
+        with running("worker", log=self.directory / "worker.log", environment=self.variables | variables) as process:
+            yield process
+            kill_with_all(process)
+
+    def log(self) -> str:
+        return (self.directory / "worker.log").read_text(encoding="utf-8")
+
+    def age(self, run_id: str) -> None:
+        """Let the last sign of life be so long ago that the next worker believes in the end of the one before."""
+        with self.context.database.session() as session:
+            session.get_one(Run, run_id).heartbeat_at = utc_now() - timedelta(seconds=DEAD_AFTER_S + 1)
+
+    def wait(self, holds: Callable[[], Any], *, within_s: float = 120, every_s: float = 0.002) -> None:
+        deadline = time.monotonic() + within_s
+        while not holds():
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(every_s)
+
+    def until_over(self, run_id: str, *, within_s: float = 180) -> Run:
+        self.wait(lambda: self.run(run_id).state.is_over, within_s=within_s, every_s=0.2)
+        return self.run(run_id)
+
+
+def kill_with_all(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL to a process alone; all that it started has to end by itself within seconds."""
+    below = descendants(process.pid)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 5
+    while left := alive(below):
+        if time.monotonic() > deadline:
+            names = [psutil.Process(pid).cmdline() for pid in left]
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise AssertionError(f"orphans: {names}")
+        time.sleep(0.05)
+
+
+@contextmanager
+def opened_loop(
+    server: LabelStudioServer, home: Home, redis_url: str, directory: Path, **variables: str
+) -> Iterator[Loop]:
+    """
+    Args:
+        variables: settings beside those that name the services.
+    """
+    known = {
+        "CAPTIONLOOP_HOME": str(home.root),
+        "CAPTIONLOOP_GATE": "always",
+        "LABEL_STUDIO_API_KEY": server.token,
+        "LABEL_STUDIO_URL": server.url,
+        "REDIS_URL": redis_url,
+        **variables,
+    }
+    with ExitStack() as stack:
+        context = stack.enter_context(closing(Context.open(Settings.read(known))))
+        context.database.migrate()
+        number = int(context.label_studio.create_project("To be broken", SAMPLE_LABEL_CONFIG)["id"])
+        with context.database.session() as session:
+            project = Project(
+                server=context.settings.server_name, label_studio_id=number, webhook_secret="x", is_connected=True
+            )
+            session.add(project)
+        context.versions.ensure_champion(project.id, context.base)
+        yield Loop(context, project, known, directory)
+
+
+def is_running(run: Run) -> bool:
+    return run.state is RunState.RUNNING
+
+
+def _picture(place: int) -> str:
+    scene, seed = example("a loop to be broken", place)
+    file = BytesIO()
+    draw(scene, seed=seed).resize((120, 90)).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -28,7 +28,7 @@ from captionloop.jobs.sweeps import Sweeps
 from captionloop.model.database import Database, Project
 from captionloop.model.images import ImageLimits, open_image
 from captionloop.model.versions import VersionStore
-from captionloop.settings import Settings
+from captionloop.settings import Settings, without_password
 
 # Above all for the champion: the first to ask for it after a start waits until its weights are loaded.
 _WITHIN_S = 60.0
@@ -289,7 +289,7 @@ class _Patient:
 
     def _redis(self) -> str:
         self._queue().check()
-        return f"answers at {services.without_password(self._settings.redis_url or '')}"
+        return f"answers at {without_password(self._settings.redis_url or '')}"
 
     def _worker(self) -> str:
         names = self._queue().workers()

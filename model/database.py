@@ -40,7 +40,7 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.engine import Connection, Dialect, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -565,10 +565,19 @@ class Database:
     @property
     def shown_url(self) -> str:
         """The address without its password."""
-        return make_url(self.url).render_as_string(hide_password=True)
+        return shown_url(self.url)
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def shown_url(url: str) -> str:
+    """A database's address without its password, which may also stand behind the question mark.
+
+    Raises:
+        SettingsError: it is no address.
+    """
+    return _parsed(url).difference_update_query(["password"]).render_as_string(hide_password=True)
 
 
 def wait_for_lock(connection: Connection, lock: int) -> None:
@@ -581,16 +590,27 @@ def wait_for_lock(connection: Connection, lock: int) -> None:
 
 
 def _engine(url: str) -> Engine:
+    parsed = _parsed(url)
     try:
-        parsed = make_url(url)
         engine = create_engine(parsed, **engine_arguments(url))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise SettingsError(
-            f"CAPTIONLOOP_DATABASE_URL cannot be used ({error}). Expected sqlite:///FILE or "
-            "postgresql+psycopg://USER:PASSWORD@HOST/NAME (`pip install 'captionloop[postgres]'`)."
-        ) from error
+        raise _unusable(error) from error
     prepare(engine)
     return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError) as error:  # ValueError: its port is none
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> SettingsError:
+    return SettingsError(
+        f"CAPTIONLOOP_DATABASE_URL cannot be used ({error}). Expected sqlite:///FILE or "
+        "postgresql+psycopg://USER:PASSWORD@HOST/NAME (`pip install 'captionloop[postgres]'`)."
+    )
 
 
 def engine_arguments(url: str) -> dict[str, Any]:

@@ -24,6 +24,12 @@ def login(home: Home) -> Login | None:
     return Login(found["email"], Secret(found["password"]), Secret(found["token"])) if found else None
 
 
+def backend_password(home: Home) -> Secret | None:
+    """The backend's password that `up` made; None when it never did."""
+    found = _read(home, "secrets").get("backend")
+    return Secret(found["password"]) if found else None
+
+
 def ensure_secrets(home: Home) -> Login:
     """Make the logins when there are none, and keep those there are; gives the one for Label Studio."""
     kept = _read(home, "secrets")
@@ -70,12 +76,6 @@ def is_ready(home: Home) -> bool:
 
 def local_url(port: int) -> str:
     return f"http://localhost:{port}"
-
-
-def without_password(url: str) -> str:
-    """An address as it may be shown."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _new_email(home: Home) -> str:

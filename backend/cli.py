@@ -16,6 +16,7 @@ import click
 from captionloop.backend.commands_backup import backup, restore
 from captionloop.backend.commands_dataset import dataset
 from captionloop.backend.commands_evaluation import evaluate, report
+from captionloop.backend.commands_key import key_group
 from captionloop.backend.commands_project import project_group
 from captionloop.backend.commands_shared import chosen_project, json_option, project_option, ready_context
 from captionloop.backend.commands_shared import print_result as _print
@@ -185,6 +186,7 @@ def connect(*, project_id: int, as_json: bool) -> None:
             project_id,
             label_studio=context.label_studio,
             database=context.database,
+            seal=context.seal,
             server=settings.server_name,
             backend_url=settings.backend_url or local_url(settings.port),
             user=settings.user,
@@ -452,6 +454,7 @@ cli.add_command(report)
 cli.add_command(simulate)
 cli.add_command(backup)
 cli.add_command(restore)
+cli.add_command(key_group)
 
 
 # Shared by the commands ----------------------------------------------------------------------------------------------

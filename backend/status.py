@@ -34,7 +34,7 @@ def read_status(settings: Settings, *, label_studio_id: int | None = None) -> di
         NotFoundError: the project that was named is not connected.
     """
     home = Home(settings.home)
-    login = services.login(home)
+    login = services.login(home, key=settings.key)
     shown: dict[str, Any] = {
         "ready": services.is_ready(home),
         "home": str(settings.home),
@@ -53,7 +53,7 @@ def read_status(settings: Settings, *, label_studio_id: int | None = None) -> di
         "backend": {
             "url": settings.backend_url or services.local_url(settings.port),
             "user": settings.user,
-            "password": _made(settings.password, services.backend_password(home)),
+            "password": _made(settings.password, services.backend_password(home, key=settings.key)),
         },
         "redis": without_password(settings.redis_url) if settings.redis_url else None,
         "database": shown_url(settings.database_url or f"sqlite:///{home.database}"),

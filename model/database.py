@@ -67,6 +67,7 @@ _SQLITE_BUSY_TIMEOUT_S = 30
 # Any numbers will do, as long as they differ.
 _SCHEMA_LOCK = 7163528
 LOOKS_LOCK = 7163529
+SECRETS_LOCK = 7163530
 _READ_ONLY = "captionloop_read_only"
 # What SQLite says when it is not the program's fault, and what helps then.
 _REMEDIES = {
@@ -193,7 +194,7 @@ class Project(Table):
     label_config: Mapped[str] = mapped_column(default="")
     ml_backend_id: Mapped[int | None]
     webhook_id: Mapped[int | None]
-    webhook_secret: Mapped[str]
+    webhook_secret: Mapped[str] = mapped_column(default="")  # encrypted; empty until the project is connected
     # None until the base is registered. No foreign key, as versions refer to projects; `VersionStore` alone writes it.
     champion: Mapped[str | None]
     champion_since: Mapped[datetime | None]

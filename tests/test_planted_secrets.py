@@ -24,11 +24,13 @@ import pytest
 from redis import Redis
 from sqlalchemy import create_engine, make_url, text
 
-from captionloop.backend.connect import SECRET_HEADER
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local.ports import free_port
+from captionloop.backend.webhook_secret import SECRET_HEADER
 from captionloop.home import Home
 from captionloop.model.database import Database, Project, RunState
+from captionloop.seal import Seal
+from captionloop.settings import Secret
 from tests.support.pictures import picture
 from tests.support.postgres import empty_database
 from tests.support.servers import RedisServer, descendants, running_redis
@@ -42,6 +44,9 @@ PLANTED = {
     name: f"planted{name.replace(' ', '')}9d41c7"
     for name in ("token", "password", "reader password", "database password", "redis password", "webhook secret")
 }
+# What encrypts, and what signs cookies, are bytes in base64.
+PLANTED["key"] = base64.b64encode(b"planted key of 32 bytes 9d41c7ab").decode()
+PLANTED["session key"] = "planted session key 9d41c7"
 _LOOK_EVERY_S = 0.2
 
 
@@ -222,7 +227,8 @@ def scene(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         with database.session() as session:
             project = session.get_one(Project, finished.project.id)
             project.label_config = SAMPLE_LABEL_CONFIG
-            project.webhook_secret = PLANTED["webhook secret"]
+            project.webhook_secret = Seal(home, Secret(PLANTED["key"])).encrypt(PLANTED["webhook secret"])
+        home.session_key.write_text(Seal(home, Secret(PLANTED["key"])).encrypt(PLANTED["session key"]))
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("CAPTIONLOOP_", "LABEL_STUDIO_"))
         }
@@ -233,6 +239,7 @@ def scene(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             "CAPTIONLOOP_SERVER": "local",
             "CAPTIONLOOP_USER": USER,
             "CAPTIONLOOP_PASSWORD": PLANTED["password"],
+            "CAPTIONLOOP_KEY": PLANTED["key"],
             "CAPTIONLOOP_READER_PASSWORD": PLANTED["reader password"],
             "CAPTIONLOOP_DATABASE_URL": database_url,
             "REDIS_URL": redis_url,

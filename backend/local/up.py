@@ -80,7 +80,7 @@ class _Up:
         """Bring everything up, in the order in which one thing needs another."""
         given = self._given
         self._check()
-        account = services.ensure_secrets(self.home)
+        account = services.ensure_secrets(self.home, key=given.key)
         self._note(
             pid=os.getpid(),
             started_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -303,6 +303,7 @@ def _attach(context: "Context", project_id: int, *, is_sample: bool) -> None:
         project_id,
         label_studio=context.label_studio,
         database=context.database,
+        seal=context.seal,
         server=settings.server_name,
         backend_url=settings.backend_url or services.local_url(settings.port),
         user=settings.user,

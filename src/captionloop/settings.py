@@ -170,6 +170,12 @@ class Settings:
         Secret,
         default=None,
     )
+    key: Secret | None = _setting(
+        "CAPTIONLOOP_KEY",
+        "Key that kept secrets are encrypted with, 32 bytes in base64; unset: one in the home directory.",
+        Secret,
+        default=None,
+    )
     database_url: str | None = _setting(
         "CAPTIONLOOP_DATABASE_URL",
         "SQLAlchemy address of the database; unset: SQLite in the home directory.",

@@ -102,8 +102,10 @@ def test_a_taken_port_is_named_with_its_variable(
 
 
 def test_no_secret_is_in_any_processs_arguments(person: Person, running: "subprocess.Popen[bytes]") -> None:
-    secrets = json.loads(person.home.secrets.read_text())
-    values = [secrets["label_studio"]["password"], secrets["label_studio"]["token"], secrets["backend"]["password"]]
+    login, password = services.login(person.home), services.backend_password(person.home)
+    assert login is not None
+    assert password is not None
+    values = [secret.reveal() for secret in (login.password, login.token, password)]
     for pid in descendants(running.pid):
         arguments = Path(f"/proc/{pid}/cmdline").read_text()
         assert not any(value in arguments for value in values)

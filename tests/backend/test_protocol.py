@@ -20,6 +20,7 @@ from captionloop.backend.champions import Champions
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
 from captionloop.errors import ImageError
+from captionloop.home import Home
 from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
 from captionloop.jobs.sweeps import Sweeps
@@ -29,6 +30,7 @@ from captionloop.model.database import Database, Project, Run, RunKind, Suggesti
 from captionloop.model.images import ImageLimits
 from captionloop.model.suggestions import SuggestionLog
 from captionloop.model.versions import Base, VersionInfo, VersionStore
+from captionloop.seal import Seal
 from captionloop.settings import Secret
 
 RECORDED = Path(__file__).parent.parent / "data" / "label-studio"
@@ -75,8 +77,9 @@ def service(database: Database, redis_url: str, tmp_path: Path, base: Base) -> I
 
 
 @pytest.fixture
-def client(service: CaptionService) -> FlaskClient:
-    return create_app(service, Gatekeeper(AUTH[0], Secret(AUTH[1]))).test_client()
+def client(service: CaptionService, home: Home) -> FlaskClient:
+    gatekeeper = Gatekeeper(AUTH[0], Secret(AUTH[1]), seal=Seal(home))
+    return create_app(service, gatekeeper).test_client()
 
 
 def predict(client: FlaskClient, *photos: str, config: str = CONFIG) -> list[dict[str, Any]]:
@@ -315,6 +318,18 @@ def test_an_event_with_the_secret_asks_for_a_sync(
     assert answer.status_code == 200
     with Redis.from_url(redis_url) as redis:
         assert redis.llen("rq:queue:captionloop") == 1
+
+
+@pytest.mark.parametrize("kept", ["", "sealed:with-a-key-that-is-lost"])
+@pytest.mark.parametrize("sent", ["", "x", "sealed:with-a-key-that-is-lost"])
+def test_where_no_secret_can_be_read_no_event_carries_it(
+    client: FlaskClient, database: Database, home: Home, kept: str, sent: str
+) -> None:
+    with database.session() as session:
+        session.add(Project(server="local", label_studio_id=1, webhook_secret=kept))
+    headers = {"X-Captionloop-Secret": sent}
+
+    assert client.post("/webhook", json=recorded(EVENTS[0]), headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize(("order", "runs"), [("off", 0), ("sampling", 1)])

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 a service does not ans
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from captionloop.settings import Settings
 
 _INTERRUPTED = 130
+# Captions and pictures are people's own, also in files that libraries write and that programs started here do.
+_OWNER_ALONE = 0o077
 
 
 class _Commands(click.Group):
@@ -50,6 +53,7 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
         captionloop up
     """
     ctx.obj = {"debug": debug}
+    os.umask(_OWNER_ALONE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,10 +27,11 @@ from sqlalchemy import create_engine, make_url, text
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.webhook_secret import SECRET_HEADER
-from captionloop.home import Home
+from captionloop.home import Home, write_atomically
 from captionloop.model.database import Database, Project, RunState
 from captionloop.seal import Seal
 from captionloop.settings import Secret
+from tests.support.modes import open_to_others
 from tests.support.pictures import picture
 from tests.support.postgres import empty_database
 from tests.support.servers import RedisServer, descendants, running_redis
@@ -47,6 +48,7 @@ PLANTED = {
 # What encrypts, and what signs cookies, are bytes in base64.
 PLANTED["key"] = base64.b64encode(b"planted key of 32 bytes 9d41c7ab").decode()
 PLANTED["session key"] = "planted session key 9d41c7"
+_USUAL_UMASK = 0o022  # with which other users may read what nobody took care of
 _LOOK_EVERY_S = 0.2
 
 
@@ -99,12 +101,19 @@ class Scene:
     def starts(self, name: str, *command: str) -> "subprocess.Popen[bytes]":
         with (self.directory / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                (*CLI, *command), env=self.environment, cwd=self.directory, stdout=log, stderr=subprocess.STDOUT
+                (*CLI, *command),
+                env=self.environment,
+                cwd=self.directory,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                umask=_USUAL_UMASK,
             )
 
     def does(self, *command: str) -> None:
         """A command to its end, however that is."""
-        done = subprocess.run((*CLI, *command), env=self.environment, cwd=self.directory, capture_output=True)
+        done = subprocess.run(
+            (*CLI, *command), env=self.environment, cwd=self.directory, capture_output=True, umask=_USUAL_UMASK
+        )
         self.printed[" ".join(command)] = done.stdout + done.stderr
 
     def asks(self, method: str, path: str, **request: Any) -> httpx.Response:
@@ -113,13 +122,15 @@ class Scene:
         self.answers.append(f"{path} {answer.status_code} {dict(answer.headers)}".encode() + answer.content)
         return answer
 
-    def visits(self, *paths: str) -> None:
-        """Pages, as the lead sees them after the form."""
+    def visits(self, *paths: str, send: Mapping[str, Mapping[str, str]] | None = None) -> None:
+        """Pages, as the lead sees them after the form, and forms that are sent there."""
         with httpx.Client(base_url=self.url, timeout=60, trust_env=False) as browser:
-            token = re.search(r'name="csrf_token" value="([^"]+)"', browser.get("/login").text)
-            assert token
-            form = {"user": USER, "password": PLANTED["password"], "csrf_token": token[1]}
+            form = {"user": USER, "password": PLANTED["password"], "csrf_token": token_in(browser.get("/login"))}
             assert browser.post("/login", data=form).status_code == 302
+            token = token_in(browser.get("/", follow_redirects=True))
+            for path, fields in (send or {}).items():
+                answer = browser.post(path, data={**fields, "csrf_token": token})
+                assert answer.status_code == 302, answer.text
             for path in paths:
                 answer = browser.get(path, follow_redirects=True)
                 self.answers.append(f"{path} {answer.status_code}".encode() + answer.content)
@@ -162,6 +173,12 @@ def until_answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> No
             return
         except httpx.HTTPError:
             time.sleep(0.2)
+
+
+def token_in(page: httpx.Response) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert found, page.text
+    return found[1]
 
 
 @contextmanager
@@ -223,12 +240,15 @@ def scene(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         database = Database(database_url)
         stack.callback(database.close)
         database.migrate()
+        before = os.umask(0o077)  # as the command has it, which here is the process of the test
         finished = finished_run(database, home, directory / "made")
+        os.umask(before)
         with database.session() as session:
             project = session.get_one(Project, finished.project.id)
             project.label_config = SAMPLE_LABEL_CONFIG
             project.webhook_secret = Seal(home, Secret(PLANTED["key"])).encrypt(PLANTED["webhook secret"])
-        home.session_key.write_text(Seal(home, Secret(PLANTED["key"])).encrypt(PLANTED["session key"]))
+        session_key = Seal(home, Secret(PLANTED["key"])).encrypt(PLANTED["session key"])
+        write_atomically(home.session_key, session_key.encode())
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("CAPTIONLOOP_", "LABEL_STUDIO_"))
         }
@@ -277,6 +297,7 @@ def _play(scene: Scene) -> None:
         assert scene.asks("POST", "/webhook", json=training).status_code == 201
         pages = [f"/projects/{PROJECT}/{page}" for page in ("", "review", "compare", "versions", "runs", "dataset")]
         comparison = {"first": base, "second": version}
+        scene.visits(send={f"/projects/{PROJECT}/compare": comparison})
         scene.visits(
             *pages, f"/projects/{PROJECT}/settings", f"/projects/{PROJECT}/runs/new", "/nowhere", "/projects/9/"
         )
@@ -368,6 +389,14 @@ def test_no_secret_is_in_a_file_of_the_home(scene: Scene) -> None:
 
 def test_no_secret_is_in_a_backup(scene: Scene) -> None:
     assert found_in({"backup": (scene.directory / "backup.tar").read_bytes()}) == []
+
+
+def test_what_is_written_is_for_its_owner_alone(scene: Scene) -> None:
+    home = Home(scene.directory / "home")
+    comparison = home.comparison(scene.finished.project.id, scene.finished.base.name, scene.finished.version.version)
+    assert comparison.exists()
+    assert open_to_others(home.root) == []
+    assert open_to_others(scene.directory / "backup.tar") == []
 
 
 def test_no_secret_is_in_a_row_of_the_database(scene: Scene) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.modes import open_to_others
 from tests.support.person import CLI, Person, newcomer
 from tests.support.servers import descendants
 
@@ -99,6 +100,13 @@ def test_a_taken_port_is_named_with_its_variable(
     assert second.returncode == 5
     assert f"Port {environment['CAPTIONLOOP_LABEL_STUDIO_PORT']} for Label Studio is taken" in second.stderr
     assert "CAPTIONLOOP_LABEL_STUDIO_PORT=" in second.stderr
+
+
+def test_all_that_is_kept_is_for_its_owner_alone(person: Person, running: "subprocess.Popen[bytes]") -> None:
+    person.does("sync")
+    assert (person.home.label_studio / "label_studio.sqlite3").exists()
+    assert list(person.home.logs.iterdir())
+    assert open_to_others(person.home.root) == []
 
 
 def test_no_secret_is_in_any_processs_arguments(person: Person, running: "subprocess.Popen[bytes]") -> None:

@@ -11,8 +11,10 @@ from flask import Request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import TooManyRequests, Unauthorized
 
-from captionloop.backend.connect import SECRET_HEADER
+from captionloop.backend import webhook_secret
 from captionloop.backend.failed_logins import FailedLogins, TooManyFailuresError
+from captionloop.backend.webhook_secret import SECRET_HEADER
+from captionloop.seal import Seal
 from captionloop.settings import Secret
 
 READER = "reader"  # the user who sees the pages and changes nothing
@@ -32,8 +34,20 @@ class Gatekeeper:
     pages on the same machine, nor a person who mistypes theirs Label Studio.
     """
 
-    def __init__(self, user: str | None, password: Secret | None, *, reader_password: Secret | None = None) -> None:
-        """Without a password everybody may call the protocol, and nobody can sign in to the pages."""
+    def __init__(
+        self,
+        user: str | None,
+        password: Secret | None,
+        *,
+        reader_password: Secret | None = None,
+        seal: Seal | None = None,
+    ) -> None:
+        """Without a password everybody may call the protocol, and nobody can sign in to the pages.
+
+        Args:
+            seal: opens the secrets of webhooks; None where none is encrypted.
+        """
+        self._seal = seal
         self._user = user or ""
         self._password = password
         self._reader_password = reader_password
@@ -91,6 +105,15 @@ class Gatekeeper:
         secrets = [secret.reveal() if secret else "" for secret in (self._password, self._reader_password)]
         return hmac.new(key, "\0".join([self._user, *secrets]).encode(), "sha256").hexdigest()
 
+    def admits_event(self, request: Request, kept_secret: str) -> bool:
+        """True when a webhook's event carries its project's secret, which is given as it is kept.
+
+        Raises:
+            LostKeyError: the secret cannot be read here.
+        """
+        expected = webhook_secret.read(kept_secret, self._seal)
+        return bool(expected) and _equal(request.headers.get(SECRET_HEADER), expected)
+
     def require(self, request: Request) -> None:
         """Refuse who may not call the protocol."""
         if not self.admits(request):
@@ -107,10 +130,6 @@ class Gatekeeper:
 def _unauthorized(message: str) -> Unauthorized:
     # Werkzeug puts only a realm with spaces between the quotation marks that RFC 9110 (11.2) asks for.
     return Unauthorized(message, www_authenticate=WWWAuthenticate("basic", {"realm": "Captionloop ML backend"}))
-
-
-def carries_secret(request: Request, secret: str) -> bool:
-    return _equal(request.headers.get(SECRET_HEADER), secret)
 
 
 def _equal(given: str | None, expected: str) -> bool:

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 a service does not ans
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ from captionloop.backend.commands_backup import backup, restore
 from captionloop.backend.commands_bench import bench
 from captionloop.backend.commands_dataset import dataset
 from captionloop.backend.commands_evaluation import evaluate, report
+from captionloop.backend.commands_key import key_group
 from captionloop.backend.commands_project import project_group
 from captionloop.backend.commands_shared import chosen_project, json_option, project_option, ready_context
 from captionloop.backend.commands_shared import print_result as _print
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from captionloop.settings import Settings
 
 _INTERRUPTED = 130
+# Captions and pictures are people's own, also in files that libraries write and that programs started here do.
+_OWNER_ALONE = 0o077
 
 
 class _Commands(click.Group):
@@ -50,6 +54,7 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
         captionloop up
     """
     ctx.obj = {"debug": debug}
+    os.umask(_OWNER_ALONE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -189,6 +194,7 @@ def connect(*, project_id: int, as_json: bool) -> None:
             project_id,
             label_studio=context.label_studio,
             database=context.database,
+            seal=context.seal,
             server=settings.server_name,
             backend_url=settings.backend_url or local_url(settings.port),
             user=settings.user,
@@ -457,6 +463,7 @@ cli.add_command(simulate)
 cli.add_command(backup)
 cli.add_command(restore)
 cli.add_command(bench)
+cli.add_command(key_group)
 
 
 # Shared by the commands ----------------------------------------------------------------------------------------------

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from captionloop.backend import webhook_secret
 from captionloop.backend.label_config import CaptionTarget, read_label_config
 from captionloop.backend.label_studio import BACKEND_TITLE, Json, LabelStudio
 from captionloop.backend.projects import find_or_add
+from captionloop.backend.webhook_secret import SECRET_HEADER
 from captionloop.errors import BusyError, LabelStudioError
-from captionloop.model.database import Database, Project, Version
+from captionloop.model.database import SECRETS_LOCK, Database, Project, Version, wait_for_lock
+from captionloop.seal import Seal
 
 _log = logging.getLogger(__name__)
 
-SECRET_HEADER = "X-Captionloop-Secret"  # noqa: S105 (the name of a header)
 # START_TRAINING is not among them: Label Studio sends it to the ML backend itself, with its Basic auth.
 WEBHOOK_ACTIONS = (
     "ANNOTATION_CREATED",
@@ -48,6 +50,7 @@ def connect(
     *,
     label_studio: LabelStudio,
     database: Database,
+    seal: Seal,
     server: str,
     backend_url: str,
     user: str | None,
@@ -58,6 +61,7 @@ def connect(
 
     Args:
         project_id: Label Studio's id.
+        seal: what the webhook's secret is kept with.
         server: what `project.server` says of this Label Studio.
         backend_url: where Label Studio reaches the backend.
         user, password: the backend's Basic auth, if it has one.
@@ -71,11 +75,12 @@ def connect(
     found = label_studio.project(project_id)
     target = read_label_config(found["label_config"])
     # The row comes first: Label Studio calls the backend, and the backend looks there, before the connection stands.
-    row = _remember(database, server, found, is_sample=is_sample)
+    row = _remember(database, seal, server, found, is_sample=is_sample)
     access = _access(backend_url.rstrip("/"), user, password)
     ml_backend_id, is_new = _attach_backend(label_studio, project_id, access, before=row.ml_backend_id)
     try:
-        webhook_id = _attach_webhook(label_studio, project_id, f"{access['url']}/webhook", row)
+        secret = webhook_secret.read(row.webhook_secret, seal)
+        webhook_id = _attach_webhook(label_studio, project_id, f"{access['url']}/webhook", row, secret)
         label_studio.update_project(project_id, **_project_settings(database, found))
     except LabelStudioError:
         if is_new:
@@ -95,11 +100,14 @@ def connect(
     )
 
 
-def _remember(database: Database, server: str, found: Json, *, is_sample: bool) -> Project:
+def _remember(database: Database, seal: Seal, server: str, found: Json, *, is_sample: bool) -> Project:
     with database.session() as session:
+        # A new key must not find everything encrypted with it but what is about to be written.
+        wait_for_lock(session.connection(), SECRETS_LOCK)
         row = find_or_add(session, server, found["id"])
         row.title, row.label_config = found["title"], found["label_config"]
         row.is_sample = row.is_sample or is_sample
+        row.webhook_secret = webhook_secret.kept_or_new(row.webhook_secret, seal)
         return row
 
 
@@ -173,11 +181,11 @@ def _with_remedy(error: LabelStudioError, url: str) -> LabelStudioError:
     return LabelStudioError(remedy, status=error.status)
 
 
-def _attach_webhook(label_studio: LabelStudio, project_id: int, url: str, row: Project) -> int:
+def _attach_webhook(label_studio: LabelStudio, project_id: int, url: str, row: Project, secret: str) -> int:
     """Have one active webhook with our secret; Label Studio has made one without it, or we have by an earlier call."""
     present = [hook for hook in label_studio.webhooks(project_id) if hook["id"] == row.webhook_id or hook["url"] == url]
     fields: dict[str, Any] = {
-        "headers": {SECRET_HEADER: row.webhook_secret},
+        "headers": {SECRET_HEADER: secret},
         "is_active": True,
         "send_payload": True,
         "send_for_all_actions": False,

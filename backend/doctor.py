@@ -4,6 +4,7 @@ The links form chains: what lies behind a broken link is not looked at, and says
 Whatever hangs is given up together after `_WITHIN_S`.
 """
 
+import hmac
 import threading
 import time
 from collections.abc import Callable
@@ -14,13 +15,15 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
-from captionloop.backend.connect import SECRET_HEADER, WEBHOOK_ACTIONS
+from captionloop.backend import webhook_secret
+from captionloop.backend.connect import WEBHOOK_ACTIONS
 from captionloop.backend.image_source import ImageSource
 from captionloop.backend.label_config import CaptionTarget, read_label_config, task_image
 from captionloop.backend.label_studio import LabelStudio
 from captionloop.backend.local import services
 from captionloop.backend.projects import Projects
-from captionloop.errors import CaptionloopError, ServiceError
+from captionloop.backend.webhook_secret import SECRET_HEADER
+from captionloop.errors import CaptionloopError, LostKeyError, ServiceError
 from captionloop.home import Home
 from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
@@ -28,7 +31,8 @@ from captionloop.jobs.sweeps import Sweeps
 from captionloop.model.database import Database, Project
 from captionloop.model.images import ImageLimits, open_image
 from captionloop.model.versions import VersionStore
-from captionloop.settings import Settings
+from captionloop.seal import Seal
+from captionloop.settings import Settings, without_password
 
 # Above all for the champion: the first to ask for it after a start waits until its weights are loaded.
 _WITHIN_S = 60.0
@@ -258,7 +262,12 @@ class _Patient:
             return "is switched off"
         if hook["url"] != f"{self._backend_url.rstrip('/')}/webhook":
             return f"goes to {hook['url']}, but the backend is at {self._backend_url}"
-        if (hook.get("headers") or {}).get(SECRET_HEADER) != row.webhook_secret:
+        try:
+            expected = webhook_secret.read(row.webhook_secret, Seal(self._home, self._settings.key))
+        except LostKeyError as error:
+            return f"has a secret that cannot be read: {error}"
+        given = str((hook.get("headers") or {}).get(SECRET_HEADER, ""))
+        if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
             return "does not carry the project's secret, so its events are refused"
         missing = set(WEBHOOK_ACTIONS) - set(hook.get("actions") or ())
         if missing and not hook.get("send_for_all_actions"):
@@ -297,7 +306,7 @@ class _Patient:
 
     def _redis(self) -> str:
         self._queue().check()
-        return f"answers at {services.without_password(self._settings.redis_url or '')}"
+        return f"answers at {without_password(self._settings.redis_url or '')}"
 
     def _worker(self) -> str:
         names = self._queue().workers()

@@ -1,7 +1,5 @@
 """Projects as the backend meets them: the row of each, made when it is first seen."""
 
-import secrets
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -64,10 +62,10 @@ class Projects:
 
 
 def find_or_add(session: Session, server: str, label_studio_id: int) -> Project:
-    """The row of a project, added with a fresh webhook secret when there is none."""
+    """The row of a project, added when there is none."""
     project = _find(session, server, label_studio_id)
     if project is None:
-        project = Project(server=server, label_studio_id=label_studio_id, webhook_secret=secrets.token_urlsafe(32))
+        project = Project(server=server, label_studio_id=label_studio_id)
         session.add(project)
         session.flush()
     return project

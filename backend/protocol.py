@@ -3,19 +3,22 @@
 Nothing here waits for a model to load or a run to end, except `/predict`, whose answer is the caption.
 """
 
+import logging
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, jsonify, request
 from werkzeug.exceptions import BadRequest, Forbidden, Gone
 
 from captionloop import __version__
-from captionloop.backend.auth import Gatekeeper, carries_secret
-from captionloop.backend.connect import SECRET_HEADER
+from captionloop.backend.auth import Gatekeeper
 from captionloop.backend.service import CaptionService, project_number
-from captionloop.model.database import LARGEST_ID, Run, RunKind, RunState
+from captionloop.backend.webhook_secret import SECRET_HEADER
+from captionloop.errors import LostKeyError
+from captionloop.model.database import LARGEST_ID, Project, Run, RunKind, RunState
 from captionloop.model.project_settings import settings_of
 
 protocol = Blueprint("protocol", __name__)
+_log = logging.getLogger(__name__)
 
 _REFUSED_EVENT = "The webhook's secret header is missing or wrong. `captionloop connect` sets it."
 _MISSING = {"only_missing": True}  # see `AnnotateSettings`
@@ -94,7 +97,7 @@ def webhook() -> tuple[Response, int]:
     body = _body()
     number = project_number(_project_id(body))
     known = _service().projects.find(number)
-    if not is_admitted and not (known and carries_secret(request, known.webhook_secret)):
+    if not is_admitted and not (known and _carries_secret_of(known)):
         raise Forbidden(_REFUSED_EVENT)
     project = known or _service().projects.seen(number)
     if body.get("action") == "START_TRAINING":
@@ -104,6 +107,14 @@ def webhook() -> tuple[Response, int]:
         _service().queue.request(project.id, RunKind.ANNOTATE, asked_by="new tasks", settings=_MISSING)
     _service().queue.request_sync(project.id)
     return jsonify(status="ok"), 200
+
+
+def _carries_secret_of(project: Project) -> bool:
+    try:
+        return _gatekeeper().admits_event(request, project.webhook_secret)
+    except LostKeyError as error:
+        _log.error("an event of project %s is refused: %s", project.label_studio_id, error)
+        return False
 
 
 def _start_training(project_id: int) -> tuple[Response, int]:

@@ -33,7 +33,9 @@ def serve(context: Context) -> None:
     context.database.migrate()
     service = build_service(context)
     settings = context.settings
-    gatekeeper = Gatekeeper(settings.user, settings.password, reader_password=settings.reader_password)
+    gatekeeper = Gatekeeper(
+        settings.user, settings.password, reader_password=settings.reader_password, seal=context.seal
+    )
     room = Room(context, service)
     app = create_app(service, gatekeeper, room)
     if settings.password is None:

@@ -13,9 +13,9 @@ from captionloop.errors import CaptionloopError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.model import corrections
-from captionloop.model.database import Project, Run, RunKind
+from captionloop.model.database import Project, Run, RunKind, shown_url
 from captionloop.model.versions import VersionInfo
-from captionloop.settings import Secret, Settings
+from captionloop.settings import Secret, Settings, without_password
 
 _LOOK_EVERY_S = 0.5
 _WORDS = {RunKind.FINETUNE: "Fine-tuning", RunKind.ANNOTATE: "Captioning", RunKind.COMPARE: "Comparing"}
@@ -24,7 +24,8 @@ _WORDS = {RunKind.FINETUNE: "Fine-tuning", RunKind.ANNOTATE: "Captioning", RunKi
 def read_status(settings: Settings, *, label_studio_id: int | None = None) -> dict[str, Any]:
     """The state of everything, as `captionloop status --json` prints it. What is not known is null.
 
-    It reads our own records only, so it answers at once, whatever runs or not.
+    It reads our own records only, so it answers at once, whatever runs or not. Of passwords and tokens it shows those
+    that `captionloop up` made, which are known nowhere else; those that a person set are not repeated.
 
     Args:
         settings: completed with what a running `captionloop up` knows.
@@ -33,7 +34,7 @@ def read_status(settings: Settings, *, label_studio_id: int | None = None) -> di
         NotFoundError: the project that was named is not connected.
     """
     home = Home(settings.home)
-    login = services.login(home)
+    login = services.login(home, key=settings.key)
     shown: dict[str, Any] = {
         "ready": services.is_ready(home),
         "home": str(settings.home),
@@ -45,17 +46,17 @@ def read_status(settings: Settings, *, label_studio_id: int | None = None) -> di
             "url": settings.label_studio_url,
             "email": login.email if login and settings.server_name == "local" else None,
             "password": login.password.reveal() if login and settings.server_name == "local" else None,
-            "token": _revealed(settings.label_studio_api_key),
+            "token": _made(settings.label_studio_api_key, login.token if login else None),
             "project_id": None,
             "ml_backend_id": None,
         },
         "backend": {
             "url": settings.backend_url or services.local_url(settings.port),
             "user": settings.user,
-            "password": _revealed(settings.password),
+            "password": _made(settings.password, services.backend_password(home, key=settings.key)),
         },
-        "redis": settings.redis_url,
-        "database": settings.database_url or f"sqlite:///{home.database}",
+        "redis": without_password(settings.redis_url) if settings.redis_url else None,
+        "database": shown_url(settings.database_url or f"sqlite:///{home.database}"),
     }
     if settings.database_url is None and not home.database.exists():
         return shown
@@ -174,5 +175,6 @@ def versions_table(rows: Sequence[VersionInfo]) -> str:
     )
 
 
-def _revealed(secret: Secret | None) -> str | None:
-    return secret.reveal() if secret else None
+def _made(used: Secret | None, by_up: Secret | None) -> str | None:
+    """A secret that is used, if it is the one that `captionloop up` made."""
+    return used.reveal() if used is not None and used == by_up else None

@@ -20,6 +20,7 @@ from captionloop.model.features import FeatureCache
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.images import ImageLimits
 from captionloop.model.versions import Base, VersionInfo, VersionStore
+from captionloop.seal import Seal
 from captionloop.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,6 +77,15 @@ class Context:
                 "or let `captionloop up` start one."
             )
         return LabelStudio(self.settings.label_studio_url, self.settings.label_studio_api_key.reveal())
+
+    @property
+    def seal(self) -> Seal:
+        """What secrets are kept with.
+
+        Raises:
+            SettingsError: CAPTIONLOOP_KEY is no key.
+        """
+        return Seal(self.home, self.settings.key)
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -22,6 +22,7 @@ from captionloop.jobs.sweeps import Sweeps
 from captionloop.logs import current_request, sane_id
 from captionloop.model.database import Run, RunKind, Sweep
 from captionloop.model.search_space import SearchSpace
+from captionloop.settings import without_password
 
 _log = logging.getLogger(__name__)
 
@@ -239,11 +240,6 @@ def _explained(url: str, consequence: str = "") -> Iterator[None]:
         yield
     except redis.RedisError as error:
         raise ServiceError(
-            f"Redis does not answer at {_without_password(url)} ({error}). {consequence} "
+            f"Redis does not answer at {without_password(url)} ({error}). {consequence} "
             "Start it with `captionloop up`, or set REDIS_URL to one that runs.".replace("  ", " ")
         ) from error
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"

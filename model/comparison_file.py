@@ -91,7 +91,7 @@ def write_comparison(
         ],
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, text.encode(), mode=0o644)
+    write_atomically(path, text.encode())
 
 
 def read_comparison(path: Path) -> StoredComparison | None:

@@ -42,7 +42,7 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.engine import Connection, Dialect, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -72,6 +72,7 @@ _SQLITE_BUSY_TIMEOUT_S = 30
 # Any numbers will do, as long as they differ.
 _SCHEMA_LOCK = 7163528
 LOOKS_LOCK = 7163529
+SECRETS_LOCK = 7163530
 _READ_ONLY = "captionloop_read_only"
 # What SQLite says when it is not the program's fault, and what helps then.
 _REMEDIES = {
@@ -214,7 +215,7 @@ class Project(Table):
     label_config: Mapped[str] = mapped_column(default="")
     ml_backend_id: Mapped[int | None]
     webhook_id: Mapped[int | None]
-    webhook_secret: Mapped[str]
+    webhook_secret: Mapped[str] = mapped_column(default="")  # encrypted; empty until the project is connected
     # None until the base is registered. No foreign key, as versions refer to projects; `VersionStore` alone writes it.
     champion: Mapped[str | None]
     champion_since: Mapped[datetime | None]
@@ -586,10 +587,19 @@ class Database:
     @property
     def shown_url(self) -> str:
         """The address without its password."""
-        return make_url(self.url).render_as_string(hide_password=True)
+        return shown_url(self.url)
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def shown_url(url: str) -> str:
+    """A database's address without its password, which may also stand behind the question mark.
+
+    Raises:
+        SettingsError: it is no address.
+    """
+    return _parsed(url).difference_update_query(["password"]).render_as_string(hide_password=True)
 
 
 def wait_for_lock(connection: Connection, lock: int) -> None:
@@ -602,16 +612,27 @@ def wait_for_lock(connection: Connection, lock: int) -> None:
 
 
 def _engine(url: str) -> Engine:
+    parsed = _parsed(url)
     try:
-        parsed = make_url(url)
         engine = create_engine(parsed, **engine_arguments(url))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise SettingsError(
-            f"CAPTIONLOOP_DATABASE_URL cannot be used ({error}). Expected sqlite:///FILE or "
-            "postgresql+psycopg://USER:PASSWORD@HOST/NAME (`pip install 'captionloop[postgres]'`)."
-        ) from error
+        raise _unusable(error) from error
     prepare(engine)
     return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError) as error:  # ValueError: its port is none
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> SettingsError:
+    return SettingsError(
+        f"CAPTIONLOOP_DATABASE_URL cannot be used ({error}). Expected sqlite:///FILE or "
+        "postgresql+psycopg://USER:PASSWORD@HOST/NAME (`pip install 'captionloop[postgres]'`)."
+    )
 
 
 def engine_arguments(url: str) -> dict[str, Any]:

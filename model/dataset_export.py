@@ -65,7 +65,6 @@ def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split:
             names = {image: _copy_picture(home.image(image), unfinished / "images") for image in chosen}
             found = {names[image]: captions[image] for image in chosen}
             _WRITERS[form](unfinished, found, {names[image] for image in chosen if image in held_out})
-        unfinished.chmod(0o755)
         unfinished.replace(target)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -202,7 +202,6 @@ class VersionStore:
         (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         for path in directory.rglob("*"):
             _flush_to_disk(path)
-        directory.chmod(0o755)
         final = self._directory / name
         if final.is_dir():  # a crash came between the renaming and the row, which alone makes a version
             shutil.rmtree(final)

@@ -11,7 +11,7 @@ import pytest
 _ROOT = Path(__file__).parent.parent
 _PACKAGE = "captionloop."
 
-_SHARED = {"errors", "home", "hosts", "logs", "settings"}
+_SHARED = {"errors", "home", "hosts", "logs", "seal", "settings"}
 # What jobs need to read Label Studio: its client, images, label configs and the JSON of annotations.
 _JOBS_FROM_BACKEND = {"annotations", "image_source", "label_config", "label_studio"}
 # Modules that put the parts together, and so have to know them.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from captionloop.backend.local.processes import Program
 from captionloop.errors import ServiceError
+from captionloop.settings import without_password
 
 _READY_WITHIN_S = 60.0
 
@@ -82,7 +83,9 @@ def wait_until_ready(redis_url: str, *, meanwhile: Callable[[], None]) -> None:
     while not answers(redis_url):
         meanwhile()
         if time.monotonic() > deadline:
-            raise ServiceError(f"The Redis at {redis_url} did not answer within {_READY_WITHIN_S:.0f} s.")
+            raise ServiceError(
+                f"The Redis at {without_password(redis_url)} did not answer within {_READY_WITHIN_S:.0f} s."
+            )
         time.sleep(0.02)
 
 

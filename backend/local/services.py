@@ -1,10 +1,13 @@
 """What `captionloop up` made and runs, for itself and for every other command: addresses, logins, process ids.
 
-`secrets.json` is written once and kept; `services.json` tells of the present `up`, or of the last one.
+`secrets.json` is written once and kept, passwords and tokens in it encrypted; `services.json` tells of the present
+`up`, or of the last one.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from captionloop.backend.local import redis_server
@@ -12,21 +15,44 @@ from captionloop.backend.local.label_studio_server import Login, has_data
 from captionloop.backend.local.processes import is_owned
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, read_json, write_json
+from captionloop.seal import Seal, is_sealed
 from captionloop.settings import LOCAL_SERVER, Secret, Settings
 
 _EMAIL = "captionloop@localhost"
 _BACKEND_USER = "captionloop"
+_SEALED = frozenset({"password", "token"})  # encrypted in the file
 
 
-def login(home: Home) -> Login | None:
-    """The account on the Label Studio that `up` starts; None when it never did."""
-    found = _read(home, "secrets").get("label_studio")
+def login(home: Home, *, key: Secret | None = None) -> Login | None:
+    """The account on the Label Studio that `up` starts; None when it never did.
+
+    Args:
+        key: CAPTIONLOOP_KEY, here and below.
+
+    Raises:
+        LostKeyError: it was encrypted with a key that is not known here.
+    """
+    found = _secrets(home, key).get("label_studio")
     return Login(found["email"], Secret(found["password"]), Secret(found["token"])) if found else None
 
 
-def ensure_secrets(home: Home) -> Login:
-    """Make the logins when there are none, and keep those there are; gives the one for Label Studio."""
-    kept = _read(home, "secrets")
+def backend_password(home: Home, *, key: Secret | None = None) -> Secret | None:
+    """The backend's password that `up` made; None when it never did.
+
+    Raises:
+        LostKeyError: as above.
+    """
+    found = _secrets(home, key).get("backend")
+    return Secret(found["password"]) if found else None
+
+
+def ensure_secrets(home: Home, *, key: Secret | None = None) -> Login:
+    """Make the logins when there are none, and keep those there are; gives the one for Label Studio.
+
+    Raises:
+        LostKeyError: as above.
+    """
+    kept = _secrets(home, key)
     if "label_studio" not in kept or "backend" not in kept:
         made = {
             "label_studio": {
@@ -36,10 +62,24 @@ def ensure_secrets(home: Home) -> Login:
             },
             "backend": {"user": _BACKEND_USER, "password": _new_password()},
         }
-        write_json(home.secrets, made | kept)
-    made_login = login(home)
+        _write_secrets(home, key, made | kept)
+    elif not _is_all_sealed(home):
+        _write_secrets(home, key, kept)
+    made_login = login(home, key=key)
     assert made_login is not None
     return made_login
+
+
+def seal_again(home: Home, *, key: Secret | None = None) -> int:
+    """Encrypt anew what `up` made; gives how many secrets that are.
+
+    Raises:
+        LostKeyError: as above.
+    """
+    kept = _secrets(home, key)
+    if kept:
+        _write_secrets(home, key, kept)
+    return sum(name in _SEALED for account in kept.values() for name in account)
 
 
 def complete(settings: Settings) -> Settings:
@@ -49,33 +89,27 @@ def complete(settings: Settings) -> Settings:
     """
     home = Home(settings.home)
     found: dict[str, Any] = {}
-    services = _read(home, "services")
+    services = _read(home.services)
     if settings.redis_url is None:
         found["redis_url"] = redis_server.url(home.redis_socket)
-    if settings.label_studio_url is None and (account := login(home)) is not None:
+    if settings.label_studio_url is None and (account := login(home, key=settings.key)) is not None:
         found["label_studio_url"] = services.get("label_studio_url", local_url(settings.label_studio_port))
         found["label_studio_api_key"] = account.token
         found["server"] = settings.server or LOCAL_SERVER
     if settings.backend_url is None and "backend_url" in services:
         found["backend_url"] = services["backend_url"]
-    if settings.password is None and (backend := _read(home, "secrets").get("backend")):
+    if settings.password is None and (backend := _secrets(home, settings.key).get("backend")):
         found["user"], found["password"] = backend["user"], Secret(backend["password"])
     return replace(settings, **found)
 
 
 def is_ready(home: Home) -> bool:
     """True while an `up` runs in this home and has brought everything up."""
-    return is_owned(home) and bool(_read(home, "services").get("ready"))
+    return is_owned(home) and bool(_read(home.services).get("ready"))
 
 
 def local_url(port: int) -> str:
     return f"http://localhost:{port}"
-
-
-def without_password(url: str) -> str:
-    """An address as it may be shown."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _new_email(home: Home) -> str:
@@ -94,8 +128,34 @@ def _new_password() -> str:
     return "-".join("".join(secrets.choice(alphabet) for _ in range(4)) for _ in range(3))
 
 
-def _read(home: Home, which: str) -> dict[str, Any]:
-    path = home.secrets if which == "secrets" else home.services
+def _secrets(home: Home, key: Secret | None) -> dict[str, dict[str, str]]:
+    """What the file holds, decrypted."""
+    seal = Seal(home, key)
+    lost = f"end `captionloop up`, move {home.secrets} away, and start it again: it makes new logins."
+
+    def opened(name: str, value: str) -> str:
+        return seal.decrypt(value, what=f"The {name} in {home.secrets}", lost=lost) if name in _SEALED else value
+
+    return _each(_read(home.secrets), opened)
+
+
+def _write_secrets(home: Home, key: Secret | None, found: dict[str, dict[str, str]]) -> None:
+    seal = Seal(home, key)
+    write_json(home.secrets, _each(found, lambda name, value: seal.encrypt(value) if name in _SEALED else value))
+
+
+def _is_all_sealed(home: Home) -> bool:
+    accounts = _read(home.secrets).values()
+    return all(is_sealed(account[name]) for account in accounts for name in _SEALED & account.keys())
+
+
+def _each(accounts: dict[str, Any], change: Callable[[str, str], str]) -> dict[str, dict[str, str]]:
+    return {
+        whose: {name: change(name, value) for name, value in account.items()} for whose, account in accounts.items()
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
     except ValueError as error:

@@ -20,7 +20,7 @@ from captionloop.backend.local.processes import Process, Program, Supervisor, si
 from captionloop.backend.local.screen import Screen, Step
 from captionloop.errors import CaptionloopError, ServiceError, SettingsError
 from captionloop.home import Home, read_json, write_json
-from captionloop.settings import Settings
+from captionloop.settings import Settings, without_password
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
@@ -80,7 +80,7 @@ class _Up:
         """Bring everything up, in the order in which one thing needs another."""
         given = self._given
         self._check()
-        account = services.ensure_secrets(self.home)
+        account = services.ensure_secrets(self.home, key=given.key)
         self._note(
             pid=os.getpid(),
             started_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -160,7 +160,7 @@ class _Up:
             redis_server.wait_until_ready(settings.redis_url, meanwhile=own.require_running)
         elif not redis_server.answers(settings.redis_url):
             raise ServiceError(
-                f"The Redis that REDIS_URL names does not answer at {services.without_password(settings.redis_url)}. "
+                f"The Redis that REDIS_URL names does not answer at {without_password(settings.redis_url)}. "
                 "Start it, or unset REDIS_URL to have one started here."
             )
 
@@ -303,6 +303,7 @@ def _attach(context: "Context", project_id: int, *, is_sample: bool) -> None:
         project_id,
         label_studio=context.label_studio,
         database=context.database,
+        seal=context.seal,
         server=settings.server_name,
         backend_url=settings.backend_url or services.local_url(settings.port),
         user=settings.user,

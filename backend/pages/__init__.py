@@ -31,6 +31,12 @@ def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
     )
 
     app.extensions["captionloop_room"] = room
-    protect(app, gatekeeper, home=room.home, is_https=(room.settings.backend_url or "").startswith("https://"))
+    protect(
+        app,
+        gatekeeper,
+        home=room.home,
+        seal=room.context.seal,
+        is_https=(room.settings.backend_url or "").startswith("https://"),
+    )
     app.register_blueprint(pages)
     add_api(app)

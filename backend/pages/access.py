@@ -17,7 +17,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from captionloop.backend.auth import Gatekeeper, Role
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.room import current_room
-from captionloop.home import Home, write_atomically
+from captionloop.home import Home, make_once, write_atomically
+from captionloop.seal import Seal, is_sealed
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"pages.login", "pages.sign_in", "pages.static"})
@@ -51,14 +52,18 @@ class Visitor:
         return self.role is Role.LEAD
 
 
-def protect(app: Flask, gatekeeper: Gatekeeper, *, home: Home, is_https: bool) -> None:
+def protect(app: Flask, gatekeeper: Gatekeeper, *, home: Home, seal: Seal, is_https: bool) -> None:
     """Give the app sessions and CSRF tokens.
 
     Args:
         home: where the key lies that cookies are signed with; made when first needed.
+        seal: what it is encrypted with there.
         is_https: whether people reach the pages encrypted, so that the cookie may insist on it.
+
+    Raises:
+        LostKeyError: the key that cookies are signed with was encrypted with another one.
     """
-    key = _session_key(home)
+    key = session_key(home, seal)
     app.secret_key = key
     app.config.update(
         SESSION_COOKIE_NAME="captionloop",
@@ -171,8 +176,30 @@ def current_gatekeeper() -> Gatekeeper:
     return cast(Gatekeeper, current_app.extensions["captionloop_gatekeeper"])
 
 
-def _session_key(home: Home) -> bytes:
-    """The key in the home directory, which all backends of one installation share."""
+def session_key(home: Home, seal: Seal) -> bytes:
+    """The key in the home directory, which all backends of one installation share; made when there is none.
+
+    Raises:
+        LostKeyError: it was encrypted with a key that is not known here.
+    """
     if not home.session_key.exists():
-        write_atomically(home.session_key, secrets.token_bytes(32))
-    return home.session_key.read_bytes()
+        make_once(home.session_key, seal.encrypt(secrets.token_hex(32)).encode())
+    kept = home.session_key.read_bytes()
+    if not is_sealed(kept.decode("latin-1")):  # an earlier release kept it as it was
+        return kept
+    lost = "delete the file; everybody then has to sign in again."
+    opened = seal.decrypt(kept.decode(), what=f"The key of the pages' sessions in {home.session_key}", lost=lost)
+    return opened.encode("latin-1")
+
+
+def seal_session_key_again(home: Home, seal: Seal) -> int:
+    """Encrypt the key anew; gives how many there are, 1 or none.
+
+    Raises:
+        LostKeyError: as above.
+    """
+    if not home.session_key.exists():
+        return 0
+    key = session_key(home, seal)
+    write_atomically(home.session_key, seal.encrypt(key.decode("latin-1")).encode())
+    return 1

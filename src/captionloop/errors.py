@@ -2,6 +2,7 @@
 
     CaptionloopError
     ├── SettingsError         a setting is missing or wrong                          exit code 2
+    │   └── LostKeyError      something is encrypted with a key that is not known    2
     ├── NotFoundError         a project, version, run or file that was named is not there    4
     ├── BusyError             something else holds what is needed (a port, a lock)   5
     ├── ServiceError          a service does not answer or refuses                   3
@@ -27,6 +28,10 @@ class CaptionloopError(Exception):
 
 class SettingsError(CaptionloopError):
     exit_code = 2
+
+
+class LostKeyError(SettingsError):
+    pass
 
 
 class NotFoundError(CaptionloopError):

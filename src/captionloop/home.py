@@ -2,8 +2,10 @@
 
 HOME/
 ├── captionloop.db        the database, unless CAPTIONLOOP_DATABASE_URL names another
-├── secrets.json          what `captionloop up` made: logins, tokens, the backend's password   (0600)
-├── services.json         what runs now, where, and as which process                          (0600)
+├── secrets.json          what `captionloop up` made: logins, tokens, the backend's password; encrypted
+├── session.key           what the cookies of the pages are signed with; encrypted
+├── seal.keys             what both, and the secrets in the database, are encrypted with; see `seal`
+├── services.json         what runs now, where, and as which process
 ├── sample.json           which project the sample is, and what its pictures show
 ├── images/ab/abcd…       our own copies of annotated images, named by the SHA-256 of their bytes
 ├── features/             cached outputs of image encoders
@@ -24,7 +26,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,11 @@ class Home:
     def session_key(self) -> Path:
         """What the cookies of the pages are signed with."""
         return self.root / "session.key"
+
+    @property
+    def seal_keys(self) -> Path:
+        """The keys that secrets are encrypted with."""
+        return self.root / "seal.keys"
 
     @property
     def thumbnails(self) -> Path:
@@ -147,6 +154,21 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write a file so that a crash leaves the old one or the new one, and never half of either."""
     with atomically(path, mode=mode) as temporary:
         temporary.write_bytes(data)
+
+
+def make_once(path: Path, data: bytes) -> bytes:
+    """Write a file unless there is one; give what it holds, which is the same for all who do this at once."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
+    return path.read_bytes()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from dotenv import dotenv_values
 
@@ -34,6 +34,14 @@ class Secret:
 
     def reveal(self) -> str:
         return self._value
+
+
+def without_password(url: str) -> str:
+    """An address as it may be shown: without user and password, wherever in it they stand."""
+    scheme, separator, rest = url.partition("://")
+    address, mark, query = rest.partition("?")
+    kept = urlencode([(name, value) for name, value in parse_qsl(query) if name not in {"username", "password"}])
+    return scheme + separator + address.rpartition("@")[2] + (mark + kept if kept else "")
 
 
 def _text(value: str) -> str:
@@ -65,7 +73,12 @@ def _http_url(value: str) -> str:
 
 
 def _redis_url(value: str) -> str:
-    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+    try:
+        parts = urlsplit(value)
+        is_one = parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0
+    except ValueError:  # its port is none
+        is_one = False
+    if not is_one:
         raise ValueError("an address such as redis://localhost:6379/0 or unix:///run/redis.sock")
     return value
 
@@ -157,13 +170,24 @@ class Settings:
         Secret,
         default=None,
     )
+    key: Secret | None = _setting(
+        "CAPTIONLOOP_KEY",
+        "Key that kept secrets are encrypted with, 32 bytes in base64; unset: one in the home directory.",
+        Secret,
+        default=None,
+    )
     database_url: str | None = _setting(
         "CAPTIONLOOP_DATABASE_URL",
         "SQLAlchemy address of the database; unset: SQLite in the home directory.",
         default=None,
+        repr=False,  # it may hold a password
     )
     redis_url: str | None = _setting(
-        "REDIS_URL", "Your own Redis; unset: the one that `captionloop up` starts.", _redis_url, default=None
+        "REDIS_URL",
+        "Your own Redis; unset: the one that `captionloop up` starts.",
+        _redis_url,
+        default=None,
+        repr=False,  # as above
     )
     label_studio_url: str | None = _setting(
         "LABEL_STUDIO_URL", "Your own Label Studio; unset: the one that `captionloop up` starts.", _http_url,
@@ -249,7 +273,8 @@ def _parse(variable: str, value: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(value)
     except ValueError as error:
-        raise SettingsError(f"{variable} is {value!r}, but must be {error}.") from error
+        shown = without_password(value) if "://" in value else value
+        raise SettingsError(f"{variable} is {shown!r}, but must be {error}.") from error
 
 
 def _refuse_unknown(found: Mapping[str, str]) -> None:

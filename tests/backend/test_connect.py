@@ -7,19 +7,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.servers import LabelStudioServer
 
 from captionloop.backend import connect as connecting
-from captionloop.backend.connect import SECRET_HEADER, Connection
+from captionloop.backend.connect import Connection
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.label_studio import BACKEND_TITLE, Json, LabelStudio
+from captionloop.backend.webhook_secret import SECRET_HEADER
 from captionloop.errors import BusyError, LabelConfigError, LabelStudioError
+from captionloop.home import Home
 from captionloop.model.database import Database, Project, Version
+from captionloop.seal import Seal, is_sealed
+from captionloop.settings import Secret
 
 USER, PASSWORD = "someone", "correct-horse"
+SEAL = Seal(Home(Path("unused")), Secret("k" * 43 + "="))
 
 
 @dataclass
@@ -86,6 +92,7 @@ def connect(label_studio: LabelStudio, database: Database, backend: Backend) -> 
         connecting.connect,
         label_studio=label_studio,
         database=database,
+        seal=SEAL,
         server="http://test",
         backend_url=backend.url,
         user=USER,
@@ -131,7 +138,26 @@ def test_events_carry_our_secret(
     connection = connect(project_id)
     backend.events.clear()
     label_studio.import_tasks(project_id, [{"data": {"image": "/a.png"}}])
-    assert (row(database, connection).webhook_secret, "TASKS_CREATED") in backend.events
+    secret = SEAL.decrypt(row(database, connection).webhook_secret, what="", lost="")
+    assert (secret, "TASKS_CREATED") in backend.events
+
+
+def test_the_secret_is_kept_encrypted(connect: Any, project_id: int, database: Database) -> None:
+    assert is_sealed(row(database, connect(project_id)).webhook_secret)
+
+
+@pytest.mark.parametrize("kept", ["as an earlier release kept it", "sealed:with-a-key-that-is-lost"])
+def test_connecting_again_heals_a_secret_that_is_plain_or_cannot_be_read(
+    connect: Any, project_id: int, label_studio: LabelStudio, database: Database, backend: Backend, kept: str
+) -> None:
+    with database.session() as session:
+        session.get_one(Project, connect(project_id).project_row_id).webhook_secret = kept
+    connection = connect(project_id)
+    backend.events.clear()
+    label_studio.import_tasks(project_id, [{"data": {"image": "/a.png"}}])
+    secret = SEAL.decrypt(row(database, connection).webhook_secret, what="", lost="")
+    assert (secret, "TASKS_CREATED") in backend.events
+    assert (secret == kept) == (not is_sealed(kept))
 
 
 def test_connecting_again_changes_nothing(connect: Any, project_id: int, label_studio: LabelStudio) -> None:

@@ -15,6 +15,7 @@ from tests.support.pictures import picture
 from tests.support.service import AUTH, CONFIG, caption_service, client_of, predict
 
 from captionloop.backend.service import CaptionService
+from captionloop.home import Home
 from captionloop.model.calibration import chances
 from captionloop.model.database import Database, Project, Run, RunKind, Suggestion
 from captionloop.model.versions import Base
@@ -38,8 +39,8 @@ def service(database: Database, redis_url: str, tmp_path: Path, base: Base) -> I
 
 
 @pytest.fixture
-def client(service: CaptionService) -> FlaskClient:
-    return client_of(service)
+def client(service: CaptionService, home: Home) -> FlaskClient:
+    return client_of(service, home)
 
 
 def test_health_needs_no_password(client: FlaskClient) -> None:
@@ -271,6 +272,18 @@ def test_an_event_with_the_secret_asks_for_a_sync(
     assert answer.status_code == 200
     with Redis.from_url(redis_url) as redis:
         assert redis.llen("rq:queue:captionloop") == 1
+
+
+@pytest.mark.parametrize("kept", ["", "sealed:with-a-key-that-is-lost"])
+@pytest.mark.parametrize("sent", ["", "x", "sealed:with-a-key-that-is-lost"])
+def test_where_no_secret_can_be_read_no_event_carries_it(
+    client: FlaskClient, database: Database, home: Home, kept: str, sent: str
+) -> None:
+    with database.session() as session:
+        session.add(Project(server="local", label_studio_id=1, webhook_secret=kept))
+    headers = {"X-Captionloop-Secret": sent}
+
+    assert client.post("/webhook", json=recorded(EVENTS[0]), headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize(("order", "runs"), [("off", 0), ("sampling", 1)])

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from tests.support.modes import open_to_others
 from tests.support.person import Person
 from tests.support.studio import annotate, tasks_of, wait_for
 
@@ -48,6 +49,11 @@ def test_corrections_become_the_captions_of_untouched_tasks_and_a_rollback_bring
     wait_for(lambda: person.asks("status")["job"] is None, within_s=_TRAINED_WITHIN_S)
     _open_task(page, studio, untouched)
     expect(_draft(page)).to_have_text(_suggestion(untouched, version=base))
+
+
+def test_all_that_is_kept_is_for_its_owner_alone(person: Person) -> None:
+    assert any(path.name.startswith("v1-") for path in person.home.versions.iterdir())
+    assert open_to_others(person.home.root) == []
 
 
 def _house_style(caption: str) -> str:

@@ -14,6 +14,7 @@ from captionloop.backend.champions import Champions
 from captionloop.backend.projects import Projects
 from captionloop.backend.service import CaptionService
 from captionloop.errors import ImageError
+from captionloop.home import Home
 from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
 from captionloop.jobs.sweeps import Sweeps
@@ -23,6 +24,7 @@ from captionloop.model.database import Database
 from captionloop.model.images import ImageLimits
 from captionloop.model.suggestions import SuggestionLog
 from captionloop.model.versions import Base, VersionInfo, VersionStore
+from captionloop.seal import Seal
 from captionloop.settings import Secret
 from tests.support.pictures import picture
 
@@ -61,8 +63,13 @@ def caption_service(database: Database, redis_url: str, directory: Path, base: B
         made.close()
 
 
-def client_of(service: CaptionService) -> FlaskClient:
-    return create_app(service, Gatekeeper(AUTH[0], Secret(AUTH[1]))).test_client()
+def client_of(service: CaptionService, home: Home | None = None) -> FlaskClient:
+    """
+    Args:
+        home: where the key lies that webhooks' secrets are kept with; None where they lie as they are.
+    """
+    seal = None if home is None else Seal(home)
+    return create_app(service, Gatekeeper(AUTH[0], Secret(AUTH[1]), seal=seal)).test_client()
 
 
 def predict(client: FlaskClient, *photos: str, config: str = CONFIG) -> list[dict[str, Any]]:

@@ -108,15 +108,3 @@ def test_a_broken_secrets_file_is_named(home: Home) -> None:
     home.secrets.write_text("{")
     with pytest.raises(CaptionloopError, match=f"{home.secrets} is not JSON"):
         services.ensure_secrets(home)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("redis://:pass@host:6379/0", "redis://host:6379/0"),
-        ("redis://host:6379", "redis://host:6379"),
-        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
-    ],
-)
-def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
-    assert services.without_password(url) == shown

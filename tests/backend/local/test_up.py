@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.modes import open_to_others
 from tests.support.person import CLI, Person, newcomer
 from tests.support.servers import descendants
 
@@ -101,9 +102,18 @@ def test_a_taken_port_is_named_with_its_variable(
     assert "CAPTIONLOOP_LABEL_STUDIO_PORT=" in second.stderr
 
 
+def test_all_that_is_kept_is_for_its_owner_alone(person: Person, running: "subprocess.Popen[bytes]") -> None:
+    person.does("sync")
+    assert (person.home.label_studio / "label_studio.sqlite3").exists()
+    assert list(person.home.logs.iterdir())
+    assert open_to_others(person.home.root) == []
+
+
 def test_no_secret_is_in_any_processs_arguments(person: Person, running: "subprocess.Popen[bytes]") -> None:
-    secrets = json.loads(person.home.secrets.read_text())
-    values = [secrets["label_studio"]["password"], secrets["label_studio"]["token"], secrets["backend"]["password"]]
+    login, password = services.login(person.home), services.backend_password(person.home)
+    assert login is not None
+    assert password is not None
+    values = [secret.reveal() for secret in (login.password, login.token, password)]
     for pid in descendants(running.pid):
         arguments = Path(f"/proc/{pid}/cmdline").read_text()
         assert not any(value in arguments for value in values)

@@ -1,0 +1,128 @@
+"""Secrets that are kept on disk or in the database lie there encrypted; `Seal` writes and reads them.
+
+The key is CAPTIONLOOP_KEY, else one in the home directory (`seal.keys`), made when it is first needed. There may be
+several, newest first: the first one encrypts, each of them decrypts. Those in the home are read each time, as
+`captionloop key rotate` may have changed them meanwhile.
+
+What is encrypted begins with `sealed:`. Anything else was written by a release that kept secrets as they were.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Sequence
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from captionloop.errors import LostKeyError, SettingsError
+from captionloop.home import Home, make_once, write_atomically
+from captionloop.settings import Secret
+
+_MARK = "sealed:"
+_KEY_BYTES = 32
+_MAKE_ONE = "Make one with `openssl rand -base64 32`."
+
+
+class Seal:
+    """The keys of one installation. Safe to use from several threads."""
+
+    def __init__(self, home: Home, key: Secret | None = None) -> None:
+        """
+        Args:
+            key: CAPTIONLOOP_KEY: one key or several, with commas in between.
+
+        Raises:
+            SettingsError: it holds something that is no key.
+        """
+        self._home = home
+        self._given = _read(key.reveal().split(","), source="CAPTIONLOOP_KEY") if key else []
+
+    def encrypt(self, secret: str) -> str:
+        """A text from which only the keys make the secret again."""
+        keys = self._given or self._in_home() or self._made()
+        return _MARK + keys[0].encrypt(secret.encode()).decode()
+
+    def decrypt(self, kept: str, *, what: str, lost: str) -> str:
+        """The secret in a text that was kept.
+
+        Args:
+            what: names it in the message of the error.
+            lost: what to do when the key is lost for good.
+
+        Raises:
+            LostKeyError: it was encrypted with another key.
+        """
+        if not is_sealed(kept):
+            return kept
+        keys = [*self._given, *self._in_home()]
+        try:
+            if not keys:
+                raise InvalidToken
+            return MultiFernet(keys).decrypt(kept.removeprefix(_MARK)).decode()
+        except InvalidToken as error:
+            found = "no key that is known fits" if keys else "no key is known"
+            raise LostKeyError(
+                f"{what} is encrypted, and {found}. Put the key with which it was written back into CAPTIONLOOP_KEY or "
+                f"{self._home.seal_keys}. If it is lost for good: {lost}"
+            ) from error
+
+    def begin_rotation(self) -> list[str]:
+        """Have a new key encrypt from now on, while the old ones still decrypt; gives the old ones in the home.
+
+        With CAPTIONLOOP_KEY set, its first key is the new one.
+        """
+        old = self._lines()
+        if not self._given:
+            write_atomically(self._home.seal_keys, _text([_new_key(), *old]))
+        return old
+
+    def end_rotation(self, old: Sequence[str]) -> None:
+        """Forget the old keys, once nothing is left that they encrypted."""
+        kept = [key for key in self._lines() if key not in old]
+        if kept:
+            write_atomically(self._home.seal_keys, _text(kept))
+        else:
+            self._home.seal_keys.unlink(missing_ok=True)
+
+    def _made(self) -> list[Fernet]:
+        """Several processes that start at once get the same."""
+        self._home.create()
+        made = make_once(self._home.seal_keys, _text([_new_key()]))
+        return _read(made.decode().split(), source=str(self._home.seal_keys))
+
+    def _in_home(self) -> list[Fernet]:
+        return _read(self._lines(), source=str(self._home.seal_keys))
+
+    def _lines(self) -> list[str]:
+        """The keys in the home, newest first."""
+        try:
+            return self._home.seal_keys.read_text(encoding="ascii", errors="replace").split()
+        except FileNotFoundError:
+            return []
+
+
+def is_sealed(kept: str) -> bool:
+    return kept.startswith(_MARK)
+
+
+def _new_key() -> str:
+    return base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode()
+
+
+def _text(keys: Sequence[str]) -> bytes:
+    return "".join(f"{key}\n" for key in keys).encode()
+
+
+def _read(keys: Sequence[str], *, source: str) -> list[Fernet]:
+    return [Fernet(_checked(key.strip(), source)) for key in keys]
+
+
+def _checked(key: str, source: str) -> bytes:
+    """A key as Fernet wants it. The message of the error does not repeat it."""
+    try:
+        raw = base64.b64decode(key.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != _KEY_BYTES:
+        raise SettingsError(f"{source} has to hold {_KEY_BYTES} random bytes in base64, and does not. {_MAKE_ONE}")
+    return base64.urlsafe_b64encode(raw)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +26,13 @@ class ServedRoom:
 
     Args:
         address: at which they answer.
+        pid: the server's process.
+        environment: what commands need that are to work with it.
     """
 
     address: str
-    _pid: int
+    pid: int
+    environment: Mapping[str, str]
 
     def cpu_s(self) -> float | None:
         """The processor time of all of the server's threads so far, in seconds; None where the system does not tell.
@@ -38,7 +41,7 @@ class ServedRoom:
         """
         if sys.platform != "linux":
             return None
-        return time.clock_gettime(~self._pid << 3 | 2)  # as clock_getcpuclockid(3) makes the clock of a process
+        return time.clock_gettime(~self.pid << 3 | 2)  # as clock_getcpuclockid(3) makes the clock of a process
 
 
 USER, PASSWORD = "captionloop", "benchmark"
@@ -73,7 +76,7 @@ def served_room(home: Home) -> Iterator[ServedRoom]:
                 server = subprocess.Popen(_SERVE, env=environment, cwd=directory, stdout=output, stderr=output)
             try:
                 _wait_until_ready(address, server, log)
-                yield ServedRoom(address, server.pid)
+                yield ServedRoom(address, server.pid, environment)
             finally:
                 server.terminate()
                 server.wait(30)

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 from captionloop.backend.bench.material import read_pictures
-from captionloop.backend.bench.served import Server, our_server, plain_server
+from captionloop.backend.bench.served import our_server, plain_server
 from captionloop.backend.bench.settings import CLIENTS
 from captionloop.backend.bench.turns import Side, Turn
 from captionloop.threads import BRIEF_SPINS
@@ -144,14 +145,16 @@ def _training(
 
 def _serving(model: Path, pictures: Path, prefix: str, said: Callable[[str], None]) -> Result:
     said(f"{prefix}serve")
-    files = read_pictures(pictures)
-    with our_server(model, _AS_SERVE) as our_address, plain_server(model, _AS_USUAL) as address:
-        ours, plain = Server(our_address, files), Server(address, files)
-        ours.turn(CLIENTS)  # loads the model
+    ours_see, plain_sees = cycle(read_pictures(pictures)), cycle(read_pictures(pictures))
+    with our_server(model, _AS_SERVE) as ours, plain_server(model, _AS_USUAL) as plain:
+        for server in (ours, plain):
+            server.wait_for("/ready")
+        ours.turn(list(islice(ours_see, CLIENTS)))  # the first one loads the model
         turns = []
         for place in range(_SERVED_TURNS):
             said(f"{prefix}serve, {place + 1} of {_SERVED_TURNS}")
-            turns.append((ours.turn(4 * CLIENTS), plain.turn(CLIENTS)))
+            some, fewer = islice(ours_see, 4 * CLIENTS), islice(plain_sees, CLIENTS)
+            turns.append((ours.turn(list(some)), plain.turn(list(fewer))))
     return _result(f"{prefix}serve", turns)
 
 

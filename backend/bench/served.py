@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -29,38 +28,60 @@ _ANSWER_WITHIN_S = 300
 
 
 class Server:
-    """A server that is asked about pictures, each time about others.
+    """A server that was started a moment ago.
 
-    Args:
-        address: of the server.
-        pictures: JPEG files.
+    Attributes:
+        address: where it will answer.
+        started: when it was started, by `time.perf_counter`.
     """
 
-    def __init__(self, address: str, pictures: Sequence[bytes]) -> None:
-        self._address = address
-        self._tasks = (
-            {"id": number, "data": {"image": "data:image/jpeg;base64," + base64.b64encode(picture).decode()}}
-            for number, picture in enumerate(itertools.cycle(pictures))
-        )
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], port: int, directory: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CAPTIONLOOP_")}
+        self.address = f"http://127.0.0.1:{port}"
+        self._log = directory / "server.log"
+        self.started = time.perf_counter()
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command, env=kept | dict(environment), cwd=directory, stdout=output, stderr=output
+            )
 
-    def turn(self, amount: int) -> Turn:
-        """Let all clients ask, until so many captions have come."""
-        tasks = list(itertools.islice(self._tasks, amount))
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+    def wait_for(self, path: str) -> float:
+        """Wait until a GET is answered with 200; returns how many seconds it is since the start.
+
+        Raises:
+            ServiceError: the server ended, or took minutes.
+        """
+        while True:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self.address}{path}", trust_env=False).status_code == 200:
+                    return time.perf_counter() - self.started
+            if self._process.poll() is not None or time.perf_counter() - self.started > _READY_WITHIN_S:
+                said = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise ServiceError(f"The benchmark's server did not start:\n{said}")
+            time.sleep(0.02)
+
+    def turn(self, pictures: Sequence[bytes]) -> Turn:
+        """Let people ask for one caption after the other, each for another picture, until all have theirs."""
         begun = time.perf_counter()
         with httpx.Client(trust_env=False, timeout=_ANSWER_WITHIN_S) as client, ThreadPoolExecutor(CLIENTS) as people:
-            list(people.map(lambda task: self._ask(client, task), tasks))
-        return Turn(amount, time.perf_counter() - begun)
+            list(people.map(lambda picture: self._ask(client, picture), pictures))
+        return Turn(len(pictures), time.perf_counter() - begun)
 
-    def _ask(self, client: httpx.Client, task: Mapping[str, object]) -> None:
+    def _ask(self, client: httpx.Client, picture: bytes) -> None:
+        task = {"id": 1, "data": {"image": "data:image/jpeg;base64," + base64.b64encode(picture).decode()}}
         body = {"tasks": [task], "project": "1.1", "label_config": _CONFIG}
-        answer = client.post(f"{self._address}/predict", json=body).raise_for_status().json()
+        answer = client.post(f"{self.address}/predict", json=body).raise_for_status().json()
         if not answer["results"][0]["result"]:
-            raise ServiceError(f"{self._address} answered without a caption: {answer}")
+            raise ServiceError(f"{self.address} answered without a caption: {answer}")
 
 
 @contextmanager
-def our_server(model: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """`captionloop serve` in a home of its own. Gives its address."""
+def our_server(model: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    """`captionloop serve` in a home of its own, which is empty."""
     with tempfile.TemporaryDirectory(prefix="captionloop-") as home, ExitStack() as stack:
         socket = Path(home) / "redis.sock"
         redis = Process(redis_server.program(socket), log=Path(home) / "redis.log")
@@ -77,43 +98,18 @@ def our_server(model: Path, environment: Mapping[str, str]) -> Iterator[str]:
             "REDIS_URL": redis_server.url(socket),
         }
         command = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", "serve"]
-        yield stack.enter_context(_running(command, ours | dict(environment), port, Path(home) / "serve.log"))
+        server = Server(command, ours | dict(environment), port, Path(home))
+        stack.callback(server.stop)
+        yield server
 
 
 @contextmanager
-def plain_server(model: Path, environment: Mapping[str, str]) -> Iterator[str]:
+def plain_server(model: Path, environment: Mapping[str, str]) -> Iterator[Server]:
     port = free_port()
     command = [sys.executable, "-m", "captionloop.backend.bench.plain", "serve", str(model), str(port)]
-    with (
-        tempfile.TemporaryDirectory(prefix="captionloop-") as directory,
-        _running(command, environment, port, Path(directory) / "log") as address,
-    ):
-        yield address
-
-
-@contextmanager
-def _running(command: Sequence[str], environment: Mapping[str, str], port: int, log: Path) -> Iterator[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CAPTIONLOOP_")}
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=kept | dict(environment), cwd=log.parent, stdout=output, stderr=output)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_ready(address, process, log)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _READY_WITHIN_S
-    while True:
+    with tempfile.TemporaryDirectory(prefix="captionloop-") as directory:
+        server = Server(command, environment, port, Path(directory))
         try:
-            if httpx.get(f"{address}/ready", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        if process.poll() is not None or time.monotonic() > deadline:
-            said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-            raise ServiceError(f"The benchmark's server did not start:\n{said}")
-        time.sleep(0.2)
+            yield server
+        finally:
+            server.stop()

@@ -167,9 +167,9 @@ class _Sync:
         found = self.label_studio.project(self.project.label_studio_id)
         theirs = found["total_annotations_number"] + found["skipped_annotations_number"]
         with self.database.reading() as session:
+            if theirs == corrections.present(session, self.project.id):
+                return
             ours = corrections.present_per_task(session, self.project.id)
-        if theirs == sum(ours.values()):
-            return
         differing = []
         for task in self.label_studio.annotated_tasks(self.project.label_studio_id):
             if ours.pop(task.id, 0) != task.annotations + task.skipped:

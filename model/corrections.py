@@ -271,14 +271,22 @@ def of_tasks(session: Session, project_id: int, task_ids: Collection[int]) -> di
     return {row.annotation_id: row for row in rows if row.annotation_id is not None}
 
 
+def present(session: Session, project_id: int) -> int:
+    """How many annotations, in Label Studio's sense, are known."""
+    # An imported caption has no task, and is no business of Label Studio's.
+    chosen = select(func.count()).where(
+        Correction.project_id == project_id, Correction.state.in_(PRESENT), Correction.task_id.is_not(None)
+    )
+    return session.execute(chosen).scalar_one()
+
+
 def present_per_task(session: Session, project_id: int) -> dict[int, int]:
-    """How many annotations, in Label Studio's sense, are known for each task that has any."""
+    """The same for each task that has any."""
     rows = session.execute(
         select(Correction.task_id, func.count())
         .where(Correction.project_id == project_id, Correction.state.in_(PRESENT))
         .group_by(Correction.task_id)
     )
-    # An imported caption has no task, and is no business of Label Studio's.
     return {task: count for task, count in rows if task is not None}
 
 

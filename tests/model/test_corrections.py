@@ -188,7 +188,7 @@ def test_what_is_still_there_is_counted_by_task(session: Session, project: int) 
     for annotation_id, task_id in ((5, 3), (6, 3), (7, 4), (8, 9)):
         corrections.upsert(session, project, record(annotation_id=annotation_id, task_id=task_id))
     corrections.mark_task_deleted(session, project, 9)
-    assert corrections.present_per_task(session, project) == {3: 2, 4: 1}
+    assert (corrections.present_per_task(session, project), corrections.present(session, project)) == ({3: 2, 4: 1}, 3)
 
 
 class TestImages:

@@ -411,6 +411,7 @@ def test_label_studio_is_not_told_of_them_nor_can_it_remove_them(importer: Impor
     importer(write_csv(folder))
     with importer.database.session() as session:
         assert corrections.present_per_task(session, importer.project) == {}
+        assert corrections.present(session, importer.project) == 0
         assert corrections.of_tasks(session, importer.project, [3]) == {}
         for state in PRESENT:
             assert corrections.tasks_in_state(session, importer.project, state) == []

@@ -2,11 +2,13 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from tests.support.models import add_project
 from captionloop.home import Home
 from captionloop.jobs import worker as worker_module
 from captionloop.jobs.context import Context
+from captionloop.jobs.queue import QUEUE_NAME
 from captionloop.jobs.runs import Runs
 from captionloop.logs import belonging_to
 from captionloop.model.database import Database, Run, RunKind, RunState
@@ -150,3 +153,27 @@ def test_what_a_job_logs_says_which_run_it_is_and_whose_request_asked_for_it(
         until(lambda: bool(of_run()))
 
     assert {line["request_id"] for line in of_run()} == {"press-1"}
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (os.environ["MALICIOUS_TARGET"],)
+
+
+@pytest.mark.slow
+def test_a_pickle_that_somebody_puts_into_redis_runs_nothing(
+    home: Home, database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALICIOUS_TARGET", str(tmp_path / "owned"))
+    log = tmp_path / "worker.log"
+    with Redis.from_url(redis_url) as connection:
+        job = rq.Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer).enqueue("time.sleep", 0)
+        for spelling in (pickle.dumps(Malicious()), zlib.compress(pickle.dumps(Malicious()))):
+            connection.hset(job.key, "data", spelling)
+            connection.lpush(f"rq:queue:{QUEUE_NAME}", job.id)
+
+        with running_worker(home, redis_url, log):
+            until(lambda: connection.llen(f"rq:queue:{QUEUE_NAME}") == 0)
+            until(lambda: job.id in log.read_text())
+
+    assert not (tmp_path / "owned").exists()

@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 import rq
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
@@ -209,8 +209,11 @@ class Queue:
 
 
 def run_of(job: Job) -> str | None:
-    """The run that a job carries; None for a sync or a trial."""
-    return str(job.args[0]) if job.func_name in _ENTRY_POINTS.values() else None
+    """The run that a job carries; None for a sync, a trial, or what is no job of ours and will fail as such."""
+    try:
+        return str(job.args[0]) if job.func_name in _ENTRY_POINTS.values() else None
+    except DeserializationError:
+        return None
 
 
 def request_of_job() -> str | None:

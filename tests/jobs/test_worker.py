@@ -161,7 +161,7 @@ class Malicious:
 
 
 @pytest.mark.slow
-def test_a_pickle_that_somebody_puts_into_redis_runs_nothing(
+def test_a_pickle_that_somebody_puts_into_redis_runs_nothing_and_the_worker_goes_on(
     home: Home, database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MALICIOUS_TARGET", str(tmp_path / "owned"))
@@ -172,8 +172,9 @@ def test_a_pickle_that_somebody_puts_into_redis_runs_nothing(
             connection.hset(job.key, "data", spelling)
             connection.lpush(f"rq:queue:{QUEUE_NAME}", job.id)
 
-        with running_worker(home, redis_url, log):
+        with running_worker(home, redis_url, log) as process:
             until(lambda: connection.llen(f"rq:queue:{QUEUE_NAME}") == 0)
-            until(lambda: job.id in log.read_text())
+            until(lambda: log.read_text().count("DeserializationError") >= 2)
+            worker_is_alive = process.poll() is None
 
-    assert not (tmp_path / "owned").exists()
+    assert (worker_is_alive, (tmp_path / "owned").exists()) == (True, False)

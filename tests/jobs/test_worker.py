@@ -178,3 +178,28 @@ def test_a_pickle_that_somebody_puts_into_redis_runs_nothing_and_the_worker_goes
             worker_is_alive = process.poll() is None
 
     assert (worker_is_alive, (tmp_path / "owned").exists()) == (True, False)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_none_of_ours_is_refused_with_all_that_it_names(
+    home: Home, database: Database, redis_url: str, tmp_path: Path
+) -> None:
+    log, owned = tmp_path / "worker.log", tmp_path / "owned"
+    with Redis.from_url(redis_url) as connection:
+        queue = rq.Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer)
+        direct = queue.enqueue("os.mkdir", str(owned))
+        by_module = queue.enqueue("captionloop.jobs.entry.time.sleep", 0)
+        at_its_end = queue.enqueue("captionloop.jobs.entry.finetune", "no such run")
+        for kind in ("success", "failure", "stopped"):
+            connection.hset(at_its_end.key, f"{kind}_callback_name", "tests.jobs.test_worker.callback_of_a_stranger")
+
+        with running_worker(home, redis_url, log) as process:
+            until(lambda: log.read_text().count("is no job of Captionloop") >= 2)
+            until(lambda: queue.count == 0 and not rq.registry.StartedJobRegistry(queue=queue).get_job_ids())
+            worker_is_alive = process.poll() is None
+
+    said = log.read_text()
+    assert (worker_is_alive, owned.exists()) == (True, False)
+    assert direct.id in said
+    assert by_module.id in said
+    assert "callback_of_a_stranger" not in said

@@ -8,7 +8,8 @@
 FROM python:3.11-slim AS build
 
 ARG TORCH=cpu
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NO_CACHE=1
+# Compiled now: what runs later has a read-only file system, and would compile all of PyTorch at each start.
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 
 RUN pip install uv && python -m venv /opt/captionloop
 ENV PATH=/opt/captionloop/bin:$PATH VIRTUAL_ENV=/opt/captionloop

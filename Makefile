@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check types format clean
+.PHONY: help run demo test faults check types format lock audit clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,18 @@ format: $(VENV)/.installed-dev  ## Put the code into its format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+# For every Python and system at once. What is pinned already stays, unless: make lock ARGS=--upgrade
+lock: $(VENV)/.installed-audit  ## Pin everything that an installation needs, with hashes, in requirements.lock
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra postgres --universal --python-version 3.10 \
+		--generate-hashes --no-header --no-annotate --output-file requirements.lock $(ARGS)
+
+# Strict: a package of which nobody could be asked is a failure, and not one without known weaknesses.
+audit: $(VENV)/.installed-audit  ## Ask the package index whether anything in requirements.lock has a known weakness
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		--requirement requirements.lock $(ARGS) || { \
+		echo "Not audited, or not without findings: see above. It needs the index's list of weaknesses, which a" \
+			"mirror may not have; ARGS='--vulnerability-service osv' asks another one." >&2; exit 1; }
+
 clean:  ## Delete the virtual environment and what the tools left; no data of yours
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-results build dist
 
@@ -56,6 +68,10 @@ $(VENV)/.python:
 $(VENV)/.installed: $(VENV)/.python pyproject.toml
 	@echo "Installing Captionloop and what it needs (PyTorch is large: several minutes the first time) …"
 	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-audit: $(VENV)/.installed
+	@$(PIP_INSTALL) --quiet --editable '.[audit]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.python pyproject.toml

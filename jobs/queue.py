@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 import rq
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
@@ -37,11 +37,15 @@ _SYNC_ASKED_EXPIRES_S = 30
 _TIMEOUT_S = 5
 _NO_JOB_TIMEOUT = -1  # a run ends when it is finished or cancelled, however long a large one takes
 
-_ENTRY_POINTS = {
+_OF_RUNS = {
     RunKind.FINETUNE: "captionloop.jobs.entry.finetune",
     RunKind.ANNOTATE: "captionloop.jobs.entry.annotate",
     RunKind.COMPARE: "captionloop.jobs.entry.compare",
 }
+_OF_SYNCS = "captionloop.jobs.entry.sync"
+_OF_TRIALS = "captionloop.jobs.entry.trial"
+# All that a job may call.
+ENTRY_POINTS = frozenset({*_OF_RUNS.values(), _OF_SYNCS, _OF_TRIALS})
 _IN_REDIS = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED}
 
 
@@ -106,9 +110,7 @@ class Queue:
             if not self.redis.set(key, 1, nx=True, ex=_SYNC_ASKED_EXPIRES_S):
                 return False
             # At the front: a sync takes a second, and an annotator's work should be safe before anything else is done.
-            self._queue.enqueue(
-                "captionloop.jobs.entry.sync", project_id, at_front=True, result_ttl=0, meta=_asked_by()
-            )
+            self._queue.enqueue(_OF_SYNCS, project_id, at_front=True, result_ttl=0, meta=_asked_by())
             return True
 
     def sync_begins(self, project_id: int) -> None:
@@ -179,7 +181,7 @@ class Queue:
 
     def _send(self, run: Run) -> None:
         self._queue.enqueue_call(
-            _ENTRY_POINTS[run.kind],
+            _OF_RUNS[run.kind],
             args=(run.id,),
             job_id=_job_id(run),
             timeout=_NO_JOB_TIMEOUT,
@@ -191,7 +193,7 @@ class Queue:
 
     def _send_trial(self, sweep: Sweep, number: int) -> None:
         self._trials_queue.enqueue_call(
-            "captionloop.jobs.entry.trial",
+            _OF_TRIALS,
             args=(sweep.id, number),
             job_id=_trial_job_id(sweep, number),
             timeout=_NO_JOB_TIMEOUT,
@@ -209,8 +211,11 @@ class Queue:
 
 
 def run_of(job: Job) -> str | None:
-    """The run that a job carries; None for a sync or a trial."""
-    return str(job.args[0]) if job.func_name in _ENTRY_POINTS.values() else None
+    """The run that a job carries; None for a sync, a trial, or what is no job of ours and will fail as such."""
+    try:
+        return str(job.args[0]) if job.func_name in _OF_RUNS.values() else None
+    except DeserializationError:
+        return None
 
 
 def request_of_job() -> str | None:

@@ -13,6 +13,7 @@ from rq.serializers import JSONSerializer
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context
 from captionloop.jobs.due_runs import start_due_runs
+from captionloop.jobs.own_job import OwnJob
 from captionloop.jobs.parent import end_with
 from captionloop.jobs.queue import QUEUE_NAME, TRIALS_QUEUE_NAME, run_of
 from captionloop.jobs.runs import DEAD_AFTER_S
@@ -79,6 +80,7 @@ def work(context: Context) -> None:
             [QUEUE_NAME, TRIALS_QUEUE_NAME],  # in this order
             connection=context.queue.redis,
             serializer=JSONSerializer,
+            job_class=OwnJob,
             worker_ttl=_WORKER_TTL_S,
             maintenance_interval=_MAINTENANCE_S,
         )

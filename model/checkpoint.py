@@ -235,6 +235,11 @@ def _load_model(directory: Path, *, dtype: torch.dtype, use_safetensors: bool) -
             output_loading_info=True,
         )
     except Exception as error:  # each file format and each check has exceptions of its own
+        if _holds_code(error):
+            raise CheckpointError(
+                f"The weights in {directory} hold more than numbers, which could run code, and so are not loaded. Take "
+                "a model.safetensors of this model, or do not use it."
+            ) from error
         raise CheckpointError(f"The model in {directory} cannot be loaded: {_first_line(error)}.") from error
     missing = {name for name in info["missing_keys"] if not _HARMLESS.search(name)}
     unexpected = {name for name in info["unexpected_keys"] if not _HARMLESS.search(name)}
@@ -253,6 +258,11 @@ def _in_memory(model: BlipForConditionalGeneration) -> BlipForConditionalGenerat
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return model
+
+
+def _holds_code(error: Exception) -> bool:
+    """Whether PyTorch refused to unpickle something. Its own message explains how to do so all the same."""
+    return type(error).__name__ == "UnpicklingError" and "Weights only load failed" in str(error)
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:

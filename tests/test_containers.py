@@ -122,6 +122,42 @@ def test_the_image_does_not_run_as_root() -> None:
     assert users[-1:] == ["captionloop"]
 
 
+@pytest.mark.parametrize("service", ["backend", "worker", "redis"])
+def test_services_have_nothing_that_they_do_not_need(service: str) -> None:
+    facts = _COMPOSE["services"][service]
+    assert facts["read_only"] is True
+    assert facts["cap_drop"] == ["ALL"]
+    assert facts["security_opt"] == ["no-new-privileges:true"]
+    assert not facts.keys() & {"privileged", "cap_add", "devices", "network_mode", "pid", "ipc", "userns_mode", "ports"}
+
+
+@pytest.mark.parametrize("service", ["backend", "worker"])
+def test_ours_write_to_their_volume_and_a_temporary_directory_alone(service: str) -> None:
+    """tests/test_read_only.py shows that this will do."""
+    facts = _COMPOSE["services"][service]
+    assert facts["tmpfs"] == ["/tmp"]
+    assert facts["volumes"] == ["captionloop:/data"]
+    assert "CAPTIONLOOP_HOME=/data" in _DOCKERFILE
+
+
+def test_no_service_gets_a_directory_of_the_machine() -> None:
+    volumes = [volume for service in _COMPOSE["services"].values() for volume in service.get("volumes", ())]
+    assert all(re.match(r"[a-z-]+:", volume) for volume in volumes)
+
+
+def test_nobody_beyond_this_machine_reaches_a_port() -> None:
+    ports = [port for service in _COMPOSE["services"].values() for port in service.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_no_secret_is_in_the_image() -> None:
+    """Neither set while it is built nor copied into it."""
+    secrets = {name for name, item in _VARIABLES.items() if re.search(r"PASSWORD|KEY|_URL$", name)}
+    assert secrets
+    assert not {name for name in secrets if re.search(rf"{name}[= ]\S", _DOCKERFILE.partition("\nFROM ")[2])}
+
+
 def test_the_image_finds_the_pin_of_pytorch() -> None:
     pattern = re.search(r"sed -n 's/(.*?)/\\1/p' pyproject\.toml", _DOCKERFILE)
     assert pattern is not None

@@ -4,6 +4,7 @@ A session is a signed cookie that names the account; it ends when a password is 
 form, whatever was asked for: pages, images and downloads alike. Only the lead may change anything.
 """
 
+import hmac
 import re
 import secrets
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def visitor() -> Visitor:
 
 def signed_in() -> Visitor | None:
     """The account of the session that comes with the request; None without one, or when a password has changed."""
-    if session.get("fingerprint") != current_app.extensions["captionloop_fingerprint"]:
+    known = str(current_app.extensions["captionloop_fingerprint"])
+    if not hmac.compare_digest(str(session.get("fingerprint")), known):
         return None
     return Visitor(session["name"], Role(session["role"]))
 

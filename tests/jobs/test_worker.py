@@ -2,8 +2,10 @@
 
 import json
 import os
+import pickle
 import signal
 import threading
+import zlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests.support.servers import descendants
 from captionloop.home import Home
 from captionloop.jobs import worker as worker_module
 from captionloop.jobs.context import Context
+from captionloop.jobs.queue import QUEUE_NAME
 from captionloop.jobs.runs import DEAD_AFTER_S, Runs
 from captionloop.logs import belonging_to
 from captionloop.model.database import Database, Run, RunKind, RunState, utc_now
@@ -147,3 +150,53 @@ def test_a_killed_worker_takes_its_job_along_and_another_one_goes_on_with_the_ru
         until(lambda: found(runs, run_id).attempts == 2)
 
     assert (len(job), found(runs, run_id).state) == (1, RunState.RUNNING)
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (os.environ["MALICIOUS_TARGET"],)
+
+
+@pytest.mark.slow
+def test_a_pickle_that_somebody_puts_into_redis_runs_nothing_and_the_worker_goes_on(
+    home: Home, database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALICIOUS_TARGET", str(tmp_path / "owned"))
+    log = tmp_path / "worker.log"
+    with Redis.from_url(redis_url) as connection:
+        job = rq.Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer).enqueue("time.sleep", 0)
+        for spelling in (pickle.dumps(Malicious()), zlib.compress(pickle.dumps(Malicious()))):
+            connection.hset(job.key, "data", spelling)
+            connection.lpush(f"rq:queue:{QUEUE_NAME}", job.id)
+
+        with running_worker(home, redis_url, log) as process:
+            until(lambda: connection.llen(f"rq:queue:{QUEUE_NAME}") == 0)
+            until(lambda: log.read_text().count("DeserializationError") >= 2)
+            worker_is_alive = process.poll() is None
+
+    assert (worker_is_alive, (tmp_path / "owned").exists()) == (True, False)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_none_of_ours_is_refused_with_all_that_it_names(
+    home: Home, database: Database, redis_url: str, tmp_path: Path
+) -> None:
+    log, owned = tmp_path / "worker.log", tmp_path / "owned"
+    with Redis.from_url(redis_url) as connection:
+        queue = rq.Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer)
+        direct = queue.enqueue("os.mkdir", str(owned))
+        by_module = queue.enqueue("captionloop.jobs.entry.time.sleep", 0)
+        at_its_end = queue.enqueue("captionloop.jobs.entry.finetune", "no such run")
+        for kind in ("success", "failure", "stopped"):
+            connection.hset(at_its_end.key, f"{kind}_callback_name", "tests.jobs.test_worker.callback_of_a_stranger")
+
+        with running_worker(home, redis_url, log) as process:
+            until(lambda: log.read_text().count("is no job of Captionloop") >= 2)
+            until(lambda: queue.count == 0 and not rq.registry.StartedJobRegistry(queue=queue).get_job_ids())
+            worker_is_alive = process.poll() is None
+
+    said = log.read_text()
+    assert (worker_is_alive, owned.exists()) == (True, False)
+    assert direct.id in said
+    assert by_module.id in said
+    assert "callback_of_a_stranger" not in said

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import NotFoundError
-from captionloop.model.database import Database, Project
+from captionloop.model.database import Database, Project, add_unless_there
 
 
 class Projects:
@@ -67,9 +67,10 @@ def find_or_add(session: Session, server: str, label_studio_id: int) -> Project:
     """The row of a project, added with a fresh webhook secret when there is none."""
     project = _find(session, server, label_studio_id)
     if project is None:
-        project = Project(server=server, label_studio_id=label_studio_id, webhook_secret=secrets.token_urlsafe(32))
-        session.add(project)
-        session.flush()
+        secret = secrets.token_urlsafe(32)
+        add_unless_there(session, Project, server=server, label_studio_id=label_studio_id, webhook_secret=secret)
+        project = _find(session, server, label_studio_id)
+    assert project is not None
     return project
 
 

@@ -42,6 +42,7 @@ from sqlalchemy import (
     table,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -72,6 +73,7 @@ _SQLITE_BUSY_TIMEOUT_S = 30
 # Any numbers will do, as long as they differ.
 _SCHEMA_LOCK = 7163528
 LOOKS_LOCK = 7163529
+BASE_LOCK = 7163530
 _READ_ONLY = "captionloop_read_only"
 # What SQLite says when it is not the program's fault, and what helps then.
 _REMEDIES = {
@@ -592,6 +594,12 @@ class Database:
         self.engine.dispose()
 
 
+def add_unless_there(session: Session, kind: type[Table], **values: Any) -> None:
+    """Make a row, unless one with the same unique values is there or is being made by another process."""
+    insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(insert(kind).values(**values).on_conflict_do_nothing())
+
+
 def wait_for_lock(connection: Connection, lock: int) -> None:
     """Keep every other process that asks for this lock out until the transaction ends.
 
@@ -616,8 +624,8 @@ def _engine(url: str) -> Engine:
 
 def engine_arguments(url: str) -> dict[str, Any]:
     """What `create_engine` needs to be told for this address beside it."""
-    sqlite = make_url(url).get_backend_name() == "sqlite"
-    return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if sqlite else {"pool_pre_ping": True}
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if is_sqlite else {"pool_pre_ping": True}
 
 
 def prepare(engine: Engine) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from PIL import Image
 from redis import Redis
 from sqlalchemy import select
 from tests.support.models import add_project, tiny_base
@@ -18,6 +19,7 @@ from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, scripted_studio
 from tests.support.service import AUTH, caption_service, client_of
 
+from captionloop.backend.champions import Champions
 from captionloop.backend.image_source import ImageSource
 from captionloop.backend.label_studio import LabelStudio
 from captionloop.backend.projects import Projects
@@ -26,7 +28,7 @@ from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import DEAD_AFTER_S, Runs
 from captionloop.jobs.sweeps import Sweeps
 from captionloop.jobs.sync import sync
-from captionloop.model.captioner import Suggestion
+from captionloop.model.captioner import Captioner, Suggestion
 from captionloop.model.corrections import StoredImage, register_image
 from captionloop.model.database import (
     Correction,
@@ -47,6 +49,7 @@ from captionloop.model.versions import Base, Lineage, VersionInfo, VersionStore
 T = TypeVar("T")
 
 AT_ONCE = 20
+PICTURE = Image.new("RGB", (32, 32), "red")
 
 
 @pytest.fixture
@@ -339,3 +342,84 @@ def test_promotions_at_once_leave_one_champion_and_an_unbroken_history(
     assert [row.previous for row in rows[1:]] == [row.version for row in rows[:-1]]
     assert store.champion(project.id).version == rows[-1].version
     assert Counter(row.version for row in rows) == Counter([first.version, *names])
+
+
+@pytest.mark.parametrize("while_loading", [1, 3])
+def test_a_promotion_while_a_swap_runs_is_what_serves_in_the_end(
+    store: VersionStore, open_database: Callable[[], Database], project: Project, tmp_path: Path, base: Base,
+    while_loading: int,
+) -> None:  # fmt: skip
+    first = store.champion(project.id)
+    names = [add_version(store, project, first) for _ in range(1 + while_loading)]
+    loading, go_on = threading.Event(), threading.Event()
+    errors: list[Exception] = []
+
+    def load(version: VersionInfo) -> Captioner:
+        if version.version == names[0]:
+            loading.set()
+            go_on.wait(30)
+        return Captioner.load(version.path, version=version.version, generation=version.generation, precision="fp32")
+
+    champions = Champions(store, base=base, load=load)
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                with champions.lease(project.id) as batcher:
+                    batcher.submit(PICTURE, "").result()
+            except Exception as error:  # noqa: BLE001 (whatever it is, the test reports it)
+                errors.append(error)
+
+    with champions.lease(project.id):
+        pass
+    elsewhere = VersionStore(open_database(), tmp_path / "versions")
+    elsewhere.promote(project.id, names[0], reason="first")
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    swaps = [threading.Thread(target=champions.refresh, args=(project.id,))]
+    for thread in (*askers, *swaps):
+        thread.start()
+    assert loading.wait(30)
+    for name in names[1:]:
+        elsewhere.promote(project.id, name, reason="meanwhile")
+        swaps.append(threading.Thread(target=champions.refresh, args=(project.id,)))
+        swaps[-1].start()
+    go_on.set()
+    for thread in swaps:
+        thread.join(60)
+    over.set()
+    for thread in askers:
+        thread.join(60)
+
+    assert errors == []
+    assert champions.version(project.id) == names[-1]
+    champions.close()
+
+
+def test_two_projects_at_once_get_captions_into_their_own_controls_by_their_own_versions(
+    either_database: Database, redis_url: str, tmp_path: Path, base: Base
+) -> None:
+    configs = {
+        7: '<View><Image name="img" value="$photo"/><TextArea name="words" toName="img"/></View>',
+        8: '<View><Image name="bild" value="$foto"/><TextArea name="text" toName="bild"/></View>',
+    }
+    fields, names = {7: "photo", 8: "foto"}, {7: "words", 8: "text"}
+    with caption_service(either_database, redis_url, tmp_path, base) as service:
+        app = client_of(service).application
+        projects = {number: service.projects.seen(number, label_config=config) for number, config in configs.items()}
+        for one in projects.values():
+            service.versions.ensure_champion(one.id, base)
+        own = add_version(service.versions, projects[8], service.versions.champion(projects[8].id))
+        service.versions.promote(projects[8].id, own, reason="its own")
+        versions = {7: base.name, 8: own}
+
+        def ask(number: int) -> tuple[int, Any]:
+            tasks = [{"id": task, "data": {fields[number]: picture("red")}} for task in range(6)]
+            body = {"tasks": tasks, "project": f"{number}.1", "label_config": configs[number]}
+            return number, app.test_client().post("/predict", json=body, auth=AUTH).get_json()["results"]
+
+        answers = at_once([lambda number=number: ask(number) for number in (7, 8) * 4])  # type: ignore[misc]
+
+    for number, results in answers:
+        assert [result["model_version"] for result in results] == [versions[number]] * 6
+        assert {result["result"][0]["from_name"] for result in results} == {names[number]}

@@ -116,7 +116,8 @@ class LabelStudio:
 
     def version(self) -> str:
         """The version of Label Studio."""
-        return str(self._get("/api/version/", what="version")["release"])
+        path = "/api/version/"
+        return str(self._expected(self._get(path, what="version"), f"GET {path}", {"release": str})["release"])
 
     def who_am_i(self) -> Json:
         """The account that the token belongs to: `id`, `email`, …"""

@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import NotFoundError
-from captionloop.model.database import Database, Project
+from captionloop.model.database import Database, Project, add_unless_there
 
 
 class Projects:
@@ -65,9 +65,9 @@ def find_or_add(session: Session, server: str, label_studio_id: int) -> Project:
     """The row of a project, added when there is none."""
     project = _find(session, server, label_studio_id)
     if project is None:
-        project = Project(server=server, label_studio_id=label_studio_id)
-        session.add(project)
-        session.flush()
+        add_unless_there(session, Project, server=server, label_studio_id=label_studio_id)
+        project = _find(session, server, label_studio_id)
+    assert project is not None
     return project
 
 

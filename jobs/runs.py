@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import NotFoundError, RunCancelled
@@ -105,7 +105,7 @@ class Runs:
             RunCancelled: somebody cancelled the run, or another worker was given it.
         """
         with self._database.session() as session:
-            run = session.get_one(Run, run_id)
+            run = session.get_one(Run, run_id, with_for_update=True)
             _refuse_if_over(run)
             run.progress, run.detail, run.heartbeat_at = progress, detail, utc_now()
 
@@ -121,7 +121,7 @@ class Runs:
     def finish(self, run_id: str, state: RunState, *, message: str, version: str | None = None) -> None:
         """End a run. A run that is over already keeps its first end."""
         with self._database.session() as session:
-            run = session.get_one(Run, run_id)
+            run = session.get_one(Run, run_id, with_for_update=True)
             if run.state.is_over:
                 return
             run.state, run.message, run.version, run.finished_at = state, message, version, utc_now()
@@ -135,7 +135,7 @@ class Runs:
             NotFoundError: there is no such run.
         """
         with self._database.session() as session:
-            run = session.get(Run, run_id)
+            run = session.get(Run, run_id, with_for_update=True)
             if run is None:
                 raise NotFoundError(f"There is no run {run_id!r}.")
             if run.state is RunState.RUNNING:
@@ -150,13 +150,13 @@ class Runs:
         A run whose worker was killed is queued once more or failed; a waiting run whose way is clear is queued.
         """
         with self._database.session() as session:
-            for run in session.scalars(select(Run).where(Run.state == RunState.RUNNING)):
+            for run in session.scalars(_locked(RunState.RUNNING)):
                 if run.heartbeat_at is None or utc_now() - run.heartbeat_at > timedelta(seconds=DEAD_AFTER_S):
                     _after_death(session, run)
                 elif run.heartbeat_at > utc_now():  # the clock was put back: from now on the silence counts
                     run.heartbeat_at = utc_now()
             session.flush()
-            for run in session.scalars(select(Run).where(Run.state == RunState.WAITING)):
+            for run in session.scalars(_locked(RunState.WAITING)):
                 if _one(session, run.project_id, run.kind, RunState.QUEUED, RunState.RUNNING) is None:
                     run.state = RunState.QUEUED
                     session.flush()
@@ -250,6 +250,11 @@ def _one(session: Session, project_id: int, kind: RunKind, *states: RunState, lo
     found = select(Run).where(Run.project_id == project_id, Run.kind == kind, Run.state.in_(states))
     found = found.order_by(Run.created_at).limit(1)
     return session.scalars(found.with_for_update() if lock else found).one_or_none()
+
+
+def _locked(state: RunState) -> Select[Any]:
+    """All runs in a state, which stay in it until the transaction ends: several processes look after them at once."""
+    return select(Run).where(Run.state == state).order_by(Run.id).with_for_update()
 
 
 def _add(

@@ -201,9 +201,9 @@ class _Sync:
         ]
         images = self._read_images([tasks[record.task_id] for record in records if _wants_image(record, known)])
         with self.database.session() as session:
-            for image in images.values():
-                if isinstance(image, StoredImage):
-                    corrections.register_image(session, image)
+            stored = [image for image in images.values() if isinstance(image, StoredImage)]
+            for image in sorted(stored, key=lambda image: image.sha256):  # two syncs must not wait crosswise
+                corrections.register_image(session, image)
             for record in records:
                 self._count(corrections.upsert(session, self.project.id, _with_image(record, known, images)))
             for task_id in task_ids:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from captionloop.errors import CaptionloopError
@@ -30,6 +29,7 @@ from captionloop.model.database import (
     Image,
     Project,
     Suggestion,
+    add_unless_there,
     utc_now,
 )
 from captionloop.model.images import ImageLimits, content_hash, open_image
@@ -164,8 +164,7 @@ def registered_images(session: Session, hashes: Collection[str]) -> set[str]:
 
 def register_image(session: Session, image: StoredImage) -> None:
     """Make the row of a stored image, unless it is there: two syncs may meet the same image."""
-    insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    session.execute(insert(Image).values(**asdict(image)).on_conflict_do_nothing())
+    add_unless_there(session, Image, **asdict(image))
 
 
 def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Change:

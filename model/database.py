@@ -42,6 +42,7 @@ from sqlalchemy import (
     table,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -73,6 +74,7 @@ _SQLITE_BUSY_TIMEOUT_S = 30
 _SCHEMA_LOCK = 7163528
 LOOKS_LOCK = 7163529
 SECRETS_LOCK = 7163530
+BASE_LOCK = 7163531
 _READ_ONLY = "captionloop_read_only"
 # What SQLite says when it is not the program's fault, and what helps then.
 _REMEDIES = {
@@ -602,6 +604,12 @@ def shown_url(url: str) -> str:
     return _parsed(url).difference_update_query(["password"]).render_as_string(hide_password=True)
 
 
+def add_unless_there(session: Session, kind: type[Table], **values: Any) -> None:
+    """Make a row, unless one with the same unique values is there or is being made by another process."""
+    insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(insert(kind).values(**values).on_conflict_do_nothing())
+
+
 def wait_for_lock(connection: Connection, lock: int) -> None:
     """Keep every other process that asks for this lock out until the transaction ends.
 
@@ -637,8 +645,8 @@ def _unusable(error: Exception) -> SettingsError:
 
 def engine_arguments(url: str) -> dict[str, Any]:
     """What `create_engine` needs to be told for this address beside it."""
-    sqlite = make_url(url).get_backend_name() == "sqlite"
-    return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if sqlite else {"pool_pre_ping": True}
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if is_sqlite else {"pool_pre_ping": True}
 
 
 def prepare(engine: Engine) -> None:

@@ -35,7 +35,8 @@ class SuggestionLog:
         if not answers:
             return
         rows = {answer.task_id: _row(project_id, version, answer) for answer in answers}
-        statement = _INSERT[self._database.engine.dialect.name](Row).values(list(rows.values()))
+        in_order = [row for _, row in sorted(rows.items())]  # two that keep the same tasks must not wait crosswise
+        statement = _INSERT[self._database.engine.dialect.name](Row).values(in_order)
         newer = {name: statement.excluded[name] for name in ("caption", "score", "reason", "created_at")}
         with self._database.session() as session:
             session.execute(

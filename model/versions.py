@@ -25,7 +25,16 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import BusyError, CheckpointError, NotFoundError
-from captionloop.model.database import Database, Project, Promotion, Version, VersionState, utc_now
+from captionloop.model.database import (
+    BASE_LOCK,
+    Database,
+    Project,
+    Promotion,
+    Version,
+    VersionState,
+    utc_now,
+    wait_for_lock,
+)
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.model_card import write_model_card
 from captionloop.model.source import local_directory
@@ -138,6 +147,7 @@ class VersionStore:
         try:
             save_checkpoint(load_checkpoint(base.source), directory)
             with self._database.session() as session:
+                wait_for_lock(session.connection(), BASE_LOCK)
                 is_known = session.get(Version, base.name) is not None
                 if not is_known or not (self._directory / base.name).is_dir():  # else another process was quicker
                     facts = {"source": base.source, "generation": base.generation.to_dict()}

@@ -89,6 +89,23 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database: the test is done on both kinds."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'either.db'}"
+
+
+@pytest.fixture
+def either_database(either_url: str) -> Iterator[Database]:
+    """A fresh database with all its tables, of both kinds."""
+    opened = Database(either_url)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """The suite's Redis, never emptied; its database 1 belongs to `redis_url`."""

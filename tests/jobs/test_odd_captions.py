@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -18,14 +17,6 @@ from captionloop.jobs.sync import SyncResult, sync
 from captionloop.model import corrections
 from captionloop.model.corrections import read_snapshot
 from captionloop.model.database import Correction, CorrectionState, Database, Project
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def either_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'own.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    with closing(Database(url)) as database:
-        database.migrate()
-        yield database
 
 
 @pytest.fixture

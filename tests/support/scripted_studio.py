@@ -112,6 +112,8 @@ class ScriptedStudio:
                 return 200, self.project | counts
             if path == "/api/tasks/" and method == "GET":
                 return 200, self._task_page(query)
+            if path == "/api/version/":
+                return 200, {"release": "1.23.2"}
             if path == "/api/current-user/whoami":
                 return 200, {"id": 1, "email": "somebody@x.org"}
             if path == "/api/users/":

@@ -78,6 +78,7 @@ def upgrade() -> None:
 def _fill_in() -> None:
     """Derive the columns of corrections that are there already."""
     from captionloop.model.corrections import derived
+    from captionloop.model.database import StorableText
 
     correction = sa.table(
         "correction",
@@ -85,7 +86,7 @@ def _fill_in() -> None:
         sa.column("suggestion", sa.String),
         sa.column("captions", sa.JSON),
         sa.column("words_changed", sa.Integer),
-        sa.column("search_text", sa.String),
+        sa.column("search_text", StorableText),
         sa.column("guess", sa.String),
     )
     rows = op.get_bind().execute(sa.select(correction.c.id, correction.c.suggestion, correction.c.captions)).all()

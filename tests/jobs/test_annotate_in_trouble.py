@@ -1,0 +1,177 @@
+"""A captioning run with a Label Studio that answers badly: what passes costs time, the rest ends it with a reason."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.models import add_project, tiny_base
+from tests.support.pictures import picture
+from tests.support.scripted_studio import CUT_OFF, HANG_UP, PAGE, TOKEN, Reply, ScriptedStudio, scripted_studio
+
+from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.errors import CaptionloopError, LabelConfigError, LabelStudioError
+from captionloop.home import Home
+from captionloop.jobs import annotate as annotating
+from captionloop.jobs import patience
+from captionloop.jobs.annotate import run_annotate
+from captionloop.jobs.context import Context
+from captionloop.model.database import Database, Project, RunKind, RunState
+from captionloop.settings import Settings
+
+TASKS = 12
+PASSES = {
+    "429": Reply(429),
+    "500": Reply(500, PAGE, "text/html"),
+    "503": Reply(503),
+    "half of an answer": CUT_OFF,
+    "no answer": HANG_UP,
+}
+STAYS = {
+    "401": (Reply(401, b'{"detail": "Invalid token."}'), "does not accept the access token"),
+    "403": (Reply(403, b"{}"), "does not allow this account"),
+    "404": (Reply(404, b'{"detail": "Not found."}'), "this account cannot see it"),
+    "a web page": (Reply(200, PAGE, "text/html"), "a web page instead of JSON"),
+    "an object of another API": (Reply(200, b'{"status": "ok"}'), "something unexpected"),
+}
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedStudio]:
+    monkeypatch.setattr(annotating, "_BATCH", 4)
+    monkeypatch.setattr(patience, "_DELAYS_S", (0.01,))
+    with scripted_studio() as running:
+        for number in range(TASKS):
+            running.add_task({"image": picture(f"#{number * 20:02x}40a0")})
+        yield running
+
+
+@pytest.fixture
+def project(database: Database) -> Project:
+    return add_project(database)
+
+
+@pytest.fixture
+def context(
+    studio: ScriptedStudio, database: Database, home: Home, redis_url: str, tmp_path: Path
+) -> Iterator[Context]:
+    settings = {
+        "CAPTIONLOOP_HOME": str(home.root),
+        "CAPTIONLOOP_MODEL": tiny_base(tmp_path / "base").source,
+        "LABEL_STUDIO_API_KEY": TOKEN,
+        "LABEL_STUDIO_URL": studio.url,
+        "REDIS_URL": redis_url,
+    }
+    with closing(Context.open(Settings.read(settings))) as opened:
+        opened.label_studio._retry_delays_s = (0.01,)
+        yield opened
+
+
+@pytest.fixture
+def annotate(context: Context, project: Project) -> Callable[[], str]:
+    def run() -> str:
+        runs = context.queue.runs
+        begun = runs.start(runs.request(project.id, RunKind.ANNOTATE, asked_by="test").run.id)
+        assert begun is not None
+        try:
+            said, _ = run_annotate(context, begun)
+        except CaptionloopError as error:
+            runs.finish(begun.id, RunState.FAILED, message=str(error))
+            raise
+        runs.finish(begun.id, RunState.FINISHED, message=said)
+        return said
+
+    return run
+
+
+def suggestions(studio: ScriptedStudio) -> list[int]:
+    """How many each task has."""
+    return [len(task["predictions"]) for task in studio.tasks.values()]
+
+
+@pytest.mark.parametrize("answer", PASSES)
+def test_what_passes_costs_only_time(studio: ScriptedStudio, annotate: Callable[[], str], answer: str) -> None:
+    chance = random.Random(0)
+    studio.decide = lambda method, path: PASSES[answer] if chance.random() < 0.4 else None
+
+    said = annotate()
+
+    assert said.startswith(f"{TASKS} unlabelled tasks have suggestions")
+    assert suggestions(studio) == [1] * TASKS
+
+
+@pytest.mark.parametrize("answer", STAYS)
+@pytest.mark.parametrize("after", [0, 4])
+def test_what_does_not_pass_ends_the_run_with_its_reason_and_another_run_goes_on(
+    studio: ScriptedStudio, annotate: Callable[[], str], answer: str, after: int
+) -> None:
+    reply, said = STAYS[answer]
+    count = iter(range(10**6))
+    studio.decide = lambda method, path: reply if next(count) >= after else None
+
+    with pytest.raises(LabelStudioError, match=said):
+        annotate()
+    studio.decide = lambda method, path: None
+    annotate()
+
+    assert suggestions(studio) == [1] * TASKS
+
+
+@pytest.mark.parametrize("place", range(2, 9))
+def test_a_task_that_vanishes_at_any_moment_harms_no_other(
+    studio: ScriptedStudio, annotate: Callable[[], str], place: int
+) -> None:
+    count = iter(range(10**6))
+
+    def decide(method: str, path: str) -> None:
+        if next(count) == place:
+            studio.delete_task(6)
+
+    studio.decide = decide
+
+    annotate()
+
+    assert suggestions(studio) == [1] * (TASKS - 1)
+
+
+def test_another_label_config_in_the_middle_counts_from_the_next_run_on(
+    studio: ScriptedStudio, annotate: Callable[[], str], context: Context
+) -> None:
+    count = iter(range(10**6))
+
+    def decide(method: str, path: str) -> None:
+        if next(count) == 5:
+            studio.project["label_config"] = SAMPLE_LABEL_CONFIG.replace('"caption"', '"words"')
+
+    studio.decide = decide
+    annotate()
+    new = studio.add_task()
+
+    annotate()
+
+    assert studio.tasks[new]["predictions"][0]["result"][0]["from_name"] == "words"
+
+
+def test_a_label_config_that_lost_its_place_for_captions_ends_the_run_with_that(
+    studio: ScriptedStudio, annotate: Callable[[], str]
+) -> None:
+    studio.project["label_config"] = "<View/>"
+
+    with pytest.raises(LabelConfigError, match="no Image"):
+        annotate()
+
+    assert suggestions(studio) == [0] * TASKS
+
+
+@pytest.mark.parametrize("data", [{"image": None}, {"image": "\x00"}, {"image": {"a": 1}}, {}, {"\x00": "\ud800"}])
+def test_a_task_of_odd_data_is_named_and_stops_nothing(
+    studio: ScriptedStudio, annotate: Callable[[], str], data: Any
+) -> None:
+    odd = studio.add_task(data)
+
+    said = annotate()
+
+    assert f"1 could not be captioned. Task {odd}: " in said
+    assert suggestions(studio) == [1] * TASKS + [0]

@@ -73,6 +73,7 @@ _REMEDIES = {
     "locked": "Another program holds it; the same works once that has let it go.",
     "full": "Its disk is full: make room there, then do the same again.",
     "readonly": "It may not be written: check the rights of its file and directory, and how its disk is mounted.",
+    "unable to open": "It may be missing, or not to be written: check its directory, the rights there, and its disk.",
     "disk I/O": "Its disk cannot be read or written: it may be full or failing, see the system's log.",
     "malformed": "Its file is damaged: end everything and restore a backup into an empty home.",
 }

@@ -6,7 +6,7 @@ from tests.support.damage import DAMAGES, Damage, damage
 from tests.support.models import add_project, tiny_base
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
-from captionloop.errors import BusyError, CheckpointError, NotFoundError
+from captionloop.errors import BusyError, CheckpointError, NotFoundError, StorageError
 from captionloop.model.database import Database, Project, VersionState
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore, name_and_generation, read_manifest
@@ -105,7 +105,7 @@ def test_a_failure_while_writing_leaves_nothing(store: VersionStore, project: Pr
         parent="", snapshot="", corrections=0, settings={}, metrics={}, reason="", state=VersionState.CANDIDATE
     )
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="disk full"):
         store.create(project.id, write, lineage=lineage, generation=GenerationSettings())
 
     assert sorted(path.name for path in (tmp_path / "versions").iterdir()) == before

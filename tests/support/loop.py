@@ -22,7 +22,8 @@ from captionloop.jobs.context import Context
 from captionloop.jobs.runs import DEAD_AFTER_S
 from captionloop.model.database import Project, Run, RunKind, RunState, utc_now
 from captionloop.model.starter.pool import example
-from captionloop.model.starter.scenes import draw
+from captionloop.model.starter.scenes import Scene, draw
+from captionloop.model.starter.styles import STYLES
 from captionloop.settings import Settings
 from tests.support.processes import alive, running
 from tests.support.servers import LabelStudioServer, descendants
@@ -46,13 +47,13 @@ class Loop:
             self.project.label_studio_id, [{"data": {"image": _picture(place)}} for place in places]
         )
         for place, task in zip(places, tasks, strict=True):
-            item = caption_item(TARGET, f"caption number {place} by a person") | {"origin": "manual"}
+            item = caption_item(TARGET, STYLES["alt_text"](_scene(place)[0])) | {"origin": "manual"}
             self.context.label_studio.create_annotation(
                 self.project.label_studio_id, task, result=[item], lead_time=1.0
             )
 
     def request_training(self, **settings: Any) -> str:
-        chosen = {"steps": 60, "batch_size": 4, **settings}
+        chosen = {"steps": 120, "batch_size": 4, **settings}
         return self.context.queue.request(self.project.id, RunKind.FINETUNE, asked_by="test", settings=chosen).run.id
 
     def run(self, run_id: str) -> Run:
@@ -135,8 +136,12 @@ def is_running(run: Run) -> bool:
     return run.state is RunState.RUNNING
 
 
+def _scene(place: int) -> tuple[Scene, int]:
+    return example("a loop to be broken", place)
+
+
 def _picture(place: int) -> str:
-    scene, seed = example("a loop to be broken", place)
+    scene, seed = _scene(place)
     file = BytesIO()
     draw(scene, seed=seed).resize((120, 90)).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -63,7 +63,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 SCHEMA_VERSION_TABLE = "schema_version"
 _ALEMBIC_TABLE = "alembic_version"
 # How long a writer waits for another one before SQLite says "database is locked".
-_SQLITE_BUSY_TIMEOUT_S = 30
+_SQLITE_BUSY_TIMEOUT_S = 45
 # Any numbers will do, as long as they differ.
 _SCHEMA_LOCK = 7163528
 LOOKS_LOCK = 7163529

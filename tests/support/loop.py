@@ -7,12 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from captionloop.backend.annotations import caption_item
@@ -39,6 +40,7 @@ class Loop:
     project: Project
     variables: dict[str, str]
     directory: Path
+    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def add_annotations(self, count: int, *, since: int = 0) -> None:
         """As many tasks, each a scene, with a caption by a person."""
@@ -51,6 +53,30 @@ class Loop:
             self.context.label_studio.create_annotation(
                 self.project.label_studio_id, task, result=[item], lead_time=1.0
             )
+
+    def change_annotation(self, caption: str) -> None:
+        """What somebody does to the first of them."""
+        item = caption_item(TARGET, caption) | {"origin": "manual"}
+        self._annotation("PATCH", {"result": [item]}, place=0)
+
+    def delete_annotation(self) -> None:
+        """What somebody does to the second of them."""
+        self._annotation("DELETE", None, place=1)
+
+    def _annotation(self, method: str, body: Any, *, place: int) -> None:
+        studio = self.context.label_studio
+        task = sorted(task.id for task in studio.annotated_tasks(self.project.label_studio_id))[place]
+        annotation = studio.task(self.project.label_studio_id, task)["annotations"][0]["id"]
+        address = f"{self.variables['LABEL_STUDIO_URL']}/api/annotations/{annotation}/"
+        headers = {"Authorization": f"Token {self.variables['LABEL_STUDIO_API_KEY']}"}
+        httpx.request(method, address, json=body, headers=headers, timeout=60).raise_for_status()
+
+    @contextmanager
+    def at(self, home: Home) -> Iterator["Loop"]:
+        """The same project, as another home knows it."""
+        known = self.variables | {"CAPTIONLOOP_HOME": str(home.root)}
+        with closing(Context.open(Settings.read(known))) as context:
+            yield Loop(context, self.project, known, self.directory)
 
     def request_training(self, **settings: Any) -> str:
         chosen = {"steps": 120, "batch_size": 4, **settings}
@@ -65,8 +91,13 @@ class Loop:
     def worker(self, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A worker; at the end nothing of it is left, or the test fails."""
         with running("worker", log=self.directory / "worker.log", environment=self.variables | variables) as process:
+            self.workers.append(process)
             yield process
             kill_with_all(process)
+
+    def jobs(self) -> list[int]:
+        """The processes of the jobs that our workers do now."""
+        return [pid for worker in self.workers for pid in descendants(worker.pid)]
 
     def log(self) -> str:
         return (self.directory / "worker.log").read_text(encoding="utf-8")

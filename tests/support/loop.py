@@ -46,7 +46,7 @@ class Loop:
         """As many tasks, each a scene, with a caption by a person."""
         places = range(since, since + count)
         tasks = self.context.label_studio.import_tasks(
-            self.project.label_studio_id, [{"data": {"image": _picture(place)}} for place in places]
+            self.project.label_studio_id, [{"data": {"image": picture_of(place)}} for place in places]
         )
         for place, task in zip(places, tasks, strict=True):
             item = caption_item(TARGET, STYLES["alt_text"](_scene(place)[0])) | {"origin": "manual"}
@@ -171,7 +171,8 @@ def _scene(place: int) -> tuple[Scene, int]:
     return example("a loop to be broken", place)
 
 
-def _picture(place: int) -> str:
+def picture_of(place: int) -> str:
+    """A small drawn scene as a `data:` address."""
     scene, seed = _scene(place)
     file = BytesIO()
     draw(scene, seed=seed).resize((120, 90)).save(file, "PNG")

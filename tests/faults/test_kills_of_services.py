@@ -1,8 +1,5 @@
 """Redis and the backend are killed while they are needed, then everything at once."""
 
-import os
-import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +13,10 @@ from tests.support.agreement import broken_versions, disagreements
 from tests.support.loop import Loop, kill_with_all, opened_loop, picture_of
 from tests.support.models import add_project
 from tests.support.processes import running, until
-from tests.support.servers import LabelStudioServer
+from tests.support.servers import LabelStudioServer, OwnRedis
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
-from captionloop.backend.local import redis_server
 from captionloop.backend.local.ports import free_port
-from captionloop.backend.local.processes import Process
 from captionloop.errors import ServiceError
 from captionloop.home import Home
 from captionloop.jobs.queue import Queue
@@ -33,34 +28,10 @@ from captionloop.model.database import Database, RunKind, RunState
 pytestmark = pytest.mark.faults
 
 
-class OwnRedis:
-    """A Redis that may be killed."""
-
-    def __init__(self, directory: Path) -> None:
-        self.url = redis_server.url(directory / "redis.sock")
-        self._process = Process(redis_server.program(directory / "redis.sock"), log=directory / "redis.log")
-
-    def start(self) -> None:
-        self._process.start()
-        redis_server.wait_until_ready(self.url, meanwhile=self._process.require_running)
-
-    def kill(self) -> None:
-        with Redis.from_url(self.url) as client:
-            pid = int(client.info("server")["process_id"])
-        os.kill(pid, signal.SIGKILL)
-        self._process.wait_until_stopped()
-
-    def stop(self) -> None:
-        self._process.stop()
-
-
 @pytest.fixture
 def redis() -> Iterator[OwnRedis]:
-    with tempfile.TemporaryDirectory(prefix="captionloop-") as directory:  # short, for a socket
-        own = OwnRedis(Path(directory))
-        own.start()
+    with OwnRedis.running() as own:
         yield own
-        own.stop()
 
 
 def some_steps_are_done(loop: Loop, run: str) -> bool:

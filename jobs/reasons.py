@@ -4,8 +4,14 @@ _MEMORY = (
     "Memory ran out{cause}. Start the run again with a smaller micro_batch_size or with gradient_checkpointing, "
     "or end what else needs memory on this machine."
 )
-# What PyTorch raises when the machine, or the GPU, has no memory left is a RuntimeError.
-_SIGNS_OF_FULL_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
+# What PyTorch raises when the machine, or the GPU, has no memory left is a RuntimeError; the last one is oneDNN's.
+_SIGNS_OF_FULL_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "Cannot allocate memory",
+    "could not create a primitive",
+)
 
 
 def reason_of(error: Exception) -> str:

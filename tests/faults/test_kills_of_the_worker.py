@@ -75,7 +75,7 @@ def promotions(loop: Loop) -> list[str]:
         pytest.param(some_steps_are_done, id="training"),
         pytest.param(stage("comparing"), id="evaluation", marks=pytest.mark.heavy),
         pytest.param(a_version_is_being_written, id="writing", marks=pytest.mark.heavy),
-        pytest.param(the_version_has_its_row, id="written"),
+        pytest.param(the_version_has_its_row, id="written", marks=pytest.mark.heavy),
         pytest.param(the_version_is_champion, id="promoted", marks=pytest.mark.heavy),
     ],
 )

@@ -100,6 +100,7 @@ def test_a_worker_whose_redis_is_killed_and_started_again_goes_on(
         assert worker.poll() is None
 
 
+@pytest.mark.faults
 def test_what_another_worker_is_writing_is_not_swept_away(database: Database, home: Home, redis_url: str) -> None:
     settings = Settings(home=home.root, redis_url=redis_url)
     context = Context.open(settings)
@@ -136,6 +137,7 @@ def found(runs: Runs, run_id: str) -> Run:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_a_worker_that_is_ended_hands_its_run_back_at_once_and_the_next_one_goes_on_with_it(
     waiting_run: tuple[Runs, str], home: Home, redis_url: str, tmp_path: Path
 ) -> None:

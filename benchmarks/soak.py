@@ -38,20 +38,22 @@ from captionloop.backend.connect import connect
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, read_label_config
 from captionloop.backend.local import label_studio_server, redis_server
 from captionloop.backend.local.ports import free_port
-from captionloop.backend.local.processes import Program
+from captionloop.backend.local.processes import Program, signals_interrupt
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context
 from captionloop.jobs.sync import sync
 from captionloop.model.database import Project, RunKind, RunState, utc_now
 from captionloop.model.images import open_image
 from captionloop.model.starter.pool import example
-from captionloop.model.starter.scenes import draw
+from captionloop.model.starter.scenes import Scene, draw
+from captionloop.model.starter.styles import STYLES
 from captionloop.settings import Secret, Settings
 
 _USER, _PASSWORD = "captionloop", "soak"
 _TARGET = read_label_config(SAMPLE_LABEL_CONFIG)
 _OURS = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
 _TASKS_PER_ANNOTATOR = 20
+_ENOUGH_TO_LEARN = 30
 _READY_WITHIN_S = 300.0
 _QUIET_WITHIN_S = 600.0  # after the last kill, for all runs to be over
 _STILL_S = 120.0  # nothing may stand still for longer
@@ -74,9 +76,14 @@ class _Service:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._program.command, env=dict(self._program.environment), cwd=self._program.directory,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                self._program.command,
+                env=dict(self._program.environment),
+                cwd=self._program.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def kill(self) -> None:
         """SIGKILL to the process itself; what it started has to end within five seconds, or counts as orphaned."""
@@ -120,14 +127,21 @@ class _Annotator(threading.Thread):
     """Works on tasks of its own; goes on after every error, as people do."""
 
     def __init__(
-        self, number: int, tasks: Sequence[int], studio: Mapping[str, str], backends: Sequence[str], *, project: int,
-        tally: _Tally, stop: threading.Event, seed: int,
-    ) -> None:  # fmt: skip
+        self,
+        number: int,
+        tasks: Mapping[int, Scene],
+        studio: Mapping[str, str],
+        backends: Sequence[str],
+        *,
+        project: int,
+        tally: _Tally,
+        stop: threading.Event,
+        seed: int,
+    ) -> None:
         super().__init__(name=f"annotator-{number}", daemon=True)
         self._number, self._tasks, self._backends, self._project = number, tasks, backends, project
         self._studio, self._tally, self._stop_working = studio, tally, stop
         self._chance = random.Random(f"{seed} {number}")
-        self._written = 0
 
     def run(self) -> None:
         headers = {"Authorization": f"Token {self._studio['token']}"}
@@ -142,11 +156,11 @@ class _Annotator(threading.Thread):
                     self._tally.done["errors met"] += 1
 
     def _work(self, studio: httpx.Client, backend: httpx.Client) -> None:
-        opened = [self._open(studio, task) for task in self._chance.sample(list(self._tasks), k=3)]
+        opened = [self._open(studio, task) for task in self._chance.sample(sorted(self._tasks), k=3)]
         if self._chance.random() < 0.3:
             self._ask(backend, opened)
         task = opened[0]
-        caption = self._caption()
+        caption = self._caption(task["id"])
         item = caption_item(_TARGET, caption) | {"origin": "manual"}
         if not task["annotations"]:
             shown = max(task["predictions"], key=lambda prediction: int(prediction["id"]), default=None)
@@ -182,9 +196,9 @@ class _Annotator(threading.Thread):
         for task, prediction in zip(tasks, answer["results"], strict=False):
             self._tally.show(int(task["id"]), prediction)
 
-    def _caption(self) -> str:
-        self._written += 1
-        return f"annotator {self._number} wrote this as number {self._written}"
+    def _caption(self, task: int) -> str:
+        """In a style that can be learnt, and hardly ever the same for the same task."""
+        return f"{STYLES['alt_text'](self._tasks[task])} no {self._chance.randrange(100)}"
 
 
 @dataclass
@@ -197,7 +211,7 @@ class _Stage:
     steady: _Service
     studio: Mapping[str, str]
     backends: Sequence[str]
-    tasks: Sequence[int]
+    tasks: Mapping[int, Scene]
 
     @property
     def services(self) -> list[_Service]:
@@ -211,6 +225,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with (
+        signals_interrupt(),
         tempfile.TemporaryDirectory(prefix="captionloop-soak-") as directory,
         _stage(Path(directory), annotators=options.annotators) as stage,
     ):
@@ -229,13 +244,19 @@ def soak(stage: _Stage, *, minutes: float, annotators: int, seed: int, say: Say)
     tally, over = _Tally(), threading.Event()
     people = [
         _Annotator(
-            number, stage.tasks[number::annotators], stage.studio, stage.backends, tally=tally, stop=over, seed=seed,
+            number,
+            dict(list(stage.tasks.items())[number::annotators]),
+            stage.studio,
+            stage.backends,
+            tally=tally,
+            stop=over,
+            seed=seed,
             project=stage.project.label_studio_id,
         )
         for number in range(annotators)
-    ]  # fmt: skip
+    ]
     helpers = [
-        threading.Thread(target=_train_on_and_on, args=(stage, over), daemon=True),
+        threading.Thread(target=_train_on_and_on, args=(stage, tally, over), daemon=True),
         threading.Thread(target=_watch_runs, args=(stage, tally, over), daemon=True),
     ]
     say(f"{annotators} annotators, {len(stage.tasks)} tasks, {minutes:g} minutes, seed {seed}")
@@ -284,9 +305,12 @@ def _reckon(stage: _Stage, tally: _Tally, sizes: Sequence[tuple[int, int]], say:
 
     before = disagreements(context, project)
     result = sync(
-        project.id, database=context.database, label_studio=context.label_studio, image_source=context.image_source,
+        project.id,
+        database=context.database,
+        label_studio=context.label_studio,
+        image_source=context.image_source,
         home=context.home,
-    )  # fmt: skip
+    )
     differing = disagreements(context, project)
     say(
         f"corrections: {result.corrections}; other than Label Studio's annotations: {len(differing)} "
@@ -348,10 +372,11 @@ def _wrong_answers(stage: _Stage, tally: _Tally) -> tuple[int, list[str]]:
     for task, version, caption in tally.shown:
         by_version.setdefault(version, {}).setdefault(task, set()).add(caption)
     number = project.label_studio_id
+    numbers = list(stage.tasks)
     pictures = {
         task["id"]: open_image(base64.b64decode(task["data"]["image"].partition(",")[2]))
-        for start in range(0, len(stage.tasks), 100)
-        for task in context.label_studio.tasks(number, stage.tasks[start : start + 100])
+        for start in range(0, len(numbers), 100)
+        for task in context.label_studio.tasks(number, numbers[start : start + 100])
     }
     wrong = []
     for version, shown in by_version.items():
@@ -370,7 +395,9 @@ def _wrong_answers(stage: _Stage, tally: _Tally) -> tuple[int, list[str]]:
 # What goes on beside the annotators ----------------------------------------------------------------------------------
 
 
-def _train_on_and_on(stage: _Stage, over: threading.Event) -> None:
+def _train_on_and_on(stage: _Stage, tally: _Tally, over: threading.Event) -> None:
+    while tally.done["annotations made"] < _ENOUGH_TO_LEARN and not over.wait(1):
+        pass
     while not over.wait(2):
         with suppress(ServiceError):  # it is kept, and begins when Redis is back
             stage.context.queue.request_if_idle(stage.project.id, RunKind.FINETUNE, asked_by="soak")
@@ -433,20 +460,33 @@ def _stage(directory: Path, *, annotators: int) -> Iterator[_Stage]:
         for backend in backends:
             _until(lambda: _answers(backend), _READY_WITHIN_S)  # noqa: B023 (called at once)
         number = int(context.label_studio.create_project("A storm", SAMPLE_LABEL_CONFIG)["id"])
-        tasks = [{"data": {"image": _picture(place)}} for place in range(annotators * _TASKS_PER_ANNOTATOR)]
+        scenes = [example("a storm", place) for place in range(annotators * _TASKS_PER_ANNOTATOR)]
+        tasks = [{"data": {"image": _picture(scene, seed)}} for scene, seed in scenes]
         ids = context.label_studio.import_tasks(number, tasks)
         connect(
-            number, label_studio=context.label_studio, database=context.database, server=context.settings.server_name,
-            backend_url=backends[0], user=_USER, password=_PASSWORD,
-        )  # fmt: skip
+            number,
+            label_studio=context.label_studio,
+            database=context.database,
+            server=context.settings.server_name,
+            backend_url=backends[0],
+            user=_USER,
+            password=_PASSWORD,
+        )
         with context.database.reading() as session:
             project = session.query(Project).one()
         context.versions.ensure_champion(project.id, context.base)
-        yield _Stage(context, project, services[:-1], services[-1], studio, backends, ids)
+        yield _Stage(
+            context,
+            project,
+            services[:-1],
+            services[-1],
+            studio,
+            backends,
+            {task: scene for task, (scene, _) in zip(ids, scenes, strict=True)},
+        )
 
 
-def _picture(place: int) -> str:
-    scene, seed = example("a storm", place)
+def _picture(scene: Scene, seed: int) -> str:
     file = io.BytesIO()
     draw(scene, seed=seed).resize((120, 90)).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

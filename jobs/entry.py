@@ -14,6 +14,7 @@ from captionloop.errors import CaptionloopError, RunCancelled, ServiceError, Tri
 from captionloop.jobs import context as contexts
 from captionloop.jobs.context import Context
 from captionloop.jobs.queue import request_of_job
+from captionloop.jobs.reasons import reason_of
 from captionloop.jobs.runs import HEARTBEAT_S
 from captionloop.logs import belonging_to
 from captionloop.model.database import Run, RunState
@@ -65,7 +66,7 @@ def trial(sweep_id: str, number: int) -> None:
             ongoing.fail(str(error))
             _log.error("sweep %s, trial %d: %s", sweep.name, number, error)
         except Exception as error:
-            ongoing.fail(f"Unexpected {type(error).__name__}: {error}.")
+            ongoing.fail(reason_of(error))
             raise
         finally:
             _keep_moving(context)
@@ -116,7 +117,7 @@ def _carry_out(
             runs.finish(run_id, RunState.FAILED, message=str(error))
             _log.error("run %s: %s", run_id, error)
         except Exception as error:
-            runs.finish(run_id, RunState.FAILED, message=f"Unexpected {type(error).__name__}: {error}.")
+            runs.finish(run_id, RunState.FAILED, message=reason_of(error))
             raise
         finally:
             _keep_moving(context)

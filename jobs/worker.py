@@ -4,11 +4,17 @@ import logging
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
+from types import FrameType
 
+from redis import RedisError
 from rq import Queue, Worker
+from rq.exceptions import StopRequested
+from rq.executions import ExecutionRegistry
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import current_timestamp
 
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context
@@ -27,6 +33,7 @@ _WORKER_TTL_S = 60
 _MAINTENANCE_S = 60
 # People wait for the backend, which may be on the same cores; a run takes what it leaves (nice(2)).
 _LEAST_URGENT = 19
+_BEGIN_AGAIN_AFTER_S = 5
 
 
 # SQLite has a lock for all of a process. A job that is forked while a thread holds it waits for it for ever.
@@ -40,6 +47,7 @@ class _Worker(Worker):
     """
 
     left_run: str | None = None  # the run that was left
+    is_told_to_end = False
     _present_run: str | None = None
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
@@ -55,6 +63,24 @@ class _Worker(Worker):
         keep_freed_memory()
         os.nice(_LEAST_URGENT)
         super().main_work_horse(job, queue)
+
+    def clean_registries(self) -> None:
+        """Forget the jobs of killed workers before RQ looks at them, which ends at the first that is half expired.
+
+        What became of their runs is in the database, and `Queue.keep_moving` sees to it.
+        """
+        for queue in self.queues:
+            started = queue.started_job_registry
+            expired = started.get_expired_job_ids(current_timestamp())
+            for job_id in expired:
+                self.connection.delete(Job.key_for(job_id), ExecutionRegistry(job_id, self.connection).key)
+            if expired:
+                self.connection.zremrangebyscore(started.key, 0, current_timestamp())
+        super().clean_registries()  # type: ignore[no-untyped-call]
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        self.is_told_to_end = True
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     def handle_warm_shutdown_request(self) -> None:
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
@@ -76,6 +102,17 @@ def work(context: Context) -> None:
     watcher = threading.Thread(target=_watch, args=(context, stop), name="watch-runs", daemon=True)
     watcher.start()
     try:
+        worker = _work_until_told_to_end(context)
+        if worker.left_run:
+            _hand_back(context, worker.left_run)
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _work_until_told_to_end(context: Context) -> _Worker:
+    """RQ's loop ends, and says why in the log, when Redis gives an answer late or one that RQ does not expect."""
+    while True:
         worker = _Worker(
             [QUEUE_NAME, TRIALS_QUEUE_NAME],  # in this order
             connection=context.queue.redis,
@@ -85,11 +122,11 @@ def work(context: Context) -> None:
             maintenance_interval=_MAINTENANCE_S,
         )
         worker.work(logging_level=None)
-        if worker.left_run:
-            _hand_back(context, worker.left_run)
-    finally:
-        stop.set()
-        watcher.join()
+        if not worker.is_told_to_end:
+            with suppress(StopRequested, RedisError):  # what its handler does with a signal that comes now
+                time.sleep(_BEGIN_AGAIN_AFTER_S)
+        if worker.is_told_to_end:
+            return worker
 
 
 def _hand_back(context: Context, run_id: str) -> None:

@@ -236,10 +236,9 @@ def restore_backup(file: Path, home: Home, database: Database) -> Backup:
     if not is_inside:
         database.migrate()
         require_empty(database)
-    home.root.parent.mkdir(parents=True, exist_ok=True)
     # A volume cannot be exchanged for a directory beside it.
     inside = home.root.is_mount()
-    staging = Path(tempfile.mkdtemp(dir=home.root if inside else home.root.parent, prefix=_STAGING))
+    staging = _staging(home.root if inside else home.root.parent)
     try:
         restored = _unpack(file, staging)
         copy = staging / home.database.name
@@ -259,6 +258,14 @@ def restore_backup(file: Path, home: Home, database: Database) -> Backup:
         raise BackupError(f"The backup cannot be put into {home.root}: {error}. Nothing of it is kept.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _staging(place: Path) -> Path:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=place, prefix=_STAGING))
+    except OSError as error:
+        raise BackupError(f"Nothing can be put into {place}: {error}.") from error
 
 
 def read_backup(file: Path) -> Backup:

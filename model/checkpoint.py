@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError
+from safetensors import SafetensorError
 from transformers import (
     AutoTokenizer,
     BlipForConditionalGeneration,
@@ -32,6 +33,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from captionloop.errors import CheckpointError
+from captionloop.home import storing
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.source import local_directory
 
@@ -118,12 +120,25 @@ def save_checkpoint(
         directory: made if need be.
         dtype: of the stored weights; None keeps the model's own.
         generation: how it captions, for those who load it with plain `transformers`; None leaves that open.
+
+    Raises:
+        StorageError: the disk is full, or is not to be written on.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     model = checkpoint.model
     if dtype is not None and dtype != model.dtype:
         model = copy.deepcopy(model).to(dtype)
+    with storing(directory, also=(SafetensorError,)):
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(checkpoint, model, directory, generation)
+
+
+def _write(
+    checkpoint: Checkpoint,
+    model: BlipForConditionalGeneration,
+    directory: Path,
+    generation: GenerationSettings | None,
+) -> None:
     with _quiet_transformers():
         model.save_pretrained(directory)
         checkpoint.tokenizer.save_pretrained(directory)

@@ -69,7 +69,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 SCHEMA_VERSION_TABLE = "schema_version"
 _ALEMBIC_TABLE = "alembic_version"
 # How long a writer waits for another one before SQLite says "database is locked".
-_SQLITE_BUSY_TIMEOUT_S = 30
+_SQLITE_BUSY_TIMEOUT_S = 45
 # Any numbers will do, as long as they differ.
 _SCHEMA_LOCK = 7163528
 LOOKS_LOCK = 7163529
@@ -81,6 +81,7 @@ _REMEDIES = {
     "locked": "Another program holds it; the same works once that has let it go.",
     "full": "Its disk is full: make room there, then do the same again.",
     "readonly": "It may not be written: check the rights of its file and directory, and how its disk is mounted.",
+    "unable to open": "It may be missing, or not to be written: check its directory, the rights there, and its disk.",
     "disk I/O": "Its disk cannot be read or written: it may be full or failing, see the system's log.",
     "malformed": "Its file is damaged: end everything and restore a backup into an empty home.",
 }

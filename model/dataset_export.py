@@ -16,14 +16,15 @@ import csv
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
 from PIL import Image
 
 from captionloop.errors import CaptionloopError
-from captionloop.home import Home
+from captionloop.home import Home, storing
 from captionloop.model.corrections import Snapshot
 from captionloop.model.shards import Sample, write_shards
 
@@ -45,6 +46,7 @@ def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split:
     Raises:
         CaptionloopError: the directory is there and not empty, nothing is in the split, or one of our copies of the
             pictures is gone.
+        StorageError: the disk is full, or is not to be written on.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CaptionloopError(f"{target} is there already and not empty; name another directory.")
@@ -55,9 +57,7 @@ def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split:
     chosen = [image for image in captions if split == "all" or (image in held_out) == (split == "held-out")]
     if not chosen:
         raise CaptionloopError(f"No picture is in the split {split!r} of snapshot {snapshot.hash[:12]}.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with storing(target), _unfinished(target) as unfinished:
         if form == "webdataset":
             _write_shards(unfinished, home, {image: captions[image] for image in chosen}, held_out)
         else:
@@ -66,9 +66,18 @@ def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split:
             found = {names[image]: captions[image] for image in chosen}
             _WRITERS[form](unfinished, found, {names[image] for image in chosen if image in held_out})
         unfinished.replace(target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return len(chosen)
+
+
+@contextmanager
+def _unfinished(target: Path) -> Iterator[Path]:
+    """A directory beside `target`, for what is to become it; at the end of the block it is gone."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _write_shards(directory: Path, home: Home, captions: Captions, held_out: set[str]) -> None:

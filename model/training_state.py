@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from captionloop.errors import RunError
-from captionloop.home import atomically
+from captionloop.home import atomically, storing
 
 _WEIGHT, _OPTIMISER, _KEPT, _RANDOM, _RANDOM_CUDA = "weight/", "adam/", "kept/", "random", "random_cuda"
 
@@ -52,7 +52,11 @@ class TrainingState:
         kept: Mapping[str, Tensor],
         notes: Mapping[str, Any],
     ) -> None:
-        """Write down all that the next step depends on. `kept` are further tensors, `notes` further plain data."""
+        """Write down all that the next step depends on. `kept` are further tensors, `notes` further plain data.
+
+        Raises:
+            StorageError: the disk is full, or is not to be written on. The state before stays.
+        """
         tensors = {_WEIGHT + name: parameter.detach() for name, parameter in parameters.items()}
         tensors |= {_KEPT + name: tensor for name, tensor in kept.items()}
         for name, parameter in parameters.items():
@@ -62,7 +66,7 @@ class TrainingState:
             tensors[_RANDOM_CUDA] = torch.cuda.get_rng_state()
         header = {"identity": self._identity, "notes": json.dumps(notes)}
         # From where the tensors are: a copy of all would take as much memory as training itself.
-        with atomically(self._path) as temporary:
+        with storing(self._path, also=(SafetensorError,)), atomically(self._path) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
 
     @torch.no_grad()

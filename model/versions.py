@@ -14,7 +14,8 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +26,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import BusyError, CheckpointError, NotFoundError
+from captionloop.home import storing
 from captionloop.model.database import (
     BASE_LOCK,
     Database,
@@ -137,14 +139,14 @@ class VersionStore:
 
         Raises:
             CheckpointError: there is no BLIP at its source.
+            StorageError: the disk is full, or is not to be written on.
         """
         with self._database.reading() as session:
             if session.get(Version, base.name) is not None and (self._directory / base.name).is_dir():
                 return
         from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
 
-        directory = self._begin()
-        try:
+        with storing(self._directory), self._unfinished() as directory:
             save_checkpoint(load_checkpoint(base.source), directory)
             with self._database.session() as session:
                 wait_for_lock(session.connection(), BASE_LOCK)
@@ -154,8 +156,6 @@ class VersionStore:
                     self._finish(directory, base.name, facts)
                 if not is_known:
                     session.add(Version(name=base.name, generation=base.generation.to_dict()))
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
 
     # New versions --------------------------------------------------------------------------------------------------
 
@@ -166,9 +166,11 @@ class VersionStore:
 
         Returns:
             the new version's name.
+
+        Raises:
+            StorageError: the disk is full, or is not to be written on. Nothing of the version is kept.
         """
-        directory = self._begin()
-        try:
+        with storing(self._directory), self._unfinished() as directory:
             write(directory)
             with self._database.session() as session:
                 name = _next_name(session, project_id)
@@ -197,13 +199,17 @@ class VersionStore:
                         snapshot=lineage.snapshot,
                     )
                 )
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
         return name
 
-    def _begin(self) -> Path:
+    @contextmanager
+    def _unfinished(self) -> Iterator[Path]:
+        """A directory for what is not seen yet; what has not been finished at the end of the block goes."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=self._directory, prefix=_UNFINISHED))
+        directory = Path(tempfile.mkdtemp(dir=self._directory, prefix=_UNFINISHED))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
 
     def _finish(self, directory: Path, name: str, facts: Mapping[str, Any]) -> None:
         paths = sorted(path for path in directory.rglob("*") if path.is_file())

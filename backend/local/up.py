@@ -18,7 +18,7 @@ from captionloop.backend.local import label_studio_server, redis_server, service
 from captionloop.backend.local.ports import LOOPBACK, require_free
 from captionloop.backend.local.processes import Process, Program, Supervisor, signals_interrupt, sole_owner
 from captionloop.backend.local.screen import Screen, Step
-from captionloop.errors import CaptionloopError, ServiceError, SettingsError
+from captionloop.errors import CaptionloopError, ServiceError, SettingsError, StorageError
 from captionloop.home import Home, read_json, write_json
 from captionloop.settings import Settings, without_password
 
@@ -119,7 +119,7 @@ class _Up:
 
     def forget(self) -> None:
         """Say in the services file that nothing runs any more."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StorageError):
             self._note(ready=False, pid=None, processes={})
 
     # The steps ---------------------------------------------------------------------------------------------------

@@ -1,16 +1,20 @@
 """Our copies of annotated images, and small ones for lists."""
 
 import io
+import logging
 import re
+from pathlib import Path
 
 from flask import Response, request
 from werkzeug.exceptions import NotFound
 
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.room import current_room
-from captionloop.errors import ImageError
+from captionloop.errors import ImageError, StorageError
 from captionloop.home import write_atomically
 from captionloop.model.images import open_image
+
+_log = logging.getLogger(__name__)
 
 # Longest side in pixels: for rows and galleries, and for one picture large on a page. Twice what is shown, for screens
 # with small pixels.
@@ -27,12 +31,20 @@ def image(sha256: str) -> Response:
     if not _NAME.fullmatch(sha256) or size not in _LONGEST_SIDE_PX:
         raise NotFound("There is no such picture.")
     path = current_room().home.thumbnails / size / f"{sha256}.jpg"
-    if not path.exists():
-        write_atomically(path, _shrunk(sha256, _LONGEST_SIDE_PX[size]))
-    response = Response(path.read_bytes(), mimetype="image/jpeg")
+    data = path.read_bytes() if path.exists() else _kept(path, _shrunk(sha256, _LONGEST_SIDE_PX[size]))
+    response = Response(data, mimetype="image/jpeg")
     # The address holds the content's hash, so what is behind it never changes.
     response.headers["Cache-Control"] = f"private, max-age={_A_YEAR_S}, immutable"
     return response
+
+
+def _kept(path: Path, data: bytes) -> bytes:
+    """Keep a picture for the next time, where that can be done."""
+    try:
+        write_atomically(path, data)
+    except StorageError as error:
+        _log.warning("a small picture is not kept: %s", error)
+    return data
 
 
 def _shrunk(sha256: str, longest_side_px: int) -> bytes:

@@ -2,16 +2,21 @@
 
 import hashlib
 import json
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 from captionloop.backend import plot_style
 from captionloop.backend.report_page.page import report_html
+from captionloop.errors import StorageError
 from captionloop.home import Home, write_atomically
 from captionloop.model.calibration import Chances
 from captionloop.model.report import read_report
 from captionloop.model.versions import VersionInfo
+
+_log = logging.getLogger(__name__)
 
 
 def kept_report(version: VersionInfo, home: Home, *, chances: Chances | None = None) -> bytes:
@@ -30,10 +35,18 @@ def kept_report(version: VersionInfo, home: Home, *, chances: Chances | None = N
         return path.read_bytes()
     except FileNotFoundError:
         page = report_html(read_report(version, home, chances=chances)).encode()
-        for earlier in home.reports.glob(f"{version.version}-{'?' * _KEY_LENGTH}.html"):
+        _keep(path, page, besides=home.reports.glob(f"{version.version}-{'?' * _KEY_LENGTH}.html"))
+        return page
+
+
+def _keep(path: Path, page: bytes, *, besides: Iterable[Path]) -> None:
+    """Write the page in place of earlier ones. Where that cannot be done it is drawn again the next time."""
+    try:
+        for earlier in besides:
             earlier.unlink(missing_ok=True)
         write_atomically(path, page)
-        return page
+    except (OSError, StorageError) as error:
+        _log.warning("a report is not kept: %s", error)
 
 
 _KEY_LENGTH = 16

@@ -6,7 +6,8 @@
     ├── NotFoundError         a project, version, run or file that was named is not there    4
     ├── BusyError             something else holds what is needed (a port, a lock)   5
     ├── ServiceError          a service does not answer or refuses                   3
-    │   └── LabelStudioError  Label Studio refused, or answered what nobody expects  3
+    │   ├── LabelStudioError  Label Studio refused, or answered what nobody expects  3
+    │   └── StorageError      a file cannot be written: the disk is full, or not ours to write on  3
     ├── LabelConfigError      a label config in which no caption can be put          1
     ├── ImageError            one image that cannot be read or used                  1
     ├── CaptionFileError      a file of captions that is not what it should be       1
@@ -60,6 +61,10 @@ class LabelStudioError(ServiceError):
     def may_pass(self) -> bool:
         """Whether it is away or busy, so that the same call may do later."""
         return self.status is None or self.status == 429 or self.status >= 500
+
+
+class StorageError(ServiceError):
+    pass
 
 
 class LabelConfigError(CaptionloopError):

@@ -21,6 +21,7 @@ HOME/
 └── label-studio/         Label Studio's own data
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from captionloop.errors import StorageError
 
 # What a backup leaves out. What opens other doors is kept elsewhere, or made again:
 SECRET = frozenset({"secrets.json", "session.key", "seal.keys"})
@@ -150,9 +153,43 @@ class Home:
         self.root.chmod(0o700)
 
 
+@contextmanager
+def storing(path: Path, *, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """For what writes below `path`: say of an error of the disk what it is, and what helps.
+
+    Args:
+        also: what a library makes of such an error, beside OSError.
+
+    Raises:
+        StorageError: the disk is full, or is not to be written on.
+    """
+    of_the_disk: tuple[type[Exception], ...] = (OSError, *also)
+    try:
+        yield
+    except of_the_disk as error:
+        number = error.errno if isinstance(error, OSError) else None
+        cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        remedy = _REMEDIES.get(number or 0, "Look at that disk, and into the system's log")
+        raise StorageError(f"{path} cannot be written ({cause}). {remedy}; then do the same again.") from error
+
+
+_REMEDIES = {
+    errno.ENOSPC: "Make room on its disk",
+    errno.EDQUOT: "Make room on its disk, or raise the quota",
+    errno.EFBIG: "Raise the limit on the size of files",
+    errno.EROFS: "Mount its disk so that it may be written",
+    errno.EACCES: "Let the user whom Captionloop runs as write there",
+    errno.EPERM: "Let the user whom Captionloop runs as write there",
+}
+
+
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a file so that a crash leaves the old one or the new one, and never half of either."""
-    with atomically(path, mode=mode) as temporary:
+    """Write a file so that a crash leaves the old one or the new one, and never half of either.
+
+    Raises:
+        StorageError: the disk is full, or is not to be written on.
+    """
+    with storing(path), atomically(path, mode=mode) as temporary:
         temporary.write_bytes(data)
 
 

@@ -102,6 +102,7 @@ def test_a_promotion_is_taken_over_on_refresh(champions: Champions, store: Versi
     assert champions.version(project.id) == name
 
 
+@pytest.mark.faults
 def test_a_request_under_way_finishes_on_the_version_it_began_with(
     champions: Champions, store: VersionStore, project: Project, base: Base
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_base_whose_directory_was_lost_is_made_again(
         assert batcher.version == base.name
 
 
+@pytest.mark.faults
 def test_a_champion_that_never_loaded_is_an_error(champions: Champions, store: VersionStore, project: Project) -> None:
     (store.champion(project.id).path / "model.safetensors").write_bytes(b"damaged")
 
@@ -159,6 +161,7 @@ def test_a_champion_that_never_loaded_is_an_error(champions: Champions, store: V
         pass
 
 
+@pytest.mark.faults
 def test_no_request_fails_while_champions_change(champions: Champions, store: VersionStore, project: Project) -> None:
     names = [add_copy_of(store.champion(project.id), store, project) for _ in range(3)]
     errors: list[Exception] = []

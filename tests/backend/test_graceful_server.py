@@ -69,6 +69,7 @@ def until_refused(address: str) -> None:
     pytest.fail("connections are still taken")
 
 
+@pytest.mark.faults
 def test_what_is_being_answered_is_finished_and_new_connections_are_refused() -> None:
     app, answers = App(), list[object]()
     with running(app) as (address, stop, server):

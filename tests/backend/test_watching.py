@@ -88,6 +88,7 @@ def test_before_the_champions_are_loaded_it_is_not_ready(
     assert answer.get_json()["missing"] == {"champion": "The models of the connected projects are being loaded."}
 
 
+@pytest.mark.faults
 def test_without_redis_it_is_not_ready_and_says_where_it_was_looked_for(
     project: Project, home: Home, base: Base
 ) -> None:
@@ -100,6 +101,7 @@ def test_without_redis_it_is_not_ready_and_says_where_it_was_looked_for(
     assert "redis://localhost:1/0" in answer.get_json()["missing"]["redis"]
 
 
+@pytest.mark.faults
 def test_with_a_champion_that_cannot_be_loaded_it_is_not_ready_and_says_which_file_is_damaged(
     room: Room, client: FlaskClient, project: Project, home: Home, redis_url: str, base: Base
 ) -> None:
@@ -112,6 +114,7 @@ def test_with_a_champion_that_cannot_be_loaded_it_is_not_ready_and_says_which_fi
     assert answer.get_json()["missing"]["champion"].startswith("Project 7 is not served: The file model.safetensors of")
 
 
+@pytest.mark.faults
 def test_a_damaged_database_is_named(client: FlaskClient, room: Room, home: Home) -> None:
     room.database.close()
     home.database.write_bytes(b"no database at all" * 500)

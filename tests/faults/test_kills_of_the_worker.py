@@ -1,8 +1,13 @@
 """A worker is killed at each stage of a run, by SIGKILL, which no code of ours hears of."""
 
+import os
+import resource
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import func, select
 from tests.support.agreement import broken_versions, disagreements
@@ -64,16 +69,15 @@ def promotions(loop: Loop) -> list[str]:
 @pytest.mark.parametrize(
     "moment",
     [
-        some_corrections_are_here,
-        the_snapshot_is_written,
-        stage("reading images"),
-        some_steps_are_done,
-        stage("comparing"),
-        a_version_is_being_written,
-        the_version_has_its_row,
-        the_version_is_champion,
+        pytest.param(some_corrections_are_here, id="sync", marks=pytest.mark.heavy),
+        pytest.param(the_snapshot_is_written, id="snapshot", marks=pytest.mark.heavy),
+        pytest.param(stage("reading images"), id="images", marks=pytest.mark.heavy),
+        pytest.param(some_steps_are_done, id="training"),
+        pytest.param(stage("comparing"), id="evaluation", marks=pytest.mark.heavy),
+        pytest.param(a_version_is_being_written, id="writing", marks=pytest.mark.heavy),
+        pytest.param(the_version_has_its_row, id="written", marks=pytest.mark.heavy),
+        pytest.param(the_version_is_champion, id="promoted", marks=pytest.mark.heavy),
     ],
-    ids=["sync", "snapshot", "images", "training", "evaluation", "writing", "written", "promoted"],
 )
 def test_a_run_whose_worker_is_killed_goes_on_and_ends_as_if_nothing_had_been(
     loop: Loop, moment: Callable[[Loop, str], bool]
@@ -95,3 +99,48 @@ def test_a_run_whose_worker_is_killed_goes_on_and_ends_as_if_nothing_had_been(
     assert [info.version for info in loop.context.versions.all_of(loop.project.id)] == [base, ended.version]
     assert list(loop.context.home.versions.glob(".unfinished-*")) == []
     assert list(loop.context.home.runs.iterdir()) == []
+
+
+@pytest.mark.heavy
+def test_a_run_whose_worker_is_killed_is_taken_up_within_two_minutes_by_another_that_was_there_already(
+    loop: Loop,
+) -> None:
+    run = loop.request_training()
+    with loop.worker(), loop.worker():
+        loop.wait(lambda: some_steps_are_done(loop, run))
+        (job,) = loop.jobs()
+        psutil.Process(job).parent().kill()  # one of the two; the other one knows nothing of it
+        begun = time.monotonic()
+        loop.wait(lambda: loop.run(run).attempts == 2, within_s=120, every_s=0.5)
+        taken_up_s = time.monotonic() - begun
+        ended = loop.until_over(run)
+
+    assert taken_up_s < 120
+    assert (ended.state, ended.attempts) == (RunState.FINISHED, 2)
+    assert broken_versions(loop.context, loop.project) == []
+
+
+@pytest.mark.heavy
+def test_a_job_that_is_killed_alone_is_taken_up_by_its_own_worker(loop: Loop) -> None:
+    run = loop.request_training()
+    with loop.worker():
+        loop.wait(lambda: some_steps_are_done(loop, run))
+        (job,) = loop.jobs()
+        os.kill(job, signal.SIGKILL)
+        loop.age(run)
+        ended = loop.until_over(run)
+
+    assert (ended.state, ended.attempts) == (RunState.FINISHED, 2)
+
+
+def test_a_run_for_which_memory_runs_out_fails_and_says_so(loop: Loop) -> None:
+    run = loop.request_training(batch_size=54, micro_batch_size=54)
+    with loop.worker():
+        loop.wait(lambda: loop.jobs() and loop.run(run).detail.get("stage") in {"reading images", "training"})
+        (job,) = loop.jobs()
+        resource.prlimit(job, resource.RLIMIT_AS, (psutil.Process(job).memory_info().vms + (8 << 20),) * 2)
+        ended = loop.until_over(run)
+
+    assert ended.state is RunState.FAILED
+    assert ended.message.startswith("Memory ran out")
+    assert broken_versions(loop.context, loop.project) == []

@@ -208,6 +208,7 @@ def test_a_task_that_is_deleted_meanwhile_stops_nothing(studio: Studio, monkeypa
 
 
 @pytest.mark.parametrize("where", ["_caption", "_push", "keep"])
+@pytest.mark.faults
 def test_a_run_that_ends_anywhere_goes_on_without_captioning_anything_twice(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -241,6 +242,7 @@ def test_a_run_that_ends_anywhere_goes_on_without_captioning_anything_twice(
         pytest.param({"POST": Fault.SLOW, "GET": Fault.SLOW}, id="the server is slow"),
     ],
 )
+@pytest.mark.faults
 def test_a_label_studio_in_trouble_costs_only_time(
     open_studio: Callable[[str], Studio],
     label_studio_server: LabelStudioServer,
@@ -277,6 +279,7 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("slow", ["GET", "POST"])
+@pytest.mark.faults
 def test_an_answer_that_comes_too_late_costs_only_time(
     open_studio: Callable[[str], Studio],
     label_studio_server: LabelStudioServer,

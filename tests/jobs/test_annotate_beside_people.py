@@ -71,6 +71,7 @@ def test_two_annotators_at_work_meanwhile_lose_nothing(studio: Studio) -> None:
     assert Counter(studio.versions(task).count(studio.champion) for task in tasks[30:]) == {1: 66}
 
 
+@pytest.mark.faults
 def test_a_restart_of_label_studio_costs_only_time(
     cache: Path, database: Database, home: Home, redis_url: str, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ _TASKS = 200
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_a_project_is_captioned_once_and_asked_about_in_order_although_its_worker_is_killed_twice(
     label_studio_server: LabelStudioServer, redis_url: str, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_folded_request_adds_no_job(queue: Queue, project: Project, redis_url:
     assert len(jobs_in(redis_url)) == 1
 
 
+@pytest.mark.faults
 def test_twenty_requests_at_once_make_one_run(queue: Queue, project: Project, redis_url: str) -> None:
     threads = [
         threading.Thread(target=queue.request, args=(project.id, RunKind.FINETUNE), kwargs={"asked_by": "test"})
@@ -66,6 +67,7 @@ def test_twenty_requests_at_once_make_one_run(queue: Queue, project: Project, re
     assert len(jobs_in(redis_url)) == 1
 
 
+@pytest.mark.faults
 def test_an_emptied_redis_loses_no_run(queue: Queue, project: Project, redis_url: str) -> None:
     queue.request(project.id, RunKind.FINETUNE, asked_by="test")
     with Redis.from_url(redis_url) as client:
@@ -119,6 +121,7 @@ def test_a_changed_champion_is_heard_of(queue: Queue, project: Project) -> None:
     assert heard.is_set()
 
 
+@pytest.mark.faults
 def test_a_run_requested_without_redis_is_kept(database: Database, project: Project) -> None:
     queue = Queue("redis://localhost:1/0", Runs(database), Sweeps(database, Path()))
 

@@ -94,6 +94,7 @@ def test_a_waiting_run_is_queued_when_the_one_before_it_is_over(runs: Runs, proj
     assert [run.id for run in to_send] == [waiting]
 
 
+@pytest.mark.faults
 def test_a_run_whose_worker_was_killed_is_queued_once_more(runs: Runs, project: Project, database: Database) -> None:
     run_id = request(runs, project).run.id
     runs.start(run_id)
@@ -116,6 +117,7 @@ def test_a_run_that_lives_is_left_alone(runs: Runs, project: Project) -> None:
     assert run.state is RunState.RUNNING
 
 
+@pytest.mark.faults
 def test_a_run_that_kills_its_workers_fails_in_the_end(runs: Runs, project: Project, database: Database) -> None:
     run_id = request(runs, project).run.id
     for _ in range(MAX_ATTEMPTS):

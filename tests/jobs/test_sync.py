@@ -346,6 +346,7 @@ class TestWhatLeavesTheTrainingSet:
 
 
 class TestUnreadableImages:
+    @pytest.mark.faults
     def test_the_correction_waits_with_its_reason(self, annotator: Annotator) -> None:
         bad, good = annotator.add_task(image="data:image/png;base64,AAAA"), annotator.add_task()
         for task_id in (bad, good):
@@ -365,6 +366,7 @@ class TestUnreadableImages:
         assert annotator.sync() == SyncResult(new=0, changed=1, removed=0, failed=0, corrections=1)
         assert annotator.learnt() == ["a cat"]
 
+    @pytest.mark.faults
     def test_a_copy_that_we_have_is_used_when_the_image_is_gone(self, annotator: Annotator) -> None:
         task_id = annotator.add_task()
         annotation = annotator.submit(task_id, "a cat")
@@ -380,6 +382,7 @@ class TestUnreadableImages:
 
 
 class TestTrouble:
+    @pytest.mark.faults
     def test_a_sync_that_dies_keeps_what_it_has_and_the_next_finds_the_rest(
         self, annotator: Annotator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -401,6 +404,7 @@ class TestTrouble:
         assert annotator.learnt() == ["caption 0", "caption 1"]
         assert annotator.sync().new == 3
 
+    @pytest.mark.faults
     def test_two_at_once_do_no_harm(self, annotator: Annotator, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(syncing, "_TASKS_PER_BATCH", 2)
         for number in range(6):
@@ -419,6 +423,7 @@ class TestTrouble:
                 assert row.revisions is not None
             return rows
 
+    @pytest.mark.faults
     def test_a_database_from_yesterday_is_healed(self, annotator: Annotator) -> None:
         annotator.submit(annotator.add_task(), "a cat")
         annotator.sync()

@@ -275,6 +275,7 @@ def test_several_workers_share_a_sweep(context: Context, project: Project) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_a_trial_whose_worker_was_killed_is_tried_again(context: Context, project: Project) -> None:
     space = SearchSpace(SPACE.ways, SPACE.schedules, SPACE.rates, {**SPACE.fixed, "steps": 100_000})
     sweep = request_sweep(context, project, trials=1, space=space)

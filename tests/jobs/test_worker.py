@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,10 +16,12 @@ from typing import Any
 import pytest
 import rq
 from redis import Redis
+from rq.executions import Execution
+from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 from tests.support.models import add_project
 from tests.support.processes import alive, running_worker, until
-from tests.support.servers import descendants
+from tests.support.servers import OwnRedis, descendants
 
 from captionloop.home import Home
 from captionloop.jobs import worker as worker_module
@@ -64,6 +67,43 @@ def test_no_job_is_forked_while_another_thread_is_in_the_database(
     assert forked_in_between == [False]
 
 
+@pytest.mark.faults
+def test_what_a_killed_worker_left_in_redis_does_not_end_the_others(redis_url: str) -> None:
+    """RQ's own maintenance ends the worker that meets a job whose execution has expired."""
+    with Redis.from_url(redis_url) as connection:
+        queue = rq.Queue("test", connection=connection, serializer=JSONSerializer)
+        job = queue.enqueue("time.sleep", 0)
+        job.set_status(JobStatus.STARTED)
+        with connection.pipeline() as pipeline:
+            Execution.create(job, ttl=1, pipeline=pipeline)
+            pipeline.execute()
+        time.sleep(2.1)  # nobody renews it
+
+        worker_module._Worker([queue], connection=connection, serializer=JSONSerializer).clean_registries()
+
+        assert queue.started_job_registry.get_job_ids(cleanup=False) == []
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+def test_a_worker_whose_redis_is_killed_and_started_again_goes_on(
+    database: Database, home: Home, tmp_path: Path
+) -> None:
+    project = add_project(database)
+    with OwnRedis.running() as redis, running_worker(home, redis.url, tmp_path / "worker.log") as worker:
+        context = Context.open(Settings(home=home.root, redis_url=redis.url))
+        until(lambda: bool(context.queue.workers()))
+        redis.kill()
+        time.sleep(2)
+        redis.start()
+        run = context.queue.request(project.id, RunKind.ANNOTATE, asked_by="test").run
+        until(lambda: found(context.queue.runs, run.id).state is RunState.RUNNING)
+        context.close()
+
+        assert worker.poll() is None
+
+
+@pytest.mark.faults
 def test_what_another_worker_is_writing_is_not_swept_away(database: Database, home: Home, redis_url: str) -> None:
     settings = Settings(home=home.root, redis_url=redis_url)
     context = Context.open(settings)
@@ -100,6 +140,7 @@ def found(runs: Runs, run_id: str) -> Run:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_a_worker_that_is_ended_hands_its_run_back_at_once_and_the_next_one_goes_on_with_it(
     waiting_run: tuple[Runs, str], home: Home, redis_url: str, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def is_kept(name: str) -> bool:
 # There and back ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_every_row_and_every_file_comes_back(archive: Path, database: Database, home: Home, empty: Home) -> None:
     restored(archive, empty)
 
@@ -149,6 +150,7 @@ def test_only_its_owner_may_read_a_backup_and_what_comes_of_it(archive: Path, em
     assert modes == {0}
 
 
+@pytest.mark.faults
 def test_a_backup_made_while_people_work_is_of_one_moment(
     lived_in: FinishedRun, database: Database, home: Home, tmp_path: Path, empty: Home
 ) -> None:
@@ -236,6 +238,7 @@ def refuses(file: Path, home: Home, match: str) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.faults
 def test_a_backup_that_is_cut_short_is_refused_wherever_it_ends(archive: Path, empty: Home, share: float) -> None:
     with tarfile.open(archive) as tar:
         last = tar.getmember(MANIFEST)
@@ -245,6 +248,7 @@ def test_a_backup_that_is_cut_short_is_refused_wherever_it_ends(archive: Path, e
 
 
 @pytest.mark.parametrize("name", ["captionloop.db", "sample.json", "label-studio/label_studio.sqlite3"])
+@pytest.mark.faults
 def test_a_single_bit_that_changed_is_found(archive: Path, empty: Home, name: str) -> None:
     with tarfile.open(archive) as tar:
         offset = tar.getmember(name).offset_data

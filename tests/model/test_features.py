@@ -59,6 +59,7 @@ def test_an_empty_cache_has_nothing(cache: FeatureCache) -> None:
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "text"])
+@pytest.mark.faults
 def test_a_damaged_entry_is_a_miss_and_can_be_replaced(
     cache: FeatureCache, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -100,6 +101,7 @@ def test_the_bound_holds_over_all_encoders(tmp_path: Path) -> None:
         assert cache.total_bytes() <= 5000
 
 
+@pytest.mark.faults
 def test_what_a_killed_process_left_half_written_is_cleared_away(cache: FeatureCache) -> None:
     cache.put_many({name(1): features()}, ENCODER)
     folder = next(cache.directory.rglob("*.safetensors")).parent

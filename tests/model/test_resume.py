@@ -80,6 +80,7 @@ def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, se
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_so_does_one_whose_process_was_killed(tmp_path: Path) -> None:
     call = (
         "from tests.model import test_resume as t; from pathlib import Path; t.every_step(setattr); "
@@ -92,6 +93,7 @@ def test_so_does_one_whose_process_was_killed(tmp_path: Path) -> None:
     assert same_weights(trained(tmp_path / "whole"), trained(tmp_path / "parts"))
 
 
+@pytest.mark.faults
 def test_the_log_has_each_step_once_although_some_were_done_twice(tmp_path: Path) -> None:
     with pytest.raises(RunCancelled):
         trained(tmp_path, stop_after=STOPPED_AFTER)
@@ -107,6 +109,7 @@ def test_the_state_of_another_run_is_not_gone_on_from(tmp_path: Path) -> None:
     assert same_weights(trained(tmp_path, seed=2), trained(tmp_path / "fresh", seed=2))
 
 
+@pytest.mark.faults
 def test_a_damaged_state_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "state.safetensors").write_bytes(b"no tensors")
     with pytest.raises(RunError, match=r"state\.safetensors is damaged .* delete it"):

@@ -68,6 +68,7 @@ def test_the_best_is_the_highest_of_those_that_finished(trials: Trials) -> None:
     assert best.number == 1
 
 
+@pytest.mark.faults
 def test_each_trial_is_taken_once_however_many_workers_want_it(database: Database, trials: Trials) -> None:
     """While another thread writes to our own tables in the same file, as runs and syncs do."""
     taken: list[int] = []
@@ -118,6 +119,7 @@ def test_nothing_is_pruned_before_there_are_others_to_compare_with(trials: Trial
     ongoing.look(60, 1.0)
 
 
+@pytest.mark.faults
 def test_what_a_killed_worker_tried_is_tried_again(database: Database, trials: Trials) -> None:
     ongoing = trials.take(1, SPACE)
     assert ongoing is not None
@@ -148,6 +150,7 @@ def test_looks_from_before_the_kill_count(database: Database, trials: Trials) ->
     assert dict(trials.all()[-1].looks) == {20: 1.0}
 
 
+@pytest.mark.faults
 def test_a_trial_that_kills_its_workers_is_given_up(database: Database, trials: Trials) -> None:
     number = 1
     for attempt in range(MOST_RETRIES + 1):

@@ -6,7 +6,7 @@ from tests.support.damage import DAMAGES, Damage, damage
 from tests.support.models import add_project, tiny_base
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
-from captionloop.errors import BusyError, CheckpointError, NotFoundError
+from captionloop.errors import BusyError, CheckpointError, NotFoundError, StorageError
 from captionloop.model.database import Database, Project, VersionState
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore, name_and_generation, read_manifest
@@ -87,6 +87,7 @@ def test_an_untouched_version_is_verified(store: VersionStore, project: Project)
         (lambda path: (path / MANIFEST).write_text("{"), "has no readable captionloop.json"),
     ],
 )
+@pytest.mark.faults
 def test_a_damaged_version_is_found_out(store: VersionStore, project: Project, base: Base, damage, said: str) -> None:  # type: ignore[no-untyped-def]
     path = store.get(project.id, add_version(store, project, base.name)).path
     damage(path)
@@ -95,6 +96,7 @@ def test_a_damaged_version_is_found_out(store: VersionStore, project: Project, b
         store.verify(path)
 
 
+@pytest.mark.faults
 def test_a_failure_while_writing_leaves_nothing(store: VersionStore, project: Project, tmp_path: Path) -> None:
     def write(directory: Path) -> None:
         (directory / "model.safetensors").write_bytes(b"half")
@@ -105,12 +107,13 @@ def test_a_failure_while_writing_leaves_nothing(store: VersionStore, project: Pr
         parent="", snapshot="", corrections=0, settings={}, metrics={}, reason="", state=VersionState.CANDIDATE
     )
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="disk full"):
         store.create(project.id, write, lineage=lineage, generation=GenerationSettings())
 
     assert sorted(path.name for path in (tmp_path / "versions").iterdir()) == before
 
 
+@pytest.mark.faults
 def test_a_directory_that_no_row_names_is_swept(store: VersionStore, tmp_path: Path) -> None:
     orphan = tmp_path / "versions" / "v9-ffffff"
     orphan.mkdir()
@@ -134,6 +137,7 @@ def test_promotion_makes_one_champion_and_retires_the_other(store: VersionStore,
     assert {info.version: info.state for info in store.all_of(project.id)} == {base.name: "retired", name: "champion"}
 
 
+@pytest.mark.faults
 def test_a_candidate_is_not_promoted_over_a_champion_it_was_not_compared_with(
     store: VersionStore, project: Project, base: Base
 ) -> None:
@@ -354,6 +358,7 @@ def test_a_rollback_finds_its_way_where_the_path_back_goes_in_a_circle(
     assert store.rollback(project.id) == base.name
 
 
+@pytest.mark.faults
 def test_files_that_a_crash_left_after_a_deletion_are_swept(
     store: VersionStore, project: Project, rejected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,12 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from captionloop.backend.annotations import caption_item
@@ -22,7 +23,8 @@ from captionloop.jobs.context import Context
 from captionloop.jobs.runs import DEAD_AFTER_S
 from captionloop.model.database import Project, Run, RunKind, RunState, utc_now
 from captionloop.model.starter.pool import example
-from captionloop.model.starter.scenes import draw
+from captionloop.model.starter.scenes import Scene, draw
+from captionloop.model.starter.styles import STYLES
 from captionloop.settings import Settings
 from tests.support.processes import alive, running
 from tests.support.servers import LabelStudioServer, descendants
@@ -38,21 +40,46 @@ class Loop:
     project: Project
     variables: dict[str, str]
     directory: Path
+    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def add_annotations(self, count: int, *, since: int = 0) -> None:
         """As many tasks, each a scene, with a caption by a person."""
         places = range(since, since + count)
         tasks = self.context.label_studio.import_tasks(
-            self.project.label_studio_id, [{"data": {"image": _picture(place)}} for place in places]
+            self.project.label_studio_id, [{"data": {"image": picture_of(place)}} for place in places]
         )
         for place, task in zip(places, tasks, strict=True):
-            item = caption_item(TARGET, f"caption number {place} by a person") | {"origin": "manual"}
+            item = caption_item(TARGET, STYLES["alt_text"](_scene(place)[0])) | {"origin": "manual"}
             self.context.label_studio.create_annotation(
                 self.project.label_studio_id, task, result=[item], lead_time=1.0
             )
 
+    def change_annotation(self, caption: str) -> None:
+        """What somebody does to the first of them."""
+        item = caption_item(TARGET, caption) | {"origin": "manual"}
+        self._annotation("PATCH", {"result": [item]}, place=0)
+
+    def delete_annotation(self) -> None:
+        """What somebody does to the second of them."""
+        self._annotation("DELETE", None, place=1)
+
+    def _annotation(self, method: str, body: Any, *, place: int) -> None:
+        studio = self.context.label_studio
+        task = sorted(task.id for task in studio.annotated_tasks(self.project.label_studio_id))[place]
+        annotation = studio.task(self.project.label_studio_id, task)["annotations"][0]["id"]
+        address = f"{self.variables['LABEL_STUDIO_URL']}/api/annotations/{annotation}/"
+        headers = {"Authorization": f"Token {self.variables['LABEL_STUDIO_API_KEY']}"}
+        httpx.request(method, address, json=body, headers=headers, timeout=60).raise_for_status()
+
+    @contextmanager
+    def at(self, home: Home) -> Iterator["Loop"]:
+        """The same project, as another home knows it."""
+        known = self.variables | {"CAPTIONLOOP_HOME": str(home.root)}
+        with closing(Context.open(Settings.read(known))) as context:
+            yield Loop(context, self.project, known, self.directory)
+
     def request_training(self, **settings: Any) -> str:
-        chosen = {"steps": 60, "batch_size": 4, **settings}
+        chosen = {"steps": 120, "batch_size": 4, **settings}
         return self.context.queue.request(self.project.id, RunKind.FINETUNE, asked_by="test", settings=chosen).run.id
 
     def run(self, run_id: str) -> Run:
@@ -64,8 +91,13 @@ class Loop:
     def worker(self, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A worker; at the end nothing of it is left, or the test fails."""
         with running("worker", log=self.directory / "worker.log", environment=self.variables | variables) as process:
+            self.workers.append(process)
             yield process
             kill_with_all(process)
+
+    def jobs(self) -> list[int]:
+        """The processes of the jobs that our workers do now."""
+        return [pid for worker in self.workers for pid in descendants(worker.pid)]
 
     def log(self) -> str:
         return (self.directory / "worker.log").read_text(encoding="utf-8")
@@ -135,8 +167,13 @@ def is_running(run: Run) -> bool:
     return run.state is RunState.RUNNING
 
 
-def _picture(place: int) -> str:
-    scene, seed = example("a loop to be broken", place)
+def _scene(place: int) -> tuple[Scene, int]:
+    return example("a loop to be broken", place)
+
+
+def picture_of(place: int) -> str:
+    """A small drawn scene as a `data:` address."""
+    scene, seed = _scene(place)
     file = BytesIO()
     draw(scene, seed=seed).resize((120, 90)).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

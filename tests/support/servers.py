@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,36 @@ def running_redis() -> Iterator[RedisServer]:
     finally:
         process.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+class OwnRedis:
+    """A Redis of a test's own, which may be killed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.url = redis_server.url(directory / "redis.sock")
+        self._process = Process(redis_server.program(directory / "redis.sock"), log=directory / "redis.log")
+
+    @classmethod
+    @contextmanager
+    def running(cls) -> Iterator["OwnRedis"]:
+        with tempfile.TemporaryDirectory(prefix="captionloop-test-") as directory:
+            own = cls(Path(directory))
+            own.start()
+            try:
+                yield own
+            finally:
+                own._process.stop()
+
+    def start(self) -> None:
+        """Also again after `kill`; it is empty then."""
+        self._process.start()
+        redis_server.wait_until_ready(self.url, meanwhile=self._process.require_running)
+
+    def kill(self) -> None:
+        assert self._process.pid is not None
+        (redis,) = descendants(self._process.pid)
+        os.kill(redis, signal.SIGKILL)
+        self._process.wait_until_stopped()
 
 
 @contextmanager

@@ -121,6 +121,7 @@ def test_stopping_ends_a_grandchild_that_left_the_group_and_ignores_sigterm(tmp_
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the process group is ended")
+@pytest.mark.faults
 def test_nothing_survives_when_we_are_killed(tmp_path: Path) -> None:
     program, grandchild = _family(tmp_path)
     parent = multiprocessing.get_context("spawn").Process(target=_start_and_sleep, args=(program, tmp_path))
@@ -137,6 +138,7 @@ def _start_and_sleep(program: Program, directory: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the process group is ended")
+@pytest.mark.faults
 def test_a_crash_takes_along_what_the_program_had_started(tmp_path: Path) -> None:
     program, grandchild = _family(tmp_path)
     process = Process(program, log=tmp_path / "thing.log")

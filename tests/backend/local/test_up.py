@@ -119,6 +119,7 @@ def test_no_secret_is_in_any_processs_arguments(person: Person, running: "subpro
         assert not any(value in arguments for value in values)
 
 
+@pytest.mark.faults
 def test_a_killed_worker_and_backend_come_back(person: Person, running: "subprocess.Popen[bytes]") -> None:
     guards = json.loads(person.home.services.read_text())["processes"]
     for name in ("worker", "backend"):
@@ -132,6 +133,7 @@ def test_a_killed_worker_and_backend_come_back(person: Person, running: "subproc
         time.sleep(1)
 
 
+@pytest.mark.faults
 def test_ctrl_c_ends_every_process_and_the_next_start_finds_all_data(
     person: Person, running: "subprocess.Popen[bytes]"
 ) -> None:
@@ -159,6 +161,7 @@ def test_ctrl_c_ends_every_process_and_the_next_start_finds_all_data(
     assert after["champion"] == before["champion"]
 
 
+@pytest.mark.faults
 def test_a_killed_up_leaves_nothing_behind_and_the_next_one_starts(person: Person) -> None:
     first = person.starts()
     person.waits_until_ready(first, within_s=_second_start_within_s())

@@ -1,0 +1,169 @@
+"""Redis and the backend are killed while they are needed, then everything at once."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+from tests.support.agreement import broken_versions, disagreements
+from tests.support.loop import Loop, kill_with_all, opened_loop, picture_of
+from tests.support.models import add_project
+from tests.support.processes import running, until
+from tests.support.servers import LabelStudioServer, OwnRedis
+
+from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.local.ports import free_port
+from captionloop.errors import ServiceError
+from captionloop.home import Home
+from captionloop.jobs.queue import Queue
+from captionloop.jobs.runs import Runs
+from captionloop.jobs.sweeps import Sweeps
+from captionloop.jobs.sync import sync
+from captionloop.model.database import Database, RunKind, RunState
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture
+def redis() -> Iterator[OwnRedis]:
+    with OwnRedis.running() as own:
+        yield own
+
+
+def some_steps_are_done(loop: Loop, run: str) -> bool:
+    return int(loop.run(run).detail.get("step", 0)) > 10
+
+
+def test_a_redis_without_room_refuses_a_run_which_is_kept_and_begins_when_there_is_room(
+    database: Database, redis: OwnRedis, tmp_path: Path
+) -> None:
+    queue = Queue(redis.url, Runs(database), Sweeps(database, tmp_path))
+    project = add_project(database)
+    with Redis.from_url(redis.url) as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(ServiceError, match="The run is kept and begins when Redis is back"):
+            queue.request(project.id, RunKind.FINETUNE, asked_by="test")
+        client.config_set("maxmemory", 0)
+
+        queue.keep_moving()
+
+        assert client.llen("rq:queue:captionloop") == 1
+    queue.close()
+
+
+def test_a_redis_that_was_killed_gets_back_what_it_held(database: Database, redis: OwnRedis, tmp_path: Path) -> None:
+    queue = Queue(redis.url, Runs(database), Sweeps(database, tmp_path))
+    queue.request(add_project(database).id, RunKind.FINETUNE, asked_by="test")
+    redis.kill()
+    with pytest.raises(ServiceError, match="Redis does not answer"):
+        queue.keep_moving()
+    redis.start()
+
+    queue.keep_moving()
+
+    with Redis.from_url(redis.url) as client:
+        assert client.llen("rq:queue:captionloop") == 1
+    queue.close()
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
+def test_a_run_goes_on_while_redis_is_killed_and_started_again_empty(
+    label_studio_server: LabelStudioServer, database: Database, home: Home, redis: OwnRedis, tmp_path: Path
+) -> None:
+    with opened_loop(label_studio_server, home, redis.url, tmp_path) as loop:
+        loop.add_annotations(40)
+        run = loop.request_training()
+        with loop.worker():
+            loop.wait(lambda: some_steps_are_done(loop, run))
+            redis.kill()
+            redis.start()
+            ended = loop.until_over(run)
+
+        assert ended.state is RunState.FINISHED
+        assert disagreements(loop.context, loop.project) == []
+        assert broken_versions(loop.context, loop.project) == []
+
+
+@contextmanager
+def backend(variables: dict[str, str], port: int, log: Path) -> Iterator[Any]:
+    known = {"CAPTIONLOOP_PORT": str(port), "CAPTIONLOOP_URL": f"http://localhost:{port}"}
+    with running("serve", log=log, environment=variables | known) as process:
+        until(lambda: answers(port), within_s=120)
+        yield process
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://localhost:{port}/health", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_backend_that_is_killed_while_it_answers_answers_the_same_question_when_it_is_back(
+    database: Database, home: Home, redis_url: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    variables = {
+        "CAPTIONLOOP_HOME": str(home.root), "REDIS_URL": redis_url, "LABEL_STUDIO_URL": "http://localhost:9",
+        "LABEL_STUDIO_API_KEY": "5" * 40, "CAPTIONLOOP_SERVER": "local",
+    }  # fmt: skip
+    tasks = [{"id": place, "data": {"image": picture_of(place)}} for place in range(60)]
+    body = {"tasks": tasks, "project": "1.1", "label_config": SAMPLE_LABEL_CONFIG}
+
+    def ask() -> Any:
+        return httpx.post(f"http://localhost:{port}/predict", json=body, timeout=120, trust_env=False)
+
+    add_project(database)
+    met: list[Exception] = []
+
+    def ask_in_vain() -> None:
+        try:
+            ask()
+        except httpx.HTTPError as error:
+            met.append(error)
+
+    with backend(variables, port, tmp_path / "first.log") as first:
+        asking = threading.Thread(target=ask_in_vain)
+        asking.start()
+        until(lambda: any(home.features.rglob("*.safetensors")))  # it is at it
+        kill_with_all(first)
+        asking.join()
+    with backend(variables, port, tmp_path / "second.log"):
+        results = ask().raise_for_status().json()["results"]
+
+    assert len(met) == 1
+    assert [len(result["result"]) for result in results] == [1] * len(tasks)
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
+def test_after_everything_was_killed_at_once_nothing_is_lost_and_the_run_goes_on(
+    label_studio_server: LabelStudioServer, database: Database, home: Home, redis: OwnRedis, tmp_path: Path
+) -> None:
+    port = free_port()
+    with opened_loop(label_studio_server, home, redis.url, tmp_path) as loop:
+        loop.add_annotations(40)
+        run = loop.request_training()
+        with loop.worker(), backend(loop.variables, port, tmp_path / "first.log") as first:
+            loop.wait(lambda: some_steps_are_done(loop, run))
+            redis.kill()
+            kill_with_all(first)
+        loop.add_annotations(5, since=40)  # nobody hears of them
+        loop.age(run)
+        redis.start()
+        with loop.worker(), backend(loop.variables, port, tmp_path / "second.log"):
+            ended = loop.until_over(run)
+        sync(
+            loop.project.id, database=loop.context.database, label_studio=loop.context.label_studio,
+            image_source=loop.context.image_source, home=loop.context.home,
+        )  # fmt: skip
+
+        assert (ended.state, ended.attempts) == (RunState.FINISHED, 2)
+        assert disagreements(loop.context, loop.project) == []
+        assert broken_versions(loop.context, loop.project) == []

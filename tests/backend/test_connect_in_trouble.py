@@ -10,7 +10,9 @@ from tests.support.scripted_studio import CUT_OFF, HANG_UP, PAGE, TOKEN, Reply, 
 from captionloop.backend.connect import Connection, connect
 from captionloop.backend.label_studio import LabelStudio
 from captionloop.errors import LabelConfigError, LabelStudioError
+from captionloop.home import Home
 from captionloop.model.database import Database, Project
+from captionloop.seal import Seal
 
 ANSWERS = {
     "401": Reply(401, b'{"detail": "Invalid token."}'),
@@ -31,11 +33,11 @@ def studio() -> Iterator[ScriptedStudio]:
 
 
 @pytest.fixture
-def connected(studio: ScriptedStudio, database: Database) -> Iterator[Callable[[], Connection]]:
+def connected(studio: ScriptedStudio, database: Database, home: Home) -> Iterator[Callable[[], Connection]]:
     with closing(LabelStudio(studio.url, TOKEN, retry_delays_s=())) as label_studio:
         yield lambda: connect(
             1, label_studio=label_studio, database=database, server="local", backend_url="http://localhost:9090",
-            user="label-studio", password="right",
+            user="label-studio", password="right", seal=Seal(home),
         )  # fmt: skip
 
 

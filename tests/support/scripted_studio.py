@@ -7,11 +7,13 @@ none of its own. What the suite needs to know of a real Label Studio it asks a r
 import json
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -128,10 +130,13 @@ class ScriptedStudio:
             return 404, {"detail": "Not found."}
 
     def _task_page(self, query: dict[str, list[str]]) -> Json:
-        asked = json.loads(query["query"][0])
-        found = [self.tasks[number] for number in sorted(self.tasks) if _fits(self.tasks[number], asked)]
-        page = found[: int(query["page_size"][0])]
-        return {"tasks": page, "total": len(found)}
+        """A page, by id. Beyond it only whether there is more is known, or large projects would take too long."""
+        asked, size = json.loads(query["query"][0]), int(query["page_size"][0])
+        numbers = sorted(self.tasks if "selectedItems" not in asked else self.tasks.keys() & _selected(asked))
+        numbers = numbers[bisect_right(numbers, _after(asked)) :]
+        fitting = (self.tasks[number] for number in numbers if _fits(self.tasks[number], asked))
+        found = list(islice(fitting, size + 1))
+        return {"tasks": found[:size], "total": len(found)}
 
     def _import(self, predictions: Sequence[Json]) -> tuple[int, Json]:
         if any(prediction["task"] not in self.tasks for prediction in predictions):
@@ -223,19 +228,30 @@ def scripted_studio(decide: Decide = lambda method, path: None, *, port: int = 0
         server.server_close()
 
 
+def _selected(asked: Json) -> set[int]:
+    return set(asked["selectedItems"]["included"])
+
+
+def _after(asked: Json) -> int:
+    """The id behind which a page begins."""
+    items = asked.get("filters", {"items": []})["items"]
+    return max((item["value"] for item in items if _column(item) == "id" and item["operator"] == "greater"), default=-1)
+
+
+def _column(item: Json) -> str:
+    return str(item["filter"].rpartition(":")[2])
+
+
 def _fits(task: Json, asked: Json) -> bool:
     """Whether the Data Manager would list a task."""
     if "selectedItems" in asked:
-        return task["id"] in asked["selectedItems"]["included"]
+        return True
     compare: dict[str, Callable[[Any, Any], bool]] = {
         "greater": lambda found, value: found > value,
         "equal": lambda found, value: found == value,
         "greater_or_equal": lambda found, value: _time(found) >= _time(value),
     }
-    return all(
-        compare[item["operator"]](task[item["filter"].rpartition(":")[2]], item["value"])
-        for item in asked["filters"]["items"]
-    )
+    return all(compare[item["operator"]](task[_column(item)], item["value"]) for item in asked["filters"]["items"])
 
 
 def _time(text: str) -> datetime:

@@ -36,7 +36,9 @@ def rotate(*, as_json: bool) -> None:
     from captionloop.settings import Settings
 
     settings = Settings.read()
-    database = Database(settings.database_url or f"sqlite:///{Home(settings.home).database}")
+    home = Home(settings.home)
+    home.create()
+    database = Database(settings.database_url or f"sqlite:///{home.database}")
     try:
         database.migrate()
         rotated = rotate_key(settings, database)

@@ -102,7 +102,7 @@ def connect(
 
 def _remember(database: Database, seal: Seal, server: str, found: Json, *, is_sample: bool) -> Project:
     with database.session() as session:
-        # A new key must not find everything encrypted with it but what is about to be written.
+        # Beside `captionloop key rotate` a secret could be encrypted with a key that is forgotten a moment later.
         wait_for_lock(session.connection(), SECRETS_LOCK)
         row = find_or_add(session, server, found["id"])
         row.title, row.label_config = found["title"], found["label_config"]

@@ -39,7 +39,6 @@ def rotate_key(settings: Settings, database: Database) -> Rotated:
         SettingsError: CAPTIONLOOP_KEY is no key.
     """
     home = Home(settings.home)
-    home.create()
     seal = Seal(home, settings.key)
     # One rotation at a time, and none beside a secret that is being written.
     with database.session() as session:

@@ -647,7 +647,8 @@ def _unusable(error: Exception) -> SettingsError:
 def engine_arguments(url: str) -> dict[str, Any]:
     """What `create_engine` needs to be told for this address beside it."""
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    return {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if is_sqlite else {"pool_pre_ping": True}
+    kind = {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if is_sqlite else {"pool_pre_ping": True}
+    return {**kind, "hide_parameters": True}  # an error goes into logs, and what people wrote does not
 
 
 def prepare(engine: Engine) -> None:

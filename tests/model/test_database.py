@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
-from captionloop.model.database import SCHEMA_VERSION_TABLE, Database, Table
+from captionloop.model.database import SCHEMA_VERSION_TABLE, CorrectionRevision, Database, Table, utc_now
 
 
 def opened(tmp_path: Path) -> Database:
@@ -64,3 +66,9 @@ def test_another_programs_version_is_left_alone(tmp_path: Path) -> None:
 
     assert {"alembic_version", "correction"} <= set(inspect(database.engine).get_table_names())
     database.close()
+
+
+def test_an_error_that_goes_into_a_log_repeats_nothing_that_people_wrote(database: Database) -> None:
+    with pytest.raises(IntegrityError) as raised, database.session() as session:
+        session.add(CorrectionRevision(correction_id=1, captions=["what a person wrote"], updated_at=utc_now()))
+    assert "what a person wrote" not in str(raised.value)

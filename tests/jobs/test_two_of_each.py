@@ -46,7 +46,7 @@ class Installation:
             "project": "1.1",
             "label_config": SAMPLE_LABEL_CONFIG,
         }
-        answer = httpx.post(f"{backend}/predict", json=body, auth=AUTH, timeout=60).raise_for_status().json()
+        answer = httpx.post(f"{backend}/predict", json=body, auth=AUTH, timeout=400).raise_for_status().json()
         return str(answer["results"][0]["model_version"])
 
 
@@ -78,7 +78,7 @@ def installation(home: Home, redis_url: str, postgres_url: str, tmp_path: Path) 
         yield Installation(studio, context, project, backends)
 
 
-def until(holds: Callable[[], bool], *, within_s: float = 120) -> None:
+def until(holds: Callable[[], bool], *, within_s: float = 400) -> None:
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, "it takes too long"
@@ -103,7 +103,7 @@ def test_two_backends_and_two_workers_do_everything_once(installation: Installat
             backend = installation.backends[number % 2]
             people.submit(installation.predict, backend)
             body = {"action": "ANNOTATION_CREATED", "project": {"id": 1}}
-            people.submit(httpx.post, f"{backend}/webhook", json=body, headers=SECRET, timeout=60)
+            people.submit(httpx.post, f"{backend}/webhook", json=body, headers=SECRET, timeout=400)
             people.submit(context.queue.request, project.id, RunKind.ANNOTATE, asked_by="test")
 
     def is_done() -> bool:

@@ -186,7 +186,8 @@ class CaptionService:
 
     def _ask(self, batcher: "Batcher", target: CaptionTarget, task: Mapping[str, Any]) -> "Future[Suggestion]":
         data = self._read_image(task_image(target, task["data"]), int(task["id"]))
-        return batcher.submit(open_image(data, limits=self._limits), content_hash(data))
+        picture = batcher.captioner.shrink(open_image(data, limits=self._limits))
+        return batcher.submit(picture, content_hash(data))
 
     def close(self) -> None:
         self._readers.shutdown(cancel_futures=True)

@@ -194,7 +194,7 @@ class _Annotation:
         self.tries.update(task_ids)
 
     def _caption(self, target: CaptionTarget, tasks: Sequence[Json]) -> list[Answer]:
-        images = read_images(self.context, target, tasks)
+        images = read_images(self.context, target, tasks, captioner=self.captioner)
         made: list[Answer] = []
         vectors: dict[int, FloatArray] = {}
         for part in batches(images.readable, DEFAULT_BATCH_SIZE):

@@ -154,7 +154,7 @@ class AskingOrder:
         unknown = [task_id for task_id in task_ids if task_id not in known]
         for start in range(0, len(unknown), _BATCH):
             tasks = self._context.label_studio.tasks(self._project.label_studio_id, unknown[start : start + _BATCH])
-            images = read_images(self._context, target, tasks).readable
+            images = read_images(self._context, target, tasks, captioner=self._captioner).readable
             if images:
                 hashes = [image.hash for image in images]
                 encoded = self._captioner.encode([image.image for image in images], image_hashes=hashes)

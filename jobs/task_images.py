@@ -15,6 +15,8 @@ from captionloop.model.images import content_hash, open_image
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from captionloop.model.captioner import Captioner
+
 _log = logging.getLogger(__name__)
 
 _READERS = 8
@@ -22,7 +24,7 @@ _READERS = 8
 
 @dataclass(frozen=True)
 class TaskImage:
-    """A task's image with the hash of its file."""
+    """A task's image, as large as a captioner sees it, with the hash of its file."""
 
     task_id: int
     hash: str
@@ -37,8 +39,10 @@ class TaskImages:
     reasons: dict[int, str]
 
 
-def read_images(context: Context, target: CaptionTarget, tasks: Sequence[Json]) -> TaskImages:
-    """Read and decode the images of tasks.
+def read_images(
+    context: Context, target: CaptionTarget, tasks: Sequence[Json], *, captioner: "Captioner"
+) -> TaskImages:
+    """Read and decode the images of tasks, for one captioner.
 
     Raises:
         LabelStudioError: some could not be read, and Label Studio does not answer either.
@@ -47,7 +51,8 @@ def read_images(context: Context, target: CaptionTarget, tasks: Sequence[Json]) 
     def read(task: Json) -> TaskImage | str:
         try:
             data = context.image_source.read(task_image(target, task["data"]), task_id=task["id"])
-            return TaskImage(task["id"], content_hash(data), open_image(data, limits=context.image_limits))
+            picture = captioner.shrink(open_image(data, limits=context.image_limits))
+            return TaskImage(task["id"], content_hash(data), picture)
         except ImageError as error:
             return str(error)
 

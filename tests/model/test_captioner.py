@@ -342,3 +342,14 @@ def test_callers_from_several_threads_take_turns(directory: Path) -> None:
     for thread in threads:
         thread.join()
     assert results == [expected] * 3
+
+
+@pytest.mark.parametrize("size", [(500, 300), (3, 900), (96, 96), (40, 30), (1, 1)])
+def test_what_is_made_of_a_shrunk_picture_is_what_is_made_of_the_picture(size: tuple[int, int]) -> None:
+    captioner = Captioner.load("starter", version="starter", generation=GenerationSettings(), precision="fp32")
+    picture = Image.effect_noise(size, 80).convert("RGB")
+
+    shrunk = captioner.shrink(picture)
+
+    assert shrunk.size == (96, 96)
+    assert torch.equal(captioner.encode([shrunk]), captioner.encode([picture]))

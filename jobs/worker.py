@@ -111,21 +111,25 @@ def work(context: Context) -> None:
 
 
 def _work_until_told_to_end(context: Context) -> _Worker:
-    """RQ's loop ends, and says why in the log, when Redis gives an answer late or one that RQ does not expect."""
+    """RQ's loop ends when Redis is away or late, or gives an answer that RQ does not expect; it is begun again."""
     while True:
-        worker = _Worker(
-            [QUEUE_NAME, TRIALS_QUEUE_NAME],  # in this order
-            connection=context.queue.redis,
-            serializer=JSONSerializer,
-            job_class=OwnJob,
-            worker_ttl=_WORKER_TTL_S,
-            maintenance_interval=_MAINTENANCE_S,
-        )
-        worker.work(logging_level=None)
-        if not worker.is_told_to_end:
+        worker: _Worker | None = None
+        try:
+            worker = _Worker(
+                [QUEUE_NAME, TRIALS_QUEUE_NAME],  # in this order
+                connection=context.queue.redis,
+                serializer=JSONSerializer,
+                job_class=OwnJob,
+                worker_ttl=_WORKER_TTL_S,
+                maintenance_interval=_MAINTENANCE_S,
+            )
+            worker.work(logging_level=None)
+        except RedisError as error:
+            _log.error("Redis does not answer (%s); once more in %d s", error, _BEGIN_AGAIN_AFTER_S)
+        if worker is None or not worker.is_told_to_end:
             with suppress(StopRequested, RedisError):  # what its handler does with a signal that comes now
                 time.sleep(_BEGIN_AGAIN_AFTER_S)
-        if worker.is_told_to_end:
+        if worker is not None and worker.is_told_to_end:
             return worker
 
 

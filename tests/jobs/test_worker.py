@@ -8,6 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,6 +102,20 @@ def test_a_worker_whose_redis_is_killed_and_started_again_goes_on(
         context.close()
 
         assert worker.poll() is None
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+def test_a_worker_that_is_started_before_its_redis_waits_for_it(database: Database, home: Home, tmp_path: Path) -> None:
+    with OwnRedis.running() as redis:
+        redis.kill()
+        with running_worker(home, redis.url, tmp_path / "worker.log") as worker:
+            until(lambda: "Redis does not answer" in (tmp_path / "worker.log").read_text())
+            redis.start()
+            with closing(Context.open(Settings(home=home.root, redis_url=redis.url))) as context:
+                until(lambda: bool(context.queue.workers()))
+
+            assert worker.poll() is None
 
 
 @pytest.mark.faults

@@ -107,13 +107,13 @@ class Loop:
         with self.context.database.session() as session:
             session.get_one(Run, run_id).heartbeat_at = utc_now() - timedelta(seconds=DEAD_AFTER_S + 1)
 
-    def wait(self, holds: Callable[[], Any], *, within_s: float = 120, every_s: float = 0.002) -> None:
+    def wait(self, holds: Callable[[], Any], *, within_s: float = 300, every_s: float = 0.002) -> None:
         deadline = time.monotonic() + within_s
         while not holds():
             assert time.monotonic() < deadline, self.log()
             time.sleep(every_s)
 
-    def until_over(self, run_id: str, *, within_s: float = 180) -> Run:
+    def until_over(self, run_id: str, *, within_s: float = 600) -> Run:
         self.wait(lambda: self.run(run_id).state.is_over, within_s=within_s, every_s=0.2)
         return self.run(run_id)
 

@@ -39,7 +39,7 @@ def running(command: str, *, log: Path, environment: Mapping[str, str]) -> Itera
             process.kill()
 
 
-def until(holds: Callable[[], bool], *, within_s: float = 60) -> None:
+def until(holds: Callable[[], bool], *, within_s: float = 180) -> None:
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, "it takes too long"

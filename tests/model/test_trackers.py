@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,14 @@ def no_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """What a person sets for MLflow; it reads it itself."""
+    import mlflow as package
+
     environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
     monkeypatch.setenv(*next(iter(environment.items())))
-    return environment
+    yield environment
+    package.end_run()  # else it does so when Python ends, and makes a database in the current directory for it
 
 
 def run(directory: Path, environment: dict[str, str], *, stop_after: int | None = None) -> None:

@@ -24,6 +24,7 @@ ANSWERS = {
     "half of an answer": CUT_OFF,
     "no answer": HANG_UP,
 }
+QUICK = {"403", "an object of another API", "no answer"}
 
 
 @pytest.fixture
@@ -46,7 +47,9 @@ def project(database: Database) -> Project | None:
         return session.query(Project).one_or_none()
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize(
+    "answer", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in ANSWERS]
+)
 @pytest.mark.parametrize("place", range(6))
 def test_a_bad_answer_at_any_request_ends_in_one_connection(
     studio: ScriptedStudio, connected: Callable[[], Connection], database: Database, answer: str, place: int

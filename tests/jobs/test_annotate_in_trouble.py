@@ -103,7 +103,7 @@ def test_what_passes_costs_only_time(studio: ScriptedStudio, annotate: Callable[
 
 
 @pytest.mark.parametrize("answer", STAYS)
-@pytest.mark.parametrize("after", [0, 4])
+@pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.slow), 4])
 def test_what_does_not_pass_ends_the_run_with_its_reason_and_another_run_goes_on(
     studio: ScriptedStudio, annotate: Callable[[], str], answer: str, after: int
 ) -> None:
@@ -119,7 +119,7 @@ def test_what_does_not_pass_ends_the_run_with_its_reason_and_another_run_goes_on
     assert suggestions(studio) == [1] * TASKS
 
 
-@pytest.mark.parametrize("place", range(2, 9))
+@pytest.mark.parametrize("place", [4, *(pytest.param(place, marks=pytest.mark.slow) for place in (2, 3, 5, 6, 7, 8))])
 def test_a_task_that_vanishes_at_any_moment_harms_no_other(
     studio: ScriptedStudio, annotate: Callable[[], str], place: int
 ) -> None:

@@ -34,6 +34,8 @@ _MAINTENANCE_S = 60
 # People wait for the backend, which may be on the same cores; a run takes what it leaves (nice(2)).
 _LEAST_URGENT = 19
 _BEGIN_AGAIN_AFTER_S = 5
+# What nobody has written to for this long belongs to a run that was killed: no version takes that long to be copied.
+_ABANDONED_AFTER_S = 3600
 
 
 # SQLite has a lock for all of a process. A job that is forked while a thread holds it waits for it for ever.
@@ -156,13 +158,17 @@ def _import_ahead() -> None:
 
 
 def _watch(context: Context, stop: threading.Event) -> None:
-    """Bring runs back into motion whose worker was killed, or which Redis has lost; begin those that are due."""
+    """Bring runs back into motion whose worker was killed, or which Redis has lost; begin those that are due.
+
+    What a killed run has left half written, and no worker swept when it started since a run went on, is removed.
+    """
     while True:
         try:
             with _uses_database:
                 context.queue.keep_moving()
                 start_due_runs(context)
-        except ServiceError as error:
+                context.versions.sweep(older_than_s=_ABANDONED_AFTER_S)
+        except (ServiceError, OSError) as error:
             _log.error("%s", error)
         if stop.wait(DEAD_AFTER_S / 4):
             return

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -224,16 +225,23 @@ class VersionStore:
         directory.rename(final)
         _flush_to_disk(self._directory)
 
-    def sweep(self) -> list[Path]:
+    def sweep(self, *, older_than_s: float = 0.0) -> list[Path]:
         """Remove what crashes left behind: unfinished directories, and whole ones whose row is missing or deleted.
 
-        Only for a moment when no run is being written, such as the start of the one worker.
+        Args:
+            older_than_s: spare what was changed since. With 0, only for a moment when no version is being written, such
+                as the start of the one worker.
         """
         if not self._directory.is_dir():
             return []
         with self._database.reading() as session:
             known = set(session.scalars(select(Version.name).where(Version.deleted_at.is_(None))))
-        leftovers = [path for path in self._directory.iterdir() if path.is_dir() and path.name not in known]
+        spared = time.time() - older_than_s
+        leftovers = [
+            path
+            for path in self._directory.iterdir()
+            if path.is_dir() and path.name not in known and path.stat().st_mtime <= spared
+        ]
         for path in leftovers:
             shutil.rmtree(path)
         return leftovers

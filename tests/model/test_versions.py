@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,16 @@ def test_a_directory_that_no_row_names_is_swept(store: VersionStore, tmp_path: P
     orphan.mkdir()
 
     assert store.sweep() == [orphan]
+
+
+@pytest.mark.faults
+def test_what_was_written_to_lately_may_be_spared(store: VersionStore, tmp_path: Path) -> None:
+    old, new = tmp_path / "versions" / ".unfinished-old", tmp_path / "versions" / ".unfinished-new"
+    for path in (old, new):
+        path.mkdir()
+    os.utime(old, (0, 0))
+
+    assert store.sweep(older_than_s=3600) == [old]
 
 
 def test_sweeping_spares_what_is_known(store: VersionStore, project: Project, base: Base) -> None:

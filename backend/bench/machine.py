@@ -56,8 +56,8 @@ def _products(dtype: torch.dtype, device: torch.device) -> float:
 
 
 def _memory(device: torch.device) -> float:
-    source = torch.zeros(_COPIED_BYTES, dtype=torch.uint8, device=device)
-    target = torch.zeros_like(source)
+    source = torch.ones(_COPIED_BYTES, dtype=torch.uint8, device=device)  # zeros would all be one page of memory
+    target = torch.ones_like(source)
     return 2 * _COPIED_BYTES / _best(lambda: target.copy_(source))
 
 

@@ -28,6 +28,9 @@ def no_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv(
+        "WANDB__SERVICE_WAIT", "300"
+    )  # seconds until its own process is there; 30 are few on a busy machine
 
 
 @pytest.fixture

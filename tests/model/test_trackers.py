@@ -30,7 +30,7 @@ def no_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv(
         "WANDB__SERVICE_WAIT", "300"
-    )  # seconds until its own process is there; 30 are few on a busy machine
+    )  # seconds; its own 30 are few on a busy machine
 
 
 @pytest.fixture

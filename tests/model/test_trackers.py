@@ -28,9 +28,7 @@ def no_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv(
-        "WANDB__SERVICE_WAIT", "300"
-    )  # seconds; its own 30 are few on a busy machine
+    monkeypatch.setenv("WANDB__SERVICE_WAIT", "300")  # seconds; its own 30 are few on a busy machine
 
 
 @pytest.fixture

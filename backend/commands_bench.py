@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
+from captionloop.backend.bench.settings import KEYS, PICTURES
 from captionloop.backend.commands_shared import json_option
-
-_KEYS = ("latency", "bulk", "recaption", "train_decoder", "train_full", "serve", "starter_latency", "starter_bulk")
 
 
 @click.command()
@@ -18,8 +17,8 @@ _KEYS = ("latency", "bulk", "recaption", "train_decoder", "train_full", "serve",
     help="A BLIP in the layout of transformers. Default: BLIP-base with random weights.",
 )  # fmt: skip
 @click.option(
-    "--only", multiple=True, type=click.Choice(_KEYS), metavar="PART",
-    help=f"Measure this part; several times for several. Default: all, which are {', '.join(_KEYS)}.",
+    "--only", multiple=True, type=click.Choice(KEYS), metavar="PART",
+    help=f"Measure this part; several times for several. Default: all, which are {', '.join(KEYS)}.",
 )  # fmt: skip
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write a page.")
 @json_option
@@ -44,7 +43,6 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
     from captionloop.backend.bench.material import write_pictures
     from captionloop.backend.bench.parts import Result, compare
     from captionloop.backend.bench.random_blip import write_random_blip
-    from captionloop.backend.bench.settings import PICTURES
     from captionloop.backend.bench.work import work_of
     from captionloop.home import write_atomically
     from captionloop.model.starter import STARTER_DIR
@@ -52,7 +50,7 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
     def say(text: str) -> None:
         click.echo(f"{text} …", err=True)
 
-    keys = only or _KEYS
+    keys = only or KEYS
     machine = look_at_machine()
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="captionloop-bench-") as directory:

@@ -6,18 +6,15 @@ environment, as Locust starts this file by itself.
 
 from __future__ import annotations
 
-import base64
 import os
 import random
 from pathlib import Path
 
 from locust import HttpUser, between, constant, task
 
-_CONFIG = '<View><Image name="image" value="$image"/><TextArea name="caption" toName="image"/></View>'
-_PICTURES = [
-    "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
-    for path in sorted(Path(os.environ["BENCHMARK_PICTURES"]).glob("*.jpg"))
-]
+from captionloop.backend.bench.served import request_for
+
+_REQUESTS = [request_for(path.read_bytes()) for path in sorted(Path(os.environ["BENCHMARK_PICTURES"]).glob("*.jpg"))]
 _ACCOUNT = (os.environ["BENCHMARK_USER"], os.environ["BENCHMARK_PASSWORD"])
 
 
@@ -26,13 +23,7 @@ class Annotator(HttpUser):
 
     @task
     def open_a_task(self) -> None:
-        number = random.randrange(len(_PICTURES))
-        body = {
-            "tasks": [{"id": number + 1, "data": {"image": _PICTURES[number]}}],
-            "project": "1.1",
-            "label_config": _CONFIG,
-        }
-        with self.client.post("/predict", json=body, auth=_ACCOUNT, catch_response=True) as answer:
+        with self.client.post("/predict", json=random.choice(_REQUESTS), auth=_ACCOUNT, catch_response=True) as answer:
             if answer.status_code != 200 or not answer.json()["results"][0]["result"]:
                 answer.failure(f"{answer.status_code}, no suggestion")
 

@@ -7,7 +7,6 @@ Makes a folder of images (320 x 240 pixels) and a file of captions, five for eac
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tests.support.peak_memory import peak_bytes
 
 from captionloop.home import Home
 from captionloop.model.database import Database, Project
@@ -52,7 +52,7 @@ def run(source: Path, root: Path) -> None:
         on_progress=lambda _: None,
     )  # fmt: skip
     seconds = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kibibytes on Linux
+    peak = peak_bytes() / 2**20
     print(f"{result.new:>7} new  {result.known:>7} known  {seconds:7.1f} s  {peak:6.0f} MiB at the most", flush=True)
     database.close()
 

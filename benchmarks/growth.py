@@ -21,6 +21,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 from tests.support.models import add_project
+from tests.support.peak_memory import peak_bytes
 from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, moment, scripted_studio
 
@@ -88,13 +89,7 @@ def _sync(url: str, home: Home, project_id: int) -> None:
     ):
         sync(project_id, database=database, label_studio=label_studio, image_source=source, home=home)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps([used.ru_utime + used.ru_stime, _peak_mb()]))
-
-
-def _peak_mb() -> float:
-    """Of this process alone; `ru_maxrss` begins with what the one that started it held."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
+    print(json.dumps([used.ru_utime + used.ru_stime, peak_bytes() / 2**20]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

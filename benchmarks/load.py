@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 from benchmarks.seed import seed
 from benchmarks.served_room import PASSWORD, USER, ServedRoom, served_room
 
@@ -60,14 +61,14 @@ def load(seconds: int) -> tuple[list[Answers], tuple[int, int]]:
             found = [_phase("alone", room, pictures, seconds)]
             with _training(pictures):
                 found.append(_phase("beside a run", room, pictures, seconds))
-            before = _memory(room.pid)
+            before = psutil.Process(room.pid).memory_info().rss
             swap = threading.Timer(seconds / 2, _promote, (room, other))
             swap.start()
             found.append(_phase("with a swap", room, pictures, seconds))
             swap.join()
             time.sleep(_SETTLES_S)
             assert _champion(home) == other != champion
-            return found, (before, _memory(room.pid))
+            return found, (before, psutil.Process(room.pid).memory_info().rss)
 
 
 def _wait_until_warm(room: ServedRoom) -> None:
@@ -152,12 +153,6 @@ def _champion(home: Home) -> str:
 def _promote(room: ServedRoom, version: str) -> None:
     command = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", "promote", version]
     subprocess.run(command, env=room.environment, check=True, stdout=subprocess.DEVNULL)
-
-
-def _memory(pid: int) -> int:
-    """What a process holds alone or with others, in bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 Each run is `jobs.finetune.run_finetune` itself, in a process of its own, on models with random weights: it loads the
 champion, encodes images, trains for a few steps and keeps its state after each, captions the held-out images with both
-versions, judges, and writes the version. The peak is the process's largest resident set, `getrusage`'s ru_maxrss.
+versions, judges, and writes the version. The peak is the process's largest resident set.
 
 Two things are put in its place. There is no Label Studio, as the corrections are in the snapshot already. And to spare
 an hour on two cores the champion's features of all images but 64 lie in the cache, random numbers of their true shape
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
+from tests.support.peak_memory import peak_bytes
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
@@ -146,7 +146,7 @@ def run(context: Context, case: Case, micro_batch: int) -> dict[str, float]:
     run_finetune(context, asked)
     with context.database.session() as session:  # a project has one running run at a time
         session.get_one(Run, asked.id).state = RunState.FINISHED
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    peak = peak_bytes() / 2**30
     return {"gib": peak, "seconds": time.monotonic() - begun}
 
 

@@ -16,9 +16,6 @@ from captionloop.backend.bench.settings import CLIENTS
 from captionloop.backend.bench.turns import Side, Turn
 from captionloop.threads import BRIEF_SPINS
 
-KEYS = ("latency", "bulk", "recaption", "train_decoder", "train_full", "serve")
-STARTER_KEYS = ("starter_latency", "starter_bulk")
-
 # What libgomp does when nobody says anything; importing our package says something.
 _AS_USUAL = {"GOMP_SPINCOUNT": "300000"}
 _AS_SERVE = {"GOMP_SPINCOUNT": BRIEF_SPINS}
@@ -31,7 +28,7 @@ _LATENCIES_OF_OURS = 3  # for each of the baseline's, which takes longer than th
 class Result:
     """
     Args:
-        key: one of `KEYS` or `STARTER_KEYS`.
+        key: one of `settings.KEYS`.
         ours, baseline: turns of both sides, those of one place after the other.
         tokens: mean of our captions, where captions were written.
     """
@@ -46,9 +43,14 @@ class Result:
         return self.key.endswith("latency")
 
     @property
+    def rate(self) -> float:
+        """Of our side: pictures, captions or examples in a second, the median of the turns."""
+        return _middle_rate(self.ours)
+
+    @property
     def ratio(self) -> float:
         """How many times as fast as the baseline, by the medians."""
-        return _middle_rate(self.ours) / _middle_rate(self.baseline)
+        return self.rate / _middle_rate(self.baseline)
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -58,7 +60,7 @@ class Result:
 
     def figures(self) -> dict[str, object]:
         """Plain data, ready for JSON."""
-        ours, baseline = _middle_rate(self.ours), _middle_rate(self.baseline)
+        ours, baseline = self.rate, _middle_rate(self.baseline)
         if self.is_latency:
             ours, baseline = 1 / ours, 1 / baseline
         unit = "s per caption" if self.is_latency else "examples/s" if "train" in self.key else "captions/s"
@@ -75,12 +77,12 @@ class Result:
 def compare(
     model: Path, pictures: Path, keys: Collection[str], *, prefix: str = "", said: Callable[[str], None]
 ) -> Iterator[Result]:
-    """Compare some of `KEYS`, in their order.
+    """Compare some of `settings.KEYS`, in their order.
 
     Args:
         model: a directory with a BLIP model.
         pictures: a directory of at least `settings.PICTURES` JPEG files, no two the same.
-        keys: what to compare.
+        keys: what to compare, without the prefix.
         prefix: goes before the keys of the results.
         said: told what happens, some times in each minute.
 

@@ -85,7 +85,6 @@ def page(machine: Machine, found: Sequence[Row]) -> str:
 def _row(result: Result, work: Work | None, machine: Machine) -> Row:
     figures = result.figures()
     ours, baseline = (f"{figures[side]:.3g} {figures['unit']}" for side in ("ours", "baseline"))
-    rate = 1 / float(str(figures["ours"])) if result.is_latency else float(str(figures["ours"]))
     low, high = result.spread
     return Row(
         title=title(result.key),
@@ -94,8 +93,8 @@ def _row(result: Result, work: Work | None, machine: Machine) -> Row:
         ours=ours,
         baseline=baseline,
         runs=str(len(result.ours)),
-        products=_share(work.operations * rate / machine.bf16) if work else "",
-        memory=_share(work.read * rate / machine.memory) if work else "",
+        products=_share(work.operations * result.rate / machine.bf16) if work else "",
+        memory=_share(work.read * result.rate / machine.memory) if work else "",
     )
 
 

@@ -12,17 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from captionloop.backend.bench.settings import CLIENTS
 from captionloop.backend.bench.turns import Turn
+from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local import redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Process
 from captionloop.errors import ServiceError
 
-_CONFIG = '<View><Image name="image" value="$image"/><TextArea name="caption" toName="image"/></View>'
 _READY_WITHIN_S = 180
 _ANSWER_WITHIN_S = 300
 
@@ -72,11 +73,15 @@ class Server:
         return Turn(len(pictures), time.perf_counter() - begun)
 
     def _ask(self, client: httpx.Client, picture: bytes) -> None:
-        task = {"id": 1, "data": {"image": "data:image/jpeg;base64," + base64.b64encode(picture).decode()}}
-        body = {"tasks": [task], "project": "1.1", "label_config": _CONFIG}
-        answer = client.post(f"{self.address}/predict", json=body).raise_for_status().json()
+        answer = client.post(f"{self.address}/predict", json=request_for(picture)).raise_for_status().json()
         if not answer["results"][0]["result"]:
             raise ServiceError(f"{self.address} answered without a caption: {answer}")
+
+
+def request_for(jpeg: bytes) -> dict[str, Any]:
+    """What Label Studio sends to `/predict` when somebody opens a task with this picture."""
+    task = {"id": 1, "data": {"image": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()}}
+    return {"tasks": [task], "project": "1.1", "label_config": SAMPLE_LABEL_CONFIG}
 
 
 @contextmanager

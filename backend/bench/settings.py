@@ -1,4 +1,6 @@
-"""What both sides of the comparison share."""
+"""What both sides of the comparison share, and what there is to compare. Light, as the help shows some of it."""
+
+KEYS = ("latency", "bulk", "recaption", "train_decoder", "train_full", "serve", "starter_latency", "starter_bulk")
 
 BEAMS, SHORTEST, LONGEST = 3, 5, 20
 BATCH = 16  # pictures captioned at once, where there are many

@@ -45,19 +45,19 @@ def test_a_bad_image_is_a_picture_or_is_refused_with_a_sentence(name: str) -> No
 def test_all_of_them_together_need_a_few_hundred_megabytes() -> None:
     """In a process of its own, as this one may have needed more for something else."""
     code = (
-        "import resource, warnings\n"
+        "import warnings\n"
         "from contextlib import suppress\n"
         "from captionloop.errors import ImageError\n"
         "from captionloop.model.images import open_image\n"
         "from tests.support.bad_images import bad_images\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "from tests.support.peak_memory import peak_bytes\n"
         "warnings.simplefilter('ignore')\n"
         "made = bad_images()\n"
-        "before = peak()\n"
+        "before = peak_bytes()\n"
         "for data in made.values():\n"
         "    with suppress(ImageError):\n"
         "        open_image(data)\n"
-        "print(peak() - before)\n"
+        "print((peak_bytes() - before) // 2**20)\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True, text=True)
 

@@ -65,7 +65,11 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
         starter_keys = [key.removeprefix("starter_") for key in keys if key.startswith("starter_")]
         results += compare(STARTER_DIR, pictures, starter_keys, prefix="starter_", said=say)
         work = {
-            result.key: work_of(result, BlipConfig.from_pretrained(STARTER_DIR if starter else model))
+            result.key: work_of(
+                result,
+                BlipConfig.from_pretrained(STARTER_DIR if starter else model),
+                bytes_each=machine.bytes_each,
+            )
             for result in results
             for starter in [result.key.startswith("starter_")]
         }

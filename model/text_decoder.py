@@ -6,7 +6,7 @@ The weights are those of `transformers`' `BlipTextLMHeadModel`; what differs is 
 - Beams are never copied when one goes on from another. All that any beam of a picture has read stays where it is, one
   slot for each token, and each beam sees the slots of its own past (`_visible`).
 - Query, key and value of a token are one multiplication, and only the newest tokens are asked what comes next.
-- In bf16 on a CPU the matrices are kept in the order in which the matrix unit reads them.
+- On a CPU the matrices are kept in the order in which its matrix unit reads them.
 
 `tests/model/test_captioner.py` holds it to plain `transformers`, token by token.
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from captionloop.model.checkpoint import computes_in_bf16
+
 _SIDE = 4096  # of the matrices
 _COPIED_BYTES = 512 * 2**20  # more than any cache holds
 _LOOKS = 5  # of which the best counts: whatever else runs can only make it slower
@@ -21,29 +23,41 @@ class Machine:
     """
     Args:
         name: of the processor or the GPU, with the number of its cores that may be used.
-        bf16_unit: what multiplies in bf16: "AMX", "AVX-512", "GPU" or "none".
-        fp32, bf16: matrix products, in operations (a multiplication or an addition) per second.
+        bf16_unit: what multiplies in bf16: "AMX", "AVX-512" or "GPU"; None where nothing does.
+        fp32, bf16: matrix products, in operations (a multiplication or an addition) per second; `bf16` is None where
+            nothing multiplies in it: there PyTorch takes minutes for what takes a second in fp32.
         memory: read and written by copying, in bytes per second.
         load: processes that wanted a core in the last minute, before anything was measured.
     """
 
     name: str
-    bf16_unit: str
+    bf16_unit: str | None
     fp32: float
-    bf16: float
+    bf16: float | None
     memory: float
     load: float
     torch: str
+
+    @property
+    def products(self) -> float:
+        """The rate of what we compute in, which is bf16 where something multiplies in it, else fp32."""
+        return self.bf16 or self.fp32
+
+    @property
+    def bytes_each(self) -> int:
+        """Of a number of what we compute in."""
+        return 2 if self.bf16 else 4
 
 
 def look_at_machine() -> Machine:
     load = os.getloadavg()[0]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    unit = _bf16_unit(device)
     return Machine(
         name=_name(device),
-        bf16_unit=_bf16_unit(device),
+        bf16_unit=unit,
         fp32=_products(torch.float32, device),
-        bf16=_products(torch.bfloat16, device),
+        bf16=_products(torch.bfloat16, device) if unit else None,
         memory=_memory(device),
         load=load,
         torch=torch.__version__,
@@ -84,9 +98,9 @@ def _name(device: torch.device) -> str:
     return f"{model}, {torch.get_num_threads()} cores"
 
 
-def _bf16_unit(device: torch.device) -> str:
+def _bf16_unit(device: torch.device) -> str | None:
+    if not computes_in_bf16(device):
+        return None
     if device.type == "cuda":
         return "GPU"
-    if torch.cpu._is_amx_tile_supported():
-        return "AMX"
-    return "AVX-512" if torch.cpu._is_avx512_bf16_supported() else "none"
+    return "AMX" if torch.cpu._is_amx_tile_supported() else "AVX-512"

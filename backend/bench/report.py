@@ -61,16 +61,17 @@ def text(machine: Machine, found: Sequence[Row]) -> str:
 
 
 def machine_text(machine: Machine) -> str:
+    in_bf16 = f" and {machine.bf16 / _GIGA:,.0f} in bf16 ({machine.bf16_unit})" if machine.bf16 else ", bf16 not at all"
     return (
-        f"{machine.name}; matrix products {machine.bf16 / _GIGA:,.0f} GFLOP/s in bf16 ({machine.bf16_unit}), "
-        f"{machine.fp32 / _GIGA:,.0f} in fp32; memory {machine.memory / _GIGA:.0f} GB/s; "
-        f"load before {machine.load:.1f}; PyTorch {machine.torch}"
+        f"{machine.name}; matrix products {machine.fp32 / _GIGA:,.0f} GFLOP/s in fp32{in_bf16}; "
+        f"memory {machine.memory / _GIGA:.0f} GB/s; load before {machine.load:.1f}; PyTorch {machine.torch}"
     )
 
 
 EXPLANATION = (
     "faster: how many times as fast as plain transformers, by the medians of the runs; spread: of the pairs of runs.\n"
-    "products, memory: share of the machine's rate of bf16 matrix products, and of reading, that our side reaches."
+    "products, memory: share that our side reaches of the machine's rate of matrix products (in bf16 if it has that, "
+    "else\nin fp32) and of reading."
 )
 
 
@@ -93,7 +94,7 @@ def _row(result: Result, work: Work | None, machine: Machine) -> Row:
         ours=ours,
         baseline=baseline,
         runs=str(len(result.ours)),
-        products=_share(work.operations * result.rate / machine.bf16) if work else "",
+        products=_share(work.operations * result.rate / machine.products) if work else "",
         memory=_share(work.read * result.rate / machine.memory) if work else "",
     )
 

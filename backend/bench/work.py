@@ -13,8 +13,6 @@ from transformers import BlipConfig
 from captionloop.backend.bench.parts import Result
 from captionloop.backend.bench.settings import BATCH, BEAMS, TRAINING_TOKENS
 
-_BF16_BYTES = 2
-
 
 @dataclass(frozen=True)
 class Work:
@@ -32,19 +30,19 @@ class Work:
         return Work(self.operations + other.operations, self.read + other.read)
 
 
-def work_of(result: Result, config: BlipConfig) -> Work | None:
-    """What a picture of a part takes; None where it is not counted."""
+def work_of(result: Result, config: BlipConfig, *, bytes_each: int) -> Work | None:
+    """What a picture of a part takes, with numbers of so many bytes; None where it is not counted."""
     kind = result.key.removeprefix("starter_")
     if kind == "train_full":
         return full_step(config, tokens=TRAINING_TOKENS)
     if result.tokens is None:
         return None
     batch = 1 if kind == "latency" else BATCH
-    written = writing(config, tokens=result.tokens, beams=BEAMS, batch=batch)
-    return written if kind == "recaption" else encoding(config, batch=batch) + written
+    written = writing(config, tokens=result.tokens, beams=BEAMS, batch=batch, bytes_each=bytes_each)
+    return written if kind == "recaption" else encoding(config, batch=batch, bytes_each=bytes_each) + written
 
 
-def encoding(config: BlipConfig, *, batch: int) -> Work:
+def encoding(config: BlipConfig, *, batch: int, bytes_each: int = 2) -> Work:
     """The image encoder, whose weights a batch reads once."""
     vision = config.vision_config
     patches, width, inner = _patches(config), vision.hidden_size, vision.intermediate_size
@@ -52,10 +50,10 @@ def encoding(config: BlipConfig, *, batch: int) -> Work:
     attention = 2 * 2 * patches**2 * width
     first = 3 * vision.patch_size**2 * width
     operations = vision.num_hidden_layers * (2 * patches * layer + attention) + 2 * (patches - 1) * first
-    return Work(operations, (vision.num_hidden_layers * layer + first) * _BF16_BYTES / batch)
+    return Work(operations, (vision.num_hidden_layers * layer + first) * bytes_each / batch)
 
 
-def writing(config: BlipConfig, *, tokens: float, beams: int, batch: int) -> Work:
+def writing(config: BlipConfig, *, tokens: float, beams: int, batch: int, bytes_each: int = 2) -> Work:
     """The text decoder for a caption of so many tokens: a step for each, in which all beams take part."""
     text, patches = config.text_config, _patches(config)
     width, inner, layers = text.hidden_size, text.intermediate_size, text.num_hidden_layers
@@ -66,7 +64,7 @@ def writing(config: BlipConfig, *, tokens: float, beams: int, batch: int) -> Wor
     kept = layers * 2 * patches * width  # numbers: a picture's keys and values
     return Work(
         operations=layers * 2 * patches * picture + tokens * beams * (2 * weights + layers * looking),
-        read=(layers * picture + tokens * weights) * _BF16_BYTES / batch + tokens * kept * _BF16_BYTES,
+        read=((layers * picture + tokens * weights) / batch + tokens * kept) * bytes_each,
     )
 
 

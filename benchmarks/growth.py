@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,9 +17,9 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from benchmarks.measured import Used, measured, say_used
 from sqlalchemy import func, select
 from tests.support.models import add_project
-from tests.support.peak_memory import peak_bytes
 from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, moment, scripted_studio
 
@@ -40,15 +38,13 @@ class Growth:
     """What a project of so many corrections took.
 
     Args:
-        first_cpu_s, first_peak_mb: of the sync that fetched them all.
-        next_cpu_s, next_peak_mb: of the one that fetched a hundred more.
+        first: by the sync that fetched them all.
+        later: by the one that fetched a hundred more.
     """
 
     corrections: int
-    first_cpu_s: float
-    first_peak_mb: float
-    next_cpu_s: float
-    next_peak_mb: float
+    first: Used
+    later: Used
 
 
 def grown_to(size: int) -> Growth:
@@ -71,14 +67,11 @@ def grown_to(size: int) -> Growth:
                 kept = session.scalar(select(func.count()).select_from(Correction))
         if kept != size + _NEW:
             raise RuntimeError(f"{kept} corrections were kept, not {size + _NEW}")
-        return Growth(size, *first, *later)
+        return Growth(size, first, later)
 
 
-def _synced(url: str, home: Home, project_id: int) -> tuple[float, float]:
-    """Processor time in seconds, and the most memory in MB, of a process that syncs once."""
-    command = [sys.executable, "-m", "benchmarks.growth", "--sync", url, str(home.root), str(project_id)]
-    cpu, peak = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return cpu, peak
+def _synced(url: str, home: Home, project_id: int) -> Used:
+    return measured("benchmarks.growth", "--sync", url, str(home.root), str(project_id))
 
 
 def _sync(url: str, home: Home, project_id: int) -> None:
@@ -88,8 +81,7 @@ def _sync(url: str, home: Home, project_id: int) -> None:
         closing(ImageSource(label_studio)) as source,
     ):
         sync(project_id, database=database, label_studio=label_studio, image_source=source, home=home)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps([used.ru_utime + used.ru_stime, peak_bytes() / 2**20]))
+    say_used()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         growth = grown_to(size)
         found.append(growth)
         print(
-            f"{growth.corrections:11,}   {growth.first_cpu_s:20.1f}  {growth.first_peak_mb:3.0f}"
-            f"   {growth.next_cpu_s:24.2f}  {growth.next_peak_mb:3.0f}",
+            f"{growth.corrections:11,}   {growth.first.cpu_s:20.1f}  {growth.first.peak_mb:3.0f}"
+            f"   {growth.later.cpu_s:24.2f}  {growth.later.peak_mb:3.0f}",
             file=sys.stderr,
             flush=True,
         )

@@ -10,6 +10,7 @@ import torch
 from tests.model.published_layout import tiny_config, tiny_model
 from transformers import BlipConfig, BlipForConditionalGeneration, GenerationConfig
 
+from captionloop.model import packed
 from captionloop.model.caption_search import SearchRules, search
 from captionloop.model.captioner import Captioner
 from captionloop.model.checkpoint import load_checkpoint
@@ -129,6 +130,13 @@ def test_in_fp32_every_token_of_200_pictures_is_that_of_transformers(rules: dict
 @pytest.mark.parametrize("configuration", [name for name in CONFIGURATIONS if name != "base"])
 def test_so_it_is_with_other_configurations(configuration: str, rules: str) -> None:
     assert_same(configuration, RULES[rules])
+
+
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES.keys())
+def test_so_it_is_with_packed_matrices(rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "_LARGE", 0)  # as if those of this small model were worth it
+
+    assert_same("base", rules)
 
 
 def test_the_encoder_passes_gradients_on_as_transformers_does() -> None:

@@ -24,9 +24,10 @@ from pathlib import Path
 import httpx
 import psutil
 from benchmarks.seed import seed
-from benchmarks.served_room import PASSWORD, USER, ServedRoom, served_room
+from benchmarks.served_room import PASSWORD, USER, served_room
 
 from captionloop.backend.bench.material import write_pictures
+from captionloop.backend.bench.served import Server
 from captionloop.backend.bench.turns import Side
 from captionloop.home import Home
 from captionloop.model.database import Database
@@ -71,7 +72,7 @@ def load(seconds: int) -> tuple[list[Answers], tuple[int, int]]:
             return found, (before, psutil.Process(room.pid).memory_info().rss)
 
 
-def _wait_until_warm(room: ServedRoom) -> None:
+def _wait_until_warm(room: Server) -> None:
     """Until the champion is loaded."""
     deadline = time.monotonic() + _WARM_WITHIN_S
     while httpx.get(f"{room.address}/ready", auth=(USER, PASSWORD), trust_env=False).status_code != 200:
@@ -80,7 +81,7 @@ def _wait_until_warm(room: ServedRoom) -> None:
         time.sleep(0.5)
 
 
-def _phase(name: str, room: ServedRoom, pictures: Path, seconds: int) -> Answers:
+def _phase(name: str, room: Server, pictures: Path, seconds: int) -> Answers:
     environment = os.environ | {
         "BENCHMARK_PICTURES": str(pictures), "BENCHMARK_USER": USER, "BENCHMARK_PASSWORD": PASSWORD
     }  # fmt: skip
@@ -150,7 +151,7 @@ def _champion(home: Home) -> str:
     return _versions(home)[0]
 
 
-def _promote(room: ServedRoom, version: str) -> None:
+def _promote(room: Server, version: str) -> None:
     command = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", "promote", version]
     subprocess.run(command, env=room.environment, check=True, stdout=subprocess.DEVNULL)
 

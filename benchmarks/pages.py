@@ -24,9 +24,10 @@ from pathlib import Path
 
 import httpx
 from benchmarks.seed import seed
-from benchmarks.served_room import PASSWORD, USER, ServedRoom, served_room
+from benchmarks.served_room import PASSWORD, USER, cpu_s, served_room
 from tests.support.room_pages import page_paths
 
+from captionloop.backend.bench.served import Server
 from captionloop.home import Home
 
 _MEDIAN_MS, _P95_MS, _BYTES = 200, 500, 200_000
@@ -97,15 +98,15 @@ def addresses(client: httpx.Client, corrections: int) -> dict[str, str]:
     }
 
 
-def measure(server: ServedRoom, client: httpx.Client, pages: Mapping[str, str], rounds: int) -> list[Timing]:
+def measure(server: Server, client: httpx.Client, pages: Mapping[str, str], rounds: int) -> list[Timing]:
     """Ask for all pages, `rounds` times after the first."""
     answers: dict[str, list[tuple[float, float | None]]] = {name: [] for name in pages}
     sizes: dict[str, int] = {}
     for number in range(1 + rounds):
         for name, path in pages.items():
-            begun, used = time.perf_counter(), server.cpu_s()
+            begun, used = time.perf_counter(), cpu_s(server)
             answer = client.get(path)
-            answers[name].append(((time.perf_counter() - begun) * 1000, _ms_since(used, server.cpu_s())))
+            answers[name].append(((time.perf_counter() - begun) * 1000, _ms_since(used, cpu_s(server))))
             answer.raise_for_status()
             sizes[name] = len(_PICTURE.sub(b"", answer.content))
         _decide(client, item=1 + number)

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 from captionloop.backend.bench.material import jpeg
 from captionloop.backend.bench.served import our_server
-from captionloop.model.starter import STARTER_DIR
 
 _COMMAND = [sys.executable, "-c", "from captionloop.backend.cli import main; main()"]
 
@@ -29,7 +28,7 @@ def help_s() -> float:
 
 def serve_s() -> tuple[float, float]:
     """Until `/health` answers, and until the first caption is there."""
-    with our_server(STARTER_DIR, {}) as server:
+    with our_server({}) as server:
         healthy = server.wait_for("/health")
         server.turn([jpeg(0, 0)])
         return healthy, time.perf_counter() - server.started

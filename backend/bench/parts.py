@@ -148,7 +148,7 @@ def _training(
 def _serving(model: Path, pictures: Path, prefix: str, said: Callable[[str], None]) -> Result:
     said(f"{prefix}serve")
     ours_see, plain_sees = cycle(read_pictures(pictures)), cycle(read_pictures(pictures))
-    with our_server(model, _AS_SERVE) as ours, plain_server(model, _AS_USUAL) as plain:
+    with our_server({**_AS_SERVE, "CAPTIONLOOP_MODEL": str(model)}) as ours, plain_server(model, _AS_USUAL) as plain:
         for server in (ours, plain):
             server.wait_for("/ready")
         ours.turn(list(islice(ours_see, CLIENTS)))  # the first one loads the model

@@ -34,17 +34,19 @@ class Server:
     Attributes:
         address: where it will answer.
         started: when it was started, by `time.perf_counter`.
+        environment: what it was started with, which commands need that are to work with it.
+        pid: the process's number.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], port: int, directory: Path) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CAPTIONLOOP_")}
-        self.address = f"http://127.0.0.1:{port}"
+        self.address = f"http://localhost:{port}"
         self._log = directory / "server.log"
+        self.environment = kept | dict(environment)
         self.started = time.perf_counter()
         with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command, env=kept | dict(environment), cwd=directory, stdout=output, stderr=output
-            )
+            self._process = subprocess.Popen(command, env=self.environment, cwd=directory, stdout=output, stderr=output)
+        self.pid = self._process.pid
 
     def stop(self) -> None:
         self._process.terminate()
@@ -85,25 +87,31 @@ def request_for(jpeg: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def our_server(model: Path, environment: Mapping[str, str]) -> Iterator[Server]:
-    """`captionloop serve` in a home of its own, which is empty."""
-    with tempfile.TemporaryDirectory(prefix="captionloop-") as home, ExitStack() as stack:
-        socket = Path(home) / "redis.sock"
-        redis = Process(redis_server.program(socket), log=Path(home) / "redis.log")
+def our_server(environment: Mapping[str, str], *, home: Path | None = None) -> Iterator[Server]:
+    """`captionloop serve` with a Redis of its own, and neither worker nor Label Studio.
+
+    Args:
+        environment: what it has beside the usual.
+        home: None is an empty one.
+    """
+    with tempfile.TemporaryDirectory(prefix="captionloop-") as temporary, ExitStack() as stack:
+        directory = Path(temporary)
+        socket = directory / "redis.sock"
+        redis = Process(redis_server.program(socket), log=directory / "redis.log")
         redis.start()
         stack.callback(redis.stop)
         redis_server.wait_until_ready(redis_server.url(socket), meanwhile=redis.require_running)
         port = free_port()
         ours = {
-            "CAPTIONLOOP_HOME": home,
-            "CAPTIONLOOP_MODEL": str(model),
+            "CAPTIONLOOP_HOME": str((home or directory / "home").resolve()),
             "CAPTIONLOOP_PORT": str(port),
+            "CAPTIONLOOP_URL": f"http://localhost:{port}",
             "LABEL_STUDIO_URL": "http://localhost:9",  # nothing answers there, at once
             "LABEL_STUDIO_API_KEY": "0" * 40,
             "REDIS_URL": redis_server.url(socket),
         }
         command = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", "serve"]
-        server = Server(command, ours | dict(environment), port, Path(home))
+        server = Server(command, ours | dict(environment), port, directory)
         stack.callback(server.stop)
         yield server
 

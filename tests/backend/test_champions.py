@@ -1,3 +1,4 @@
+import os
 import shutil
 import threading
 from functools import partial
@@ -130,6 +131,64 @@ def test_a_champion_with_a_damaged_file_leaves_the_old_one_serving_and_says_so(
 
     assert champions.version(project.id) == base.name
     assert file in (champions.problem(project.id) or "")
+
+
+def damaged_champion(champions: Champions, store: VersionStore, project: Project, how: Damage) -> tuple[Path, bytes]:
+    """A new champion that cannot serve; its damaged file, and what belongs in there."""
+    with champions.lease(project.id):
+        pass
+    name = add_copy_of(store.champion(project.id), store, project)
+    store.promote(project.id, name, reason="better")
+    file = store.get(project.id, name).path / "model.safetensors"
+    content = file.read_bytes()
+    damage(file, how)
+    champions.refresh(project.id)
+    return file, content
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_champion_whose_damaged_file_is_put_back_serves_from_the_next_look_on(
+    champions: Champions, store: VersionStore, project: Project, how: Damage
+) -> None:
+    file, content = damaged_champion(champions, store, project, how)
+    file.write_bytes(content)
+
+    champions.refresh(project.id)
+
+    assert champions.version(project.id) == store.champion(project.id).version
+    assert champions.problem(project.id) is None
+
+
+@pytest.mark.faults
+def test_a_damaged_champion_is_not_read_again_while_its_files_are_the_same(
+    champions: Champions, store: VersionStore, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged_champion(champions, store, project, "bit flipped")
+    read: list[Path] = []
+    monkeypatch.setattr(store, "verify", read.append)
+
+    for _ in range(5):
+        champions.refresh(project.id)
+
+    assert read == []
+
+
+@pytest.mark.faults
+def test_a_champion_that_did_not_load_is_tried_again_after_minutes_although_its_files_are_the_same(
+    champions: Champions, store: VersionStore, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, content = damaged_champion(champions, store, project, "bit flipped")
+    before = file.stat()
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    champions.refresh(project.id)
+    served = champions.version(project.id)
+    monkeypatch.setattr("captionloop.backend.champions._AGAIN_AFTER_S", 0)
+
+    champions.refresh(project.id)
+
+    assert served != champions.version(project.id) == store.champion(project.id).version
 
 
 @pytest.mark.faults

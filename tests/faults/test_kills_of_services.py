@@ -1,4 +1,4 @@
-"""Redis and the backend are killed while they are needed, then everything at once."""
+"""Redis, Label Studio and the backend are killed while they are needed, then everything at once."""
 
 import threading
 from collections.abc import Iterator
@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
+from sqlalchemy import func, select
 from tests.support.agreement import broken_versions, disagreements
 from tests.support.loop import Loop, kill_with_all, opened_loop, picture_of
 from tests.support.models import add_project
 from tests.support.processes import running, until
-from tests.support.servers import LabelStudioServer, OwnRedis
+from tests.support.servers import LabelStudioServer, OwnRedis, running_label_studio
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local.ports import free_port
@@ -23,7 +24,7 @@ from captionloop.jobs.queue import Queue
 from captionloop.jobs.runs import Runs
 from captionloop.jobs.sweeps import Sweeps
 from captionloop.jobs.sync import sync
-from captionloop.model.database import Database, RunKind, RunState
+from captionloop.model.database import Correction, Database, RunKind, RunState
 
 pytestmark = pytest.mark.faults
 
@@ -85,6 +86,34 @@ def test_a_run_goes_on_while_redis_is_killed_and_started_again_empty(
             ended = loop.until_over(run)
 
         assert ended.state is RunState.FINISHED
+        assert disagreements(loop.context, loop.project) == []
+        assert broken_versions(loop.context, loop.project) == []
+
+
+def some_corrections_are_here(loop: Loop) -> bool:
+    with loop.context.database.reading() as session:
+        return bool(session.scalar(select(func.count()).select_from(Correction)))
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
+def test_a_run_goes_on_when_the_label_studio_that_was_killed_during_its_sync_is_back(
+    cache: Path, database: Database, home: Home, redis_url: str, tmp_path: Path
+) -> None:
+    with (
+        running_label_studio(tmp_path / "label-studio", cache=cache) as studio,
+        opened_loop(studio, home, redis_url, tmp_path) as loop,
+    ):
+        loop.add_annotations(60)
+        run = loop.request_training(steps=20)
+        with loop.worker():
+            loop.wait(lambda: some_corrections_are_here(loop))
+            studio.kill()
+            loop.wait(lambda: loop.run(run).detail.get("stage") == "waiting for Label Studio")
+            studio.start()
+            ended = loop.until_over(run)
+
+        assert (ended.state, ended.attempts) == (RunState.FINISHED, 1)
         assert disagreements(loop.context, loop.project) == []
         assert broken_versions(loop.context, loop.project) == []
 

@@ -2,18 +2,21 @@
 
 A swap loads the new champion beside the old one, lets it caption a known picture, and then exchanges one reference.
 Requests that hold the old one finish on it. If the new one does not load, the old one goes on serving and `problem`
-says why.
+says why; it is tried again when somebody has written to its files, and now and then.
 """
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captionloop.backend.batcher import Batcher, OnBatch, Retired
+from captionloop.backend.version_checks import Signature, signature_of
 from captionloop.errors import CaptionloopError, CheckpointError, NotFoundError
 from captionloop.model.versions import Base, VersionInfo, VersionStore
 
@@ -24,14 +27,22 @@ _log = logging.getLogger(__name__)
 
 # Each loaded version costs its decoder in memory; projects that share a version share the model.
 _MAX_LOADED = 4
+# For want of memory a champion does not load either, and its files do not tell when there is some. A try reads all of
+# its files, which may be gigabytes.
+_AGAIN_AFTER_S = 300.0
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """Why a version does not serve although it is champion."""
+    """Why a version does not serve although it is champion, and its files when it was tried at `tried_at`."""
 
     version: str
     reason: str
+    files: Signature
+    tried_at: float  # by time.monotonic()
+
+    def may_be_over(self, path: Path) -> bool:
+        return signature_of(path) != self.files or time.monotonic() - self.tried_at > _AGAIN_AFTER_S
 
 
 class Champions:
@@ -101,13 +112,16 @@ class Champions:
     def refresh(self, project_id: int) -> None:
         """Take over a changed champion, if the project is being served at all, or would be but for the champion before.
 
-        Never raises: the old one stays.
+        One that did not load is taken over when its files have been put right. Never raises: the old one stays.
         """
         with self._lock:
             serving, problem = self._serving.get(project_id), self._problems.get(project_id)
         tried = problem.version if problem else serving.version if serving else None
+        if tried is None:
+            return
         try:
-            if tried is not None and self._versions.champion(project_id).version != tried:
+            champion = self._versions.champion(project_id)
+            if champion.version != tried or (problem is not None and problem.may_be_over(champion.path)):
                 self._exchange(project_id)
         except CaptionloopError as error:
             _log.error("project %s keeps serving %s: %s", project_id, serving.version if serving else "nothing", error)
@@ -168,11 +182,12 @@ class Champions:
                 with self._lock:
                     self._problems.pop(project_id, None)
                 return current
+            files = signature_of(champion.path)  # before the try: what changes meanwhile is tried again
             try:
                 batcher = loaded.get(champion.version) or self._open(champion)
             except CaptionloopError as error:
                 with self._lock:
-                    self._problems[project_id] = _Problem(champion.version, str(error))
+                    self._problems[project_id] = _Problem(champion.version, str(error), files, time.monotonic())
                 raise
             self._put(project_id, batcher)
             _log.info("project %s is served by %s", project_id, champion.version)

@@ -15,14 +15,14 @@ from captionloop.model.versions import VersionInfo
 
 _KEPT_S = 3600.0
 
-_Signature = tuple[tuple[str, int, int], ...]
+Signature = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
 class _Found:
     """What a look at a version's files found: `damage` is None where all are as they should be."""
 
-    signature: _Signature
+    signature: Signature
     damage: str | None
     looked_at: float
 
@@ -57,7 +57,7 @@ class VersionChecks:
         known = self._found.get(info.version)
         return (
             known is not None
-            and known.signature == _signature(info.path)
+            and known.signature == signature_of(info.path)
             and time.monotonic() - known.looked_at < _KEPT_S
         )
 
@@ -72,7 +72,7 @@ class VersionChecks:
 
     def _look(self, versions: Sequence[VersionInfo]) -> None:
         for info in versions:
-            signature = _signature(info.path)  # before the look: what changes meanwhile is looked at again
+            signature = signature_of(info.path)  # before the look: what changes meanwhile is looked at again
             try:
                 self._verify(info.path)
                 damage = None
@@ -81,8 +81,8 @@ class VersionChecks:
             self._found[info.version] = _Found(signature, damage, time.monotonic())
 
 
-def _signature(directory: Path) -> _Signature:
-    """What changes when somebody writes to a file of the directory; empty where there is none."""
+def signature_of(directory: Path) -> Signature:
+    """The names, sizes and times of a directory's files, which change when somebody writes to one; empty without it."""
     found = []
     for path in sorted(directory.rglob("*")) if directory.is_dir() else ():
         if path.is_file():

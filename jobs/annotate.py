@@ -16,13 +16,13 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.annotations import to_prediction
 from captionloop.backend.label_config import CaptionTarget, read_label_config
@@ -31,7 +31,7 @@ from captionloop.errors import LabelStudioError
 from captionloop.jobs.annotate_settings import AnnotateSettings
 from captionloop.jobs.asking_order import AskingOrder, Change, Standing, let_backend_answer
 from captionloop.jobs.context import Context
-from captionloop.jobs.patience import patiently
+from captionloop.jobs.patience import Patience
 from captionloop.jobs.task_images import read_images
 from captionloop.model.batches import batches
 from captionloop.model.calibration import chances
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from captionloop.model.captioner import Captioner
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _BATCH = 32
 # Changes that Label Studio takes only one by one are made by so many at once. More would be quicker, at the cost of the
@@ -107,20 +105,21 @@ class _Annotation:
         self.chosen = AnnotateSettings.from_dict(self.run.settings)
         self.settings = settings_of(self.project)
         self.version = self.captioner.version
+        self.patience = Patience(self.context.queue.runs, self.run.id)
         self.log = SuggestionLog(self.context.database)
         self.features = TaskFeatures(self.context.database, self.project.id)
         with self.context.database.reading() as session:
             self.chance = chances(session, self.project.id, self.version)
 
     def carry_out(self) -> str:
-        with self.context.label_studio.telling_of_retries(self._say_waiting):
+        with self.context.label_studio.telling_of_retries(self.patience.say_waiting):
             return self._carry_out()
 
     def _carry_out(self) -> str:
         try:
-            found = self._patiently(partial(self.context.label_studio.project, self.project.label_studio_id))
+            found = self.patience.until_done(partial(self.context.label_studio.project, self.project.label_studio_id))
             target = read_label_config(found["label_config"])
-            self._patiently(partial(let_backend_answer, self.context, self.project, unless=self.version))
+            self.patience.until_done(partial(let_backend_answer, self.context, self.project, unless=self.version))
             look = self._caption_all(target)
             # A version in Label Studio's project hides the suggestions of all others.
             if self.settings.order != "off" and self.chosen.limit is None and not look.passed_over:
@@ -133,7 +132,7 @@ class _Annotation:
         """Caption until a look finds nothing more to do; that look."""
         captioning = (0.0, 1.0 if self.settings.order == "off" else _CAPTIONING_SHARE)
         while True:
-            look = self._patiently(self._look)
+            look = self.patience.until_done(self._look)
             waiting = [task_id for task_id in look.to_caption if self.tries[task_id] < _TRIES]
             if self.chosen.limit is not None:
                 waiting = waiting[: self.chosen.limit - self.tries.total()]
@@ -143,7 +142,7 @@ class _Annotation:
             for number, batch in enumerate(batches(waiting, _BATCH)):
                 did = number * _BATCH
                 self._report("captioning", before + did, all_tasks, did=did, begun=begun, share=captioning)
-                self._patiently(partial(self._caption_batch, target, batch))
+                self.patience.until_done(partial(self._caption_batch, target, batch))
 
     def _look(self) -> _Look:
         """Go through all unlabelled tasks, and delete what suggestions they have too many."""
@@ -244,28 +243,19 @@ class _Annotation:
             with ThreadPoolExecutor(_WRITERS) as writers:
                 list(writers.map(order.write, changes))
 
-        changes = self._patiently(partial(order.changes, target, standing))
+        changes = self.patience.until_done(partial(order.changes, target, standing))
         begun = time.monotonic()
         for number, batch in enumerate(batches(changes, _BATCH)):
             done = number * _BATCH
             self._report("ordering", done, len(changes), did=done, begun=begun, share=(_CAPTIONING_SHARE, 1.0))
-            self._patiently(partial(write, batch))
+            self.patience.until_done(partial(write, batch))
         self._check_champion()
-        self._patiently(order.serve)
+        self.patience.until_done(order.serve)
 
     def _check_champion(self) -> None:
         champion = self.context.versions.champion(self.project.id).version
         if champion != self.version:
             raise _Superseded(champion)
-
-    def _patiently(self, work: Callable[[], T]) -> T:
-        return patiently(work, on_wait=self._say_waiting)
-
-    def _say_waiting(self) -> None:
-        """Raises `RunCancelled` when somebody cancelled the run."""
-        run = self.context.queue.runs.get(self.run.id)
-        progress = run.progress if run else 0.0
-        self.context.queue.runs.report(self.run.id, progress, stage="waiting for Label Studio")
 
     def _report(self, stage: str, step: int, steps: int, *, did: int, begun: float, share: tuple[float, float]) -> None:
         """Say how far this run is.

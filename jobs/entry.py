@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from captionloop.errors import CaptionloopError, RunCancelled, ServiceError, TrialPruned
+from captionloop.errors import CaptionloopError, LabelStudioError, RunCancelled, ServiceError, TrialPruned
 from captionloop.jobs import context as contexts
 from captionloop.jobs.context import Context
 from captionloop.jobs.queue import request_of_job
@@ -89,8 +89,13 @@ def sync(project_id: int) -> None:
         except CaptionloopError as error:
             # Nothing is lost: the next event, or the sync before the next run, reads the same annotations.
             _log.error("project %s could not be synced: %s", project_id, error)
+            if isinstance(error, LabelStudioError) and error.may_pass:
+                # Later, rather than to wait here: runs that need no Label Studio want the worker.
+                context.queue.sync_is_owed(project_id)
+                return
         else:
             _log.info("project %s: %s", project_id, result)
+        context.queue.sync_is_done(project_id)
 
 
 def _carry_out(

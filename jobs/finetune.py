@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from captionloop.errors import RunCancelled, RunError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context, opened
+from captionloop.jobs.patience import Patience
 from captionloop.jobs.processes import in_processes
 from captionloop.jobs.promotion import promote
 from captionloop.jobs.run_images import BATCH, RunFeatures, batches, captions, picture
@@ -60,7 +61,8 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
     Raises:
         RunError: there is nothing to learn from, or training failed.
         RunCancelled: somebody cancelled the run; nothing of it is kept.
-        LabelStudioError: Label Studio does not answer, so it is not known what people corrected.
+        LabelStudioError: Label Studio refuses, or has not answered for half an hour, so it is not known what people
+            corrected.
         CheckpointError: the champion does not load.
     """
     report = _Reporter(context, run)
@@ -72,9 +74,12 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         made = _Made.read(scratch / "made.json")
         if made is not None:  # its worker was killed while the version was being promoted
             return _outcome(context, project, made), made.version
-        plan = _plan(context, project, scratch / "plan.json", report)
+        patience = Patience(context.queue.runs, run.id)
+        with context.label_studio.telling_of_retries(patience.say_waiting):
+            path = scratch / "plan.json"
+            plan = _Plan.read(context, project, path) or _make_plan(context, project, path, report, patience)
+            chosen = patience.until_done(partial(chosen_settings, context, project, run.settings))
         champion, snapshot = plan.champion, plan.snapshot
-        chosen = chosen_settings(context, project, run.settings)
         settings = FinetuneSettings.from_dict({"prompt": champion.generation.prompt, **chosen})
         captioner = context.captioner(champion)
         split = snapshot.split()
@@ -140,13 +145,21 @@ class _Plan:
     def identity(self) -> dict[str, Any]:
         return {"snapshot": self.snapshot.hash, "champion": self.champion.version}
 
-
-def _plan(context: Context, project: Project, path: Path, report: "_Reporter") -> _Plan:
-    begun = read_json(path)
-    if begun:
+    @classmethod
+    def read(cls, context: Context, project: Project, path: Path) -> "_Plan | None":
+        begun = read_json(path)
+        if not begun:
+            return None
         snapshot = corrections.read_snapshot(context.home.datasets / f"{begun['snapshot']}.jsonl")
-        return _Plan(snapshot, context.versions.get(project.id, begun["champion"]))
-    snapshot = take_snapshot(context, project, lambda done, total: report("reading corrections", done / max(total, 1)))
+        return cls(snapshot, context.versions.get(project.id, begun["champion"]))
+
+
+def _make_plan(context: Context, project: Project, path: Path, report: "_Reporter", patience: Patience) -> _Plan:
+    def read(done: int, total: int) -> None:
+        patience.got_through()
+        report("reading corrections", done / max(total, 1))
+
+    snapshot = patience.until_done(partial(take_snapshot, context, project, read))
     context.versions.ensure_champion(project.id, context.base)
     plan = _Plan(snapshot, context.versions.champion(project.id))
     write_json(path, plan.identity)
@@ -189,7 +202,8 @@ def _fit_in_process(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
         run = context.queue.runs.get(run_id)
         assert run is not None
         report = _Reporter(context, run)
-        plan = _plan(context, context.project(run.project_id), context.home.runs / run.id / "plan.json", report)
+        plan = _Plan.read(context, context.project(run.project_id), context.home.runs / run.id / "plan.json")
+        assert plan is not None  # the run made it before it called us
         chosen, captioner = FinetuneSettings.from_dict(settings), context.captioner(plan.champion)
         return asdict(_fit(context, run, plan, chosen, captioner, report, lambda share: None))
 

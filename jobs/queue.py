@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import redis
 import rq
@@ -34,6 +34,10 @@ _CHAMPION_CHANNEL = "captionloop:champion"
 _SYNC_ASKED = "captionloop:sync-asked:{project_id}"
 # Should the job that removes the mark be lost, the next event may ask again after this time.
 _SYNC_ASKED_EXPIRES_S = 30
+_SYNCS_OWED = "captionloop:syncs-owed"
+_OWED_SYNC_TRIED = "captionloop:owed-sync-tried"
+# A try at a Label Studio that is still away keeps a worker for some seconds.
+_OWED_SYNC_EVERY_S = 60
 _TIMEOUT_S = 5
 _NO_JOB_TIMEOUT = -1  # a run ends when it is finished or cancelled, however long a large one takes
 
@@ -117,6 +121,21 @@ class Queue:
         """From now on an event needs a new sync, since this one may have read past it."""
         self.redis.delete(_SYNC_ASKED.format(project_id=project_id))
 
+    def sync_is_owed(self, project_id: int) -> None:
+        """Label Studio was away: `keep_moving` asks for this sync again, until one has ended otherwise."""
+        self.redis.sadd(_SYNCS_OWED, project_id)
+
+    def sync_is_done(self, project_id: int) -> None:
+        """A sync of the project is owed no more; Label Studio answers, so the next one that is need not wait."""
+        self.redis.srem(_SYNCS_OWED, project_id)
+        self.redis.delete(_OWED_SYNC_TRIED)
+
+    def _try_an_owed_sync(self) -> None:
+        """Ask for one: it finds out for all whether Label Studio is back."""
+        owed = cast("list[bytes]", self.redis.srandmember(_SYNCS_OWED, 1))
+        if owed and self.redis.set(_OWED_SYNC_TRIED, 1, nx=True, ex=_OWED_SYNC_EVERY_S):
+            self.request_sync(int(owed[0]))
+
     def keep_moving(self) -> None:
         """Send what should be in Redis and is not; to be called now and then by every process that lives long.
 
@@ -131,6 +150,7 @@ class Queue:
                 for number in waiting:
                     if not self._holds(_trial_job_id(sweep, number)):
                         self._send_trial(sweep, number)
+            self._try_an_owed_sync()
 
     def hand_back(self, run_id: str) -> None:
         """Queue a run again that its worker has left, for another one or a later one.

@@ -1,3 +1,4 @@
+import os
 import shutil
 import threading
 from functools import partial
@@ -7,12 +8,13 @@ import pytest
 from PIL import Image
 from tests.support.damage import DAMAGES, Damage, damage
 from tests.support.models import add_project, tiny_base
+from tests.support.versions import add_copy
 
 from captionloop.backend.champions import Champions
 from captionloop.errors import CheckpointError
 from captionloop.model.captioner import Captioner
-from captionloop.model.database import Database, Project, VersionState
-from captionloop.model.versions import Base, Lineage, VersionInfo, VersionStore
+from captionloop.model.database import Database, Project
+from captionloop.model.versions import Base, VersionInfo, VersionStore
 
 PICTURE = Image.new("RGB", (32, 32), "red")
 
@@ -42,26 +44,6 @@ def load(store: VersionStore, version: VersionInfo) -> Captioner:
 @pytest.fixture
 def champions(store: VersionStore, base: Base) -> Champions:
     return Champions(store, base=base, load=partial(load, store))
-
-
-def add_copy_of(base: VersionInfo, store: VersionStore, project: Project) -> str:
-    """Another version: the base's files once more."""
-
-    def write(directory: Path) -> None:
-        for path in base.path.iterdir():
-            if path.name != "captionloop.json":
-                (directory / path.name).write_bytes(path.read_bytes())
-
-    lineage = Lineage(
-        parent=base.version,
-        snapshot="",
-        corrections=1,
-        settings={},
-        metrics={},
-        reason="",
-        state=VersionState.CANDIDATE,
-    )
-    return store.create(project.id, write, lineage=lineage, generation=base.generation)
 
 
 def test_the_version_is_known_before_anything_is_loaded(champions: Champions, project: Project, base: Base) -> None:
@@ -94,7 +76,7 @@ def test_projects_with_the_same_version_share_one_model(
 def test_a_promotion_is_taken_over_on_refresh(champions: Champions, store: VersionStore, project: Project) -> None:
     with champions.lease(project.id):
         pass
-    name = add_copy_of(store.champion(project.id), store, project)
+    name = add_copy(store, project, store.champion(project.id))
     store.promote(project.id, name, reason="better")
 
     champions.refresh(project.id)
@@ -107,7 +89,7 @@ def test_a_request_under_way_finishes_on_the_version_it_began_with(
     champions: Champions, store: VersionStore, project: Project, base: Base
 ) -> None:
     with champions.lease(project.id) as batcher:
-        store.promote(project.id, add_copy_of(store.champion(project.id), store, project), reason="better")
+        store.promote(project.id, add_copy(store, project, store.champion(project.id)), reason="better")
         champions.refresh(project.id)
         batcher.submit(PICTURE, "").result()
 
@@ -122,7 +104,7 @@ def test_a_champion_with_a_damaged_file_leaves_the_old_one_serving_and_says_so(
 ) -> None:
     with champions.lease(project.id):
         pass
-    name = add_copy_of(store.champion(project.id), store, project)
+    name = add_copy(store, project, store.champion(project.id))
     store.promote(project.id, name, reason="better")
     damage(store.get(project.id, name).path / file, how)
 
@@ -130,6 +112,64 @@ def test_a_champion_with_a_damaged_file_leaves_the_old_one_serving_and_says_so(
 
     assert champions.version(project.id) == base.name
     assert file in (champions.problem(project.id) or "")
+
+
+def damaged_champion(champions: Champions, store: VersionStore, project: Project, how: Damage) -> tuple[Path, bytes]:
+    """A new champion that cannot serve; its damaged file, and what belongs in there."""
+    with champions.lease(project.id):
+        pass
+    name = add_copy(store, project, store.champion(project.id))
+    store.promote(project.id, name, reason="better")
+    file = store.get(project.id, name).path / "model.safetensors"
+    content = file.read_bytes()
+    damage(file, how)
+    champions.refresh(project.id)
+    return file, content
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_champion_whose_damaged_file_is_put_back_serves_from_the_next_look_on(
+    champions: Champions, store: VersionStore, project: Project, how: Damage
+) -> None:
+    file, content = damaged_champion(champions, store, project, how)
+    file.write_bytes(content)
+
+    champions.refresh(project.id)
+
+    assert champions.version(project.id) == store.champion(project.id).version
+    assert champions.problem(project.id) is None
+
+
+@pytest.mark.faults
+def test_a_damaged_champion_is_not_read_again_while_its_files_are_the_same(
+    champions: Champions, store: VersionStore, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged_champion(champions, store, project, "bit flipped")
+    read: list[Path] = []
+    monkeypatch.setattr(store, "verify", read.append)
+
+    for _ in range(5):
+        champions.refresh(project.id)
+
+    assert read == []
+
+
+@pytest.mark.faults
+def test_a_champion_that_did_not_load_is_tried_again_after_minutes_although_its_files_are_the_same(
+    champions: Champions, store: VersionStore, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, content = damaged_champion(champions, store, project, "bit flipped")
+    before = file.stat()
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    champions.refresh(project.id)
+    served = champions.version(project.id)
+    monkeypatch.setattr("captionloop.backend.champions._AGAIN_AFTER_S", 0)
+
+    champions.refresh(project.id)
+
+    assert served != champions.version(project.id) == store.champion(project.id).version
 
 
 @pytest.mark.faults
@@ -163,7 +203,7 @@ def test_a_champion_that_never_loaded_is_an_error(champions: Champions, store: V
 
 @pytest.mark.faults
 def test_no_request_fails_while_champions_change(champions: Champions, store: VersionStore, project: Project) -> None:
-    names = [add_copy_of(store.champion(project.id), store, project) for _ in range(3)]
+    names = [add_copy(store, project, store.champion(project.id)) for _ in range(3)]
     errors: list[Exception] = []
     served: set[str] = set()
     stop = threading.Event()

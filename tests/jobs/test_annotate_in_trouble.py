@@ -2,14 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.models import add_project, tiny_base
+from tests.support.models import add_project
 from tests.support.pictures import picture
-from tests.support.scripted_studio import CUT_OFF, HANG_UP, PAGE, TOKEN, Reply, ScriptedStudio, scripted_studio
+from tests.support.scripted_studio import PASSES, STAYS, ScriptedStudio, opened_context, scripted_studio
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.errors import CaptionloopError, LabelConfigError, LabelStudioError
@@ -19,23 +18,8 @@ from captionloop.jobs import patience
 from captionloop.jobs.annotate import run_annotate
 from captionloop.jobs.context import Context
 from captionloop.model.database import Database, Project, RunKind, RunState
-from captionloop.settings import Settings
 
 TASKS = 12
-PASSES = {
-    "429": Reply(429),
-    "500": Reply(500, PAGE, "text/html"),
-    "503": Reply(503),
-    "half of an answer": CUT_OFF,
-    "no answer": HANG_UP,
-}
-STAYS = {
-    "401": (Reply(401, b'{"detail": "Invalid token."}'), "does not accept the access token"),
-    "403": (Reply(403, b"{}"), "does not allow this account"),
-    "404": (Reply(404, b'{"detail": "Not found."}'), "this account cannot see it"),
-    "a web page": (Reply(200, PAGE, "text/html"), "a web page instead of JSON"),
-    "an object of another API": (Reply(200, b'{"status": "ok"}'), "something unexpected"),
-}
 
 
 @pytest.fixture
@@ -57,15 +41,7 @@ def project(database: Database) -> Project:
 def context(
     studio: ScriptedStudio, database: Database, home: Home, redis_url: str, tmp_path: Path
 ) -> Iterator[Context]:
-    settings = {
-        "CAPTIONLOOP_HOME": str(home.root),
-        "CAPTIONLOOP_MODEL": tiny_base(tmp_path / "base").source,
-        "LABEL_STUDIO_API_KEY": TOKEN,
-        "LABEL_STUDIO_URL": studio.url,
-        "REDIS_URL": redis_url,
-    }
-    with closing(Context.open(Settings.read(settings))) as opened:
-        opened.label_studio._retry_delays_s = (0.01,)
+    with opened_context(studio, home, redis_url, tmp_path / "base") as opened:
         yield opened
 
 

@@ -18,6 +18,7 @@ from tests.support.models import add_project, tiny_base
 from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, scripted_studio
 from tests.support.service import AUTH, caption_service, client_of
+from tests.support.versions import add_copy
 
 from captionloop.backend.champions import Champions
 from captionloop.backend.image_source import ImageSource
@@ -39,12 +40,11 @@ from captionloop.model.database import (
     RunKind,
     RunState,
     Version,
-    VersionState,
     utc_now,
 )
 from captionloop.model.database import Suggestion as SuggestionRow
 from captionloop.model.suggestions import Answer, SuggestionLog
-from captionloop.model.versions import Base, Lineage, VersionInfo, VersionStore
+from captionloop.model.versions import Base, VersionInfo, VersionStore
 
 T = TypeVar("T")
 
@@ -280,26 +280,13 @@ def store(either_database: Database, tmp_path: Path, base: Base, project: Projec
     return made
 
 
-def add_version(store: VersionStore, project: Project, base: VersionInfo) -> str:
-    def write(directory: Path) -> None:
-        for path in base.path.iterdir():
-            if path.name != "captionloop.json":
-                (directory / path.name).write_bytes(path.read_bytes())
-
-    lineage = Lineage(
-        parent=base.version, snapshot="", corrections=1, settings={}, metrics={}, reason="",
-        state=VersionState.CANDIDATE,
-    )  # fmt: skip
-    return store.create(project.id, write, lineage=lineage, generation=base.generation)
-
-
 def test_versions_made_at_once_have_names_of_their_own(
     store: VersionStore, open_database: Callable[[], Database], project: Project, tmp_path: Path
 ) -> None:
     first = store.champion(project.id)
     stores = [VersionStore(open_database(), tmp_path / "versions") for _ in range(4)]
 
-    names = at_once([lambda one=one: add_version(one, project, first) for one in stores])  # type: ignore[misc]
+    names = at_once([lambda one=one: add_copy(one, project, first) for one in stores])  # type: ignore[misc]
 
     assert len(set(names)) == 4
     assert all(store.get(project.id, name).path.is_dir() for name in names)
@@ -309,7 +296,7 @@ def test_of_candidates_against_the_same_champion_one_is_promoted(
     store: VersionStore, open_database: Callable[[], Database], project: Project, tmp_path: Path
 ) -> None:
     first = store.champion(project.id)
-    names = [add_version(store, project, first) for _ in range(4)]
+    names = [add_copy(store, project, first) for _ in range(4)]
     stores = [VersionStore(open_database(), tmp_path / "versions") for _ in names]
 
     won = at_once(
@@ -327,7 +314,7 @@ def test_promotions_at_once_leave_one_champion_and_an_unbroken_history(
     store: VersionStore, open_database: Callable[[], Database], project: Project, tmp_path: Path
 ) -> None:
     first = store.champion(project.id)
-    names = [add_version(store, project, first) for _ in range(4)]
+    names = [add_copy(store, project, first) for _ in range(4)]
     stores = [VersionStore(open_database(), tmp_path / "versions") for _ in names]
 
     at_once(
@@ -350,7 +337,7 @@ def test_a_promotion_while_a_swap_runs_is_what_serves_in_the_end(
     while_loading: int,
 ) -> None:  # fmt: skip
     first = store.champion(project.id)
-    names = [add_version(store, project, first) for _ in range(1 + while_loading)]
+    names = [add_copy(store, project, first) for _ in range(1 + while_loading)]
     loading, go_on = threading.Event(), threading.Event()
     errors: list[Exception] = []
 
@@ -409,7 +396,7 @@ def test_two_projects_at_once_get_captions_into_their_own_controls_by_their_own_
         projects = {number: service.projects.seen(number, label_config=config) for number, config in configs.items()}
         for one in projects.values():
             service.versions.ensure_champion(one.id, base)
-        own = add_version(service.versions, projects[8], service.versions.champion(projects[8].id))
+        own = add_copy(service.versions, projects[8], service.versions.champion(projects[8].id))
         service.versions.promote(projects[8].id, own, reason="its own")
         versions = {7: base.name, 8: own}
 

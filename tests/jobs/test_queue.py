@@ -101,6 +101,54 @@ def test_an_event_after_the_sync_began_asks_for_another(queue: Queue, project: P
     assert queue.request_sync(project.id)
 
 
+@pytest.mark.faults
+def test_a_sync_that_is_owed_is_asked_for_again(queue: Queue, project: Project, redis_url: str) -> None:
+    queue.sync_is_owed(project.id)
+
+    queue.keep_moving()
+
+    assert len(jobs_in(redis_url)) == 1
+
+
+@pytest.mark.faults
+def test_of_several_that_are_owed_one_finds_out_whether_label_studio_is_back(
+    queue: Queue, database: Database, project: Project, redis_url: str
+) -> None:
+    for owed in (project, add_project(database, 2), add_project(database, 3)):
+        queue.sync_is_owed(owed.id)
+
+    for _ in range(5):
+        queue.keep_moving()
+
+    assert len(jobs_in(redis_url)) == 1
+
+
+@pytest.mark.faults
+def test_when_one_was_done_the_next_that_is_owed_follows(
+    queue: Queue, database: Database, project: Project, redis_url: str
+) -> None:
+    other = add_project(database, 2)
+    queue.sync_is_owed(project.id)
+    queue.keep_moving()
+    queue.sync_is_owed(other.id)
+    queue.sync_is_done(project.id)
+
+    for _ in range(5):
+        queue.keep_moving()
+
+    assert len(jobs_in(redis_url)) == 2
+
+
+@pytest.mark.faults
+def test_a_sync_that_was_done_is_owed_no_more(queue: Queue, project: Project, redis_url: str) -> None:
+    queue.sync_is_owed(project.id)
+    queue.sync_is_done(project.id)
+
+    queue.keep_moving()
+
+    assert jobs_in(redis_url) == []
+
+
 def test_a_changed_champion_is_heard_of(queue: Queue, project: Project) -> None:
     stop, heard = threading.Event(), threading.Event()
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from tests.support.models import add_project
+from tests.support.processes import running_worker, until
 from tests.support.scripted_studio import CUT_OFF, HANG_UP, PAGE, TOKEN, Reply, ScriptedStudio, moment, scripted_studio
 
 from captionloop.backend.image_source import ImageSource
@@ -20,6 +22,9 @@ from captionloop.backend.label_studio import LabelStudio
 from captionloop.backend.local.ports import free_port
 from captionloop.errors import CaptionloopError, LabelConfigError, LabelStudioError
 from captionloop.home import Home
+from captionloop.jobs.queue import Queue
+from captionloop.jobs.runs import Runs
+from captionloop.jobs.sweeps import Sweeps
 from captionloop.jobs.sync import SyncResult, sync
 from captionloop.model.database import Correction, CorrectionState, Database, Project
 
@@ -158,6 +163,22 @@ def test_a_label_studio_that_is_being_started_is_waited_for(database: Database, 
             asker.join(timeout=30)
 
     assert found == ["By script"]
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_sync_that_somebody_asked_for_while_label_studio_was_away_is_made_when_it_is_back(
+    studio: ScriptedStudio, database: Database, home: Home, project: Project, redis_url: str, tmp_path: Path
+) -> None:
+    studio.annotate(studio.add_task(), "a cat")
+    studio.decide = lambda method, path: HANG_UP
+    log = tmp_path / "worker.log"
+    with closing(Queue(redis_url, Runs(database), Sweeps(database, home.runs))) as queue:
+        queue.request_sync(project.id)
+    with running_worker(home, redis_url, log, LABEL_STUDIO_URL=studio.url, LABEL_STUDIO_API_KEY=TOKEN):
+        until(lambda: "could not be synced" in log.read_text())
+        studio.decide = lambda method, path: None
+        until(lambda: captions(database) == truth(studio))
 
 
 def test_a_token_that_was_replaced_says_so_and_the_new_one_goes_on(

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import select
-from tests.jobs.test_at_once import add_version
 from tests.support.models import tiny_base
 from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, ScriptedStudio, scripted_studio
 from tests.support.service import AUTH
+from tests.support.versions import add_copy
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local.ports import free_port
@@ -116,7 +116,7 @@ def test_two_backends_and_two_workers_do_everything_once(installation: Installat
     assert [len(studio.tasks[task]["predictions"]) for task in tasks[TASKS // 2 :]] == [1] * (TASKS - TASKS // 2)
 
     before = context.versions.champion(project.id)
-    newer = add_version(context.versions, project, before)
+    newer = add_copy(context.versions, project, before)
     context.versions.promote(project.id, newer, reason="better")
     context.queue.announce_champion(project.id)
     for backend in installation.backends:

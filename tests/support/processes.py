@@ -39,11 +39,11 @@ def running(command: str, *, log: Path, environment: Mapping[str, str]) -> Itera
             process.kill()
 
 
-def until(holds: Callable[[], bool], *, within_s: float = 180) -> None:
+def until(holds: Callable[[], bool], *, within_s: float = 180, every_s: float = 0.1) -> None:
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, "it takes too long"
-        time.sleep(0.1)
+        time.sleep(every_s)
 
 
 def alive(pids: Iterable[int]) -> list[int]:

@@ -9,15 +9,20 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.home import Home
+from captionloop.jobs.context import Context
+from captionloop.settings import Settings
+from tests.support.models import tiny_base
 from tests.support.pictures import picture
 
 Json = dict[str, Any]
@@ -46,6 +51,24 @@ CUT_OFF = Reply(body=json.dumps({"tasks": [], "total": 0, "more": "x" * 2000}).e
 
 HANG_UP = Reply(cut_after=-1)
 """No answer at all: the connection ends."""
+
+PASSES = {
+    "429": Reply(429),
+    "500": Reply(500, PAGE, "text/html"),
+    "503": Reply(503),
+    "half of an answer": CUT_OFF,
+    "no answer": HANG_UP,
+}
+"""What a Label Studio answers for a while that is busy, restarts or is updated."""
+
+STAYS = {
+    "401": (Reply(401, b'{"detail": "Invalid token."}'), "does not accept the access token"),
+    "403": (Reply(403, b"{}"), "does not allow this account"),
+    "404": (Reply(404, b'{"detail": "Not found."}'), "this account cannot see it"),
+    "a web page": (Reply(200, PAGE, "text/html"), "a web page instead of JSON"),
+    "an object of another API": (Reply(200, b'{"status": "ok"}'), "something unexpected"),
+}
+"""What waiting does not help against, and how it is told."""
 
 Decide = Callable[[str, str], Reply | None]
 """Method and path with query → what is answered instead; None: what a Label Studio would answer."""
@@ -226,6 +249,21 @@ def scripted_studio(decide: Decide = lambda method, path: None, *, port: int = 0
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def opened_context(studio: ScriptedStudio, home: Home, redis_url: str, directory: Path) -> Iterator[Context]:
+    """Our side of it, on a tiny base that is made in `directory`; it tries a request again at once."""
+    settings = {
+        "CAPTIONLOOP_HOME": str(home.root),
+        "CAPTIONLOOP_MODEL": tiny_base(directory).source,
+        "LABEL_STUDIO_API_KEY": TOKEN,
+        "LABEL_STUDIO_URL": studio.url,
+        "REDIS_URL": redis_url,
+    }
+    with closing(Context.open(Settings.read(settings))) as opened:
+        opened.label_studio._retry_delays_s = (0.01,)
+        yield opened
 
 
 def _selected(asked: Json) -> set[int]:

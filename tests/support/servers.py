@@ -43,12 +43,15 @@ class LabelStudioServer:
     process: Process
 
     def start(self) -> None:
-        """Also again after `stop`."""
+        """Also again after `stop` or `kill`."""
         self.process.start()
         label_studio_server.wait_until_ready(self.url, meanwhile=self.process.require_running)
 
     def stop(self) -> None:
         self.process.stop()
+
+    def kill(self) -> None:
+        _kill(self.process)
 
 
 @contextmanager
@@ -90,10 +93,7 @@ class OwnRedis:
         redis_server.wait_until_ready(self.url, meanwhile=self._process.require_running)
 
     def kill(self) -> None:
-        assert self._process.pid is not None
-        (redis,) = descendants(self._process.pid)
-        os.kill(redis, signal.SIGKILL)
-        self._process.wait_until_stopped()
+        _kill(self._process)
 
 
 @contextmanager
@@ -120,6 +120,14 @@ def running_label_studio(
         yield server
     finally:
         server.stop()
+
+
+def _kill(process: Process) -> None:
+    """SIGKILL to the program, but not to the guard that started it."""
+    assert process.pid is not None
+    (program,) = descendants(process.pid)
+    os.kill(program, signal.SIGKILL)
+    process.wait_until_stopped()
 
 
 def descendants(pid: int) -> list[int]:

@@ -117,3 +117,23 @@ def _write_logs(directory: Path, held_out: Mapping[str, Sequence[str]]) -> None:
         for step in (20, 40)
     ]
     (directory / EVALUATIONS).write_text("".join(json.dumps(point) + "\n" for point in points))
+
+
+def add_copy(store: VersionStore, project: Project, base: VersionInfo, *, padding_bytes: int = 0) -> str:
+    """Another version: the base's files once more.
+
+    Args:
+        padding_bytes: of a file beside them, which makes checking them take longer.
+    """
+
+    def write(directory: Path) -> None:
+        shutil.copytree(base.path, directory, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
+        if padding_bytes:
+            with (directory / "padding").open("wb") as file:
+                file.truncate(padding_bytes)
+
+    lineage = Lineage(
+        parent=base.version, snapshot="", corrections=1, settings={}, metrics={}, reason="",
+        state=VersionState.CANDIDATE,
+    )  # fmt: skip
+    return store.create(project.id, write, lineage=lineage, generation=base.generation)

@@ -8,8 +8,6 @@ another version is promoted, for which all unlabelled tasks are captioned again.
 from __future__ import annotations
 
 import argparse
-import base64
-import io
 import os
 import shutil
 import signal
@@ -26,6 +24,7 @@ from pathlib import Path
 
 import httpx
 from tests.support.asking import expected, served
+from tests.support.pictures import picture_of_scene
 from tests.support.servers import LabelStudioServer, descendants, running_label_studio, running_redis
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
@@ -35,12 +34,10 @@ from captionloop.jobs.runs import DEAD_AFTER_S
 from captionloop.model.database import Project, Run, RunKind, RunState, VersionState, utc_now
 from captionloop.model.project_settings import ProjectSettings
 from captionloop.model.starter.pool import example
-from captionloop.model.starter.scenes import draw
 from captionloop.model.versions import MANIFEST, Lineage
 from captionloop.settings import Settings
 
 _POLL_S = 0.5
-_SIZE = (120, 90)
 _PER_IMPORT = 250
 _OVER_WITHIN_S = 3 * 3600
 
@@ -170,9 +167,7 @@ def _project(context: Context, tasks: int) -> Project:
 
 def _picture(place: int) -> str:
     scene, seed = example("a whole project", place)
-    file = io.BytesIO()
-    draw(scene, seed=seed).resize(_SIZE).save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return picture_of_scene(scene, seed=seed)
 
 
 @contextmanager

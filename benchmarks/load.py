@@ -2,8 +2,9 @@
 
 Needs Locust: `pip install '.[load]'`. A server of its own serves versions of the starter model; each of 50 people opens
 one of 400 tasks, ten seconds after the last on average; somebody looks at `/health` five times a second. Three times in
-one run: alone; while the starter model is fine-tuned on the same cores with the lowest priority, as a worker does; and
-while another version is promoted in the middle. Locust works on the same cores, too.
+one run: alone; while a worker on the same cores does a fine-tuning run that was asked for; and while another version is
+promoted in the middle. Locust works on the same cores, too, and so does a Label Studio by script, of which the run
+learns what to train on.
 """
 
 from __future__ import annotations
@@ -23,19 +24,28 @@ from pathlib import Path
 
 import httpx
 import psutil
-from benchmarks.seed import seed
 from benchmarks.served_room import PASSWORD, USER, served_room
+from tests.support.models import add_project
+from tests.support.pictures import picture_of_scene
+from tests.support.processes import COMMAND, running, until
+from tests.support.scripted_studio import TOKEN, scripted_studio
+from tests.support.versions import add_copy
 
 from captionloop.backend.bench.material import write_pictures
 from captionloop.backend.bench.served import Server
-from captionloop.backend.bench.turns import Side
 from captionloop.home import Home
-from captionloop.model.database import Database
-from captionloop.model.starter import STARTER_DIR
-from captionloop.model.versions import VersionStore
+from captionloop.jobs.context import Context
+from captionloop.model.database import Database, RunKind, RunState
+from captionloop.model.generation import GenerationSettings
+from captionloop.model.starter.pool import example
+from captionloop.model.starter.scenes import caption
+from captionloop.model.versions import Base, VersionStore
+from captionloop.settings import Settings
 
-_PEOPLE, _TASKS = 50, 400
-_SETTLES_S, _WARM_WITHIN_S = 30, 120
+_PEOPLE, _TASKS, _ANNOTATED = 50, 400, 60
+_PROJECT = 1
+_ENDLESS = 1_000_000  # steps
+_SETTLES_S = 30
 
 
 @dataclass(frozen=True)
@@ -52,15 +62,19 @@ class Answers:
 
 def load(seconds: int) -> tuple[list[Answers], tuple[int, int]]:
     """The three phases, and the server's memory before and after the swap, in bytes."""
-    with tempfile.TemporaryDirectory(prefix="captionloop-") as directory:
-        home, pictures = Home(Path(directory) / "home"), Path(directory) / "pictures"
+    with tempfile.TemporaryDirectory(prefix="captionloop-") as temporary, scripted_studio() as studio:
+        directory = Path(temporary)
+        home, pictures = Home(directory / "home"), directory / "pictures"
         write_pictures(pictures, _TASKS)
-        seed(home, corrections_count=20, versions=3, images=20)
-        champion, other = _versions(home)
-        with served_room(home) as room:
-            _wait_until_warm(room)
+        for place in range(_ANNOTATED):
+            scene, seed = example("annotated", place)
+            studio.annotate(studio.add_task({"image": picture_of_scene(scene, seed=seed)}), caption(scene))
+        other = _project(home)
+        account = {"LABEL_STUDIO_URL": studio.url, "LABEL_STUDIO_API_KEY": TOKEN}
+        with served_room(home, account) as room:
+            until(lambda: _is_ready(room))
             found = [_phase("alone", room, pictures, seconds)]
-            with _training(pictures):
+            with _training(room, directory):
                 found.append(_phase("beside a run", room, pictures, seconds))
             before = psutil.Process(room.pid).memory_info().rss
             swap = threading.Timer(seconds / 2, _promote, (room, other))
@@ -68,17 +82,23 @@ def load(seconds: int) -> tuple[list[Answers], tuple[int, int]]:
             found.append(_phase("with a swap", room, pictures, seconds))
             swap.join()
             time.sleep(_SETTLES_S)
-            assert _champion(home) == other != champion
             return found, (before, psutil.Process(room.pid).memory_info().rss)
 
 
-def _wait_until_warm(room: Server) -> None:
-    """Until the champion is loaded."""
-    deadline = time.monotonic() + _WARM_WITHIN_S
-    while httpx.get(f"{room.address}/ready", auth=(USER, PASSWORD), trust_env=False).status_code != 200:
-        if time.monotonic() > deadline:
-            raise RuntimeError("The server did not load its champion.")
-        time.sleep(0.5)
+def _project(home: Home) -> str:
+    """Make a project whose champion is the starter model; the name of another version of it."""
+    home.create()
+    with closing(Database(f"sqlite:///{home.database}")) as database:
+        database.migrate()
+        project = add_project(database)
+        assert project.id == _PROJECT
+        versions = VersionStore(database, home.versions)
+        versions.ensure_champion(project.id, Base("starter", GenerationSettings()))
+        return add_copy(versions, project, versions.champion(project.id))
+
+
+def _is_ready(room: Server) -> bool:
+    return httpx.get(f"{room.address}/ready", auth=(USER, PASSWORD), trust_env=False).status_code == 200
 
 
 def _phase(name: str, room: Server, pictures: Path, seconds: int) -> Answers:
@@ -117,43 +137,26 @@ def _percentile(entry: Mapping[str, dict[str, int]], share: float) -> float:
 
 
 @contextmanager
-def _training(pictures: Path) -> Iterator[None]:
-    """The starter model's fine-tuning until the block ends, a step after the other."""
-    command = [
-        "nice", "-n", "19",
-        sys.executable, "-m", "captionloop.backend.bench.ours", "decoder", str(STARTER_DIR), str(pictures),
-    ]  # fmt: skip
-    is_over = threading.Event()
-    with Side("a run", command, {}) as run:
-
-        def keep_going() -> None:
-            while not is_over.is_set():
-                run.turn("train")
-
-        thread = threading.Thread(target=keep_going)
-        thread.start()
-        try:
-            yield
-        finally:
-            is_over.set()
-            thread.join()
+def _training(room: Server, directory: Path) -> Iterator[None]:
+    """A worker, and a fine-tuning run that it trains on from the beginning of the block to its end."""
+    with (
+        running("worker", log=directory / "worker.log", environment=room.environment),
+        closing(Context.open(Settings.read(room.environment))) as context,
+    ):
+        run = context.queue.request(_PROJECT, RunKind.FINETUNE, asked_by="benchmark", settings={"steps": _ENDLESS}).run
+        until(lambda: _stage(context, run.id) == "training")
+        yield
+        if _stage(context, run.id) != "training":
+            raise RuntimeError("The run did not go on all the time.")
 
 
-def _versions(home: Home) -> tuple[str, str]:
-    """The champion of the seeded project, and another one."""
-    with closing(Database(f"sqlite:///{home.database}")) as database:
-        versions = VersionStore(database, home.versions)
-        champion = versions.champion(1).version
-        return champion, next(found.version for found in versions.all_of(1) if found.version != champion)
-
-
-def _champion(home: Home) -> str:
-    return _versions(home)[0]
+def _stage(context: Context, run_id: str) -> str | None:
+    run = context.queue.runs.get(run_id)
+    return run.detail.get("stage") if run and run.state is RunState.RUNNING else None
 
 
 def _promote(room: Server, version: str) -> None:
-    command = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", "promote", version]
-    subprocess.run(command, env=room.environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*COMMAND, "promote", version], env=room.environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

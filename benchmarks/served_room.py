@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from captionloop.backend.bench.served import Server, our_server
@@ -14,10 +14,14 @@ USER, PASSWORD = "captionloop", "benchmark"
 
 
 @contextmanager
-def served_room(home: Home) -> Iterator[Server]:
-    """A server that answers with the pages of `home`, to `USER` with `PASSWORD`."""
+def served_room(home: Home, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server that answers with the pages of `home`, to `USER` with `PASSWORD`.
+
+    Args:
+        environment: what it has beside the usual.
+    """
     account = {"CAPTIONLOOP_USER": USER, "CAPTIONLOOP_PASSWORD": PASSWORD, "CAPTIONLOOP_SERVER": "local"}
-    with our_server(account, home=home.root) as server:
+    with our_server(account | dict(environment or {}), home=home.root) as server:
         server.wait_for("/health")
         yield server
 

@@ -1,6 +1,5 @@
 """A whole loop to break: an annotated project on a real Label Studio, our side of it, and workers to be killed."""
 
-import base64
 import os
 import signal
 import subprocess
@@ -9,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,10 @@ from captionloop.jobs.context import Context
 from captionloop.jobs.runs import DEAD_AFTER_S
 from captionloop.model.database import Project, Run, RunKind, RunState, utc_now
 from captionloop.model.starter.pool import example
-from captionloop.model.starter.scenes import Scene, draw
+from captionloop.model.starter.scenes import Scene
 from captionloop.model.starter.styles import STYLES
 from captionloop.settings import Settings
+from tests.support.pictures import picture_of_scene
 from tests.support.processes import alive, running
 from tests.support.servers import LabelStudioServer, descendants
 
@@ -174,6 +173,4 @@ def _scene(place: int) -> tuple[Scene, int]:
 def picture_of(place: int) -> str:
     """A small drawn scene as a `data:` address."""
     scene, seed = _scene(place)
-    file = BytesIO()
-    draw(scene, seed=seed).resize((120, 90)).save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return picture_of_scene(scene, seed=seed)

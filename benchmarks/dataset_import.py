@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             source = Path(directory) / "dataset"
             make(source, pairs, given.captions)
             for _ in range(2):
-                command = [sys.executable, "-m", "benchmarks.dataset_import", "--run", source, f"{directory}/home"]
+                command = [sys.executable, "-m", "benchmarks.dataset_import", "--run", str(source), f"{directory}/home"]
                 subprocess.run(command, check=True)
 
 

@@ -75,7 +75,8 @@ def _style(seed: int) -> str:
 
 
 def written(captioner: Captioner, pool: Pool) -> dict[str, str]:
-    names, found = list(pool.scenes), {}
+    names = list(pool.scenes)
+    found: dict[str, str] = {}
     for start in range(0, len(names), 100):
         some = names[start : start + 100]
         suggestions = captioner.caption_features(torch.stack([pool.features[name] for name in some]))

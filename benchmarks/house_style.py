@@ -23,7 +23,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from captionloop.model.captioner import Captioner
-from captionloop.model.checkpoint import load_checkpoint
+from captionloop.model.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.finetune import finetune
 from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.generation import GenerationSettings
@@ -86,7 +86,7 @@ class Learner:
         generation = GenerationSettings().following(len(encode_caption(tokenizer, text)) for text in captions.values())
         return self._captioner(result.checkpoint, replace(generation, writing=learn_writing(captions.values())))
 
-    def _captioner(self, checkpoint, generation: GenerationSettings) -> Captioner:
+    def _captioner(self, checkpoint: Checkpoint, generation: GenerationSettings) -> Captioner:
         return Captioner(checkpoint, version="benchmark", generation=generation)
 
 

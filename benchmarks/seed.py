@@ -116,7 +116,9 @@ def add_versions(
         after = {image: wrong(text, rng, share) for image, (text,) in references.items()}
         verdict = judge(references, before, after, corpus=references.values())
 
-        def write(directory: Path, before=before, after=after, parent=parent) -> None:
+        def write(
+            directory: Path, before: dict[str, str] = before, after: dict[str, str] = after, parent: str = parent
+        ) -> None:
             shutil.copytree(
                 store.champion(project_id).path,
                 directory,

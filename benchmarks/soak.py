@@ -467,6 +467,7 @@ def _stage(directory: Path, *, annotators: int) -> Iterator[_Stage]:
             number,
             label_studio=context.label_studio,
             database=context.database,
+            seal=context.seal,
             server=context.settings.server_name,
             backend_url=backends[0],
             user=_USER,

@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -26,7 +25,7 @@ from typing import IO, Any
 
 from captionloop import __version__
 from captionloop.errors import BackupError, BusyError
-from captionloop.home import PASSING, SECRET, Home, atomically
+from captionloop.home import PASSING, SECRET, Home, atomically, unfinished_directory
 from captionloop.model.database import Database, utc_now
 from captionloop.model.database_copy import check, copy_sqlite, dump, is_sqlite_file, load, require_empty, sqlite_file
 from captionloop.model.versions import MANIFEST as VERSION_MANIFEST
@@ -238,34 +237,25 @@ def restore_backup(file: Path, home: Home, database: Database) -> Backup:
         require_empty(database)
     # A volume cannot be exchanged for a directory beside it.
     inside = home.root.is_mount()
-    staging = _staging(home.root if inside else home.root.parent)
+    place = home.root if inside else home.root.parent
     try:
-        restored = _unpack(file, staging)
-        copy = staging / home.database.name
-        check(copy)
-        if not is_inside:
-            load(copy, database)
-            copy.unlink()
-        _settle(staging)
-        if inside:
-            # The database at the end: without it, the home is one in which nothing has been done yet.
-            for entry in sorted(staging.iterdir(), key=lambda entry: entry.name == home.database.name):
-                entry.rename(home.root / entry.name)
-        else:
-            staging.rename(home.root)  # in the place of an empty directory, too
-        return restored
+        with unfinished_directory(place, prefix=_STAGING) as staging:
+            restored = _unpack(file, staging)
+            copy = staging / home.database.name
+            check(copy)
+            if not is_inside:
+                load(copy, database)
+                copy.unlink()
+            _settle(staging)
+            if inside:
+                # The database at the end: without it, the home is one in which nothing has been done yet.
+                for entry in sorted(staging.iterdir(), key=lambda entry: entry.name == home.database.name):
+                    entry.rename(home.root / entry.name)
+            else:
+                staging.rename(home.root)  # in the place of an empty directory, too
+            return restored
     except OSError as error:
         raise BackupError(f"The backup cannot be put into {home.root}: {error}. Nothing of it is kept.") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _staging(place: Path) -> Path:
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=place, prefix=_STAGING))
-    except OSError as error:
-        raise BackupError(f"Nothing can be put into {place}: {error}.") from error
 
 
 def read_backup(file: Path) -> Backup:

@@ -15,16 +15,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from PIL import Image
 
 from captionloop.errors import CaptionloopError
-from captionloop.home import Home, storing
+from captionloop.home import Home, storing, unfinished_directory
 from captionloop.model.corrections import Snapshot
 from captionloop.model.shards import Sample, write_shards
 
@@ -57,7 +55,7 @@ def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split:
     chosen = [image for image in captions if split == "all" or (image in held_out) == (split == "held-out")]
     if not chosen:
         raise CaptionloopError(f"No picture is in the split {split!r} of snapshot {snapshot.hash[:12]}.")
-    with storing(target), _unfinished(target) as unfinished:
+    with storing(target), unfinished_directory(target.parent, prefix=f".{target.name}.") as unfinished:
         if form == "webdataset":
             _write_shards(unfinished, home, {image: captions[image] for image in chosen}, held_out)
         else:
@@ -67,17 +65,6 @@ def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split:
             _WRITERS[form](unfinished, found, {names[image] for image in chosen if image in held_out})
         unfinished.replace(target)
     return len(chosen)
-
-
-@contextmanager
-def _unfinished(target: Path) -> Iterator[Path]:
-    """A directory beside `target`, for what is to become it; at the end of the block it is gone."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _write_shards(directory: Path, home: Home, captions: Captions, held_out: set[str]) -> None:

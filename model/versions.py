@@ -13,10 +13,8 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -27,7 +25,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import BusyError, CheckpointError, NotFoundError
-from captionloop.home import storing
+from captionloop.home import storing, unfinished_directory
 from captionloop.model.database import (
     BASE_LOCK,
     Database,
@@ -147,7 +145,7 @@ class VersionStore:
                 return
         from captionloop.model.checkpoint import load_checkpoint, save_checkpoint
 
-        with storing(self._directory), self._unfinished() as directory:
+        with storing(self._directory), unfinished_directory(self._directory, prefix=_UNFINISHED) as directory:
             save_checkpoint(load_checkpoint(base.source), directory)
             with self._database.session() as session:
                 wait_for_lock(session.connection(), BASE_LOCK)
@@ -171,7 +169,7 @@ class VersionStore:
         Raises:
             StorageError: the disk is full, or is not to be written on. Nothing of the version is kept.
         """
-        with storing(self._directory), self._unfinished() as directory:
+        with storing(self._directory), unfinished_directory(self._directory, prefix=_UNFINISHED) as directory:
             write(directory)
             with self._database.session() as session:
                 name = _next_name(session, project_id)
@@ -201,16 +199,6 @@ class VersionStore:
                     )
                 )
         return name
-
-    @contextmanager
-    def _unfinished(self) -> Iterator[Path]:
-        """A directory for what is not seen yet; what has not been finished at the end of the block goes."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(dir=self._directory, prefix=_UNFINISHED))
-        try:
-            yield directory
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
 
     def _finish(self, directory: Path, name: str, facts: Mapping[str, Any]) -> None:
         paths = sorted(path for path in directory.rglob("*") if path.is_file())

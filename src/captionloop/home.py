@@ -25,6 +25,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -224,6 +225,21 @@ def atomically(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def unfinished_directory(place: Path, *, prefix: str) -> Iterator[Path]:
+    """A new directory in `place` for what is not to be seen before it is whole, and then renamed; else it goes again.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(dir=place, prefix=prefix))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

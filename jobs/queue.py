@@ -130,12 +130,6 @@ class Queue:
         self.redis.srem(_SYNCS_OWED, project_id)
         self.redis.delete(_OWED_SYNC_TRIED)
 
-    def _try_an_owed_sync(self) -> None:
-        """Ask for one: it finds out for all whether Label Studio is back."""
-        owed = cast("list[bytes]", self.redis.srandmember(_SYNCS_OWED, 1))
-        if owed and self.redis.set(_OWED_SYNC_TRIED, 1, nx=True, ex=_OWED_SYNC_EVERY_S):
-            self.request_sync(int(owed[0]))
-
     def keep_moving(self) -> None:
         """Send what should be in Redis and is not; to be called now and then by every process that lives long.
 
@@ -221,6 +215,12 @@ class Queue:
             failure_ttl=0,
             meta=_asked_by(),
         )
+
+    def _try_an_owed_sync(self) -> None:
+        """Ask for one: it finds out for all whether Label Studio is back."""
+        owed = cast("list[bytes]", self.redis.srandmember(_SYNCS_OWED, 1))
+        if owed and self.redis.set(_OWED_SYNC_TRIED, 1, nx=True, ex=_OWED_SYNC_EVERY_S):
+            self.request_sync(int(owed[0]))
 
     def _holds(self, job_id: str) -> bool:
         try:

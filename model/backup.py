@@ -254,7 +254,7 @@ def restore_backup(file: Path, home: Home, database: Database) -> Backup:
             else:
                 staging.rename(home.root)  # in the place of an empty directory, too
             return restored
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise BackupError(f"The backup cannot be put into {home.root}: {error}. Nothing of it is kept.") from error
 
 

@@ -19,8 +19,9 @@ Rows are never deleted, only marked.
 
 import enum
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,13 @@ SECRETS_LOCK = 7163530
 BASE_LOCK = 7163531
 _READ_ONLY = "captionloop_read_only"
 # What SQLite says when it is not the program's fault, and what helps then.
+_FULL = "Its disk is full: make room there, then do the same again."
 _REMEDIES = {
     "locked": "Another program holds it; the same works once that has let it go.",
-    "full": "Its disk is full: make room there, then do the same again.",
+    "full": _FULL,
+    "No space left": _FULL,
+    "read-only transaction": "It takes no changes: it is a standby, or set to be read only. Name in "
+    "CAPTIONLOOP_DATABASE_URL the one that takes them, or let this one do so again.",
     "readonly": "It may not be written: check the rights of its file and directory, and how its disk is mounted.",
     "unable to open": "It may be missing, or not to be written: check its directory, the rights there, and its disk.",
     "disk I/O": "Its disk cannot be read or written: it may be full or failing, see the system's log.",
@@ -667,11 +672,14 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
+        try:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute("PRAGMA journal_mode=WAL")
+                cursor.execute("PRAGMA synchronous=FULL")
+                cursor.execute("PRAGMA foreign_keys=ON")
+        except sqlite3.Error:  # such as for want of room; nobody else knows of the connection yet
+            connection.close()
+            raise
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Any) -> None:

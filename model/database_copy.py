@@ -12,8 +12,9 @@ from pathlib import Path
 from sqlalchemy import JSON, MetaData, func, insert, inspect, select, text, update
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DatabaseError
 
-from captionloop.errors import BackupError, BusyError
+from captionloop.errors import BackupError, BusyError, ServiceError
 from captionloop.model.database import Database, Table
 
 _MAGIC = b"SQLite format 3\x00"
@@ -38,12 +39,18 @@ def dump(database: Database, target: Path) -> None:
 
     Raises:
         ServiceError: the database does not answer.
+        sqlite3.Error: the file cannot be written.
     """
     if (file := sqlite_file(database)) is not None:
         with database.reading():  # says in our words what is wrong with it, if something is
             copy_sqlite(file, target)
         return
-    with database.explained(), _sqlite(target) as copy, database.engine.connect() as unbegun:
+    with (
+        database.explained(),
+        _as_sqlite_says_it(),
+        _sqlite(target) as copy,
+        database.engine.connect() as unbegun,
+    ):
         _prepare_tables(copy, like=database)
         source = unbegun.execution_options(isolation_level="REPEATABLE READ")
         with source.begin(), copy.engine.connect() as connection:
@@ -62,10 +69,11 @@ def load(file: Path, database: Database) -> None:
     Raises:
         BusyError: there are rows.
         ServiceError: the database does not answer.
+        sqlite3.Error: the file cannot be read, or not be changed to the present schema.
     """
     database.migrate()
     require_empty(database)
-    with _sqlite(file) as copy, database.explained():
+    with database.explained(), _as_sqlite_says_it(), _sqlite(file) as copy:
         _prepare_tables(database, like=copy)
         with copy.engine.begin() as source, database.engine.begin() as target:
             _copy_rows(source, target)
@@ -113,6 +121,18 @@ def sqlite_file(database: Database) -> Path | None:
     """Where a SQLite database lies; None for another kind."""
     url = make_url(database.url)
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
+@contextmanager
+def _as_sqlite_says_it() -> Iterator[None]:
+    """Let what is wrong with the SQLite file be no error of the PostgreSQL database beside it."""
+    try:
+        yield
+    except (DatabaseError, ServiceError) as error:
+        found = error.__cause__ if isinstance(error, ServiceError) else error
+        if isinstance(reason := getattr(found, "orig", None), sqlite3.Error):
+            raise reason from error
+        raise
 
 
 @contextmanager

@@ -90,11 +90,11 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def either_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def either_url(request: pytest.FixtureRequest, home: Home) -> str:
     """The address of an empty database: the test is done on both kinds."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path / 'either.db'}"
+    return f"sqlite:///{home.database}"
 
 
 @pytest.fixture

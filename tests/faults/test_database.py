@@ -11,6 +11,7 @@ from sqlalchemy import text
 from tests.support.agreement import broken_versions, disagreements
 from tests.support.loop import Loop, opened_loop
 from tests.support.models import add_project
+from tests.support.postgres import another_database
 from tests.support.servers import LabelStudioServer
 
 from captionloop.errors import ServiceError
@@ -52,16 +53,12 @@ def locked(database: Database, *, for_s: float) -> Iterator[None]:
         holder.join()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.heavy)])
-def either_database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    if request.param == "sqlite":
-        yield request.getfixturevalue("database")
-        return
-    with closing(Database(request.getfixturevalue("postgres_url"))) as opened:
-        opened.migrate()
-        yield opened
+ON_BOTH = pytest.mark.parametrize(
+    "either_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.heavy)], indirect=True
+)
 
 
+@ON_BOTH
 @pytest.mark.slow
 def test_what_is_written_while_the_database_is_locked_for_half_a_minute_is_written_then(
     either_database: Database,
@@ -101,8 +98,9 @@ def test_a_database_that_went_away_is_an_error_that_names_it_and_it_is_used_agai
         assert Runs(database).unfinished(project.id) == []
 
 
+@ON_BOTH
 def test_a_sync_heals_a_database_that_was_restored_from_yesterdays_backup(
-    label_studio_server: LabelStudioServer, database: Database, home: Home, redis_url: str, tmp_path: Path
+    label_studio_server: LabelStudioServer, either_url: str, home: Home, redis_url: str, tmp_path: Path
 ) -> None:
     archive = tmp_path / "yesterday.tar"
 
@@ -113,7 +111,11 @@ def test_a_sync_heals_a_database_that_was_restored_from_yesterdays_backup(
         )  # fmt: skip
         return disagreements(loop.context, loop.project)
 
-    with opened_loop(label_studio_server, home, redis_url, tmp_path) as loop:
+    restored = Home(tmp_path / "restored")
+    with (
+        another_database(either_url, restored) as url,
+        opened_loop(label_studio_server, home, redis_url, tmp_path, CAPTIONLOOP_DATABASE_URL=either_url) as loop,
+    ):
         loop.add_annotations(6)
         assert synced(loop) == []
         make_backup(home, loop.context.database, archive)
@@ -122,10 +124,9 @@ def test_a_sync_heals_a_database_that_was_restored_from_yesterdays_backup(
         loop.delete_annotation()
         assert synced(loop) == []
 
-        restored = Home(tmp_path / "restored")
-        with closing(Database(f"sqlite:///{restored.database}")) as into:
+        with closing(Database(url)) as into:
             restore_backup(archive, restored, into)
-        with loop.at(restored) as later:
+        with loop.at(restored, CAPTIONLOOP_DATABASE_URL=url) as later:
             assert len(disagreements(later.context, later.project)) == 8
 
             assert synced(later) == []

@@ -9,11 +9,14 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 from PIL import Image
-from tests.support.disks import full_disk, read_only_disk
+from sqlalchemy import make_url, text
+from tests.support.disks import fill, full_disk, read_only_disk
+from tests.support.postgres import another_database, database_below, running_postgres
 from tests.support.versions import FinishedRun, finished_run
 from torch import nn
 
@@ -28,7 +31,7 @@ from captionloop.model.dataset_export import export
 from captionloop.model.features import FeatureCache
 from captionloop.model.images import ImageLimits
 from captionloop.model.training_state import TrainingState
-from captionloop.model.versions import Lineage
+from captionloop.model.versions import Lineage, VersionStore
 
 pytestmark = pytest.mark.faults
 
@@ -44,6 +47,12 @@ def disk(request: pytest.FixtureRequest) -> Disk:
 def finished(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
     """A home with images, a snapshot and two versions."""
     return finished_run(database, home, tmp_path)
+
+
+@pytest.fixture
+def finished_on_either(either_database: Database, home: Home, tmp_path: Path) -> FinishedRun:
+    """The same, for what writes to the database as well."""
+    return finished_run(either_database, home, tmp_path)
 
 
 def files(directory: Path) -> dict[str, str]:
@@ -84,19 +93,21 @@ def test_an_image(finished: FinishedRun, home: Home, disk: Disk) -> None:
     assert any(words in said for words in ("Make room on its disk", "Mount its disk so that it may be written"))
 
 
-def test_a_snapshot(finished: FinishedRun, home: Home, database: Database, disk: Disk) -> None:
+def test_a_snapshot(finished_on_either: FinishedRun, home: Home, either_database: Database, disk: Disk) -> None:
     for path in home.datasets.iterdir():
         path.unlink()
 
     def write() -> None:
-        with database.session() as session:
-            corrections.snapshot(session, finished.project.id, home)
+        with either_database.session() as session:
+            corrections.snapshot(session, finished_on_either.project.id, home)
 
     refused(disk, home.datasets, write, error=StorageError)
-    assert corrections.read_snapshot(next(home.datasets.iterdir())).hash == finished.snapshot.hash
+    assert corrections.read_snapshot(next(home.datasets.iterdir())).hash == finished_on_either.snapshot.hash
 
 
-def test_a_version(finished: FinishedRun, home: Home, disk: Disk) -> None:
+def test_a_version(finished_on_either: FinishedRun, home: Home, disk: Disk) -> None:
+    finished = finished_on_either
+    known = [info.version for info in finished.store.all_of(finished.project.id)]
     champion = finished.store.champion(finished.project.id)
 
     def write() -> None:
@@ -109,11 +120,13 @@ def test_a_version(finished: FinishedRun, home: Home, disk: Disk) -> None:
 
     refused(disk, home.versions, write, error=StorageError)
     assert finished.store.champion(finished.project.id).version == champion.version
+    assert len(finished.store.all_of(finished.project.id)) == len(known) + 1  # that of the ordinary disk
 
 
-def test_a_base(finished: FinishedRun, home: Home, disk: Disk) -> None:
-    other = replace(finished.base, generation=replace(finished.base.generation, num_beams=2))
-    refused(disk, home.versions, lambda: finished.store.add_base(other), error=StorageError)
+def test_a_base(finished_on_either: FinishedRun, home: Home, disk: Disk) -> None:
+    base, store = finished_on_either.base, finished_on_either.store
+    other = replace(base, generation=replace(base.generation, num_beams=2))
+    refused(disk, home.versions, lambda: store.add_base(other), error=StorageError)
 
 
 def test_the_state_of_training(home: Home, disk: Disk) -> None:
@@ -157,22 +170,26 @@ def test_an_export(finished: FinishedRun, home: Home, tmp_path: Path, disk: Disk
     )
 
 
-def test_a_backup(finished: FinishedRun, home: Home, database: Database, tmp_path: Path, disk: Disk) -> None:
+def test_a_backup(
+    finished_on_either: FinishedRun, home: Home, either_database: Database, tmp_path: Path, disk: Disk
+) -> None:
     place = tmp_path / "backups"
-    refused(disk, place, lambda: make_backup(home, database, place / "monday.tar"), error=BackupError)
+    refused(disk, place, lambda: make_backup(home, either_database, place / "monday.tar"), error=BackupError)
 
 
-def test_a_restored_backup(finished: FinishedRun, home: Home, database: Database, tmp_path: Path, disk: Disk) -> None:
+def test_a_restored_backup(
+    finished_on_either: FinishedRun, home: Home, either_database: Database, tmp_path: Path, disk: Disk
+) -> None:
     archive = tmp_path / "monday.tar"
-    make_backup(home, database, archive)
+    make_backup(home, either_database, archive)
     empty = Home(tmp_path / "elsewhere" / "home")
 
-    def restore() -> None:
-        with closing(Database(f"sqlite:///{empty.database}")) as other:
-            restore_backup(archive, empty, other)
+    with another_database(either_database.url, empty) as url, closing(Database(url)) as other:
+        refused(disk, empty.root.parent, lambda: restore_backup(archive, empty, other), error=BackupError)
+        restored = VersionStore(other, empty.versions).all_of(finished_on_either.project.id)
 
-    refused(disk, empty.root.parent, restore, error=BackupError)
     assert files(empty.versions) == files(home.versions)
+    assert len(restored) == 2
 
 
 def test_image_features_are_then_computed_again_and_no_caption_fails(
@@ -190,6 +207,31 @@ def test_a_report_is_then_drawn_each_time(finished: FinishedRun, home: Home, dis
         assert b"<html" in kept_report(finished.version, home)
 
 
+MANY = 2000
+
+
+def write_many(database: Database) -> None:
+    """In one transaction."""
+    with database.session() as session:
+        for number in range(MANY):
+            session.add(Project(server="x" * 500, label_studio_id=number, webhook_secret="x"))
+
+
+def count(database: Database) -> int:
+    with database.reading() as session:
+        return session.query(Project).count()
+
+
+def set_read_only(database: Database, value: str) -> None:
+    """As from its next connections on."""
+    name = make_url(database.url).database
+    with closing(Database(database.url)) as other, other.engine.connect() as connection:
+        connection.execute(text("SET TRANSACTION READ WRITE"))
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}"))
+        connection.commit()
+    database.close()
+
+
 @pytest.mark.parametrize(
     ("disk", "remedy"),
     [
@@ -201,24 +243,47 @@ def test_a_report_is_then_drawn_each_time(finished: FinishedRun, home: Home, dis
 def test_a_correction_that_the_database_cannot_take_is_refused_whole_and_taken_later(
     finished: FinishedRun, home: Home, database: Database, disk: Disk, remedy: str
 ) -> None:
-    def write() -> None:
-        with database.session() as session:
-            for number in range(2000):
-                session.add(Project(server="x" * 500, label_studio_id=number, webhook_secret="x"))
-
-    def count() -> int:
-        with database.reading() as session:
-            return session.query(Project).count()
-
     database.close()
     with disk(home.root):
         with pytest.raises(ServiceError, match=remedy):
-            write()
+            write_many(database)
         if disk is not read_only_disk:  # on which SQLite cannot even read beside others
-            assert count() == 1
+            assert count(database) == 1
         database.close()
-    write()
-    assert count() == 2001
+    write_many(database)
+    assert count(database) == 1 + MANY
+
+
+@pytest.mark.slow
+def test_so_it_is_on_a_postgresql_whose_disk_is_full(tmp_path: Path) -> None:
+    with TemporaryDirectory(prefix="captionloop-pg-disk-") as name, running_postgres() as server:
+        place = Path(name, "tables")
+        place.parent.chmod(0o755)  # PostgreSQL may be of another user
+        with (
+            full_disk(place, spare_bytes=32_000_000),
+            database_below(server, place) as url,
+            closing(Database(url)) as database,
+        ):
+            database.migrate()
+            fill(place / ".more")
+            with pytest.raises(ServiceError, match="Its disk is full: make room there"):
+                write_many(database)
+            assert count(database) == 0
+            (place / ".more").unlink()
+            write_many(database)
+            assert count(database) == MANY
+
+
+def test_so_it_is_on_a_postgresql_that_takes_no_changes(postgres_url: str) -> None:
+    with closing(Database(postgres_url)) as database:
+        database.migrate()
+        set_read_only(database, "on")
+        with pytest.raises(ServiceError, match="it is a standby, or set to be read only"):
+            write_many(database)
+        assert count(database) == 0
+        set_read_only(database, "off")
+        write_many(database)
+        assert count(database) == MANY
 
 
 def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:

@@ -82,6 +82,35 @@ def promotions(loop: Loop) -> list[str]:
 def test_a_run_whose_worker_is_killed_goes_on_and_ends_as_if_nothing_had_been(
     loop: Loop, moment: Callable[[Loop, str], bool]
 ) -> None:
+    goes_on_as_if_nothing_had_been(loop, moment)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(some_corrections_are_here, id="sync"),
+        pytest.param(some_steps_are_done, id="training"),
+        pytest.param(the_version_is_champion, id="promoted"),
+    ],
+)
+def test_so_it_does_on_postgresql(
+    label_studio_server: LabelStudioServer,
+    postgres_url: str,
+    home: Home,
+    redis_url: str,
+    tmp_path: Path,
+    moment: Callable[[Loop, str], bool],
+) -> None:
+    with opened_loop(
+        label_studio_server, home, redis_url, tmp_path, CAPTIONLOOP_DATABASE_URL=postgres_url
+    ) as on_postgresql:
+        on_postgresql.add_annotations(_ANNOTATIONS)
+        goes_on_as_if_nothing_had_been(on_postgresql, moment)
+
+
+def goes_on_as_if_nothing_had_been(loop: Loop, moment: Callable[[Loop, str], bool]) -> None:
+    """A run whose worker is killed at that moment."""
     base = loop.context.versions.champion(loop.project.id).version
     run = loop.request_training()
     with loop.worker():

@@ -28,7 +28,7 @@ def full_disk(directory: Path, *, spare_bytes: int = 0) -> Iterator[None]:
     try:
         shutil.copytree(aside, directory, dirs_exist_ok=True)
         shutil.rmtree(aside)
-        _fill(directory / ".filling", leave=spare_bytes)
+        fill(directory / ".filling", leave=spare_bytes)
         yield
     finally:
         (directory / ".filling").unlink(missing_ok=True)
@@ -56,7 +56,8 @@ def _mount(directory: Path, *arguments: str) -> None:
         pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
 
 
-def _fill(file: Path, *, leave: int) -> None:
+def fill(file: Path, *, leave: int = 0) -> None:
+    """Let a file take all room that its disk has left, but for some bytes."""
     with file.open("wb", buffering=0) as filling:
         for block in (1 << 16, 4096):
             while True:

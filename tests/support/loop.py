@@ -71,9 +71,9 @@ class Loop:
         httpx.request(method, address, json=body, headers=headers, timeout=60).raise_for_status()
 
     @contextmanager
-    def at(self, home: Home) -> Iterator["Loop"]:
-        """The same project, as another home knows it."""
-        known = self.variables | {"CAPTIONLOOP_HOME": str(home.root)}
+    def at(self, home: Home, **variables: str) -> Iterator["Loop"]:
+        """The same project, as another home knows it; with other variables as well."""
+        known = self.variables | {"CAPTIONLOOP_HOME": str(home.root), **variables}
         with closing(Context.open(Settings.read(known))) as context:
             yield Loop(context, self.project, known, self.directory)
 

@@ -13,14 +13,13 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from tests.support.servers import LabelStudioServer
+from tests.support.servers import STUDIO_VERSION, LabelStudioServer
 
 from captionloop.backend.annotations import read_moment, to_prediction
 from captionloop.backend.image_source import ImageSource
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.backend.label_studio import Json, LabelStudio
 from captionloop.errors import ImageError, LabelStudioError, RunCancelled
-from captionloop.settings import LABEL_STUDIO_VERSION
 
 TARGET = CaptionTarget("caption", "image", "image")
 
@@ -70,7 +69,7 @@ class TestServer:
     def test_it_says_its_version_and_whose_token_it_is(
         self, label_studio: LabelStudio, label_studio_server: LabelStudioServer
     ) -> None:
-        assert label_studio.version() == LABEL_STUDIO_VERSION
+        assert label_studio.version() == STUDIO_VERSION
         me = label_studio.who_am_i()
         assert me["email"] == label_studio_server.email
         assert label_studio.emails()[me["id"]] == label_studio_server.email

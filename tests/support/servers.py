@@ -12,7 +12,11 @@ from pathlib import Path
 from captionloop.backend.local import label_studio_server, redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Process
-from captionloop.settings import Secret
+from captionloop.settings import LABEL_STUDIO_VERSION, Secret
+
+# Read before a test cleans the environment.
+STUDIO_VERSION = os.environ.get("CAPTIONLOOP_TEST_LABEL_STUDIO", LABEL_STUDIO_VERSION)
+"""The Label Studio that the suite runs against."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def running_label_studio(
     directory: Path, *, cache: Path, port: int | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> Iterator[LabelStudioServer]:
     """Label Studio with its data in `directory`, installed into `cache` first if need be."""
-    command = label_studio_server.install(cache, progress=progress)
+    command = label_studio_server.install(cache, progress=progress, version=STUDIO_VERSION)
     login = label_studio_server.Login("tester@localhost", Secret("correct-horse-battery"), Secret("5" * 40))
     port = port or free_port()
     log = directory / "label-studio.log"

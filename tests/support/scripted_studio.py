@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.settings import LABEL_STUDIO_VERSION
 from tests.support.pictures import picture
 
 Json = dict[str, Any]
@@ -57,6 +58,7 @@ class ScriptedStudio:
 
     url: str = ""
     token: str = TOKEN
+    release: str = LABEL_STUDIO_VERSION
     project: Json = field(
         default_factory=lambda: {
             "id": 1, "title": "By script", "label_config": SAMPLE_LABEL_CONFIG, "model_version": "",
@@ -115,7 +117,7 @@ class ScriptedStudio:
             if path == "/api/tasks/" and method == "GET":
                 return 200, self._task_page(query)
             if path == "/api/version/":
-                return 200, {"release": "1.23.2"}
+                return 200, {"release": self.release}
             if path == "/api/current-user/whoami":
                 return 200, {"id": 1, "email": "somebody@x.org"}
             if path == "/api/users/":

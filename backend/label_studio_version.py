@@ -17,8 +17,8 @@ def too_old(version: str) -> str | None:
     """What to know of a Label Studio that is older than all that were tried; None for any other.
 
     Args:
-        version: as `LabelStudio.version` gives it. Releases before 1.11 call themselves `1.10.1dev`; one without
-            numbers is somebody's own build, of which nothing is said.
+        version: as `LabelStudio.version` gives it; 1.10.1 calls itself `1.10.1dev`. Of one that begins with no number
+            nothing is known, and so nothing said.
     """
     found = _NUMBERS.match(version)
     if found is None or _numbers(found.group()) >= _numbers(OLDEST_LABEL_STUDIO):

@@ -18,8 +18,8 @@ from captionloop.hosts import Hosts
 
 # The Label Studio that `captionloop up` installs and that everything is written for.
 LABEL_STUDIO_VERSION = "1.23.2"
-# The first of those that the suite passes with: earlier ones send no password to an ML backend.
-OLDEST_LABEL_STUDIO = "1.12.0"
+# The first that the suite passes with: one before it, "Start Training" cannot be told from a change of the project.
+OLDEST_LABEL_STUDIO = "1.12.1"
 # The server name of the Label Studio that `captionloop up` starts, whatever its port.
 LOCAL_SERVER = "local"
 

@@ -7,14 +7,14 @@ from captionloop.backend.label_studio_version import too_old
 from captionloop.settings import LABEL_STUDIO_VERSION, OLDEST_LABEL_STUDIO
 
 
-@pytest.mark.parametrize("version", ["1.9.2.post0", "1.10.1dev", "0.9", "1.11.0"])
+@pytest.mark.parametrize("version", ["1.9.2.post0", "1.10.1dev", "0.9", "1.12.0"])
 def test_a_release_before_the_oldest_that_was_tried_is_too_old(version: str) -> None:
     assert too_old(version) == (
         f"{version} is older than {OLDEST_LABEL_STUDIO}, the oldest that Captionloop was tried with"
     )
 
 
-@pytest.mark.parametrize("version", [OLDEST_LABEL_STUDIO, LABEL_STUDIO_VERSION, "1.100.0", "2.0", "1.12.0.post0"])
+@pytest.mark.parametrize("version", [OLDEST_LABEL_STUDIO, LABEL_STUDIO_VERSION, "1.100.0", "2.0", "1.12.1.post0"])
 def test_the_oldest_that_was_tried_and_all_after_it_are_not(version: str) -> None:
     assert too_old(version) is None
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from captionloop.backend.local import label_studio_server, redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Process
@@ -121,9 +123,30 @@ def running_label_studio(
     )
     try:
         server.start()
+        _allow_legacy_tokens(server)
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def signed_in(server: LabelStudioServer) -> Iterator[httpx.Client]:
+    """Label Studio as the pages of somebody who has signed in ask it."""
+    with httpx.Client(base_url=server.url, headers={"Referer": server.url}) as browser:
+        browser.get("/user/login/")
+        form = {"email": server.email, "password": server.password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        browser.post("/user/login/", data=form)
+        browser.headers["X-CSRFToken"] = browser.cookies["csrftoken"]
+        yield browser
+
+
+def _allow_legacy_tokens(server: LabelStudioServer) -> None:
+    """What an owner does on the Organization page, for releases such as 1.17, where no variable does it."""
+    headers = {"Authorization": f"Token {server.token}"}
+    if httpx.get(f"{server.url}/api/current-user/whoami", headers=headers, timeout=60).status_code == 401:
+        with signed_in(server) as browser:
+            wanted = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True}
+            browser.post("/api/jwt/settings", json=wanted).raise_for_status()
 
 
 def descendants(pid: int) -> list[int]:

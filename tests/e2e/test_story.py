@@ -104,8 +104,9 @@ def _start_training(page: Page, studio: dict[str, Any]) -> None:
     page.goto(f"{studio['url']}/projects/{studio['project_id']}/settings/ml")
     page.get_by_label("Machine learning model options").or_(page.locator(".ls-backend-card__menu button")).click()
     page.get_by_text("Start Training", exact=True).click()
-    page.get_by_role("button", name="Start Training").click()
-    page.get_by_text("Request Sent!").wait_for()
+    with page.expect_response(lambda answer: answer.url.endswith("/train")) as asked:
+        page.get_by_role("button", name="Start Training").click()
+    assert asked.value.ok
 
 
 # What a program sees -----------------------------------------------------------------------------------------------

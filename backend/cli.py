@@ -186,10 +186,14 @@ def connect(*, project_id: int, as_json: bool) -> None:
         LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=… captionloop connect --project 3
     """
     from captionloop.backend.connect import connect as attach
+    from captionloop.backend.label_studio_version import UPGRADE, too_old
     from captionloop.backend.local.services import local_url
 
     with ready_context() as context:
         settings = context.settings
+        # Before the attempt: what fails then may fail for this reason, and Label Studio names another.
+        if said := too_old(context.label_studio.version()):
+            click.echo(f"Warning: Label Studio {said}. {UPGRADE}", err=True)
         connection = attach(
             project_id,
             label_studio=context.label_studio,

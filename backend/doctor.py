@@ -20,6 +20,7 @@ from captionloop.backend.connect import WEBHOOK_ACTIONS
 from captionloop.backend.image_source import ImageSource
 from captionloop.backend.label_config import CaptionTarget, read_label_config, task_image
 from captionloop.backend.label_studio import LabelStudio
+from captionloop.backend.label_studio_version import UPGRADE, too_old
 from captionloop.backend.local import services
 from captionloop.backend.projects import Projects
 from captionloop.backend.webhook_secret import SECRET_HEADER
@@ -32,7 +33,7 @@ from captionloop.model.database import Database, Project
 from captionloop.model.images import ImageLimits, open_image
 from captionloop.model.versions import VersionStore
 from captionloop.seal import Seal
-from captionloop.settings import Settings, without_password
+from captionloop.settings import OLDEST_LABEL_STUDIO, Settings, without_password
 
 # Above all for the champion: the first to ask for it after a start waits until its weights are loaded.
 _WITHIN_S = 60.0
@@ -160,6 +161,7 @@ class _Patient:
         return [
             [
                 _Link("Label Studio", self._label_studio_answers, leads_on=True),
+                _Link("Label Studio's version", self._label_studio_version),
                 _Link("token", self._token, self._token_remedy(), leads_on=True),
                 _Link("project", self._project, "Connect one: `captionloop connect --project ID`.", leads_on=True),
                 _Link("label config", self._label_config, "Change it in the project's settings, Labeling Interface."),
@@ -206,6 +208,12 @@ class _Patient:
                 f"Copy an access token from {url}/user/account and set it in the environment or in .env.",
             )
         return f"version {self._label_studio().version()} answers at {url}"
+
+    def _label_studio_version(self) -> str:
+        version = self._label_studio().version()
+        if said := too_old(version):
+            raise _BrokenError(said, UPGRADE)
+        return f"{version} is not older than {OLDEST_LABEL_STUDIO}, the oldest that Captionloop was tried with"
 
     def _token(self) -> str:
         return f"accepted, of {self._label_studio().who_am_i().get('email')}"

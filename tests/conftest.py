@@ -19,7 +19,7 @@ from captionloop.model.database import Database
 from captionloop.settings import Settings
 from tests.support.browser import ARGUMENTS, NO_BROWSER, NoBrowserError, find_or_install
 from tests.support.postgres import empty_database, running_postgres
-from tests.support.servers import LabelStudioServer, RedisServer, running_label_studio, running_redis
+from tests.support.servers import STUDIO_VERSION, LabelStudioServer, RedisServer, running_label_studio, running_redis
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -136,8 +136,8 @@ def label_studio_server(
     """A real Label Studio, started once. Make a project of your own in it; it may hold those of other tests."""
     from captionloop.backend.local.label_studio_server import is_installed
 
-    if not is_installed(cache):
-        _tell(request.config, "\nInstalling Label Studio, which takes a few minutes, once …")
+    if not is_installed(cache, STUDIO_VERSION):
+        _tell(request.config, f"\nInstalling Label Studio {STUDIO_VERSION}, which takes a few minutes, once …")
     with running_label_studio(tmp_path_factory.mktemp("label-studio"), cache=cache) as server:
         yield server
 

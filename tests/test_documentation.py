@@ -8,7 +8,7 @@ import click
 import pytest
 
 from captionloop.backend.cli import cli
-from captionloop.settings import Settings
+from captionloop.settings import LABEL_STUDIO_VERSION, OLDEST_LABEL_STUDIO, Settings
 
 _README = Path(__file__).parent.parent / "README.md"
 _DEFAULTS = {"CAPTIONLOOP_HOME": "`~/.captionloop`", "CAPTIONLOOP_CACHE": "`~/.cache/captionloop`"}
@@ -33,6 +33,11 @@ def test_the_table_of_settings_is_the_settings() -> None:
     assert found == expected, "The README's table should be:\n" + "\n".join(
         ["| variable | default | meaning |", "| --- | --- | --- |", *_expected_rows()]
     )
+
+
+def test_the_readme_says_which_label_studio_is_needed() -> None:
+    needed = f"Label Studio {OLDEST_LABEL_STUDIO} or newer (tried up to {LABEL_STUDIO_VERSION}"
+    assert needed in _README.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", list(cli.commands))

@@ -54,32 +54,39 @@ class Login:
     token: Secret
 
 
-def install(cache: Path, *, progress: Callable[[str], None], requirement: str | None = None) -> Path:
+def install(
+    cache: Path,
+    *,
+    progress: Callable[[str], None],
+    version: str = LABEL_STUDIO_VERSION,
+    requirement: str | None = None,
+) -> Path:
     """Make sure that Label Studio is installed below `cache`; gives its command.
 
     Several may call it at once: one installs, the others wait. What a crash leaves half made is made anew.
 
     Args:
         progress: called often while there is something to wait for, with what is being done.
-        requirement: what pip installs; by default the version that everything here is written for.
+        version: by default the one that everything here is written for; each has an environment beside the others.
+        requirement: what pip installs, where that is not this version from the package index.
 
     Raises:
         ServiceError: pip failed.
     """
-    venv = _venv(cache)
+    venv = _venv(cache, version)
     command = venv / "bin" / "label-studio"
     cache.mkdir(parents=True, exist_ok=True)
     with _sole_installer(_beside(venv, ".lock"), progress):
-        if not _is_complete(venv):
-            _make(venv, requirement or f"label-studio=={LABEL_STUDIO_VERSION}", progress)
+        if not _is_complete(venv, version):
+            _make(venv, requirement or f"label-studio=={version}", progress)
             if not command.exists():
                 raise ServiceError(f"pip ended well, but there is no {command}. Delete {venv} and try again.")
-            write_json(venv / _COMPLETE, {"label_studio": LABEL_STUDIO_VERSION})
+            write_json(venv / _COMPLETE, {"label_studio": version})
     return command
 
 
-def is_installed(cache: Path) -> bool:
-    return _is_complete(_venv(cache))
+def is_installed(cache: Path, version: str = LABEL_STUDIO_VERSION) -> bool:
+    return _is_complete(_venv(cache, version), version)
 
 
 def program(command: Path, *, data: Path, port: int, login: Login) -> Program:
@@ -130,8 +137,8 @@ def wait_until_ready(url: str, *, meanwhile: Callable[[], None], within_s: float
         time.sleep(0.1)
 
 
-def _venv(cache: Path) -> Path:
-    return cache / f"label-studio-{LABEL_STUDIO_VERSION}-py{sys.version_info.major}.{sys.version_info.minor}"
+def _venv(cache: Path, version: str) -> Path:
+    return cache / f"label-studio-{version}-py{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _beside(venv: Path, suffix: str) -> Path:
@@ -161,7 +168,7 @@ def _run(command: tuple[str, ...], environment: dict[str, str], *, log: Path, pr
         process.stop()
     if code:
         raise ServiceError(
-            f"Label Studio {LABEL_STUDIO_VERSION} could not be installed: {' '.join(command[1:4])} "
+            f"Label Studio could not be installed: {' '.join(command[1:4])} "
             f"{how_it_ended(code)}. If the package index cannot be reached from here, set LABEL_STUDIO_URL and "
             f"LABEL_STUDIO_API_KEY to one that runs already. The log is {log} and ends with:\n{process.last_lines(6)}"
         )
@@ -175,11 +182,9 @@ def _last_doing(process: Process) -> str:
     return "installing the packages" if found.startswith("Installing") else found.partition(" (")[0][:60]
 
 
-def _is_complete(venv: Path) -> bool:
+def _is_complete(venv: Path, version: str) -> bool:
     # The python is a link, which dangles once the system's own Python was replaced.
-    return (
-        read_json(venv / _COMPLETE).get("label_studio") == LABEL_STUDIO_VERSION and (venv / "bin" / "python").exists()
-    )
+    return read_json(venv / _COMPLETE).get("label_studio") == version and (venv / "bin" / "python").exists()
 
 
 @contextmanager

@@ -16,7 +16,10 @@ from dotenv import dotenv_values
 from captionloop.errors import SettingsError
 from captionloop.hosts import Hosts
 
+# The Label Studio that `captionloop up` installs and that everything is written for.
 LABEL_STUDIO_VERSION = "1.23.2"
+# The first that the suite passes with: one before it, "Start Training" cannot be told from a change of the project.
+OLDEST_LABEL_STUDIO = "1.12.1"
 # The server name of the Label Studio that `captionloop up` starts, whatever its port.
 LOCAL_SERVER = "local"
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.damage import damage
+from tests.support.scripted_studio import scripted_studio
 from tests.support.servers import LabelStudioServer
 from tests.support.versions import finished_run
 
@@ -13,10 +14,11 @@ from captionloop.backend.local import services
 from captionloop.backend.local.ports import free_port
 from captionloop.home import Home
 from captionloop.model.database import Database
-from captionloop.settings import Settings
+from captionloop.settings import OLDEST_LABEL_STUDIO, Settings
 
 _NAMES = [
-    "Label Studio", "token", "project", "label config", "backend attached", "webhook", "images",
+    "Label Studio", "Label Studio's version", "token", "project", "label config", "backend attached", "webhook",
+    "images",
     "database", "versions",
     "Redis", "worker",
     "backend", "backend's password", "champion",
@@ -89,6 +91,29 @@ def test_a_project_that_nobody_connected_is_told_how(
     checks = _examine(home, **given)
     assert checks["token"].ok
     assert checks["project"].remedy == "Connect one: `captionloop connect --project ID`."
+
+
+def test_a_label_studio_older_than_all_that_were_tried_is_told_to_be_upgraded(home: Home) -> None:
+    with scripted_studio() as studio:
+        studio.release = "1.10.1dev"
+        checks = _examine(home, LABEL_STUDIO_URL=studio.url, LABEL_STUDIO_API_KEY=studio.token)
+    check = checks["Label Studio's version"]
+    assert check.message == f"1.10.1dev is older than {OLDEST_LABEL_STUDIO}, the oldest that Captionloop was tried with"
+    assert check.remedy.startswith("Upgrade it: `pip install label-studio==")
+
+
+def test_an_old_label_studio_is_looked_at_all_the_same(home: Home) -> None:
+    with scripted_studio() as studio:
+        studio.release = "1.10.1dev"
+        checks = _examine(home, LABEL_STUDIO_URL=studio.url, LABEL_STUDIO_API_KEY=studio.token)
+    assert checks["token"].ok
+
+
+def test_the_oldest_label_studio_that_was_tried_is_old_enough(home: Home) -> None:
+    with scripted_studio() as studio:
+        studio.release = OLDEST_LABEL_STUDIO
+        checks = _examine(home, LABEL_STUDIO_URL=studio.url, LABEL_STUDIO_API_KEY=studio.token)
+    assert checks["Label Studio's version"].ok
 
 
 def test_what_hangs_is_given_up_and_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

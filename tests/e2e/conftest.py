@@ -8,14 +8,28 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.person import Person, newcomer
+from tests.support.servers import STUDIO_VERSION, LabelStudioServer
+
+from captionloop.settings import LABEL_STUDIO_VERSION
 
 _READY_WITHIN_S = 1200  # the first start; Label Studio may have to be installed
 
 
 @pytest.fixture(scope="package")
-def person(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Person]:
+def own_studio(request: pytest.FixtureRequest) -> LabelStudioServer | None:
+    """A Label Studio that the person has already: where another version is tried than the one that `up` installs."""
+    found: LabelStudioServer | None = None
+    if STUDIO_VERSION != LABEL_STUDIO_VERSION:
+        found = request.getfixturevalue("label_studio_server")
+    return found
+
+
+@pytest.fixture(scope="package")
+def person(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, own_studio: LabelStudioServer | None
+) -> Iterator[Person]:
     """Somebody who has just typed `make run`, with a screen that says it is ready."""
-    somebody = newcomer(tmp_path_factory.mktemp("person"), cache=cache)
+    somebody = newcomer(tmp_path_factory.mktemp("person"), cache=cache, label_studio=own_studio)
     up = somebody.starts()
     try:
         somebody.waits_until_ready(up, within_s=_READY_WITHIN_S)
@@ -26,8 +40,10 @@ def person(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Pe
 
 
 @pytest.fixture(scope="package")
-def studio(person: Person) -> dict[str, Any]:
+def studio(person: Person, own_studio: LabelStudioServer | None) -> dict[str, Any]:
     found: dict[str, Any] = person.asks("status")["label_studio"]
+    if own_studio is not None:  # whose login Captionloop does not know
+        found |= {"email": own_studio.email, "password": own_studio.password, "token": own_studio.token}
     return found
 
 

@@ -78,25 +78,35 @@ def _open_task(page: Page, studio: dict[str, Any], task: dict[str, Any]) -> None
 
 def _draft(page: Page) -> Locator:
     """The caption in the annotator's own draft. Label Studio draws it more than once while a task opens."""
-    return page.get_by_test_id("htx-textbox-content")
+    return page.get_by_test_id("htx-textbox-content").or_(_older_draft(page))
+
+
+def _older_draft(page: Page) -> Locator:
+    """The same in a Label Studio that names fewer parts of its editor, as 1.12.1; so below."""
+    return page.get_by_test_id("textarea-region").locator(".ant-typography")
 
 
 def _correct(page: Page, caption: str) -> None:
     _draft(page).hover()
-    page.get_by_test_id("htx-textbox-edit-button").click()
-    page.get_by_test_id("htx-textbox-input").fill(caption)
-    page.get_by_test_id("htx-textbox-save").click()
+    page.get_by_test_id("htx-textbox-edit-button").or_(page.get_by_label("Edit Region")).click()
+    text = page.get_by_test_id("htx-textbox-input").or_(_older_draft(page).locator("textarea"))
+    text.fill(caption)
+    if (save := page.get_by_test_id("htx-textbox-save")).count():
+        save.click()
+    else:
+        text.press("Enter")
     with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST") as saved:
-        page.get_by_test_id("bottombar-submit-button").click()
+        page.get_by_test_id("bottombar-submit-button").or_(page.get_by_label("submit", exact=True)).click()
     assert saved.value.status == 201
 
 
 def _start_training(page: Page, studio: dict[str, Any]) -> None:
     page.goto(f"{studio['url']}/projects/{studio['project_id']}/settings/ml")
-    page.get_by_label("Machine learning model options").click()
+    page.get_by_label("Machine learning model options").or_(page.locator(".ls-backend-card__menu button")).click()
     page.get_by_text("Start Training", exact=True).click()
-    page.get_by_role("button", name="Start Training").click()
-    page.get_by_text("Request Sent!").wait_for()
+    with page.expect_response(lambda answer: answer.url.endswith("/train")) as asked:
+        page.get_by_role("button", name="Start Training").click()
+    assert asked.value.ok
 
 
 # What a program sees -----------------------------------------------------------------------------------------------

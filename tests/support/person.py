@@ -12,6 +12,7 @@ from typing import Any
 from captionloop.backend.local import services
 from captionloop.backend.local.ports import free_port
 from captionloop.home import Home
+from tests.support.servers import LabelStudioServer
 
 CLI = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
 
@@ -59,8 +60,12 @@ class Person:
         return time.monotonic() - begun
 
 
-def newcomer(directory: Path, *, cache: Path) -> Person:
-    """A person who never ran Captionloop, but whose machine has Label Studio installed in `cache`."""
+def newcomer(directory: Path, *, cache: Path, label_studio: LabelStudioServer | None = None) -> Person:
+    """A person who never ran Captionloop, but whose machine has Label Studio installed in `cache`.
+
+    Args:
+        label_studio: one that runs already, of which this person has told Captionloop.
+    """
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -73,4 +78,6 @@ def newcomer(directory: Path, *, cache: Path) -> Person:
         "CAPTIONLOOP_LABEL_STUDIO_PORT": str(free_port()),
         "PYTHONUTF8": "1",
     }
+    if label_studio is not None:
+        environment |= {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
     return Person(Home(directory / "home"), environment, directory)

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.home import Home
 from captionloop.jobs.context import Context
-from captionloop.settings import Settings
+from captionloop.settings import LABEL_STUDIO_VERSION, Settings
 from tests.support.models import tiny_base
 from tests.support.pictures import picture
 
@@ -80,6 +80,7 @@ class ScriptedStudio:
 
     url: str = ""
     token: str = TOKEN
+    release: str = LABEL_STUDIO_VERSION
     project: Json = field(
         default_factory=lambda: {
             "id": 1, "title": "By script", "label_config": SAMPLE_LABEL_CONFIG, "model_version": "",
@@ -138,7 +139,7 @@ class ScriptedStudio:
             if path == "/api/tasks/" and method == "GET":
                 return 200, self._task_page(query)
             if path == "/api/version/":
-                return 200, {"release": "1.23.2"}
+                return 200, {"release": self.release}
             if path == "/api/current-user/whoami":
                 return 200, {"id": 1, "email": "somebody@x.org"}
             if path == "/api/users/":

@@ -9,10 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from captionloop.backend.local import label_studio_server, redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Process
-from captionloop.settings import Secret
+from captionloop.settings import LABEL_STUDIO_VERSION, Secret
+
+# Read before a test cleans the environment.
+STUDIO_VERSION = os.environ.get("CAPTIONLOOP_TEST_LABEL_STUDIO", LABEL_STUDIO_VERSION)
+"""The Label Studio that the suite runs against."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def running_label_studio(
     directory: Path, *, cache: Path, port: int | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> Iterator[LabelStudioServer]:
     """Label Studio with its data in `directory`, installed into `cache` first if need be."""
-    command = label_studio_server.install(cache, progress=progress)
+    command = label_studio_server.install(cache, progress=progress, version=STUDIO_VERSION)
     login = label_studio_server.Login("tester@localhost", Secret("correct-horse-battery"), Secret("5" * 40))
     port = port or free_port()
     log = directory / "label-studio.log"
@@ -117,6 +123,7 @@ def running_label_studio(
     )
     try:
         server.start()
+        _allow_legacy_tokens(server)
         yield server
     finally:
         server.stop()
@@ -128,6 +135,26 @@ def _kill(process: Process) -> None:
     (program,) = descendants(process.pid)
     os.kill(program, signal.SIGKILL)
     process.wait_until_stopped()
+
+
+@contextmanager
+def signed_in(server: LabelStudioServer) -> Iterator[httpx.Client]:
+    """Label Studio as the pages of somebody who has signed in ask it."""
+    with httpx.Client(base_url=server.url, headers={"Referer": server.url}) as browser:
+        browser.get("/user/login/")
+        form = {"email": server.email, "password": server.password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        browser.post("/user/login/", data=form)
+        browser.headers["X-CSRFToken"] = browser.cookies["csrftoken"]
+        yield browser
+
+
+def _allow_legacy_tokens(server: LabelStudioServer) -> None:
+    """What an owner does on the Organization page, for releases such as 1.17, where no variable does it."""
+    headers = {"Authorization": f"Token {server.token}"}
+    if httpx.get(f"{server.url}/api/current-user/whoami", headers=headers, timeout=60).status_code == 401:
+        with signed_in(server) as browser:
+            wanted = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True}
+            browser.post("/api/jwt/settings", json=wanted).raise_for_status()
 
 
 def descendants(pid: int) -> list[int]:

@@ -21,7 +21,7 @@ run: $(VENV)/.installed  ## Install and start everything: Label Studio, Redis, t
 demo: $(VENV)/.installed  ## Watch the loop turn for five minutes, with a scripted annotator, in a home of its own
 	@$(BIN)/captionloop demo $(ARGS)
 
-test: check types  ## Run the checks and the whole suite (about ten minutes on two cores)
+test: check types  ## Run the checks and the whole suite (forty minutes on two cores)
 	@$(BIN)/python -m pytest --durations=15 $(ARGS)
 
 faults: $(VENV)/.installed-dev  ## Run the fault tests alone: kills, full disks, lost services (docs/reliability.md)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,15 +25,15 @@ import httpx
 from tests.support.asking import expected, served
 from tests.support.pictures import picture_of_scene
 from tests.support.servers import LabelStudioServer, descendants, running_label_studio, running_redis
+from tests.support.versions import add_copy
 
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.jobs.context import Context
 from captionloop.jobs.promotion import promote
 from captionloop.jobs.runs import DEAD_AFTER_S
-from captionloop.model.database import Project, Run, RunKind, RunState, VersionState, utc_now
+from captionloop.model.database import Project, Run, RunKind, RunState, utc_now
 from captionloop.model.project_settings import ProjectSettings
 from captionloop.model.starter.pool import example
-from captionloop.model.versions import MANIFEST, Lineage
 from captionloop.settings import Settings
 
 _POLL_S = 0.5
@@ -129,7 +128,12 @@ def walk(
 
             labelled = _versions(context, project, order)
             begun = time.monotonic()
-            promote(context, project, _another_version(context, project), reason="benchmark")
+            promote(
+                context,
+                project,
+                add_copy(context.versions, project, context.versions.champion(project.id)),
+                reason="benchmark",
+            )
             (renewal,) = context.queue.runs.unfinished(project.id)
             _until_over(context, renewal)
             renewed_s = time.monotonic() - begun
@@ -233,25 +237,6 @@ def _versions(context: Context, project: Project, tasks: list[int]) -> dict[int,
         task["id"]: [prediction["model_version"] for prediction in task["predictions"]]
         for task in context.label_studio.tasks(project.label_studio_id, tasks)
     }
-
-
-def _another_version(context: Context, project: Project) -> str:
-    """A version with the champion's weights."""
-    champion = context.versions.champion(project.id)
-
-    def write(directory: Path) -> None:
-        shutil.copytree(champion.path, directory, ignore=shutil.ignore_patterns(MANIFEST), dirs_exist_ok=True)
-
-    lineage = Lineage(
-        parent=champion.version,
-        snapshot="0" * 64,
-        corrections=0,
-        settings={},
-        metrics={},
-        reason="benchmark",
-        state=VersionState.CANDIDATE,
-    )
-    return context.versions.create(project.id, write, lineage=lineage, generation=champion.generation)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ def test_it_compares_with_plain_transformers_and_says_what_the_machine_can_do(tm
 
     figures = json.loads(done.stdout)
     assert figures["machine"]["fp32"] > 0
+    assert (figures["machine"]["bf16"] or 0) > 0 or figures["machine"]["bf16_unit"] is None
     for key in ("starter_latency", "starter_bulk"):
         assert set(figures[key]) == {"ratio", "ours", "baseline", "unit", "runs", "spread"}
         assert figures[key]["runs"] >= 3

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 a service does not ans
 
 import json
 import os
+import select
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -35,11 +36,26 @@ _INTERRUPTED = 130
 _OWNER_ALONE = 0o077
 
 
+def _reader_has_gone() -> bool:
+    output = select.poll()
+    output.register(1, select.POLLERR)
+    return bool(output.poll(0))
+
+
 class _Commands(click.Group):
     """Commands in the order of the loop, as they are written below, not of the alphabet."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Click says nothing of a pipe that breaks, as if it were always that of a reader, such as `head`."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            if _reader_has_gone():
+                raise
+            raise RuntimeError("Something that this command was talking to has gone.") from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,9 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         click.echo(f"Error: {error}", err=True)
         code = error.exit_code
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        sys.stderr.close()
-        code = 0
     sys.exit(code if isinstance(code, int) else 0)
 
 

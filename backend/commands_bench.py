@@ -26,8 +26,8 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
     """Compare captioning, training and serving with plain transformers, on this machine and in turns.
 
     What is compared with is BLIP as people use it: `generate` in fp32 (on a GPU in bf16), full fine-tuning with AdamW,
-    and a server that makes one caption after the other. All of it takes some 12 minutes on two cores, and needs 12 GB
-    of memory and a machine that does nothing else.
+    and a server that makes one caption after the other. All of it takes some 12 minutes on two cores (20 where
+    nothing multiplies in bf16), and needs 16 GB of memory and a machine that does nothing else.
 
     \b
     Example:

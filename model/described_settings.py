@@ -22,7 +22,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 _CHOSEN = {
     "learning_rate": "by way and width",
     "steps": "by the number of corrections",
-    "micro_batch_size": "all of a step",
+    "micro_batch_size": "all of a step; fewer where a CPU trains the encoder",
     "prompt": "the champion's",
 }
 

@@ -45,6 +45,8 @@ Watching = Callable[[float, Checkpoint], None]
 _STATE_EVERY_S = 30.0
 _REPORT_EVERY_S = 1.0
 _LOOKS = 8  # at the weights, spread over the run
+# On a CPU eight pictures of 577 patches at once are trained on as quickly as 16, with three GB less.
+_PATCHES_AT_ONCE = 4_700
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # what PyTorch says on a CPU
 
 
@@ -146,7 +148,7 @@ def finetune(
             run.resume(resumed)
             logger.info("Going on after step %d", len(run.losses))
         data = TrainingData(usable, checkpoint, settings, features=features, pictures=pictures)
-        micro_batch = min(settings.micro_batch_size or settings.batch_size, settings.batch_size)
+        micro_batch = min(settings.micro_batch_size or _examples_at_once(checkpoint, settings), settings.batch_size)
         first = len(run.losses)
         if log and is_main:
             log.begin(first, settings.to_dict())
@@ -402,6 +404,14 @@ def _anywhere(accelerator: Accelerator, *flags: bool) -> list[bool]:
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def _examples_at_once(checkpoint: Checkpoint, settings: FinetuneSettings) -> int:
+    """How many examples are computed at once when nobody says, as long as there is memory."""
+    vision = checkpoint.model.vision_model
+    if not settings.trains_encoder or vision.device.type != "cpu":
+        return settings.batch_size
+    return max(_PATCHES_AT_ONCE // vision.embeddings.num_positions, 1)
 
 
 def _settled(settings: FinetuneSettings, checkpoint: Checkpoint, examples: int) -> FinetuneSettings:

@@ -29,7 +29,8 @@ class FinetuneSettings:
         schedule: what follows the warm-up; BLIP's own is the cosine.
         steps: optimiser steps; None chooses by the number of examples (`default_steps`).
         batch_size: examples per step.
-        micro_batch_size: examples computed at once; None is all of a step's. It is halved when memory runs out.
+        micro_batch_size: examples computed at once; None is all of a step's, or on a CPU, where the encoder is trained,
+            as many as make it quicker. It is halved when memory runs out.
         weight_decay: decoupled, BLIP's own 0.05; not on biases, norms and position embeddings.
         warmup_share: share of the steps in which the rate rises from 0.
         layer_decay: factor on the rate per layer, counted from the last one down; 1 is the same rate for all.

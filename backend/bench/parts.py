@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -127,22 +126,18 @@ def _captioning(
 def _training(
     model: Path, pictures: Path, keys: Collection[str], prefix: str, said: Callable[[str], None]
 ) -> Iterator[Result]:
-    with ExitStack() as stack:
-        said(f"{prefix}training")
-        plain = stack.enter_context(_plain("train", model, pictures))
-        sides = {
-            key: stack.enter_context(_ours(way, model, pictures, {}))
-            for key, way in (("train_decoder", "decoder"), ("train_full", "full"))
-            if key in keys
-        }
-        turns: dict[str, list[tuple[Turn, Turn]]] = {key: [] for key in sides}
-        for place in range(_TRAINING_TURNS):
-            said(f"{prefix}training, {place + 1} of {_TRAINING_TURNS}")
-            baseline = plain.turn("train")
-            for key, side in sides.items():
-                turns[key].append((side.turn("train"), baseline))
-    for key in sides:
-        yield _result(f"{prefix}{key}", turns[key])
+    # One side of ours at a time, as each holds gigabytes.
+    with _plain("train", model, pictures) as plain:
+        for key, way in (("train_decoder", "decoder"), ("train_full", "full")):
+            if key not in keys:
+                continue
+            said(f"{prefix}{key}")
+            with _ours(way, model, pictures, {}) as ours:
+                turns = []
+                for place in range(_TRAINING_TURNS):
+                    said(f"{prefix}{key}, {place + 1} of {_TRAINING_TURNS}")
+                    turns.append((ours.turn("train"), plain.turn("train")))
+            yield _result(f"{prefix}{key}", turns)
 
 
 def _serving(model: Path, pictures: Path, prefix: str, said: Callable[[str], None]) -> Result:

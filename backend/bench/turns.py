@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -95,8 +96,11 @@ class Side:
             ServiceError: the process ended; what it said on stderr has been seen.
         """
         assert self._process.stdin
-        self._process.stdin.write(f"{name}\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{name}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
         heard = self._hear()
         return Turn(int(heard["amount"]), heard["seconds"])
 
@@ -110,4 +114,12 @@ class Side:
                 continue
             if isinstance(found, dict):
                 return found
-        raise ServiceError(f"The benchmark's process for {self._name} ended; its error is above.")
+        raise self._ended()
+
+    def _ended(self) -> ServiceError:
+        code = self._process.wait(_ENDS_WITHIN_S)
+        if code == -signal.SIGKILL:
+            return ServiceError(
+                f"The benchmark's process for {self._name} was killed, as the system does when there is no memory left."
+            )
+        return ServiceError(f"The benchmark's process for {self._name} ended; its error is above.")

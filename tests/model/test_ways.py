@@ -8,9 +8,11 @@ import torch
 from PIL import Image
 from tests.model.test_finetune import UNREGULARISED, checkpoint, examples, pictures
 from transformers import BlipForConditionalGeneration
+from transformers.models.blip.modeling_blip import BlipVisionModel
 
 from captionloop.errors import RunError
 from captionloop.model import finetune as training
+from captionloop.model import trainable
 from captionloop.model.captioner import Captioner
 from captionloop.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from captionloop.model.finetune import FinetuneResult, finetune
@@ -18,6 +20,7 @@ from captionloop.model.finetune_settings import FinetuneSettings
 from captionloop.model.generation import GenerationSettings
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import caption, draw
+from captionloop.model.vision_encoder import encode_pixels
 
 CAPTIONS = ["a red car", "two blue fish", "the sun"]
 COLOURS = [(200, 30, 30), (30, 60, 220), (250, 220, 60)]
@@ -103,6 +106,24 @@ def test_the_adapter_of_a_lora_run_makes_the_same_model_of_its_base(tmp_path: Pa
 def test_smaller_micro_batches_give_the_same_step() -> None:
     whole, parts = trained(steps=3), trained(steps=3, micro_batch_size=1)
     assert whole.losses == pytest.approx(parts.losses, rel=1e-5)
+
+
+def test_a_cpu_trains_the_encoder_on_no_more_pictures_at_once_than_make_it_quicker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once: list[int] = []
+
+    def counted(encoder: BlipVisionModel, pixels: torch.Tensor, **options) -> torch.Tensor:
+        at_once.append(len(pixels))
+        return encode_pixels(encoder, pixels, **options)
+
+    base = checkpoint()
+    monkeypatch.setattr(trainable, "encode_pixels", counted)
+    monkeypatch.setattr(training, "_PATCHES_AT_ONCE", 2 * base.model.vision_model.embeddings.num_positions)
+
+    trained(base, way="full", steps=1)
+
+    assert at_once == [2, 1]
 
 
 def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_step_done(

@@ -25,6 +25,7 @@ from captionloop.model.checkpoint import Checkpoint, computes_in_bf16, encoder_h
 from captionloop.model.features import FeatureCache
 from captionloop.model.generation import START_AND_END, GenerationSettings
 from captionloop.model.picture_reader import PictureReader
+from captionloop.model.pixels import Pixels
 from captionloop.model.text import decode_caption, encode_caption
 from captionloop.model.text_decoder import TextDecoder
 
@@ -99,6 +100,7 @@ class Captioner:
         self.encoder_hash = hashlib.sha256(f"{encoder_hash(checkpoint)} {self.precision}".encode()).hexdigest()
         self.checkpoint = checkpoint
         self._model = checkpoint.model.to(self.device, self.dtype).eval()
+        self._pixels = Pixels(checkpoint.image_processor, self.device)
         self._features = features
         self._lock = threading.Lock()
         self._prompt = self._prompt_ids()
@@ -165,10 +167,7 @@ class Captioner:
         Args:
             image: RGB, as `open_image` returns it; a photograph of 24 megapixels takes 96 MB.
         """
-        processor = self.checkpoint.image_processor
-        if not processor.do_resize:
-            return image
-        return image.resize((processor.size["width"], processor.size["height"]), processor.resample)
+        return self._pixels.shrink(image)
 
     def encode(self, images: Sequence[Image.Image], *, image_hashes: Sequence[str] | None = None) -> torch.Tensor:
         """Run the image encoder, or take what it gave before.
@@ -230,9 +229,9 @@ class Captioner:
         return Suggestion(self.generation.writing.write(caption), min(max(score, 0.0), 1.0))
 
     def _run_encoder(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        pixels = self.checkpoint.image_processor(list(images), return_tensors="pt")["pixel_values"]
+        pixels = self._pixels(images).to(self.dtype)
         with self._lock, torch.no_grad():
-            return self._encoder(pixels.to(self.device, self.dtype))
+            return self._encoder(pixels)
 
     def _prompt_ids(self) -> list[int]:
         """[DEC], whose id only the configuration knows, and the prompt's word pieces."""

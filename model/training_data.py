@@ -16,6 +16,7 @@ from captionloop.errors import RunError
 from captionloop.model.augmentation import augmented
 from captionloop.model.checkpoint import Checkpoint
 from captionloop.model.finetune_settings import FinetuneSettings
+from captionloop.model.pixels import Pixels
 from captionloop.model.training_text import CaptionText, Example, TrainingBatch, padded
 
 FeatureSource = Callable[[Sequence[str]], Tensor] | Mapping[str, Tensor]
@@ -49,7 +50,7 @@ class TrainingData:
             raise ValueError(f"way {settings.way!r} needs {needed}")
         self._examples, self._settings = examples, settings
         self._features, self._pictures = features, pictures
-        self._processor = checkpoint.image_processor
+        self._processed = Pixels(checkpoint.image_processor, torch.device("cpu"))
         self._start_id = checkpoint.model.config.text_config.bos_token_id
         self._texts = [
             CaptionText.of(example.caption, checkpoint.tokenizer, prompt=settings.prompt) for example in examples
@@ -93,8 +94,7 @@ class TrainingData:
                 augmented(picture, random.Random(f"{self._settings.seed} {step} {i}"))  # noqa: S311 (no secret)
                 for picture, i in zip(pictures, batch, strict=True)
             ]
-        pixels: Tensor = self._processor(pictures, return_tensors="pt")["pixel_values"]
-        return pixels
+        return self._processed(pictures)
 
     def _features_of(self, examples: Sequence[Example]) -> Tensor:
         assert self._features is not None

@@ -32,10 +32,9 @@ from captionloop.jobs.annotate_settings import AnnotateSettings
 from captionloop.jobs.asking_order import AskingOrder, Change, Standing, let_backend_answer
 from captionloop.jobs.context import Context
 from captionloop.jobs.patience import Patience
-from captionloop.jobs.task_images import read_images
+from captionloop.jobs.task_images import TaskImages
 from captionloop.model.batches import batches
 from captionloop.model.calibration import chances
-from captionloop.model.captioner import DEFAULT_BATCH_SIZE
 from captionloop.model.database import Project, Run
 from captionloop.model.diversity import FloatArray, pooled
 from captionloop.model.project_settings import settings_of
@@ -193,10 +192,10 @@ class _Annotation:
         self.tries.update(task_ids)
 
     def _caption(self, target: CaptionTarget, tasks: Sequence[Json]) -> list[Answer]:
-        images = read_images(self.context, target, tasks, captioner=self.captioner)
+        images = TaskImages(self.context, target, tasks, captioner=self.captioner)
         made: list[Answer] = []
         vectors: dict[int, FloatArray] = {}
-        for part in batches(images.readable, DEFAULT_BATCH_SIZE):
+        for part in batches(images, self.captioner.batch_size):
             encoded = self.captioner.encode(
                 [image.image for image in part], image_hashes=[image.hash for image in part]
             )

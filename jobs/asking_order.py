@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from captionloop.backend.label_config import CaptionTarget
 from captionloop.backend.label_studio import BACKEND_TITLE, Json
 from captionloop.jobs.context import Context
-from captionloop.jobs.task_images import read_images
+from captionloop.jobs.task_images import TaskImages
 from captionloop.model.calibration import Chances
 from captionloop.model.database import Project
 from captionloop.model.diversity import FloatArray, pooled
@@ -154,7 +154,7 @@ class AskingOrder:
         unknown = [task_id for task_id in task_ids if task_id not in known]
         for start in range(0, len(unknown), _BATCH):
             tasks = self._context.label_studio.tasks(self._project.label_studio_id, unknown[start : start + _BATCH])
-            images = read_images(self._context, target, tasks, captioner=self._captioner).readable
+            images = list(TaskImages(self._context, target, tasks, captioner=self._captioner))
             if images:
                 hashes = [image.hash for image in images]
                 encoded = self._captioner.encode([image.image for image in images], image_hashes=hashes)

@@ -1,7 +1,6 @@
 """The images of Label Studio's tasks, for jobs that caption them."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from captionloop.model.captioner import Captioner
 
-_log = logging.getLogger(__name__)
-
 _READERS = 8
 
 
@@ -31,34 +28,36 @@ class TaskImage:
     image: "Image"
 
 
-@dataclass(frozen=True)
 class TaskImages:
-    """The images of some tasks, and by task the reasons why some have none that can be used."""
+    """The images of some tasks, read and decoded for one captioner.
 
-    readable: Sequence[TaskImage]
-    reasons: dict[int, str]
+    They are iterated over once, in the order of their tasks and while those behind them are still being read; that
+    raises LabelStudioError when some could not be read and Label Studio does not answer either.
 
-
-def read_images(
-    context: Context, target: CaptionTarget, tasks: Sequence[Json], *, captioner: "Captioner"
-) -> TaskImages:
-    """Read and decode the images of tasks, for one captioner.
-
-    Raises:
-        LabelStudioError: some could not be read, and Label Studio does not answer either.
+    Attributes:
+        reasons: by task, why it has no image that can be used; complete when the iteration is over.
     """
 
-    def read(task: Json) -> TaskImage | str:
+    def __init__(
+        self, context: Context, target: CaptionTarget, tasks: Sequence[Json], *, captioner: "Captioner"
+    ) -> None:
+        self._context, self._target, self._tasks, self._captioner = context, target, tasks, captioner
+        self.reasons: dict[int, str] = {}
+
+    def __iter__(self) -> Iterator[TaskImage]:
+        with ThreadPoolExecutor(_READERS) as readers:
+            for task, found in zip(self._tasks, readers.map(self._read, self._tasks), strict=True):
+                if isinstance(found, TaskImage):
+                    yield found
+                else:
+                    self.reasons[task["id"]] = found
+        if self.reasons:
+            self._context.label_studio.version()  # when it is away, that says nothing about the images
+
+    def _read(self, task: Json) -> TaskImage | str:
         try:
-            data = context.image_source.read(task_image(target, task["data"]), task_id=task["id"])
-            picture = captioner.shrink(open_image(data, limits=context.image_limits))
+            data = self._context.image_source.read(task_image(self._target, task["data"]), task_id=task["id"])
+            picture = self._captioner.shrink(open_image(data, limits=self._context.image_limits))
             return TaskImage(task["id"], content_hash(data), picture)
         except ImageError as error:
             return str(error)
-
-    with ThreadPoolExecutor(_READERS) as readers:
-        found = dict(zip((task["id"] for task in tasks), readers.map(read, tasks), strict=True))
-    reasons = {task_id: image for task_id, image in found.items() if isinstance(image, str)}
-    if reasons:
-        context.label_studio.version()  # when it is away, that says nothing about the images
-    return TaskImages([image for image in found.values() if isinstance(image, TaskImage)], reasons)

@@ -49,9 +49,9 @@ class Machine:
         return 2 if self.bf16 else 4
 
 
-def look_at_machine() -> Machine:
+def look_at_machine(device: torch.device) -> Machine:
+    """Measure the processor, or a GPU."""
     load = os.getloadavg()[0]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     unit = _bf16_unit(device)
     return Machine(
         name=_name(device),

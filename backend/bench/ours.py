@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
+from PIL import Image
 
 from captionloop.backend.bench.material import CAPTION, read_pictures
-from captionloop.backend.bench.settings import BATCH, BEAMS, LONGEST, PER_TURN, SHORTEST
+from captionloop.backend.bench.settings import (
+    BATCH,
+    BEAMS,
+    GPU_BATCH,
+    GPU_PER_TURN,
+    GPU_TRAINING_BATCH,
+    LONGEST,
+    PER_TURN,
+    SHORTEST,
+    TRAINING_BATCH,
+)
 from captionloop.backend.bench.turns import say, take_turns
 from captionloop.errors import RunCancelled
 from captionloop.model.batches import batches
@@ -32,24 +46,39 @@ if TYPE_CHECKING:
     from captionloop.model.finetune_settings import Way
     from captionloop.model.training_log import StepFigures, TrainingLog
 
+T = TypeVar("T")
+
 _ENDLESS = 1_000_000  # steps; the other end says when it is over
 _WARM_STEPS = 2
 
 
 def captioning(captioner: Captioner, pictures: Sequence[bytes]) -> None:
-    """As a job captions a project. A turn of `bulk` has pictures that were never seen, `recaption` the same again."""
-    never_seen, single = batches(pictures, PER_TURN), cycle(pictures)
+    """As a job captions a project, with pictures that are read while those before them are captioned.
+
+    A turn of `bulk` has pictures that were never seen, `recaption` the same again. For a GPU there are not enough of
+    them, and none is remembered.
+    """
+    on_gpu = captioner.device.type == "cuda"
+    never_seen, endless = batches(pictures, PER_TURN), cycle(pictures)
     last: list[bytes] = []
 
-    def caption(files: Sequence[bytes]) -> int:
-        images = [open_image(file) for file in files]
-        hashes = [content_hash(file) for file in files]
-        return len(captioner.caption(images, image_hashes=hashes, batch_size=BATCH))
+    def read(file: bytes) -> tuple[str, Image.Image]:
+        return content_hash(file), captioner.shrink(open_image(file))
+
+    def caption(files: Iterable[bytes]) -> int:
+        done = 0
+        with ThreadPoolExecutor(os.cpu_count()) as readers:
+            for part in batches(_ahead(readers, read, files, by=2 * GPU_BATCH), GPU_BATCH if on_gpu else BATCH):
+                hashes, images = zip(*part, strict=True)
+                done += len(captioner.caption(images, image_hashes=None if on_gpu else hashes, batch_size=len(part)))
+        return done
 
     def latency() -> int:
-        return len(captioner.caption([open_image(next(single))]))  # without a hash, so that nothing is known of it
+        return len(captioner.caption([open_image(next(endless))]))  # without a hash, so that nothing is known of it
 
     def bulk() -> int:
+        if on_gpu:
+            return caption(islice(endless, GPU_PER_TURN))
         last[:] = next(never_seen)
         return caption(last)
 
@@ -59,12 +88,25 @@ def captioning(captioner: Captioner, pictures: Sequence[bytes]) -> None:
     take_turns({"latency": latency, "bulk": bulk, "recaption": lambda: caption(last)}, facts={"tokens": tokens})
 
 
+def _ahead(readers: ThreadPoolExecutor, read: Callable[[bytes], T], files: Iterable[bytes], *, by: int) -> Iterator[T]:
+    """What is read of files, in their order, where so many at most are read before they are asked for."""
+    coming = iter(files)
+    waiting = deque(readers.submit(read, file) for file in islice(coming, by))
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(readers.submit(read, file) for file in islice(coming, 1))
+
+
 def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
     """The fine-tuning itself; a turn is a step. From the second epoch on an encoder that is frozen is not run."""
     checkpoint = load_checkpoint(directory)
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        checkpoint.model.to("cuda")
+    batch = GPU_TRAINING_BATCH if on_gpu else TRAINING_BATCH
     files = {content_hash(file): file for file in pictures}
     examples = [Example(name, name, CAPTION) for name in files]
-    settings = FinetuneSettings(way=way, steps=_ENDLESS, batch_size=BATCH, learning_rate=1e-5)
+    settings = FinetuneSettings(way=way, steps=_ENDLESS, batch_size=batch, learning_rate=1e-5)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as cached:
         features = FeatureCache(Path(cached), max_bytes=10**10)
@@ -77,7 +119,7 @@ def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
             found = features.get_many(hashes, encoder)
             return torch.stack([found[name] for name in hashes])
 
-        turns = _Turns()
+        turns = _Turns(batch)
         with suppress(RunCancelled):  # by ourselves
             finetune(
                 checkpoint,
@@ -93,8 +135,9 @@ def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
 class _Turns:
     """A training log that is waited for: each step after the first ones is a turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch: int) -> None:
         self.are_over = False
+        self._batch = batch
         self._steps = 0
         self._begun = 0.0
 
@@ -108,7 +151,7 @@ class _Turns:
         if self._steps == _WARM_STEPS:
             say({})
         else:
-            say({"amount": BATCH, "seconds": time.perf_counter() - self._begun})
+            say({"amount": self._batch, "seconds": time.perf_counter() - self._begun})
         self.are_over = not sys.stdin.readline()
         self._begun = time.perf_counter()
 

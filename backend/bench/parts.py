@@ -5,13 +5,16 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Literal
 
+from captionloop.backend.bench.gpu_use import GpuUse
 from captionloop.backend.bench.material import read_pictures
 from captionloop.backend.bench.served import our_server, plain_server
-from captionloop.backend.bench.settings import CLIENTS
+from captionloop.backend.bench.settings import BATCH, CLIENTS, GPU, GPU_BATCH, PARTS, part_of
 from captionloop.backend.bench.turns import Side, Turn
 from captionloop.threads import BRIEF_SPINS
 
@@ -30,16 +33,25 @@ class Result:
         key: one of `settings.KEYS`.
         ours, baseline: turns of both sides, those of one place after the other.
         tokens: mean of our captions, where captions were written.
+        gpu_use: share of our turns in which the GPU was busy, 0 to 1; None where it was not looked at.
     """
 
     key: str
     ours: list[Turn]
     baseline: list[Turn]
     tokens: float | None = None
+    gpu_use: float | None = None
 
     @property
     def is_latency(self) -> bool:
-        return self.key.endswith("latency")
+        return part_of(self.key) == "latency"
+
+    @property
+    def batch(self) -> int:
+        """Pictures that our side captions at once."""
+        if self.is_latency:
+            return 1
+        return GPU_BATCH if self.key.startswith(GPU) else BATCH
 
     @property
     def rate(self) -> float:
@@ -70,80 +82,89 @@ class Result:
             "unit": unit,
             "runs": len(self.ours),
             "spread": list(self.spread),
+            **({} if self.gpu_use is None else {"gpu_use": self.gpu_use}),
         }
 
 
 def compare(
     model: Path, pictures: Path, keys: Collection[str], *, prefix: str = "", said: Callable[[str], None]
 ) -> Iterator[Result]:
-    """Compare some of `settings.KEYS`, in their order.
+    """Compare what `settings.PARTS` has under a prefix, as far as it is asked for.
 
     Args:
         model: a directory with a BLIP model.
         pictures: a directory of at least `settings.PICTURES` JPEG files, no two the same.
-        keys: what to compare, without the prefix.
-        prefix: goes before the keys of the results.
+        keys: of results; those with another prefix are for another call.
+        prefix: says the device, too.
         said: told what happens, some times in each minute.
 
     Raises:
         ServiceError: a process of the benchmark ended; its error has been seen on stderr.
     """
-    if {"latency", "bulk", "recaption"} & set(keys):
-        yield from _captioning(model, pictures, keys, prefix, said)
-    if {"train_decoder", "train_full"} & set(keys):
-        yield from _training(model, pictures, keys, prefix, said)
-    if "serve" in keys:
+    parts = [part for part in PARTS[prefix] if prefix + part in keys]
+    if {"latency", "bulk", "recaption"} & set(parts):
+        yield from _captioning(model, pictures, parts, prefix, said)
+    if {"train_decoder", "train_full"} & set(parts):
+        yield from _training(model, pictures, parts, prefix, said)
+    if "serve" in parts:
         yield _serving(model, pictures, prefix, said)
 
 
 def _captioning(
-    model: Path, pictures: Path, keys: Collection[str], prefix: str, said: Callable[[str], None]
+    model: Path, pictures: Path, parts: Collection[str], prefix: str, said: Callable[[str], None]
 ) -> Iterator[Result]:
-    with _plain("caption", model, pictures) as plain, _ours("caption", model, pictures, _AS_SERVE) as ours:
+    with (
+        _side("plain", "caption", model, pictures, prefix) as plain,
+        _side("ours", "caption", model, pictures, prefix) as ours,
+    ):
         tokens = ours.facts["tokens"]
-        if "latency" in keys:
+        if "latency" in parts:
             said(f"{prefix}latency")
             turns = [
                 (_together([ours.turn("latency") for _ in range(_LATENCIES_OF_OURS)]), plain.turn("latency"))
                 for _ in range(_LATENCY_TURNS)
             ]
             yield _result(f"{prefix}latency", turns, tokens)
-        if not {"bulk", "recaption"} & set(keys):
+        if not {"bulk", "recaption"} & set(parts):
             return
-        bulk, again = [], []
+        bulk, again, uses = [], [], []
         for place in range(_BULK_TURNS):
-            said(f"{prefix}bulk and recaption, {place + 1} of {_BULK_TURNS}")
+            said(f"{prefix}bulk{' and recaption' if 'recaption' in parts else ''}, {place + 1} of {_BULK_TURNS}")
             baseline = plain.turn("bulk")
-            bulk.append((ours.turn("bulk"), baseline))
-            if "recaption" in keys:
+            with GpuUse() if prefix.startswith(GPU) else nullcontext() as use:
+                bulk.append((ours.turn("bulk"), baseline))
+            if use and use.share is not None:
+                uses.append(use.share)
+            if "recaption" in parts:
                 again.append((ours.turn("recaption"), baseline))
-        if "bulk" in keys:
-            yield _result(f"{prefix}bulk", bulk, tokens)
-        if "recaption" in keys:
+        if "bulk" in parts:
+            yield _result(f"{prefix}bulk", bulk, tokens, gpu_use=statistics.median(uses) if uses else None)
+        if "recaption" in parts:
             yield _result(f"{prefix}recaption", again, tokens)
 
 
 def _training(
-    model: Path, pictures: Path, keys: Collection[str], prefix: str, said: Callable[[str], None]
+    model: Path, pictures: Path, parts: Collection[str], prefix: str, said: Callable[[str], None]
 ) -> Iterator[Result]:
     # One side of ours at a time, as each holds gigabytes.
-    with _plain("train", model, pictures) as plain:
-        for key, way in (("train_decoder", "decoder"), ("train_full", "full")):
-            if key not in keys:
+    with _side("plain", "train", model, pictures, prefix) as plain:
+        for part, way in (("train_decoder", "decoder"), ("train_full", "full")):
+            if part not in parts:
                 continue
-            said(f"{prefix}{key}")
-            with _ours(way, model, pictures, {}) as ours:
+            said(f"{prefix}{part}")
+            with _side("ours", way, model, pictures, prefix) as ours:
                 turns = []
                 for place in range(_TRAINING_TURNS):
-                    said(f"{prefix}{key}, {place + 1} of {_TRAINING_TURNS}")
+                    said(f"{prefix}{part}, {place + 1} of {_TRAINING_TURNS}")
                     turns.append((ours.turn("train"), plain.turn("train")))
-            yield _result(f"{prefix}{key}", turns)
+            yield _result(f"{prefix}{part}", turns)
 
 
 def _serving(model: Path, pictures: Path, prefix: str, said: Callable[[str], None]) -> Result:
     said(f"{prefix}serve")
     ours_see, plain_sees = cycle(read_pictures(pictures)), cycle(read_pictures(pictures))
-    with our_server({**_AS_SERVE, "CAPTIONLOOP_MODEL": str(model)}) as ours, plain_server(model, _AS_USUAL) as plain:
+    ours_has = _AS_SERVE | _device(prefix) | {"CAPTIONLOOP_MODEL": str(model)}
+    with our_server(ours_has) as ours, plain_server(model, _AS_USUAL | _device(prefix)) as plain:
         for server in (ours, plain):
             server.wait_for("/ready")
         ours.turn(list(islice(ours_see, CLIENTS)))  # the first one loads the model
@@ -155,26 +176,26 @@ def _serving(model: Path, pictures: Path, prefix: str, said: Callable[[str], Non
     return _result(f"{prefix}serve", turns)
 
 
-def _plain(part: str, model: Path, pictures: Path) -> Side:
-    return _side("plain", part, model, pictures, _AS_USUAL)
+def _side(name: Literal["ours", "plain"], work: str, model: Path, pictures: Path, prefix: str) -> Side:
+    as_usual = _AS_USUAL if name == "plain" else _AS_SERVE if work == "caption" else {}
+    command = [sys.executable, "-m", f"captionloop.backend.bench.{name}", work, str(model), str(pictures)]
+    return Side(f"{prefix}{work} ({name})", command, as_usual | _device(prefix))
 
 
-def _ours(part: str, model: Path, pictures: Path, environment: dict[str, str]) -> Side:
-    return _side("ours", part, model, pictures, environment)
-
-
-def _side(name: str, part: str, model: Path, pictures: Path, environment: dict[str, str]) -> Side:
-    command = [sys.executable, "-m", f"captionloop.backend.bench.{name}", part, str(model), str(pictures)]
-    return Side(f"{part} ({name})", command, environment)
+def _device(prefix: str) -> dict[str, str]:
+    """What is not of a GPU is of the processor, even where there is a GPU."""
+    return {} if prefix.startswith(GPU) else {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def _together(turns: list[Turn]) -> Turn:
     return Turn(sum(turn.amount for turn in turns), sum(turn.seconds for turn in turns))
 
 
-def _result(key: str, turns: list[tuple[Turn, Turn]], tokens: float | None = None) -> Result:
+def _result(
+    key: str, turns: list[tuple[Turn, Turn]], tokens: float | None = None, *, gpu_use: float | None = None
+) -> Result:
     ours, baseline = (list(side) for side in zip(*turns, strict=True))
-    return Result(key, ours, baseline, tokens)
+    return Result(key, ours, baseline, tokens, gpu_use)
 
 
 def _middle_rate(turns: list[Turn]) -> float:

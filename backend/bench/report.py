@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader
 
 from captionloop.backend.bench.machine import Machine
 from captionloop.backend.bench.parts import Result
-from captionloop.backend.bench.settings import BEAMS, CLIENTS, LONGEST
+from captionloop.backend.bench.settings import BEAMS, CLIENTS, GPU, GPU_LARGE, LONGEST, STARTER, part_of
 from captionloop.backend.bench.work import Work
 from captionloop.backend.commands_shared import table
 
@@ -23,6 +23,7 @@ _TITLES: Mapping[str, str] = {
     "train_full": "training all weights",
     "serve": f"captions over HTTP, {CLIENTS} people asking at once",
 }
+_SUBJECTS = {"": "", STARTER: "starter model: ", GPU: "GPU: ", GPU_LARGE: "GPU, BLIP-large: "}
 
 
 @dataclass(frozen=True)
@@ -37,27 +38,49 @@ class Row:
     runs: str
     products: str
     memory: str
+    gpu_use: str
 
-    TITLES = ("", "faster", "spread", "ours", "plain", "runs", "products", "memory")
+    TITLES = ("", "faster", "spread", "ours", "plain", "runs", "products", "memory", "GPU busy")
 
     def cells(self) -> tuple[str, ...]:
         return (
-            self.title, self.ratio, self.spread, self.ours, self.baseline, self.runs, self.products, self.memory
+            self.title, self.ratio, self.spread, self.ours, self.baseline, self.runs, self.products, self.memory,
+            self.gpu_use,
         )  # fmt: skip
 
 
-def rows(results: Sequence[Result], work: Mapping[str, Work | None], machine: Machine) -> list[Row]:
+@dataclass(frozen=True)
+class Report:
     """
     Args:
-        results: of the parts.
-        work: what a picture takes, by key; for some parts it is not counted.
-        machine: on which they were measured.
+        machines: on which parts were measured.
+        rows: one for each part.
+        not_measured: keys of the parts that need a GPU, where there is none.
     """
-    return [_row(result, work.get(result.key), machine) for result in results]
 
+    machines: Sequence[Machine]
+    rows: Sequence[Row]
+    not_measured: Sequence[str]
 
-def text(machine: Machine, found: Sequence[Row]) -> str:
-    return "\n".join([machine_text(machine), "", table(Row.TITLES, [row.cells() for row in found]), "", EXPLANATION])
+    def text(self) -> str:
+        titles, cells = list(Row.TITLES), [list(row.cells()) for row in self.rows]
+        if not any(row.gpu_use for row in self.rows):
+            titles, cells = titles[:-1], [row[:-1] for row in cells]
+        return "\n".join([*map(machine_text, self.machines), "", table(titles, cells), "", *self.notes()])
+
+    def page(self) -> str:
+        """One HTML file that needs nothing else."""
+        environment = Environment(loader=PackageLoader("captionloop.backend.bench", "."), autoescape=True)
+        return environment.get_template("report.html").render(
+            machines=[machine_text(machine) for machine in self.machines],
+            titles=Row.TITLES,
+            rows=self.rows,
+            notes=self.notes(),
+        )
+
+    def notes(self) -> list[str]:
+        missing = [f"Not measured, as there is no GPU: {', '.join(self.not_measured)}."] if self.not_measured else []
+        return [*EXPLANATION.splitlines(), *missing]
 
 
 def machine_text(machine: Machine) -> str:
@@ -75,15 +98,13 @@ EXPLANATION = (
 )
 
 
-def page(machine: Machine, found: Sequence[Row]) -> str:
-    """One HTML file that needs nothing else."""
-    environment = Environment(loader=PackageLoader("captionloop.backend.bench", "."), autoescape=True)
-    return environment.get_template("report.html").render(
-        machine=machine_text(machine), titles=Row.TITLES, rows=found, explanation=EXPLANATION
-    )
-
-
-def _row(result: Result, work: Work | None, machine: Machine) -> Row:
+def row(result: Result, work: Work | None, machine: Machine) -> Row:
+    """
+    Args:
+        result: of a part.
+        work: what a picture takes; None where it is not counted.
+        machine: on which it was measured.
+    """
     figures = result.figures()
     ours, baseline = (f"{figures[side]:.3g} {figures['unit']}" for side in ("ours", "baseline"))
     low, high = result.spread
@@ -96,12 +117,13 @@ def _row(result: Result, work: Work | None, machine: Machine) -> Row:
         runs=str(len(result.ours)),
         products=_share(work.operations * result.rate / machine.products) if work else "",
         memory=_share(work.read * result.rate / machine.memory) if work else "",
+        gpu_use=_share(result.gpu_use or 0.0),
     )
 
 
 def title(key: str) -> str:
-    starter = "starter_"
-    return f"starter model: {_TITLES[key.removeprefix(starter)]}" if key.startswith(starter) else _TITLES[key]
+    part = part_of(key)
+    return _SUBJECTS[key.removesuffix(part)] + _TITLES[part]
 
 
 def _share(share: float) -> str:

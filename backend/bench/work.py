@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from transformers import BlipConfig
 
 from captionloop.backend.bench.parts import Result
-from captionloop.backend.bench.settings import BATCH, BEAMS, TRAINING_TOKENS
+from captionloop.backend.bench.settings import BEAMS, TRAINING_TOKENS, part_of
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ class Work:
 
 def work_of(result: Result, config: BlipConfig, *, bytes_each: int) -> Work | None:
     """What a picture of a part takes, with numbers of so many bytes; None where it is not counted."""
-    kind = result.key.removeprefix("starter_")
-    if kind == "train_full":
+    part = part_of(result.key)
+    if part == "train_full":
         return full_step(config, tokens=TRAINING_TOKENS)
     if result.tokens is None:
         return None
-    batch = 1 if kind == "latency" else BATCH
-    written = writing(config, tokens=result.tokens, beams=BEAMS, batch=batch, bytes_each=bytes_each)
-    return written if kind == "recaption" else encoding(config, batch=batch, bytes_each=bytes_each) + written
+    written = writing(config, tokens=result.tokens, beams=BEAMS, batch=result.batch, bytes_each=bytes_each)
+    return written if part == "recaption" else encoding(config, batch=result.batch, bytes_each=bytes_each) + written
 
 
 def encoding(config: BlipConfig, *, batch: int, bytes_each: int = 2) -> Work:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 _COMMAND = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", "bench"]
 
@@ -13,7 +14,7 @@ _COMMAND = [sys.executable, "-c", "from captionloop.backend.cli import main; mai
 @pytest.mark.slow
 def test_it_compares_with_plain_transformers_and_says_what_the_machine_can_do(tmp_path: Path) -> None:
     page = tmp_path / "bench.html"
-    only = ["--only", "starter_latency", "--only", "starter_bulk"]
+    only = [f"--only={key}" for key in ("starter_latency", "starter_bulk", "gpu_bulk")]
 
     done = subprocess.run([*_COMMAND, *only, "--json", "--html", str(page)], stdout=subprocess.PIPE, check=True)
 
@@ -24,3 +25,6 @@ def test_it_compares_with_plain_transformers_and_says_what_the_machine_can_do(tm
         assert set(figures[key]) == {"ratio", "ours", "baseline", "unit", "runs", "spread"}
         assert figures[key]["runs"] >= 3
     assert "starter model: captions of pictures never seen" in page.read_text(encoding="utf-8")
+    if not torch.cuda.is_available():
+        assert (figures["gpu"], figures["gpu_bulk"]) == (None, None)
+        assert "Not measured, as there is no GPU: gpu_bulk." in page.read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ def test_a_machine_that_does_not_multiply_in_bf16_is_not_measured_in_it(monkeypa
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
 
-    machine = look_at_machine()
+    machine = look_at_machine(torch.device("cpu"))
 
     assert (machine.bf16_unit, machine.bf16) == (None, None)
     assert machine.fp32 > 0

@@ -22,6 +22,7 @@ def test_the_spread_is_the_lowest_and_highest_ratio_of_turns_side_by_side() -> N
     [
         ("bulk", {"ours": 8.0, "baseline": 1.0, "unit": "captions/s"}),
         ("train_full", {"ours": 8.0, "baseline": 1.0, "unit": "examples/s"}),
+        ("gpu_large_bulk", {"ours": 8.0, "baseline": 1.0, "unit": "captions/s"}),
         ("starter_latency", {"ours": 0.125, "baseline": 1.0, "unit": "s per caption"}),
     ],
 )
@@ -29,3 +30,7 @@ def test_figures_are_rates_but_for_latency(key: str, figures: dict[str, object])
     found = Result(key, OURS, PLAIN).figures()
 
     assert found == figures | {"ratio": 8.0, "runs": 3, "spread": [4.0, 32.0]}
+
+
+def test_how_busy_the_gpu_was_is_a_figure_where_it_was_looked_at() -> None:
+    assert Result("gpu_bulk", OURS, PLAIN, gpu_use=0.9).figures()["gpu_use"] == 0.9

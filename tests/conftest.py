@@ -3,9 +3,9 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CACHE = Settings.read({name: value for name, value in os.environ.items() if name == "CAPTIONLOOP_CACHE"}).cache
 _OURS = ("CAPTIONLOOP_", "LABEL_STUDIO_")
 _BROWSER_TIMEOUT_MS = 30_000
+_E2E = Path(__file__).parent / "e2e"
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +169,7 @@ def page(browser: "Browser") -> Iterator["Page"]:
     context.close()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by the real parts they use, so that `-m "not label_studio"` leaves out what is slow to start."""
     for item in items:
         used = getattr(item, "fixturenames", ())
@@ -176,6 +177,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.label_studio)
         if "browser" in used:
             item.add_marker(pytest.mark.browser)
+    if hasattr(config, "workerinput"):  # one of several processes: what takes longest begins
+        slow = {
+            item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("label_studio")
+        }
+        items.sort(key=lambda item: 0 if _E2E in item.path.parents else 1 if item.path in slow else 2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What tests of odd texts print may be no text that can be sent from one process to another."""
+    report = yield
+    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share files among processes, but for the stories, which work in what the ones before have left."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = config.rootpath / nodeid.partition("::")[0]
+            return str(_E2E if _E2E in path.parents else path)
+
+    return Files(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

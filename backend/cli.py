@@ -49,7 +49,10 @@ class _Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Click says nothing of a pipe that breaks, as if it were always that of a reader, such as `head`."""
+        """Click says nothing of a pipe that breaks, as if it were always that of a reader, such as `head`.
+
+        Another one is a mistake of ours, so that it has a traceback.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:

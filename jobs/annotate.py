@@ -46,7 +46,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_BATCH = 32
+# So many times what the captioner takes at once are asked for, captioned and stored together: pictures are read while
+# those before them are captioned.
+_BATCHES = 4
+_BATCH = 32  # tasks that are looked at or changed before the run asks whether it was cancelled
 # Changes that Label Studio takes only one by one are made by so many at once. More would be quicker, at the cost of the
 # people who work in it at the same time.
 _WRITERS = 4
@@ -138,8 +141,9 @@ class _Annotation:
             if not waiting:
                 return look
             before, begun, all_tasks = len(look.standing), time.monotonic(), len(look.standing) + len(waiting)
-            for number, batch in enumerate(batches(waiting, _BATCH)):
-                did = number * _BATCH
+            size = _BATCHES * self.captioner.batch_size
+            for number, batch in enumerate(batches(waiting, size)):
+                did = number * size
                 self._report("captioning", before + did, all_tasks, did=did, begun=begun, share=captioning)
                 self.patience.until_done(partial(self._caption_batch, target, batch))
 

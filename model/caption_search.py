@@ -87,7 +87,8 @@ def _greedy(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: Searc
             reading.keep(left)
             rows = rows[left]
         logits = reading.write(tokens[left, None], only_parent[: len(left)]).squeeze(1)
-    return [captions.written(row, begin, rules)[0] for row in range(len(features))]
+    at_hand = captions.on_cpu()
+    return [at_hand.written(row, begin, rules)[0] for row in range(len(features))]
 
 
 def _beam_search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[list[Written]]:
@@ -117,8 +118,10 @@ def _beam_search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: 
 
         could_improve = running.scores[:, 0] / (length - begin) > finished.scores[:, -1]
         goes_on = is_open & could_improve & (length < rules.longest)
-        for row in (is_open & ~goes_on).nonzero().flatten().tolist():
-            found[pictures[row]] = finished.written(row, begin, rules)
+        if over := (is_open & ~goes_on).nonzero().flatten().tolist():
+            at_hand, places = finished.on_cpu(), pictures.tolist()
+            for row in over:
+                found[places[row]] = at_hand.written(row, begin, rules)
         is_open = goes_on
         left = is_open.nonzero().flatten()
         if len(left) == 0:
@@ -204,6 +207,10 @@ class _Captions:
             torch.cat([self.log_probabilities, others.log_probabilities], dim=1),
             torch.cat([self.scores, others.scores], dim=1),
         )
+
+    def on_cpu(self) -> _Captions:
+        """All at once, as each thing that is asked of a GPU waits until it has done what it is at."""
+        return _Captions(self.tokens.cpu(), self.log_probabilities.cpu(), self.scores.cpu())
 
     def written(self, picture: int, begin: int, rules: SearchRules) -> list[Written]:
         """One picture's, each up to its end."""

@@ -36,8 +36,8 @@ class Pixels:
         """
         if not self._processor.do_resize:
             return image
-        size = self._processor.size
-        return image.resize((size["width"], size["height"]), self._processor.resample)
+        size = (self._processor.size["width"], self._processor.size["height"])
+        return image if image.size == size else image.resize(size, self._processor.resample)
 
     def __call__(self, images: Sequence[Image.Image]) -> Tensor:
         """

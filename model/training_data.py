@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from PIL.Image import Image
@@ -22,7 +24,7 @@ from captionloop.model.training_text import CaptionText, Example, TrainingBatch,
 FeatureSource = Callable[[Sequence[str]], Tensor] | Mapping[str, Tensor]
 """Image hashes → encoder output, float (B, P+1, H); or each image's own (P+1, H) by its hash."""
 PictureSource = Callable[[str], Image]
-"""Image hash → the picture, RGB."""
+"""Image hash → the picture, RGB; called by several threads at once."""
 
 
 class TrainingData:
@@ -50,7 +52,7 @@ class TrainingData:
             raise ValueError(f"way {settings.way!r} needs {needed}")
         self._examples, self._settings = examples, settings
         self._features, self._pictures = features, pictures
-        self._processed = Pixels(checkpoint.image_processor, torch.device("cpu"))
+        self._pixels = Pixels(checkpoint.image_processor, checkpoint.model.device)
         self._start_id = checkpoint.model.config.text_config.bos_token_id
         self._texts = [
             CaptionText.of(example.caption, checkpoint.tokenizer, prompt=settings.prompt) for example in examples
@@ -78,23 +80,27 @@ class TrainingData:
     def images(self, step: int, batch: Sequence[int]) -> tuple[Tensor | None, Tensor | None]:
         """The batch's features, float (B, P+1, H), or its pictures' pixels, float (B, 3, side, side); never both.
 
+        Pictures are prepared by as many threads as PyTorch has, and their pixels lie on the checkpoint's device.
+
         Raises:
             RunError: an image has no features.
             ImageError: a picture cannot be read.
         """
         if self._settings.trains_encoder:
-            return None, self._pixels(step, batch)
+            with ThreadPoolExecutor(torch.get_num_threads()) as readers:
+                return None, self._pixels(list(readers.map(partial(self._picture, step), batch)))
         return self._features_of([self._examples[i] for i in batch]), None
 
-    def _pixels(self, step: int, batch: Sequence[int]) -> Tensor:
+    def _picture(self, step: int, example: int) -> Image:
+        """As large as the model sees it."""
         assert self._pictures is not None
-        pictures = [self._pictures(self._examples[i].image_hash) for i in batch]
+        picture = self._pictures(self._examples[example].image_hash)
         if self._settings.augment:
-            pictures = [
-                augmented(picture, random.Random(f"{self._settings.seed} {step} {i}"))  # noqa: S311 (no secret)
-                for picture, i in zip(pictures, batch, strict=True)
-            ]
-        return self._processed(pictures)
+            picture = augmented(
+                picture,
+                random.Random(f"{self._settings.seed} {step} {example}"),  # noqa: S311 (no secret)
+            )
+        return self._pixels.shrink(picture)
 
     def _features_of(self, examples: Sequence[Example]) -> Tensor:
         assert self._features is not None

@@ -188,8 +188,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What tests of odd texts print may be no text that can be sent from one process to another."""
     report = yield
-    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    report.sections = [(title, _sendable(text)) for title, text in report.sections]
+    if report.longrepr is not None and (said := str(report.longrepr)) != _sendable(said):
+        report.longrepr = _sendable(said)
     return report
+
+
+def _sendable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -220,4 +226,4 @@ def _tell(config: pytest.Config, text: str) -> None:
     """Say something now, although pytest keeps back what tests print."""
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        print(text, flush=True)
+        print(text, file=sys.stderr, flush=True)  # a process of several has no stdout

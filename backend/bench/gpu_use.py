@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+from contextlib import suppress
 from types import TracebackType
 
-_COMMAND = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0", "--loop-ms=100"]
+_COMMAND = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=100"]
 
 
 class GpuUse:
     """Use it in a `with` block.
 
+    Args:
+        gpu: as `nvidia-smi` names it.
+
     Attributes:
-        share: of the block's time in which the first GPU computed something, 0 to 1; None where it was not told.
+        share: of the block's time in which the GPU computed something, 0 to 1; None where it was not told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gpu: str) -> None:
+        self._gpu = gpu
         self.share: float | None = None
 
     def __enter__(self) -> GpuUse:
-        self._process = subprocess.Popen(_COMMAND, stdout=subprocess.PIPE, text=True)
+        self._process: subprocess.Popen[str] | None = None
+        with suppress(FileNotFoundError):  # some containers have the driver without it
+            self._process = subprocess.Popen([*_COMMAND, f"--id={self._gpu}"], stdout=subprocess.PIPE, text=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._process is None:
+            return
         self._process.terminate()
         said, _ = self._process.communicate()
         percentages = [float(line) for line in said.splitlines() if line.strip().isdigit()]

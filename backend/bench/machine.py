@@ -13,7 +13,7 @@ import torch
 
 from captionloop.model.checkpoint import computes_in_bf16
 
-_SIDE = 4096  # of the matrices
+_SIDES = {"cpu": 4096, "cuda": 8192}  # of the matrices
 _COPIED_BYTES = 512 * 2**20  # more than any cache holds
 _LOOKS = 5  # of which the best counts: whatever else runs can only make it slower
 
@@ -53,7 +53,7 @@ def look_at_machine(device: torch.device) -> Machine:
     """Measure the processor, or a GPU."""
     load = os.getloadavg()[0]
     unit = _bf16_unit(device)
-    return Machine(
+    machine = Machine(
         name=_name(device),
         bf16_unit=unit,
         fp32=_products(torch.float32, device),
@@ -62,26 +62,30 @@ def look_at_machine(device: torch.device) -> Machine:
         load=load,
         torch=torch.__version__,
     )
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # for those who are compared
+    return machine
 
 
 def _products(dtype: torch.dtype, device: torch.device) -> float:
-    first, second = (torch.randn(_SIDE, _SIDE, device=device).to(dtype) for _ in range(2))
-    return 2 * _SIDE**3 / _best(lambda: first @ second)
+    side = _SIDES[device.type]
+    first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / _best(lambda: first @ second, device)
 
 
 def _memory(device: torch.device) -> float:
     source = torch.ones(_COPIED_BYTES, dtype=torch.uint8, device=device)  # zeros would all be one page of memory
     target = torch.ones_like(source)
-    return 2 * _COPIED_BYTES / _best(lambda: target.copy_(source))
+    return 2 * _COPIED_BYTES / _best(lambda: target.copy_(source), device)
 
 
-def _best(work: Callable[[], object]) -> float:
+def _best(work: Callable[[], object], device: torch.device) -> float:
     """Seconds."""
     best = float("inf")
     for _ in range(1 + _LOOKS):  # the first one warms up, and never is the best
         begun = time.perf_counter()
         work()
-        if torch.cuda.is_available():
+        if device.type == "cuda":
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - begun)
     return best

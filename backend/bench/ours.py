@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
@@ -23,9 +22,11 @@ from captionloop.backend.bench.settings import (
     BEAMS,
     GPU_BATCH,
     GPU_PER_TURN,
+    GPU_STEPS,
     GPU_TRAINING_BATCH,
     LONGEST,
     PER_TURN,
+    SHARE_OF_GPU,
     SHORTEST,
     TRAINING_BATCH,
 )
@@ -56,7 +57,7 @@ def captioning(captioner: Captioner, pictures: Sequence[bytes]) -> None:
     """As a job captions a project, with pictures that are read while those before them are captioned.
 
     A turn of `bulk` has pictures that were never seen, `recaption` the same again. For a GPU there are not enough of
-    them, and none is remembered.
+    them, and no features are kept.
     """
     on_gpu = captioner.device.type == "cuda"
     never_seen, endless = batches(pictures, PER_TURN), cycle(pictures)
@@ -67,7 +68,7 @@ def captioning(captioner: Captioner, pictures: Sequence[bytes]) -> None:
 
     def caption(files: Iterable[bytes]) -> int:
         done = 0
-        with ThreadPoolExecutor(os.cpu_count()) as readers:
+        with ThreadPoolExecutor(torch.get_num_threads()) as readers:
             for part in batches(_ahead(readers, read, files, by=2 * GPU_BATCH), GPU_BATCH if on_gpu else BATCH):
                 hashes, images = zip(*part, strict=True)
                 done += len(captioner.caption(images, image_hashes=None if on_gpu else hashes, batch_size=len(part)))
@@ -119,7 +120,7 @@ def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
             found = features.get_many(hashes, encoder)
             return torch.stack([found[name] for name in hashes])
 
-        turns = _Turns(batch)
+        turns = _Turns(batch, steps=GPU_STEPS if on_gpu else 1)
         with suppress(RunCancelled):  # by ourselves
             finetune(
                 checkpoint,
@@ -133,11 +134,11 @@ def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
 
 
 class _Turns:
-    """A training log that is waited for: each step after the first ones is a turn."""
+    """A training log that is waited for: after the first steps so many are a turn."""
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, *, steps: int) -> None:
         self.are_over = False
-        self._batch = batch
+        self._batch, self._in_turn = batch, steps
         self._steps = 0
         self._begun = 0.0
 
@@ -146,18 +147,22 @@ class _Turns:
 
     def step(self, _: StepFigures) -> None:
         self._steps += 1
-        if self._steps < _WARM_STEPS:
+        if self._steps < _WARM_STEPS or (self._steps - _WARM_STEPS) % self._in_turn:
             return
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # the optimizer's part of the step, too
         if self._steps == _WARM_STEPS:
             say({})
         else:
-            say({"amount": self._batch, "seconds": time.perf_counter() - self._begun})
+            say({"amount": self._batch * self._in_turn, "seconds": time.perf_counter() - self._begun})
         self.are_over = not sys.stdin.readline()
         self._begun = time.perf_counter()
 
 
 def main(arguments: Sequence[str]) -> None:
     part, directory, given = arguments
+    if torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(SHARE_OF_GPU)
     pictures = read_pictures(Path(given))
     if part in {"decoder", "full"}:
         training(directory, pictures, cast("Way", part))

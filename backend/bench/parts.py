@@ -11,6 +11,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from captionloop.backend.bench.gpu_use import GpuUse
 from captionloop.backend.bench.material import read_pictures
 from captionloop.backend.bench.served import our_server, plain_server
@@ -131,7 +133,7 @@ def _captioning(
         for place in range(_BULK_TURNS):
             said(f"{prefix}bulk{' and recaption' if 'recaption' in parts else ''}, {place + 1} of {_BULK_TURNS}")
             baseline = plain.turn("bulk")
-            with GpuUse() if prefix.startswith(GPU) else nullcontext() as use:
+            with GpuUse(_name_of_gpu()) if prefix.startswith(GPU) else nullcontext() as use:
                 bulk.append((ours.turn("bulk"), baseline))
             if use and use.share is not None:
                 uses.append(use.share)
@@ -180,6 +182,10 @@ def _side(name: Literal["ours", "plain"], work: str, model: Path, pictures: Path
     as_usual = _AS_USUAL if name == "plain" else _AS_SERVE if work == "caption" else {}
     command = [sys.executable, "-m", f"captionloop.backend.bench.{name}", work, str(model), str(pictures)]
     return Side(f"{prefix}{work} ({name})", command, as_usual | _device(prefix))
+
+
+def _name_of_gpu() -> str:
+    return f"GPU-{torch.cuda.get_device_properties(0).uuid}"
 
 
 def _device(prefix: str) -> dict[str, str]:

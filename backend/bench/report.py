@@ -63,22 +63,24 @@ class Report:
     not_measured: Sequence[str]
 
     def text(self) -> str:
-        titles, cells = list(Row.TITLES), [list(row.cells()) for row in self.rows]
-        if not any(row.gpu_use for row in self.rows):
-            titles, cells = titles[:-1], [row[:-1] for row in cells]
-        return "\n".join([*map(machine_text, self.machines), "", table(titles, cells), "", *self.notes()])
+        titles, *cells = self._table()
+        return "\n".join([*map(machine_text, self.machines), "", table(titles, cells), "", *self._notes()])
 
     def page(self) -> str:
         """One HTML file that needs nothing else."""
         environment = Environment(loader=PackageLoader("captionloop.backend.bench", "."), autoescape=True)
         return environment.get_template("report.html").render(
             machines=[machine_text(machine) for machine in self.machines],
-            titles=Row.TITLES,
-            rows=self.rows,
-            notes=self.notes(),
+            table=self._table(),
+            notes=self._notes(),
         )
 
-    def notes(self) -> list[str]:
+    def _table(self) -> list[tuple[str, ...]]:
+        """Titles and rows; the GPU's use only where it was looked at."""
+        found = [Row.TITLES, *(row.cells() for row in self.rows)]
+        return found if any(row.gpu_use for row in self.rows) else [cells[:-1] for cells in found]
+
+    def _notes(self) -> list[str]:
         missing = [f"Not measured, as there is no GPU: {', '.join(self.not_measured)}."] if self.not_measured else []
         return [*EXPLANATION.splitlines(), *missing]
 
@@ -94,7 +96,7 @@ def machine_text(machine: Machine) -> str:
 EXPLANATION = (
     "faster: how many times as fast as plain transformers, by the medians of the runs; spread: of the pairs of runs.\n"
     "products, memory: share that our side reaches of the machine's rate of matrix products (in bf16 if it has that, "
-    "else\nin fp32) and of reading."
+    "else\nin fp32) and of reading; GPU busy: share of our side's time in which the GPU had something to do."
 )
 
 
@@ -117,7 +119,7 @@ def row(result: Result, work: Work | None, machine: Machine) -> Row:
         runs=str(len(result.ours)),
         products=_share(work.operations * result.rate / machine.products) if work else "",
         memory=_share(work.read * result.rate / machine.memory) if work else "",
-        gpu_use=_share(result.gpu_use or 0.0),
+        gpu_use="" if result.gpu_use is None else f"{100 * result.gpu_use:.0f} %",
     )
 
 

@@ -15,7 +15,7 @@ BLIP-large on a GPU."""
 KEYS = tuple(prefix + part for prefix, parts in PARTS.items() for part in parts)
 
 BEAMS, SHORTEST, LONGEST = 3, 5, 20
-BATCH, GPU_BATCH = 16, 128  # pictures captioned at once, where there are many
+BATCH, GPU_BATCH = 16, 64  # pictures captioned at once, where there are many
 TRAINING_BATCH, GPU_TRAINING_BATCH = 16, 64
 PLAIN_TRAINING_BATCH = 4  # more examples at once take the plain way longer for each; on a GPU it finds its best itself
 CLIENTS = 8
@@ -23,6 +23,8 @@ PICTURES = 256  # distinct ones
 # Captioned by us before the other side is asked again, which takes a batch or a few. On a GPU each is seen several
 # times, so that a turn takes seconds: its use is read a few times in each.
 PER_TURN, GPU_PER_TURN = 64, 4096
+GPU_STEPS = 10  # of training in a turn
+SHARE_OF_GPU = 0.5  # of its memory for each side, as both are there at once
 TRAINING_TOKENS = 12  # of the caption that is trained on
 
 

@@ -117,8 +117,9 @@ class Side:
         raise self._ended()
 
     def _ended(self) -> ServiceError:
-        code = self._process.wait(_ENDS_WITHIN_S)
-        if code == -signal.SIGKILL:
+        with suppress(subprocess.TimeoutExpired):  # then it has only stopped talking
+            self._process.wait(_ENDS_WITHIN_S)
+        if self._process.returncode == -signal.SIGKILL:
             return ServiceError(
                 f"The benchmark's process for {self._name} was killed, as the system does when there is no memory left."
             )

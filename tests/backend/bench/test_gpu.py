@@ -11,7 +11,7 @@ from captionloop.backend.bench import plain
 from captionloop.backend.bench.gpu_use import GpuUse
 
 SAYS = """#!/bin/sh
-echo 80; echo 100; echo '[N/A]'; echo ready > "$0.ready"
+case "$*" in *--id=GPU-1*) echo 80; echo 100; echo '[N/A]';; esac; echo ready > "$0.ready"
 exec sleep 60
 """
 
@@ -22,11 +22,20 @@ def test_the_use_is_the_mean_of_what_nvidia_smi_says(tmp_path: Path, monkeypatch
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
-    with GpuUse() as use:
+    with GpuUse("GPU-1") as use:
         while not (tmp_path / "nvidia-smi.ready").exists():
             time.sleep(0.01)
 
     assert use.share == 0.9
+
+
+def test_the_use_is_not_told_where_there_is_no_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with GpuUse("GPU-1") as use:
+        pass
+
+    assert use.share is None
 
 
 class Clock:

@@ -27,7 +27,7 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
 
     What is compared with is BLIP as people use it: `generate` in fp32, full fine-tuning with AdamW, and a server that
     makes one caption after the other; for the gpu_ parts, which need a GPU, all that in bf16 with the batch that is
-    quickest. It takes some 12 minutes on two cores (20 where nothing multiplies in bf16), and needs 16 GB of memory and
+    quickest. It takes some 12 minutes on two cores (25 where nothing multiplies in bf16), and needs 16 GB of memory and
     a machine that does nothing else.
 
     \b

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.asking import expected, expected_in_turns, served, served_in_turns
-from tests.support.captioning import Studio, opening_studio
+from tests.support.captioning import Studio, opening_studio, take_four_tasks_at_a_time
 from tests.support.faults import Fault, faulty_proxy
 from tests.support.people import another_annotator
 from tests.support.servers import LabelStudioServer
@@ -212,7 +212,7 @@ def test_a_task_that_is_deleted_meanwhile_stops_nothing(studio: Studio, monkeypa
 def test_a_run_that_ends_anywhere_goes_on_without_captioning_anything_twice(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    monkeypatch.setattr(annotating, "_BATCH", 4)
+    take_four_tasks_at_a_time(monkeypatch)
     tasks = studio.add_tasks(12)
     owner = SuggestionLog if where == "keep" else annotating._Annotation
     do, calls = getattr(owner, where), itertools.count()
@@ -249,7 +249,7 @@ def test_a_label_studio_in_trouble_costs_only_time(
     monkeypatch: pytest.MonkeyPatch,
     faults: dict[str, str],
 ) -> None:
-    monkeypatch.setattr(annotating, "_BATCH", 4)
+    take_four_tasks_at_a_time(monkeypatch)
     monkeypatch.setattr(patience, "_DELAYS_S", (0.05,))
     monkeypatch.setattr("captionloop.backend.label_studio._RETRY_DELAYS_S", (0.01,))
     chance = random.Random(0)
@@ -287,7 +287,7 @@ def test_an_answer_that_comes_too_late_costs_only_time(
     short_patience: float,
     slow: str,
 ) -> None:
-    monkeypatch.setattr(annotating, "_BATCH", 4)
+    take_four_tasks_at_a_time(monkeypatch)
     asked: list[str] = []
 
     def decide(method: str, path: str) -> str | None:
@@ -306,7 +306,7 @@ def test_an_answer_that_comes_too_late_costs_only_time(
 def test_a_run_says_how_far_it_is_while_label_studio_is_slow(
     open_studio: Callable[[str], Studio], label_studio_server: LabelStudioServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(annotating, "_BATCH", 4)
+    take_four_tasks_at_a_time(monkeypatch)
     said: list[tuple[Any, Any]] = []
     report = Runs.report
 
@@ -356,7 +356,7 @@ def test_what_waiting_does_not_help_against_ends_the_run_at_once(studio: Studio)
 def test_a_cancelled_run_ends_between_two_batches_and_what_it_pushed_stays(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(annotating, "_BATCH", 4)
+    take_four_tasks_at_a_time(monkeypatch)
     tasks = studio.add_tasks(8)
     run = studio.begin()
     push = annotating._Annotation._push
@@ -416,7 +416,7 @@ def test_pictures_that_are_known_do_not_go_through_the_encoder_again(
 
 
 def test_a_run_makes_way_when_another_version_becomes_champion(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotating, "_BATCH", 4)
+    take_four_tasks_at_a_time(monkeypatch)
     tasks = studio.add_tasks(8)
     newer = studio.finished.version.version
     push = annotating._Annotation._push

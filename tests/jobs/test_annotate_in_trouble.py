@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.captioning import take_four_tasks_at_a_time
 from tests.support.models import add_project
 from tests.support.pictures import picture
 from tests.support.scripted_studio import PASSES, STAYS, ScriptedStudio, opened_context, scripted_studio
@@ -13,7 +14,6 @@ from tests.support.scripted_studio import PASSES, STAYS, ScriptedStudio, opened_
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.errors import CaptionloopError, LabelConfigError, LabelStudioError
 from captionloop.home import Home
-from captionloop.jobs import annotate as annotating
 from captionloop.jobs import patience
 from captionloop.jobs.annotate import run_annotate
 from captionloop.jobs.context import Context
@@ -24,7 +24,7 @@ TASKS = 12
 
 @pytest.fixture
 def studio(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedStudio]:
-    monkeypatch.setattr(annotating, "_BATCH", 4)
+    take_four_tasks_at_a_time(monkeypatch)
     monkeypatch.setattr(patience, "_DELAYS_S", (0.01,))
     with scripted_studio() as running:
         for number in range(TASKS):

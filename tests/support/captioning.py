@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from captionloop.backend.annotations import to_prediction
 from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.backend.label_studio import Json
 from captionloop.home import Home
+from captionloop.jobs import annotate as annotating
 from captionloop.jobs.annotate import run_annotate
 from captionloop.jobs.context import Context
+from captionloop.model.captioner import Captioner
 from captionloop.model.database import Database, Project, Run, RunKind, RunState
 from captionloop.model.project_settings import ProjectSettings
 from captionloop.settings import Settings
@@ -23,6 +26,13 @@ from tests.support.studio import annotate
 from tests.support.versions import FinishedRun, finished_run
 
 TARGET = CaptionTarget("caption", "image", "image", max_submissions=1)
+
+
+def take_four_tasks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In captioning runs of this process."""
+    monkeypatch.setattr(annotating, "_BATCH", 4)
+    monkeypatch.setattr(annotating, "_BATCHES", 2)
+    monkeypatch.setattr(Captioner, "batch_size", 2)
 
 
 @dataclass

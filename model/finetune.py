@@ -356,7 +356,7 @@ def _backward(
             logits = trainable.logits(
                 text,
                 features=None if features is None else features.to(device),
-                pixels=None if pixels is None else pixels.to(device),
+                pixels=pixels,
                 dtype=torch.bfloat16 if is_mixed else torch.float32,
             )
         loss = caption_loss(

@@ -17,9 +17,9 @@ ENV PATH=/opt/captionloop/bin:$PATH VIRTUAL_ENV=/opt/captionloop
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 
-# PyTorch first: it is by far the largest layer, and changes only with its pin, which is read from pyproject.toml. The
+# PyTorch first: it is by far the largest layer, and changes only with its range, which is read from pyproject.toml. The
 # ordinary build brings gigabytes of CUDA with it; uv knows where PyTorch keeps the one for the CPU.
-RUN torch="$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)" && test -n "$torch" && \
+RUN torch="$(sed -n 's/^ *"\(torch>=[^"]*\)".*/\1/p' pyproject.toml)" && test -n "$torch" && \
     case "$TORCH" in \
         cpu) uv pip install --torch-backend cpu "$torch" ;; \
         cuda) uv pip install "$torch" ;; \

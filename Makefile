@@ -68,6 +68,7 @@ $(VENV)/.python:
 # Installed again only when pyproject.toml changed. What the tests need includes what a run needs.
 $(VENV)/.installed: $(VENV)/.python pyproject.toml
 	@echo "Installing Captionloop and what it needs (PyTorch is large: several minutes the first time) …"
+	@$(BIN)/python -m tools.small_torch
 	@$(PIP_INSTALL) --editable .
 	@touch $@
 
@@ -77,5 +78,6 @@ $(VENV)/.installed-audit: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.python pyproject.toml
 	@echo "Installing Captionloop and what its tests need (PyTorch is large: several minutes the first time) …"
+	@$(BIN)/python -m tools.small_torch
 	@$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed

@@ -58,11 +58,6 @@ def test_what_is_asked_for_is_there_in_a_version_that_will_do(place: dict[str, s
     assert wrong == [], "run `make lock`"
 
 
-def test_pytorch_has_the_pin_of_the_project() -> None:
-    (asked,) = [requirement for requirement in _ASKED if requirement.name == "torch"]
-    assert _pins(_PLACES[0])["torch"].specifier == asked.specifier
-
-
 def test_it_names_no_index() -> None:
     """It is for whichever one an installation uses."""
     assert re.findall(r"\w+://\S+|--(?:index|extra-index|find-links)\S*", _LOCK) == []

@@ -1,0 +1,1 @@
+"""What the Makefile runs before anything of ours is installed: the standard library alone."""

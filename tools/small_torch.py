@@ -1,0 +1,87 @@
+"""Put the small PyTorch, without CUDA, into the virtual environment that runs this, where the large one is of no use.
+
+On Linux the package index has PyTorch with CUDA, gigabytes of it, and pip takes that unless a PyTorch is there. A small
+one is what pip itself finds under a version that ends in `+cpu`, on a mirror or on disk; or what uv finds, which knows
+where PyTorch keeps it. Where neither finds one, that is said, and pip will install the large one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+_SMALL = "+cpu"  # how PyTorch names its builds without CUDA
+_PIP = [sys.executable, "-m", "pip"]
+
+
+def main() -> None:
+    if sys.platform != "linux" or find_spec("torch") or has_nvidia_driver():
+        return
+    wanted = requirement(_PROJECT.read_text(encoding="utf-8"))
+    print(f"No NVIDIA driver is here: looking for {wanted} without CUDA …", flush=True)
+    if not (_by_pip(wanted) or _by_uv(wanted)):
+        print(
+            "Neither pip nor uv finds one from here, so the ordinary PyTorch will be installed, which takes some 5 GB."
+            " README.md ('PyTorch') says how to put another one into .venv before that.",
+            file=sys.stderr,
+        )
+
+
+def has_nvidia_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def requirement(project: str) -> str:
+    """What the text of pyproject.toml asks for: `torch>=2.13,<2.15`."""
+    found = re.search(r'"(torch>=[\d.]+,<[\d.]+)"', project)
+    assert found, "pyproject.toml does not ask for torch by a range"
+    return found[1]
+
+
+def newest_small(versions: str, wanted: str) -> str | None:
+    """Of what `pip index versions` says, newest first, the newest small one that will do."""
+    lowest, above = (_numbers(bound) for bound in re.findall(r"[\d.]+", wanted))
+    small = [version for version in re.findall(r"[\w.+]+", versions) if version.endswith(_SMALL)]
+    return next((version for version in small if lowest <= _numbers(version.removesuffix(_SMALL)) < above), None)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def _by_pip(wanted: str) -> bool:
+    asked = subprocess.run(
+        [*_PIP, "index", "versions", "torch"], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+    )
+    version = newest_small(asked.stdout, wanted)
+    return version is not None and _succeeds([*_PIP, "install", "--no-compile", f"torch=={version}"])
+
+
+def _by_uv(wanted: str) -> bool:
+    uv = shutil.which("uv") or _installed_uv()
+    return uv is not None and _succeeds(
+        [uv, "pip", "install", "--python", sys.executable, "--torch-backend", "cpu", wanted]
+    )
+
+
+def _installed_uv() -> str | None:
+    uv = Path(sys.executable).with_name("uv")
+    return str(uv) if uv.exists() or _succeeds([*_PIP, "install", "--quiet", "uv"]) else None
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command).returncode == 0
+
+
+if __name__ == "__main__":
+    main()

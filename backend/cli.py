@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from captionloop.settings import Settings
 
 _INTERRUPTED = 130
+_PORT = click.IntRange(1, 65535)
 # Captions and pictures are people's own, also in files that libraries write and that programs started here do.
 _OWNER_ALONE = 0o077
 
@@ -106,9 +107,9 @@ model_option = click.option(
 @cli.command()
 @model_option
 @click.option("--no-sample", is_flag=True, help="Make no sample project.")
-@click.option("--port", type=int, help="Port of the backend. Default: CAPTIONLOOP_PORT, else 9090.")
+@click.option("--port", type=_PORT, help="Port of the backend. Default: CAPTIONLOOP_PORT, else 9090.")
 @click.option(
-    "--label-studio-port", type=int, help="Port of Label Studio. Default: CAPTIONLOOP_LABEL_STUDIO_PORT, else 8080."
+    "--label-studio-port", type=_PORT, help="Port of Label Studio. Default: CAPTIONLOOP_LABEL_STUDIO_PORT, else 8080."
 )
 def up(*, model: str | None, no_sample: bool, port: int | None, label_studio_port: int | None) -> None:
     """Start everything on this machine: Label Studio, Redis, the worker and the backend.
@@ -151,7 +152,7 @@ def demo(*, rounds: int, per_round: int) -> None:
 
 @cli.command()
 @click.option("--host", help="Address to listen on. Default: CAPTIONLOOP_HOST, else 127.0.0.1.")
-@click.option("--port", type=int, help="Port to listen on. Default: CAPTIONLOOP_PORT, else 9090.")
+@click.option("--port", type=_PORT, help="Port to listen on. Default: CAPTIONLOOP_PORT, else 9090.")
 @model_option
 def serve(*, host: str | None, port: int | None, model: str | None) -> None:
     """Run the backend alone.

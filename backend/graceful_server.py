@@ -4,9 +4,10 @@ waitress itself, told to stop, drops what waits for a thread and gives the threa
 """
 
 import logging
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from waitress import wasyncore
@@ -29,22 +30,21 @@ class GracefulServer:
         self,
         app: App,
         *,
-        host: str,
-        port: int,
+        listening: Sequence[socket.socket],
         threads: int,
         stop: threading.Event,
         finish_within_s: float = FINISH_WITHIN_S,
     ) -> None:
-        """Listen from now on; who connects is answered once `run` is called.
+        """Who connects is answered once `run` is called.
 
         Args:
-            port: 0 takes a free one.
+            listening: sockets to answer on; they are the server's from now on.
             finish_within_s: how long a request may go on after `stop`.
         """
         self._stop = stop
         self._finish_within_s = finish_within_s
         self._sockets: dict[int, wasyncore.dispatcher] = {}
-        self._server = create_server(app, map=self._sockets, host=host, port=port, threads=threads, ident="captionloop")
+        self._server = create_server(app, map=self._sockets, sockets=listening, threads=threads, ident="captionloop")
         self._listening = [entry for entry in self._sockets.values() if isinstance(entry, BaseWSGIServer)]
 
     @property

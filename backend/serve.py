@@ -7,6 +7,7 @@ import threading
 from captionloop.backend.app import create_app
 from captionloop.backend.auth import Gatekeeper
 from captionloop.backend.champions import Champions
+from captionloop.backend.local.ports import listen
 from captionloop.backend.metrics import Metrics
 from captionloop.backend.pages.room import Room
 from captionloop.backend.projects import Projects
@@ -27,12 +28,18 @@ _WATCHERS_STOP_WITHIN_S = 5
 
 
 def serve(context: Context) -> None:
-    """Answer Label Studio until SIGINT or SIGTERM; what is being answered then is finished."""
+    """Answer Label Studio until SIGINT or SIGTERM; what is being answered then is finished.
+
+    Raises:
+        BusyError, SettingsError, ServiceError: its address cannot be listened on.
+    """
     from captionloop.backend.graceful_server import GracefulServer
 
+    settings = context.settings
+    # First, so that a process that cannot start has changed nothing.
+    listening = listen(settings.port, host=settings.host, variable="CAPTIONLOOP_PORT", purpose="the backend")
     context.database.migrate()
     service = build_service(context)
-    settings = context.settings
     gatekeeper = Gatekeeper(
         settings.user, settings.password, reader_password=settings.reader_password, seal=context.seal
     )
@@ -41,7 +48,7 @@ def serve(context: Context) -> None:
     if settings.password is None:
         _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
     stop = service.stopping
-    server = GracefulServer(app, host=settings.host, port=settings.port, threads=_THREADS, stop=stop)
+    server = GracefulServer(app, listening=listening, threads=_THREADS, stop=stop)
     warm_up = threading.Thread(target=_warm_up, args=(service,), name="warm-up", daemon=True)
     watchers = [
         threading.Thread(target=_follow_announcements, args=(context, service, stop), name="follow", daemon=True),

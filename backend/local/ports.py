@@ -1,47 +1,60 @@
-"""Ports on this machine: whether one is free, and who holds one that is not."""
+"""Ports on this machine: listening on one, whether one is free, and who holds one that is not."""
 
+import errno
 import os
 import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-from captionloop.errors import BusyError
+from captionloop.errors import BusyError, CaptionloopError, ServiceError, SettingsError
 
 LOOPBACK = "127.0.0.1"
 _LISTENING = "0A"  # the state TCP_LISTEN in /proc/net/tcp
 
 
-def is_free(port: int, *, host: str = LOOPBACK) -> bool:
-    """True when nothing listens on `port`, neither on `host` nor under the name localhost (which may be IPv6)."""
-    if _answers("127.0.0.1", port) or _answers("::1", port):
+def is_free(port: int) -> bool:
+    """True when nothing listens on `port` of this machine's loopback addresses, of which IPv6 has one as well."""
+    if _is_answered(port):
         return False
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # Without it a port would count as taken for a minute after its server stopped (TIME_WAIT).
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
+    try:
+        _close(_bound(LOOPBACK, port))
+    except OSError:
+        return False
     return True
 
 
 def require_free(port: int, *, variable: str, purpose: str, host: str = LOOPBACK) -> None:
-    """Make sure that `purpose` can listen on `port`.
+    """Make sure that `purpose` can listen on `port`, and that nothing else answers there under the name localhost.
 
     Raises:
-        BusyError: something else does; the message says what, and which variable moves us elsewhere.
+        BusyError, SettingsError, ServiceError: as `listen`.
     """
-    if is_free(port, host=host):
-        return
-    found = holder(port)
-    by = f" by {found}" if found else ""
-    raise BusyError(
-        f"Port {port} for {purpose} is taken{by}: end that program or set {variable} to another port, "
-        f"for example {variable}={_free_above(port)}."
-    )
+    if _is_answered(port):
+        raise _taken(port, variable, purpose)
+    _close(listen(port, variable=variable, purpose=purpose, host=host))
+
+
+def listen(port: int, *, variable: str, purpose: str, host: str = LOOPBACK) -> list[socket.socket]:
+    """Sockets that listen on `port` of each address that `host` stands for.
+
+    Args:
+        port: 0 takes a free one.
+        variable: the setting that the port comes from.
+        purpose: what is going to answer there, for the message.
+
+    Raises:
+        BusyError: something else listens there; the message says what, and where else to go.
+        SettingsError: `host` is no address of this machine, or the port is kept for root.
+        ServiceError: the system refuses for another reason.
+    """
+    try:
+        return _bound(host, port)
+    except (OSError, UnicodeError) as error:  # Unicode: a name that is none, such as one of dots alone
+        raise _refusal(error, host, port, variable, purpose) from error
 
 
 def free_port() -> int:
@@ -57,6 +70,51 @@ def holder(port: int) -> str | None:
     if pid is None:
         return None
     return f"{_program(pid)} (process {pid})"
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)  # a name may be listed twice
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(address, family=family)) for family, address in addresses]
+        stack.pop_all()
+    return sockets
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for one in sockets:
+        one.close()
+
+
+def _refusal(error: OSError | UnicodeError, host: str, port: int, variable: str, purpose: str) -> CaptionloopError:
+    number = getattr(error, "errno", None)
+    begin = f"{purpose[0].upper()}{purpose[1:]} cannot listen on"
+    if number == errno.EADDRINUSE:
+        return _taken(port, variable, purpose)
+    if number == errno.EACCES:
+        return SettingsError(
+            f"Port {port} for {purpose} is kept for root: set {variable} to one of 1024 or above, "
+            f"for example {variable}={_free_above(7999 + port)}."
+        )
+    if isinstance(error, (socket.gaierror, UnicodeError)) or number in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return SettingsError(
+            f"{begin} {host!r}, which is no address of this machine: set CAPTIONLOOP_HOST to one that is, "
+            "such as 127.0.0.1, or to 0.0.0.0 for all of them."
+        )
+    return ServiceError(f"{begin} port {port} of {host}: {error}.")
+
+
+def _taken(port: int, variable: str, purpose: str) -> BusyError:
+    found = holder(port)
+    by = f" by {found}" if found else ""
+    return BusyError(
+        f"Port {port} for {purpose} is taken{by}: end that program or set {variable} to another port, "
+        f"for example {variable}={_free_above(port)}."
+    )
+
+
+def _is_answered(port: int) -> bool:
+    return _answers("127.0.0.1", port) or _answers("::1", port)
 
 
 def _answers(host: str, port: int) -> bool:

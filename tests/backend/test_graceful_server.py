@@ -32,7 +32,8 @@ class App:
 @contextmanager
 def running(app: App, *, threads: int = 4, finish_within_s: float = 20) -> Iterator[tuple[str, threading.Event, Any]]:
     stop = threading.Event()
-    server = GracefulServer(app, host="127.0.0.1", port=0, threads=threads, stop=stop, finish_within_s=finish_within_s)
+    listening = [socket.create_server(("127.0.0.1", 0))]
+    server = GracefulServer(app, listening=listening, threads=threads, stop=stop, finish_within_s=finish_within_s)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

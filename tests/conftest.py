@@ -19,7 +19,7 @@ from captionloop.model.database import Database
 from captionloop.settings import Settings
 from tests.support.browser import ARGUMENTS, NO_BROWSER, NoBrowserError, find_or_install
 from tests.support.postgres import empty_database, running_postgres
-from tests.support.servers import STUDIO_VERSION, LabelStudioServer, RedisServer, running_label_studio, running_redis
+from tests.support.servers import STUDIO_VERSION, LabelStudioServer, RedisServer, running_redis, shared_label_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -134,12 +134,16 @@ def cache() -> Path:
 def label_studio_server(
     tmp_path_factory: pytest.TempPathFactory, cache: Path, request: pytest.FixtureRequest
 ) -> Iterator[LabelStudioServer]:
-    """A real Label Studio, started once. Make a project of your own in it; it may hold those of other tests."""
+    """A real Label Studio, started once for all processes of the suite.
+
+    Make a project of your own in it, for it holds those of other tests, and never stop it: `running_label_studio` gives
+    a test one of its own.
+    """
     from captionloop.backend.local.label_studio_server import is_installed
 
     if not is_installed(cache, STUDIO_VERSION):
         _tell(request.config, f"\nInstalling Label Studio {STUDIO_VERSION}, which takes a few minutes, once …")
-    with running_label_studio(tmp_path_factory.mktemp("label-studio"), cache=cache) as server:
+    with shared_label_studio(_of_all_processes(tmp_path_factory) / "label-studio", cache=cache) as server:
         yield server
 
 
@@ -220,6 +224,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("skipped for want of a browser")
         for name in names:
             terminalreporter.write_line(name)
+
+
+def _of_all_processes(factory: pytest.TempPathFactory) -> Path:
+    """A directory that all processes of this run of the suite know, and no other run."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 def _tell(config: pytest.Config, text: str) -> None:

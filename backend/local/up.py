@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from captionloop.backend.local import label_studio_server, redis_server, services
+from captionloop.backend.local import label_studio_server, label_studio_tables, redis_server, services
 from captionloop.backend.local.ports import LOOPBACK, require_free
 from captionloop.backend.local.processes import Process, Program, Supervisor, signals_interrupt, sole_owner
 from captionloop.backend.local.screen import Screen, Step
@@ -148,6 +148,7 @@ class _Up:
                 "Installing Label Studio (once, a few minutes)", "Label Studio is installed"
             ) as step:
                 command = label_studio_server.install(cache, progress=step.update)
+        label_studio_tables.lay_out(self.home.label_studio)
         return self.supervisor.start(
             label_studio_server.program(
                 command, data=self.home.label_studio, port=self._given.label_studio_port, login=account

@@ -4,17 +4,18 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import httpx
 
-from captionloop.backend.local import label_studio_server, redis_server
+from captionloop.backend.local import label_studio_server, label_studio_tables, redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Process
 from captionloop.settings import LABEL_STUDIO_VERSION, Secret
+from tests.support.sharing import Facts, shared
 
 # Read before a test cleans the environment.
 STUDIO_VERSION = os.environ.get("CAPTIONLOOP_TEST_LABEL_STUDIO", LABEL_STUDIO_VERSION)
@@ -45,7 +46,20 @@ class LabelStudioServer:
     password: str
     token: str
     data: Path
-    log: Path
+
+    @classmethod
+    def of(cls, facts: Facts) -> "LabelStudioServer":
+        return cls(**facts | {"data": Path(facts["data"])})
+
+    def facts(self) -> Facts:
+        """What another process has to know about it."""
+        return {field.name: str(getattr(self, field.name)) for field in fields(LabelStudioServer)}
+
+
+@dataclass(frozen=True)
+class OwnLabelStudio(LabelStudioServer):
+    """One that a test has for itself, and may stop."""
+
     process: Process
 
     def start(self) -> None:
@@ -103,23 +117,25 @@ class OwnRedis:
 
 
 @contextmanager
-def running_label_studio(
-    directory: Path, *, cache: Path, port: int | None = None, progress: Callable[[str], None] = lambda _: None
-) -> Iterator[LabelStudioServer]:
-    """Label Studio with its data in `directory`, installed into `cache` first if need be."""
-    command = label_studio_server.install(cache, progress=progress, version=STUDIO_VERSION)
+def running_label_studio(directory: Path, *, cache: Path, laid_out: bool = True) -> Iterator[OwnLabelStudio]:
+    """Label Studio with its data in `directory`, installed into `cache` first if need be.
+
+    Args:
+        laid_out: as `captionloop up` starts it; else it makes its tables itself, which takes most of a minute.
+    """
+    command = label_studio_server.install(cache, progress=lambda _: None, version=STUDIO_VERSION)
     login = label_studio_server.Login("tester@localhost", Secret("correct-horse-battery"), Secret("5" * 40))
-    port = port or free_port()
-    log = directory / "label-studio.log"
-    process = Process(label_studio_server.program(command, data=directory / "data", port=port, login=login), log=log)
-    server = LabelStudioServer(
+    port, data = free_port(), directory / "data"
+    if laid_out:
+        label_studio_tables.lay_out(data, version=STUDIO_VERSION)
+    program = label_studio_server.program(command, data=data, port=port, login=login)
+    server = OwnLabelStudio(
         url=f"http://localhost:{port}",
         email=login.email,
         password=login.password.reveal(),
         token=login.token.reveal(),
-        data=directory / "data",
-        log=log,
-        process=process,
+        data=data,
+        process=Process(program, log=directory / "label-studio.log"),
     )
     try:
         server.start()
@@ -127,6 +143,19 @@ def running_label_studio(
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def shared_label_studio(directory: Path, *, cache: Path) -> Iterator[LabelStudioServer]:
+    """One for all processes of the suite, all of which name the same directory."""
+
+    @contextmanager
+    def start() -> Iterator[Facts]:
+        with running_label_studio(directory, cache=cache) as server:
+            yield server.facts()
+
+    with shared(directory, start) as facts:
+        yield LabelStudioServer.of(facts)
 
 
 def _kill(process: Process) -> None:

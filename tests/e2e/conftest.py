@@ -1,12 +1,14 @@
 """Somebody who has typed `make run`, shared by all stories; each works in what the ones before have left."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.support.backend import Backend
 from tests.support.person import Person, newcomer
 from tests.support.servers import STUDIO_VERSION, LabelStudioServer
 
@@ -53,3 +55,22 @@ def api(studio: dict[str, Any]) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Token {studio['token']}"}
     with httpx.Client(base_url=studio["url"], headers=headers, timeout=120) as client:
         yield client
+
+
+@pytest.fixture(scope="package")
+def backend_of(person: Person) -> Iterator[Callable[[int], Backend]]:
+    """Captionloop's own API for a project, by its number in Label Studio."""
+    found = person.asks("status")["backend"]
+    with ExitStack() as stack:
+
+        def of(project_id: int) -> Backend:
+            address = f"{found['url']}/api/v1/projects/{project_id}"
+            return Backend(stack.enter_context(httpx.Client(base_url=address, auth=(found["user"], found["password"]))))
+
+        yield of
+
+
+@pytest.fixture(scope="package")
+def backend(backend_of: Callable[[int], Backend], studio: dict[str, Any]) -> Backend:
+    """The same for the sample project."""
+    return backend_of(studio["project_id"])

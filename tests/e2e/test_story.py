@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from tests.support.backend import Backend
 from tests.support.modes import open_to_others
 from tests.support.person import Person
 from tests.support.studio import annotate, tasks_of, wait_for
@@ -19,9 +20,9 @@ _CORRECTIONS = 60
 
 
 def test_corrections_become_the_captions_of_untouched_tasks_and_a_rollback_brings_the_old_ones_back(
-    person: Person, studio: dict[str, Any], api: httpx.Client, page: Page
+    person: Person, studio: dict[str, Any], api: httpx.Client, backend: Backend, page: Page
 ) -> None:
-    base = person.asks("status")["champion"]
+    base = backend.champion()
     tasks = tasks_of(api, studio["project_id"])
     captions = _captions(person, tasks)
     corrected, untouched = tasks[:_CORRECTIONS], tasks[_CORRECTIONS]
@@ -37,7 +38,7 @@ def test_corrections_become_the_captions_of_untouched_tasks_and_a_rollback_bring
         annotate(api, studio["project_id"], task, _house_style(captions[task["id"]]))
 
     _start_training(page, studio)
-    champion = wait_for(lambda: _other_champion(person, than=base), within_s=_TRAINED_WITHIN_S)
+    champion = wait_for(lambda: _other_champion(backend, than=base), within_s=_TRAINED_WITHIN_S)
 
     learnt = _suggestion(tasks_of(api, studio["project_id"])[_CORRECTIONS], version=champion)
     assert learnt.startswith("Alt text: ")
@@ -46,7 +47,7 @@ def test_corrections_become_the_captions_of_untouched_tasks_and_a_rollback_bring
 
     person.does("rollback")
     assert person.asks("status")["champion"] == base
-    wait_for(lambda: person.asks("status")["job"] is None, within_s=_TRAINED_WITHIN_S)
+    backend.waits_until_idle(within_s=_TRAINED_WITHIN_S)
     _open_task(page, studio, untouched)
     expect(_draft(page)).to_have_text(_suggestion(untouched, version=base))
 
@@ -124,8 +125,9 @@ def _suggestion(task: dict[str, Any], *, version: str) -> str:
     return text
 
 
-def _other_champion(person: Person, *, than: str) -> str | None:
-    status = person.asks("status")
-    assert (status["job"] or {}).get("state") != "failed", status["job"]
-    is_done = status["champion"] != than and status["job"] is None  # the job after it renews the suggestions
-    return status["champion"] if is_done else None
+def _other_champion(backend: Backend, *, than: str) -> str | None:
+    run, champion = backend.latest_run(), backend.champion()
+    assert run is not None
+    assert run["state"] != "failed", run
+    is_done = champion != than and backend.is_idle()  # the run after it renews the suggestions
+    return champion if is_done else None

@@ -1,13 +1,15 @@
 """A second project, with other names in its label config, beside the sample project on the same backend."""
 
 import base64
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 import httpx
 import pytest
+from tests.support.backend import Backend
 from tests.support.person import Person
-from tests.support.studio import annotate, newest, tasks_of, wait_for
+from tests.support.studio import annotate, newest, tasks_of
 
 from captionloop.backend.local.sample import pictures
 
@@ -25,19 +27,23 @@ _RENEWED_WITHIN_S = 900
 
 
 def test_two_projects_learn_side_by_side_and_never_mix(
-    person: Person, studio: dict[str, Any], api: httpx.Client
+    person: Person,
+    studio: dict[str, Any],
+    api: httpx.Client,
+    backend: Backend,
+    backend_of: Callable[[int], Backend],
 ) -> None:
     sample = studio["project_id"]
     # An earlier story's promotion may still be renewing suggestions.
-    wait_for(lambda: person.asks("status", "--project", str(sample))["job"] is None, within_s=_RENEWED_WITHIN_S)
-    before = _facts(person, api, sample)
+    backend.waits_until_idle(within_s=_RENEWED_WITHIN_S)
+    before = _facts(backend, api, sample)
     scenes = list(islice(pictures(), _TASKS))
     project = api.post("/api/projects/", json={"title": "Alt texts", "label_config": _LABEL_CONFIG})
     second = project.raise_for_status().json()["id"]
     tasks = [{"picture": f"data:image/png;base64,{base64.b64encode(png).decode()}"} for _, _, png in scenes]
     api.post(f"/api/projects/{second}/import", json=tasks).raise_for_status()
     person.does("connect", "--project", str(second))
-    base = person.asks("status", "--project", str(second))["champion"]
+    base = backend_of(second).champion()
 
     _retrieve_predictions(api, second)
     for task, (_, caption, _) in list(zip(tasks_of(api, second), scenes, strict=True))[:_CORRECTED]:
@@ -52,14 +58,13 @@ def test_two_projects_learn_side_by_side_and_never_mix(
     untouched = tasks_of(api, second)[_CORRECTED:]
     assert {newest(task)["model_version"] for task in untouched} == {status["champion"]}
     assert all(newest(task)["result"][0]["value"]["text"][0].startswith("Photo: ") for task in untouched)
-    assert _facts(person, api, sample) == before
+    assert _facts(backend, api, sample) == before
 
 
-def _facts(person: Person, api: httpx.Client, project_id: int) -> tuple[Any, ...]:
+def _facts(backend: Backend, api: httpx.Client, project_id: int) -> tuple[Any, ...]:
     """What another project's corrections must not change."""
-    status = person.asks("status", "--project", str(project_id))
     suggestions = [newest(task)["result"] for task in tasks_of(api, project_id)]
-    return status["champion"], status["corrections"], suggestions
+    return backend.champion(), backend.corrections(), suggestions
 
 
 def _retrieve_predictions(api: httpx.Client, project_id: int) -> None:

@@ -6,7 +6,6 @@ What it needs and the stories before did not leave it makes for itself, so it ca
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+from tests.support.backend import Backend
 from tests.support.person import Person
 from tests.support.studio import annotate, newest, tasks_of, wait_for
 
@@ -38,12 +38,12 @@ class Lead:
     """Somebody who leads the sample project, signed in to the pages.
 
     Args:
-        facts: the JSON API of the project, to see what the pages have done.
+        backend: the project's JSON API, to see what the pages have done.
     """
 
     page: Page
     here: str
-    facts: httpx.Client
+    backend: Backend
 
     def opens(self, path: str) -> None:
         self.page.goto(f"{self.here}{path}")
@@ -57,22 +57,18 @@ class Lead:
         expect(said.first).to_be_visible()
 
     def told(self, path: str) -> Any:
-        return self.facts.get(path).raise_for_status().json()
+        return self.backend.told(path)
 
 
 @pytest.fixture
-def lead(person: Person, studio: dict[str, Any], page: Page) -> Iterator[Lead]:
-    backend, project = person.asks("status")["backend"], studio["project_id"]
-    page.goto(f"{backend['url']}/login")
-    page.get_by_label("User").fill(backend["user"])
-    page.get_by_label("Password").fill(backend["password"])
+def lead(person: Person, studio: dict[str, Any], backend: Backend, page: Page) -> Lead:
+    found = person.asks("status")["backend"]
+    page.goto(f"{found['url']}/login")
+    page.get_by_label("User").fill(found["user"])
+    page.get_by_label("Password").fill(found["password"])
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(lambda url: "/login" not in url)
-    facts = httpx.Client(
-        base_url=f"{backend['url']}/api/v1/projects/{project}", auth=(backend["user"], backend["password"])
-    )
-    yield Lead(page, f"{backend['url']}/projects/{project}", facts)
-    facts.close()
+    return Lead(page, f"{found['url']}/projects/{studio['project_id']}", backend)
 
 
 @pytest.fixture(scope="module")
@@ -82,36 +78,37 @@ def project(studio: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(person: Person, studio: dict[str, Any], api: httpx.Client, project: list[str]) -> str:
+def made(person: Person, studio: dict[str, Any], api: httpx.Client, backend: Backend, project: list[str]) -> str:
     """A version that does not serve and was made from another: one that a story has left, else that of a short run."""
-    _wait_for_the_worker(person, project)
-    champion = person.asks("status", *project)["champion"]
-    if not _others(person, project, champion):
+    backend.waits_until_idle(within_s=_TRAINED_WITHIN_S)
+    champion = backend.champion()
+    if not _others(backend, champion):
         for task in _untouched(api, studio, 40):
             annotate(api, studio["project_id"], task, f"Picture of {_suggestion(task)}")
         run = person.asks("finetune", *project, "--set", f"steps={_STEPS}", "--wait")
         assert run["state"] == "finished", run
-        if person.asks("status", *project)["champion"] != champion:
+        if backend.champion() != champion:
             person.does("rollback", *project)
-        _wait_for_the_worker(person, project)
-    return _others(person, project, champion)[-1]
+        backend.waits_until_idle(within_s=_TRAINED_WITHIN_S)
+    return _others(backend, champion)[0]
 
 
-def _others(person: Person, project: list[str], champion: str) -> list[str]:
-    rows = person.asks("versions", *project)
-    return [row["version"] for row in rows if row["parent"] and row["version"] != champion]
+def _others(backend: Backend, champion: str) -> list[str]:
+    """The newest first."""
+    kept = [row for row in backend.told("/versions") if not row["deleted_at"]]
+    return [row["version"] for row in kept if row["parent"] and row["version"] != champion]
 
 
 @pytest.fixture(scope="module")
-def miscounted(person: Person, studio: dict[str, Any], api: httpx.Client, project: list[str], made: str) -> list[int]:
+def miscounted(studio: dict[str, Any], api: httpx.Client, backend: Backend, made: str) -> list[int]:
     """Twelve more corrections, three of which change how many there are; the tasks of those three."""
-    before = person.asks("status", *project)["corrections"]
+    before = backend.corrections()
     chosen = _untouched(api, studio, 12)
     for number, task in enumerate(chosen):
         words = _suggestion(task).split()
         caption = " ".join(["three", *words[1:]] if number < 3 else [*words, "at night"])
         annotate(api, studio["project_id"], task, caption)
-    wait_for(lambda: person.asks("status", *project)["corrections"] == before + 12, within_s=_WITHIN_S)
+    wait_for(lambda: backend.corrections() == before + 12, within_s=_WITHIN_S)
     return [task["id"] for task in chosen[:3]]
 
 
@@ -123,10 +120,6 @@ def _untouched(api: httpx.Client, studio: dict[str, Any], count: int) -> list[di
 
 def _suggestion(task: dict[str, Any]) -> str:
     return str(newest(task)["result"][0]["value"]["text"][0])
-
-
-def _wait_for_the_worker(person: Person, project: list[str]) -> None:
-    wait_for(lambda: person.asks("status", *project)["job"] is None, within_s=_TRAINED_WITHIN_S)
 
 
 def test_ten_captions_are_reviewed_by_keyboard_alone(lead: Lead, miscounted: list[int]) -> None:
@@ -188,8 +181,8 @@ def test_two_versions_are_compared_without_knowing_whose_captions_they_are(lead:
     expect(lead.page.get_by_text("of the decided pictures").first).to_be_visible()
 
 
-def test_a_version_is_promoted_and_rolled_back(lead: Lead, person: Person, project: list[str], made: str) -> None:
-    before = person.asks("status", *project)["champion"]
+def test_a_version_is_promoted_and_rolled_back(lead: Lead, made: str) -> None:
+    before = lead.backend.champion()
     lead.opens("/versions")
     row = lead.page.get_by_role("row").filter(has=lead.page.get_by_role("link", name=made, exact=True))
 
@@ -198,18 +191,16 @@ def test_a_version_is_promoted_and_rolled_back(lead: Lead, person: Person, proje
     row.get_by_role("button", name=f"Promote {made}").click()
 
     expect(lead.page.get_by_role("heading", level=1)).to_have_text(f"{made} is the champion.")
-    assert person.asks("status", *project)["champion"] == made
+    assert lead.backend.champion() == made
     lead.page.get_by_text(f"Roll back to {before}", exact=True).click()
     lead.page.get_by_role("button", name="Roll back", exact=True).click()
 
     expect(lead.page.get_by_role("heading", level=1)).to_have_text(f"{before} is the champion.")
-    assert person.asks("status", *project)["champion"] == before
-    _wait_for_the_worker(person, project)
+    assert lead.backend.champion() == before
+    lead.backend.waits_until_idle(within_s=_TRAINED_WITHIN_S)
 
 
-def test_a_run_is_started_and_its_progress_moves_without_reloading(
-    lead: Lead, person: Person, project: list[str], miscounted: list[int]
-) -> None:
+def test_a_run_is_started_and_its_progress_moves_without_reloading(lead: Lead, miscounted: list[int]) -> None:
     lead.opens("/runs")
     lead.page.keyboard.press("n")
     lead.page.get_by_label("steps", exact=True).fill(str(_STEPS))
@@ -223,7 +214,7 @@ def test_a_run_is_started_and_its_progress_moves_without_reloading(
     seen = lead.page.evaluate("window.seen")  # gone, had the page been loaded anew
     assert seen == sorted(seen)
     assert len({round(value, 2) for value in seen}) > 3
-    _wait_for_the_worker(person, project)
+    lead.backend.waits_until_idle(within_s=_TRAINED_WITHIN_S)
 
 
 def _sign_in_to_label_studio(page: Page, studio: dict[str, Any]) -> None:

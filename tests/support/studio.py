@@ -36,5 +36,5 @@ def wait_for(look: Callable[[], Any], *, within_s: float) -> Any:
     deadline = time.monotonic() + within_s
     while not (found := look()):
         assert time.monotonic() < deadline
-        time.sleep(2)
+        time.sleep(0.5)
     return found

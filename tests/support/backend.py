@@ -1,0 +1,36 @@
+"""What somebody's own program asks a running backend: its JSON API."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.support.studio import Json, wait_for
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The API for one project; an answer takes milliseconds, where a command takes seconds to start."""
+
+    client: httpx.Client
+
+    def told(self, path: str) -> Any:
+        return self.client.get(path).raise_for_status().json()
+
+    def champion(self) -> str:
+        return str(self.told("/overview")["champion"])
+
+    def corrections(self) -> int:
+        """How many teach the model."""
+        return int(self.told("/overview")["figures"]["corrections"])
+
+    def latest_run(self) -> Json | None:
+        found: Json | None = self.told("/overview")["run"]
+        return found
+
+    def is_idle(self) -> bool:
+        """Whether no run goes on or waits."""
+        return not self.told("/runs")["unfinished"]
+
+    def waits_until_idle(self, *, within_s: float) -> None:
+        wait_for(self.is_idle, within_s=within_s)

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from captionloop.backend.commands_backup import backup, restore
-from captionloop.backend.commands_bench import bench
-from captionloop.backend.commands_dataset import dataset
-from captionloop.backend.commands_evaluation import evaluate, report
-from captionloop.backend.commands_key import key_group
-from captionloop.backend.commands_project import project_group
-from captionloop.backend.commands_shared import chosen_project, json_option, project_option, ready_context
-from captionloop.backend.commands_shared import print_result as _print
-from captionloop.backend.commands_simulate import simulate
-from captionloop.backend.commands_sweep import sweep
+from captionloop.backend.commands.backup import backup, restore
+from captionloop.backend.commands.bench import bench
+from captionloop.backend.commands.dataset import dataset
+from captionloop.backend.commands.evaluation import evaluate, report
+from captionloop.backend.commands.key import key_group
+from captionloop.backend.commands.project import project_group
+from captionloop.backend.commands.shared import chosen_project, json_option, project_option, ready_context
+from captionloop.backend.commands.shared import print_result as _print
+from captionloop.backend.commands.simulate import simulate
+from captionloop.backend.commands.sweep import sweep
 from captionloop.errors import CaptionloopError
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def serve(*, host: str | None, port: int | None, model: str | None) -> None:
     Example:
         REDIS_URL=redis://localhost:6379 captionloop serve --port 9090
     """
-    from captionloop.backend.serve import serve as run_server
+    from captionloop.backend.server.serve import serve as run_server
     from captionloop.threads import wait_briefly_before_sleeping
 
     wait_briefly_before_sleeping()
@@ -179,7 +179,7 @@ def worker() -> None:
     Example:
         REDIS_URL=redis://gpu-box:6379 captionloop worker
     """
-    from captionloop.jobs.worker import work
+    from captionloop.jobs.worker.rq_worker import work
 
     context = _context()
     _log_to_stderr(context.settings)
@@ -202,9 +202,9 @@ def connect(*, project_id: int, as_json: bool) -> None:
     Example:
         LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=… captionloop connect --project 3
     """
-    from captionloop.backend.connect import connect as attach
-    from captionloop.backend.label_studio_version import UPGRADE, too_old
+    from captionloop.backend.label_studio.supported_versions import UPGRADE, too_old
     from captionloop.backend.local.services import local_url
+    from captionloop.backend.projects.connect import connect as attach
 
     with ready_context() as context:
         settings = context.settings
@@ -241,7 +241,7 @@ def doctor(*, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop doctor --project 3
     """
-    from captionloop.backend.doctor import examine
+    from captionloop.backend.health.doctor import examine
 
     checks = examine(_running_settings(), label_studio_id=project_id)
     if as_json:
@@ -263,8 +263,8 @@ def sync(*, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop sync --project 3
     """
-    from captionloop.backend.progress import Progress
-    from captionloop.jobs.sync import sync as sync_project
+    from captionloop.backend.terminal.progress import Progress
+    from captionloop.jobs.project.sync import sync as sync_project
 
     with ready_context() as context, Progress("Reading annotations") as progress:
         result = sync_project(
@@ -308,10 +308,10 @@ def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], name: 
     Example:
         captionloop finetune --wait --set way=lora --set steps=500
     """
-    from captionloop.backend.status import describe_run, watch_run
-    from captionloop.model import named_settings
+    from captionloop.backend.commands.status_text import describe_run, watch_run
     from captionloop.model.database import RunKind, RunState
-    from captionloop.model.finetune_settings import FinetuneSettings, read_pairs
+    from captionloop.model.training import named_settings
+    from captionloop.model.training.settings import FinetuneSettings, read_pairs
 
     settings = read_pairs(pairs)
     FinetuneSettings.from_dict(settings)  # what is wrong is said now, not by the run
@@ -344,8 +344,8 @@ def annotate(*, project_id: int | None, only_missing: bool, limit: int | None, w
     Example:
         captionloop annotate --project 3 --only-missing --wait
     """
-    from captionloop.backend.status import describe_run, watch_run
-    from captionloop.jobs.annotate_settings import AnnotateSettings
+    from captionloop.backend.commands.status_text import describe_run, watch_run
+    from captionloop.jobs.queue.annotate_settings import AnnotateSettings
     from captionloop.model.database import RunKind, RunState
 
     settings = AnnotateSettings(only_missing=only_missing, limit=limit).to_dict()
@@ -369,7 +369,7 @@ def cancel(*, run_id: str | None, project_id: int | None, as_json: bool) -> None
     Example:
         captionloop cancel
     """
-    from captionloop.backend.status import describe_run
+    from captionloop.backend.commands.status_text import describe_run
     from captionloop.errors import NotFoundError
 
     with ready_context() as context:
@@ -392,7 +392,7 @@ def versions(*, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop versions --json
     """
-    from captionloop.backend.status import versions_table
+    from captionloop.backend.commands.status_text import versions_table
 
     with ready_context() as context:
         rows = context.versions.all_of(chosen_project(context, project_id).id)
@@ -410,7 +410,7 @@ def promote(*, version: str, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop promote v3-9c41f2
     """
-    from captionloop.jobs.promotion import promote as promote_version
+    from captionloop.jobs.project.promotion import promote as promote_version
 
     with ready_context() as context:
         project = chosen_project(context, project_id)
@@ -428,7 +428,7 @@ def rollback(*, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop rollback
     """
-    from captionloop.jobs.promotion import rollback as roll_back
+    from captionloop.jobs.project.promotion import rollback as roll_back
 
     with ready_context() as context:
         champion = roll_back(context, chosen_project(context, project_id))
@@ -452,7 +452,7 @@ def caption(*, images: Sequence[Path], model: str | None, precision: str | None,
     Example:
         captionloop caption beach.jpg --model Salesforce/blip-image-captioning-base
     """
-    from captionloop.backend.caption_files import caption_files
+    from captionloop.backend.commands.caption_files import caption_files
 
     captioned = caption_files(images, _settings(model=model, precision=precision))
     lines = [f"{item['image']}: {item['caption']}  ({item['score']:.2f})" for item in captioned]
@@ -469,7 +469,7 @@ def status(*, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop status --json
     """
-    from captionloop.backend.status import read_status, status_lines
+    from captionloop.backend.commands.status_text import read_status, status_lines
 
     shown = read_status(_running_settings(), label_studio_id=project_id)
     _print(shown, as_json, "\n".join(status_lines(shown)))

@@ -14,8 +14,8 @@ from typing import Any
 from label_studio_ml.model import LabelStudioMLBase
 
 from captionloop.backend.local.services import complete
-from captionloop.backend.serve import build_service
-from captionloop.backend.service import CaptionService, project_number
+from captionloop.backend.server.serve import build_service
+from captionloop.backend.serving.caption_service import CaptionService, project_number
 from captionloop.jobs.context import Context
 from captionloop.model.database import RunKind
 from captionloop.settings import Settings

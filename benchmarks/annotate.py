@@ -27,12 +27,12 @@ from tests.support.pictures import picture_of_scene
 from tests.support.servers import LabelStudioServer, descendants, running_label_studio, running_redis
 from tests.support.versions import add_copy
 
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.jobs.context import Context
-from captionloop.jobs.promotion import promote
-from captionloop.jobs.runs import DEAD_AFTER_S
+from captionloop.jobs.project.promotion import promote
+from captionloop.jobs.queue.runs import DEAD_AFTER_S
+from captionloop.model.active_learning.project_settings import ProjectSettings
 from captionloop.model.database import Project, Run, RunKind, RunState, utc_now
-from captionloop.model.project_settings import ProjectSettings
 from captionloop.model.starter.pool import example
 from captionloop.settings import Settings
 

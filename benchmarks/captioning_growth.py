@@ -23,7 +23,7 @@ from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, scripted_studio
 from tests.support.servers import running_redis
 
-from captionloop.jobs.annotate import run_annotate
+from captionloop.jobs.captioning.annotate_run import run_annotate
 from captionloop.jobs.context import Context
 from captionloop.model.database import RunKind
 from captionloop.settings import Settings

@@ -20,8 +20,8 @@ from tests.support.peak_memory import peak_bytes
 
 from captionloop.home import Home
 from captionloop.model.database import Database, Project
-from captionloop.model.dataset_import import find_source, import_dataset
-from captionloop.model.images import ImageLimits
+from captionloop.model.dataset.images import ImageLimits
+from captionloop.model.exchange.importing import find_source, import_dataset
 
 
 def make(directory: Path, pairs: int, captions: int) -> None:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import torch
 from benchmarks.house_style import Learner, Pool, captions_of
 
-from captionloop.model.captioner import Captioner
-from captionloop.model.finetune_settings import FinetuneSettings
-from captionloop.model.gate import judge
+from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.evaluation.gate import judge
 from captionloop.model.metrics import evaluate_captions
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.scenes import caption as canonical
 from captionloop.model.starter.styles import STYLES
+from captionloop.model.training.settings import FinetuneSettings
 
 _HELD_OUT = 40
 _CHAMPION = 16  # corrections that the champion has learnt from

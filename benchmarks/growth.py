@@ -23,10 +23,10 @@ from tests.support.models import add_project
 from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, moment, scripted_studio
 
-from captionloop.backend.image_source import ImageSource
-from captionloop.backend.label_studio import LabelStudio
+from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.home import Home
-from captionloop.jobs.sync import sync
+from captionloop.jobs.project.sync import sync
 from captionloop.model.database import Correction, Database, utc_now
 
 _NEW = 100

@@ -22,19 +22,19 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from captionloop.model.captioner import Captioner
-from captionloop.model.checkpoint import Checkpoint, load_checkpoint
-from captionloop.model.finetune import finetune
-from captionloop.model.finetune_settings import FinetuneSettings
-from captionloop.model.generation import GenerationSettings
-from captionloop.model.split import split_images
+from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
+from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captions.orthography import learn_writing
+from captionloop.model.captions.text import encode_caption
+from captionloop.model.dataset.split import split_images
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import COLOURS, Scene, draw
 from captionloop.model.starter.styles import STYLES
-from captionloop.model.text import encode_caption
-from captionloop.model.training_text import Example
-from captionloop.model.writing import learn_writing
+from captionloop.model.training.caption_targets import Example
+from captionloop.model.training.loop import finetune
+from captionloop.model.training.settings import FinetuneSettings
 
 _DRAWN_AT_ONCE = 50
 

@@ -35,11 +35,11 @@ from captionloop.backend.bench.material import write_pictures
 from captionloop.backend.bench.served import Server
 from captionloop.home import Home
 from captionloop.jobs.context import Context
+from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Database, RunKind, RunState
-from captionloop.model.generation import GenerationSettings
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import caption
-from captionloop.model.versions import Base, VersionStore
+from captionloop.model.versions.store import Base, VersionStore
 from captionloop.settings import Settings
 
 _PEOPLE, _TASKS, _ANNOTATED = 50, 400, 60

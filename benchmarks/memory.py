@@ -90,9 +90,9 @@ def prepare(context: Context, case: Case) -> None:
     import torch
 
     from captionloop.backend.bench.random_blip import write_random_blip
-    from captionloop.model import corrections
-    from captionloop.model.corrections import CorrectionRecord
     from captionloop.model.database import CorrectionState, Project, utc_now
+    from captionloop.model.dataset import corrections
+    from captionloop.model.dataset.corrections import CorrectionRecord
     from captionloop.model.starter.pool import example
     from captionloop.model.starter.scenes import caption
 
@@ -126,9 +126,10 @@ def prepare(context: Context, case: Case) -> None:
 def run(context: Context, case: Case, micro_batch: int) -> dict[str, float]:
     """Carry a run out in this process."""
     from captionloop.home import write_json
-    from captionloop.jobs.finetune import run_finetune
-    from captionloop.model import corrections, finetune
+    from captionloop.jobs.learning.finetune_run import run_finetune
     from captionloop.model.database import Run, RunKind, RunState, utc_now
+    from captionloop.model.dataset import corrections
+    from captionloop.model.training import loop as finetune
 
     finetune._STATE_EVERY_S = -1.0  # runs of real length keep their state every half minute
     project = 1

@@ -21,7 +21,7 @@ from sqlalchemy import insert
 
 from captionloop.home import Home
 from captionloop.model.database import Database, Image
-from captionloop.model.near_duplicates import are_alike, fingerprint, likeness, settle_all
+from captionloop.model.dataset.near_duplicates import are_alike, fingerprint, likeness, settle_all
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import caption, draw
 

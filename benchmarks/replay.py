@@ -18,20 +18,20 @@ from pathlib import Path
 import torch
 from benchmarks.house_style import Learner, Pool, captions_of, exact
 
-from captionloop.model.captioner import Captioner
-from captionloop.model.checkpoint import Checkpoint, load_checkpoint
-from captionloop.model.corrections import Example as Caption
-from captionloop.model.corrections import Snapshot
-from captionloop.model.finetune import finetune
-from captionloop.model.finetune_settings import FinetuneSettings
-from captionloop.model.generation import GenerationSettings
-from captionloop.model.replay import with_replay
+from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
+from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captions.orthography import learn_writing
+from captionloop.model.captions.text import encode_caption
+from captionloop.model.dataset.corrections import Example as Caption
+from captionloop.model.dataset.corrections import Snapshot
+from captionloop.model.dataset.replay import with_replay
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.scenes import KINDS, Scene
 from captionloop.model.starter.styles import STYLES
-from captionloop.model.text import encode_caption
-from captionloop.model.training_text import Example
-from captionloop.model.writing import learn_writing
+from captionloop.model.training.caption_targets import Example
+from captionloop.model.training.loop import finetune
+from captionloop.model.training.settings import FinetuneSettings
 
 _STYLE = STYLES["new_words"]
 

@@ -17,9 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from captionloop.home import Home
-from captionloop.model import corrections
-from captionloop.model.comparison_file import COMPARISON, write_comparison
-from captionloop.model.corrections import CorrectionRecord, StoredImage
+from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import (
     Correction,
     CorrectionState,
@@ -33,12 +31,14 @@ from captionloop.model.database import (
     VersionState,
     utc_now,
 )
-from captionloop.model.gate import judge
-from captionloop.model.generation import GenerationSettings
-from captionloop.model.images import content_hash
-from captionloop.model.near_duplicates import fingerprint
+from captionloop.model.dataset import corrections
+from captionloop.model.dataset.corrections import CorrectionRecord, StoredImage
+from captionloop.model.dataset.images import content_hash
+from captionloop.model.dataset.near_duplicates import fingerprint
+from captionloop.model.evaluation.comparison_file import COMPARISON, write_comparison
+from captionloop.model.evaluation.gate import judge
 from captionloop.model.starter.scenes import COLOURS, Scene, caption, draw, random_scene
-from captionloop.model.versions import MANIFEST, Base, Lineage, VersionStore
+from captionloop.model.versions.store import MANIFEST, Base, Lineage, VersionStore
 
 _ANNOTATORS = ("ada@example.org", "grace@example.org", "katherine@example.org")
 _COMPARED_IMAGES = 40

@@ -33,17 +33,17 @@ import psutil
 from tests.support.agreement import broken_versions, disagreements
 from tests.support.servers import descendants
 
-from captionloop.backend.annotations import caption_item
-from captionloop.backend.connect import connect
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, read_label_config
+from captionloop.backend.label_studio.annotations import caption_item
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG, read_label_config
 from captionloop.backend.local import label_studio_server, redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Program, signals_interrupt
+from captionloop.backend.projects.connect import connect
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context
-from captionloop.jobs.sync import sync
+from captionloop.jobs.project.sync import sync
 from captionloop.model.database import Project, RunKind, RunState, utc_now
-from captionloop.model.images import open_image
+from captionloop.model.dataset.images import open_image
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import Scene, draw
 from captionloop.model.starter.styles import STYLES

@@ -8,26 +8,26 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, cast
 
-from captionloop.backend.image_source import ImageSource
-from captionloop.backend.label_studio import LabelStudio
+from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.errors import SettingsError
 from captionloop.home import Home
-from captionloop.jobs.queue import Queue
-from captionloop.jobs.runs import Runs
-from captionloop.jobs.sweeps import Sweeps
+from captionloop.jobs.queue.redis_queue import Queue
+from captionloop.jobs.queue.runs import Runs
+from captionloop.jobs.queue.sweeps import Sweeps
+from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import Database, Project
-from captionloop.model.features import FeatureCache
-from captionloop.model.generation import GenerationSettings
-from captionloop.model.images import ImageLimits
-from captionloop.model.versions import Base, VersionInfo, VersionStore
+from captionloop.model.dataset.images import ImageLimits
+from captionloop.model.versions.store import Base, VersionInfo, VersionStore
 from captionloop.seal import Seal
 from captionloop.settings import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from captionloop.model.captioner import Captioner
-    from captionloop.model.gate import Rule
+    from captionloop.model.captioning.captioner import Captioner
+    from captionloop.model.evaluation.gate import Rule
 
 # `transformers` imports its parts when they are first asked for, and an ImportError meets the second of two threads
 # that ask at once.
@@ -118,7 +118,7 @@ class Context:
         """
         self.versions.verify(version.path)
         with _IMPORTING:
-            from captionloop.model.captioner import Captioner
+            from captionloop.model.captioning.captioner import Captioner
 
         return Captioner.load(
             version.path,
@@ -154,7 +154,7 @@ class Context:
 @lru_cache(maxsize=8)
 def _tokenizer(directory: Path) -> "PreTrainedTokenizerBase":
     with _IMPORTING:
-        from captionloop.model.checkpoint import load_tokenizer
+        from captionloop.model.blip.checkpoint import load_tokenizer
 
     return load_tokenizer(directory)
 

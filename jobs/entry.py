@@ -13,12 +13,12 @@ from functools import partial
 from captionloop.errors import CaptionloopError, LabelStudioError, RunCancelled, ServiceError, TrialPruned
 from captionloop.jobs import context as contexts
 from captionloop.jobs.context import Context
-from captionloop.jobs.queue import request_of_job
-from captionloop.jobs.reasons import reason_of
-from captionloop.jobs.runs import HEARTBEAT_S
+from captionloop.jobs.queue.redis_queue import request_of_job
+from captionloop.jobs.queue.runs import HEARTBEAT_S
+from captionloop.jobs.worker.failure_reasons import reason_of
 from captionloop.logs import belonging_to
 from captionloop.model.database import Run, RunState
-from captionloop.model.search_space import SearchSpace
+from captionloop.model.sweep.search_space import SearchSpace
 
 _log = logging.getLogger(__name__)
 
@@ -27,27 +27,27 @@ _DEBOUNCE_S = 1.0
 
 
 def finetune(run_id: str) -> None:
-    from captionloop.jobs.finetune import run_finetune
+    from captionloop.jobs.learning.finetune_run import run_finetune
 
     _carry_out(run_id, run_finetune)
 
 
 def annotate(run_id: str) -> None:
-    from captionloop.jobs.annotate import run_annotate
+    from captionloop.jobs.captioning.annotate_run import run_annotate
 
     _carry_out(run_id, run_annotate, cancelled="Cancelled. The suggestions made until then stay.")
 
 
 def compare(run_id: str) -> None:
-    from captionloop.jobs.compare import run_compare
+    from captionloop.jobs.learning.compare_run import run_compare
 
     _carry_out(run_id, run_compare)
 
 
 def trial(sweep_id: str, number: int) -> None:
     """Do a trial, and write down how it ended, whatever happens short of a kill."""
-    from captionloop.jobs.trial import run_trial
-    from captionloop.model.trials import Trials
+    from captionloop.jobs.learning.trial import run_trial
+    from captionloop.model.sweep.trials import Trials
 
     with _job(f"{sweep_id}-{number}") as context, Trials.opened(context.database, sweep_id) as trials:
         sweep = context.queue.sweeps.get(sweep_id)
@@ -73,7 +73,7 @@ def trial(sweep_id: str, number: int) -> None:
 
 
 def sync(project_id: int) -> None:
-    from captionloop.jobs.sync import sync as sync_project
+    from captionloop.jobs.project.sync import sync as sync_project
 
     with _job(f"sync-{project_id}") as context:
         time.sleep(_DEBOUNCE_S)

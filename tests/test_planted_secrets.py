@@ -24,9 +24,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import create_engine, make_url, text
 
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local.ports import free_port
-from captionloop.backend.webhook_secret import SECRET_HEADER
+from captionloop.backend.projects.webhook_secret import SECRET_HEADER
 from captionloop.home import Home, write_atomically
 from captionloop.model.database import Database, Project, RunState
 from captionloop.seal import Seal

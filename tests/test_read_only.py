@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local.ports import free_port
 from captionloop.home import Home
 from captionloop.jobs.context import Context

@@ -10,7 +10,7 @@ from captionloop.backend.api.endpoints import api
 from captionloop.backend.pages.compare import ImageRow, read_compare, read_pair
 from captionloop.backend.pages.room import current_room
 from captionloop.backend.report_page.figures import FigureRow
-from captionloop.model.comparisons import ORDERS
+from captionloop.model.versions.comparisons import ORDERS
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Literal
 from captionloop.backend.api.endpoints import api
 from captionloop.backend.pages.dataset import DatasetItem, DatasetQuery, ProblemGroup, read_dataset
 from captionloop.backend.pages.room import current_room
-from captionloop.model.dataset_gallery import STATES, AnnotatorFigures
-from captionloop.model.dataset_problems import ProblemKind
+from captionloop.model.dataset.gallery import STATES, AnnotatorFigures
+from captionloop.model.dataset.problems import ProblemKind
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from captionloop.backend.api.endpoints import api
 from captionloop.backend.api.runs import RunFacts
-from captionloop.backend.checkups import Checkup
+from captionloop.backend.health.checkups import Checkup
 from captionloop.backend.pages.overview import read_overview
 from captionloop.backend.pages.room import current_room
 from captionloop.model.database import Project
-from captionloop.model.loop_figures import LoopFigures
+from captionloop.model.progress.loop_figures import LoopFigures
 
 
 @dataclass(frozen=True)

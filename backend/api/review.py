@@ -13,8 +13,8 @@ from captionloop.backend.api.endpoints import api
 from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.review import ReviewItem, ReviewQuery, read_review
 from captionloop.backend.pages.room import Room, current_room
-from captionloop.model import review as model
 from captionloop.model.database import Category, Project
+from captionloop.model.dataset import review as model
 
 _Yes = Literal["yes", "no"]
 

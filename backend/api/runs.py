@@ -13,9 +13,9 @@ from captionloop.backend.api.endpoints import api
 from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.room import current_room
 from captionloop.backend.pages.runs import read_run, read_runs
-from captionloop.model import named_settings
 from captionloop.model.database import Run, RunKind, RunState
-from captionloop.model.finetune_settings import FinetuneSettings
+from captionloop.model.training import named_settings
+from captionloop.model.training.settings import FinetuneSettings
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from captionloop.model.checkpoint import computes_in_bf16
+from captionloop.model.blip.checkpoint import computes_in_bf16
 
 _SIDES = {"cpu": 4096, "cuda": 8192}  # of the matrices
 _COPIED_BYTES = 512 * 2**20  # more than any cache holds

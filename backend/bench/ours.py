@@ -31,21 +31,21 @@ from captionloop.backend.bench.settings import (
     TRAINING_BATCH,
 )
 from captionloop.backend.bench.turns import say, take_turns
+from captionloop.batches import batches
 from captionloop.errors import RunCancelled
-from captionloop.model.batches import batches
-from captionloop.model.captioner import Captioner
-from captionloop.model.checkpoint import load_checkpoint
-from captionloop.model.features import FeatureCache
-from captionloop.model.finetune import finetune
-from captionloop.model.finetune_settings import FinetuneSettings
-from captionloop.model.generation import GenerationSettings
-from captionloop.model.images import content_hash, open_image
-from captionloop.model.memory import keep_freed_memory
-from captionloop.model.training_text import Example
+from captionloop.memory import keep_freed_memory
+from captionloop.model.blip.checkpoint import load_checkpoint
+from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captioning.feature_cache import FeatureCache
+from captionloop.model.dataset.images import content_hash, open_image
+from captionloop.model.training.caption_targets import Example
+from captionloop.model.training.loop import finetune
+from captionloop.model.training.settings import FinetuneSettings
 
 if TYPE_CHECKING:
-    from captionloop.model.finetune_settings import Way
-    from captionloop.model.training_log import StepFigures, TrainingLog
+    from captionloop.model.training.log import StepFigures, TrainingLog
+    from captionloop.model.training.settings import Way
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import torch
 from transformers import BlipConfig, BlipForConditionalGeneration
 from transformers.models.blip.modeling_blip_text import BlipTextLMHeadModel
 
-from captionloop.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from captionloop.model.starter import STARTER_DIR
 
 _VISION = {

@@ -18,7 +18,7 @@ import httpx
 
 from captionloop.backend.bench.settings import CLIENTS
 from captionloop.backend.bench.turns import Turn
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local import redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Process

@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
-from captionloop.backend.label_studio import LabelStudio
+from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home, read_json, write_json
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from captionloop.backend.annotations import caption_item, prediction_captions
-from captionloop.backend.label_config import CaptionTarget, read_label_config
-from captionloop.backend.label_studio import LabelStudio
+from captionloop.backend.label_studio.annotations import caption_item, prediction_captions
+from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config
 from captionloop.backend.local.sample import scene_of_task
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context

@@ -222,7 +222,7 @@ class _Up:
 
     def _attach_again(self, context: "Context", *, besides: int | None) -> None:
         """The port may have changed since the last time. A project that cannot be attached must not keep us down."""
-        from captionloop.backend.projects import Projects
+        from captionloop.backend.projects.project_rows import Projects
 
         for project in Projects(context.database, server=context.settings.server_name).connected():
             if project.label_studio_id != besides:
@@ -233,7 +233,7 @@ class _Up:
 
     def _caption(self, context: "Context", label_studio_id: int) -> None:
         """Have the sample's pictures captioned the first time; later versions see to their own suggestions."""
-        from captionloop.backend.projects import Projects
+        from captionloop.backend.projects.project_rows import Projects
         from captionloop.model.database import RunKind, RunState
 
         project = Projects(context.database, server=context.settings.server_name).choose(label_studio_id)
@@ -297,7 +297,7 @@ def _beside(command: Sequence[str], environment: dict[str, str]) -> Iterator[Non
 
 
 def _attach(context: "Context", project_id: int, *, is_sample: bool) -> None:
-    from captionloop.backend.connect import connect
+    from captionloop.backend.projects.connect import connect
 
     settings = context.settings
     connect(

@@ -7,7 +7,7 @@ values, and htmx (vendored) exchanges parts of a page.
 
 from flask import Flask
 
-from captionloop.backend.auth import Gatekeeper
+from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.pages.access import protect
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.room import Room

@@ -15,7 +15,7 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response as AnyResponse
 
-from captionloop.backend.auth import Gatekeeper, Role
+from captionloop.backend.access.gatekeeper import Gatekeeper, Role
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.room import current_room
 from captionloop.home import Home, make_once, write_atomically

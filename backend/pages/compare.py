@@ -17,12 +17,12 @@ from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
 from captionloop.backend.report_page.figures import FigureRow, figure_rows
 from captionloop.errors import NotFoundError
-from captionloop.model.choices import Tally, choices_of, keep_choice, say_the_same, tally, to_ask
-from captionloop.model.comparison_file import ComparedImage, Written
-from captionloop.model.comparisons import ORDERS, FoundComparison, fewer_words, find_comparison, ordered
 from captionloop.model.database import Better, Correction, CorrectionState, Image, Project, Run, RunState
-from captionloop.model.versions import VersionInfo
-from captionloop.model.word_changes import WordChange, nearest_reference, word_changes
+from captionloop.model.evaluation.blind_verdicts import Tally, choices_of, keep_choice, say_the_same, tally, to_ask
+from captionloop.model.evaluation.comparison_file import ComparedImage, Written
+from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
+from captionloop.model.versions.comparisons import ORDERS, FoundComparison, fewer_words, find_comparison, ordered
+from captionloop.model.versions.store import VersionInfo
 
 _PER_PAGE = 10
 

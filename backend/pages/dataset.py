@@ -16,10 +16,9 @@ from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
-from captionloop.model import corrections, review
-from captionloop.model import dataset_gallery as gallery
 from captionloop.model.database import Correction, CorrectionState, Dismissal, Project
-from captionloop.model.dataset_gallery import (
+from captionloop.model.dataset import corrections, gallery, review
+from captionloop.model.dataset.gallery import (
     HELD_OUT,
     LEFT_OUT,
     STATES,
@@ -28,8 +27,8 @@ from captionloop.model.dataset_gallery import (
     AnnotatorFigures,
     GalleryFilter,
 )
-from captionloop.model.dataset_problems import Problem, ProblemKind
-from captionloop.model.dataset_watch import Looked
+from captionloop.model.dataset.problem_watch import Looked
+from captionloop.model.dataset.problems import Problem, ProblemKind
 
 PAGE = 24
 _SHOWN_OF_A_KIND = 4  # problems of a kind, before "show all"

@@ -11,7 +11,7 @@ from captionloop.backend.pages.access import Visitor, signed_in
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.room import current_room
 from captionloop.model.database import Project
-from captionloop.model.review import MOST_COUNTED, count_to_review
+from captionloop.model.dataset.review import MOST_COUNTED, count_to_review
 
 # Endpoint of each page, in the order of the tabs.
 TABS = (

@@ -12,7 +12,7 @@ from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.room import current_room
 from captionloop.errors import ImageError, StorageError
 from captionloop.home import write_atomically
-from captionloop.model.images import open_image
+from captionloop.model.dataset.images import open_image
 
 _log = logging.getLogger(__name__)
 

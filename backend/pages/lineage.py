@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from captionloop.model.versions import VersionInfo
+from captionloop.model.versions.store import VersionInfo
 
 # In units of the drawing, which are CSS pixels. Versions that ever served stand on the upper line, the others below.
 _STEP, _MARGIN = 64, 40

@@ -14,13 +14,13 @@ from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
-from captionloop.model import named_settings
 from captionloop.model.database import Project, Run, RunKind, RunState
-from captionloop.model.finetune_settings import WAYS, read_pairs
-from captionloop.model.loop_figures import LoopFigures, VersionFigures, loop_figures
-from captionloop.model.outlook import Outlook, stands
-from captionloop.model.outlook import outlook as outlook_of
-from captionloop.model.versions import VersionInfo
+from captionloop.model.progress.loop_figures import LoopFigures, VersionFigures, loop_figures
+from captionloop.model.progress.outlook import Outlook, stands
+from captionloop.model.progress.outlook import outlook as outlook_of
+from captionloop.model.training import named_settings
+from captionloop.model.training.settings import WAYS, read_pairs
+from captionloop.model.versions.store import VersionInfo
 
 FEW_CORRECTIONS = 20  # below it a run is possible, but the page does not propose it
 

@@ -11,8 +11,8 @@ from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import current_room
 from captionloop.errors import ServiceError, SettingsError
-from captionloop.model.project_settings import AUTO, ORDERS, ProjectSettings, settings_of
-from captionloop.model.strategies import STRATEGIES
+from captionloop.model.active_learning.project_settings import AUTO, ORDERS, ProjectSettings, settings_of
+from captionloop.model.active_learning.strategies import STRATEGIES
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
-from captionloop.model import review as model
 from captionloop.model.database import Category, Correction, Project
-from captionloop.model.review import Order, ReviewFilter
-from captionloop.model.word_changes import WordChange, nearest_reference, word_changes
+from captionloop.model.dataset import review as model
+from captionloop.model.dataset.review import Order, ReviewFilter
+from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
 
 PAGE = 12  # rows that fit beside the picture without scrolling
 _SHOWN_OF_CAPTION = 60  # characters of it in a message

@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app
 
-from captionloop.backend.checkups import Checkups
-from captionloop.backend.label_studio import LabelStudio
-from captionloop.backend.loaded_versions import LoadedVersions
-from captionloop.backend.projects import Projects
-from captionloop.backend.service import CaptionService
-from captionloop.backend.version_checks import VersionChecks
+from captionloop.backend.health.checkups import Checkups
+from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.projects.project_rows import Projects
+from captionloop.backend.serving.caption_service import CaptionService
+from captionloop.backend.serving.loaded_versions import LoadedVersions
+from captionloop.backend.serving.version_checks import VersionChecks
 from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home
-from captionloop.jobs import promotion
 from captionloop.jobs.context import Context
-from captionloop.jobs.project_settings import change_settings
-from captionloop.jobs.runs import Requested, Runs
-from captionloop.model import named_settings
+from captionloop.jobs.project import promotion
+from captionloop.jobs.project.change_settings import change_settings
+from captionloop.jobs.queue.runs import Requested, Runs
+from captionloop.model.captions.text import is_representable
 from captionloop.model.database import Database, NamedSettings, Project, Run, RunKind
-from captionloop.model.dataset_watch import PATIENCE_S, DatasetWatch, Looked
-from captionloop.model.finetune_settings import FinetuneSettings
-from captionloop.model.near_duplicates import near_duplicates
-from captionloop.model.text import is_representable
-from captionloop.model.versions import VersionInfo, VersionStore
+from captionloop.model.dataset.near_duplicates import near_duplicates
+from captionloop.model.dataset.problem_watch import PATIENCE_S, DatasetWatch, Looked
+from captionloop.model.training import named_settings
+from captionloop.model.training.settings import FinetuneSettings
+from captionloop.model.versions.store import VersionInfo, VersionStore
 from captionloop.settings import Settings
 
 if TYPE_CHECKING:
-    from captionloop.model.captioner import Captioner
+    from captionloop.model.captioning.captioner import Captioner
 
 _RUNS_LOOKED_AT = 20
 _COUNT_WITHIN_S = 2.0

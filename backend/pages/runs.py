@@ -8,6 +8,7 @@ from flask import Response, flash, redirect, render_template, request, url_for
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response as AnyResponse
 
+from captionloop.backend.health.worker_log import WorkerLog
 from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.charts import loss_chart
@@ -15,14 +16,13 @@ from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
-from captionloop.backend.worker_log import WorkerLog
 from captionloop.errors import NotFoundError, SettingsError
-from captionloop.model import named_settings
 from captionloop.model.database import Project, Run, RunState
-from captionloop.model.described_settings import Group, Setting, as_typed, described_settings, read_form
-from captionloop.model.report import EvaluationPoint, Report, read_report
-from captionloop.model.training_log import read_losses
-from captionloop.model.versions import VersionInfo
+from captionloop.model.training import named_settings
+from captionloop.model.training.log import read_losses
+from captionloop.model.training.settings_help import Group, Setting, as_typed, described_settings, read_form
+from captionloop.model.versions.report import EvaluationPoint, Report, read_report
+from captionloop.model.versions.store import VersionInfo
 
 PAGE_SIZE = 20
 _ENDS = tuple(state for state in RunState if state.is_over)

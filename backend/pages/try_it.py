@@ -18,14 +18,14 @@ from captionloop.backend.pages.frame import render, render_error
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.errors import BusyError, CheckpointError, ImageError
 from captionloop.model.database import Project
-from captionloop.model.images import ImageLimits, open_image
-from captionloop.model.versions import VersionInfo
+from captionloop.model.dataset.images import ImageLimits, open_image
+from captionloop.model.versions.store import VersionInfo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from captionloop.model.attention import Look, Word
-    from captionloop.model.captioner import Suggestion
+    from captionloop.model.captioning.captioner import Suggestion
+    from captionloop.model.captioning.word_regions import Look, Word
 
 # One picture is computed at a time; those who wait hold threads that Label Studio needs as well, so few may.
 _COMPUTING = Lock()
@@ -105,7 +105,7 @@ def try_picture(room: Room, project: Project, picture: "Image", versions: Sequen
         BusyError: too many others do so now.
         CheckpointError: a version's files are damaged.
     """
-    from captionloop.model.attention import look
+    from captionloop.model.captioning.word_regions import look
 
     champion = room.champion(project).version
     tried = []

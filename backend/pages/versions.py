@@ -16,10 +16,10 @@ from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import Table
 from captionloop.backend.report_page import kept_report
 from captionloop.errors import CheckpointError
-from captionloop.model.calibration import chances
 from captionloop.model.database import Project
-from captionloop.model.version_export import zip_of
-from captionloop.model.versions import VersionInfo, read_manifest
+from captionloop.model.evaluation.calibration import chances
+from captionloop.model.versions.export import zip_of
+from captionloop.model.versions.store import VersionInfo, read_manifest
 
 # The report has its style and its pictures within itself, and neither script nor form.
 _REPORT_POLICY = (

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from captionloop.backend import plot_style
+from captionloop.backend.drawing import plot_style
 from captionloop.backend.report_page.page import report_html
 from captionloop.errors import StorageError
 from captionloop.home import Home, write_atomically
-from captionloop.model.calibration import Chances
-from captionloop.model.report import read_report
-from captionloop.model.versions import VersionInfo
+from captionloop.model.evaluation.calibration import Chances
+from captionloop.model.versions.report import read_report
+from captionloop.model.versions.store import VersionInfo
 
 _log = logging.getLogger(__name__)
 

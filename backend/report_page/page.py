@@ -16,10 +16,10 @@ from captionloop.backend.report_page.figures import figure_rows, figure_title
 from captionloop.backend.report_page.plots import curve, reliability_diagram
 from captionloop.errors import ImageError
 from captionloop.home import Home
-from captionloop.model.comparison_file import ComparedImage, Written
-from captionloop.model.images import open_image
-from captionloop.model.report import Report
-from captionloop.model.word_changes import WordChange, nearest_reference, word_changes
+from captionloop.model.dataset.images import open_image
+from captionloop.model.evaluation.comparison_file import ComparedImage, Written
+from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
+from captionloop.model.versions.report import Report
 
 _THUMBNAIL_PIXELS = 288  # longest side; shown at half of it, sharp on dense screens
 _JPEG_QUALITY = 80

@@ -5,12 +5,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from captionloop.backend.plot_style import plot_style
+from captionloop.backend.drawing.plot_style import plot_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from captionloop.model.calibration import Reliability
+    from captionloop.model.evaluation.calibration import Reliability
 
 # matplotlib writes plain colours only; these stand in for the page's and are put back in the finished SVG.
 _INK, _MUTED, _LINE, _CURVE, _FAINT = "#000001", "#000002", "#000003", "#000004", "#000005"

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from captionloop.backend.report_page.figures import figure_rows
-from captionloop.model.comparison_file import ComparedImage, Written
-from captionloop.model.report import Report
-from captionloop.model.word_changes import nearest_reference, word_changes
+from captionloop.model.evaluation.comparison_file import ComparedImage, Written
+from captionloop.model.metrics.word_changes import nearest_reference, word_changes
+from captionloop.model.versions.report import Report
 
 _HASH_DIGITS = 12
 

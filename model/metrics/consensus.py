@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pycocoevalcap.cider.cider_scorer import CiderScorer, precook
 
-from captionloop.model.metrics.tokenizer import tokenize
+from captionloop.model.captions.ptb_tokens import tokenize
 
 MOST = 10.0  # CIDEr-D's own scale
 _IMAGINARY = 2

@@ -17,8 +17,8 @@ from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge
 
 from captionloop.errors import SettingsError
-from captionloop.model.metrics.tokenizer import tokenize
-from captionloop.model.text import normalise_caption
+from captionloop.model.captions.ptb_tokens import tokenize
+from captionloop.model.captions.text import normalise_caption
 
 BLEU_ORDER = 4
 

@@ -16,9 +16,9 @@ from tests.support.servers import LabelStudioServer
 
 from captionloop.errors import ServiceError
 from captionloop.home import Home
-from captionloop.jobs.runs import Runs
-from captionloop.jobs.sync import sync
-from captionloop.model.backup import make_backup, restore_backup
+from captionloop.jobs.project.sync import sync
+from captionloop.jobs.queue.runs import Runs
+from captionloop.model.backup.archive import make_backup, restore_backup
 from captionloop.model.database import Database, RunKind
 
 pytestmark = pytest.mark.faults

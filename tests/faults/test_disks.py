@@ -23,15 +23,15 @@ from torch import nn
 from captionloop.backend.report_page import kept_report
 from captionloop.errors import BackupError, CaptionloopError, ServiceError, StorageError
 from captionloop.home import Home, write_json
-from captionloop.model import corrections
-from captionloop.model.backup import make_backup, restore_backup
-from captionloop.model.comparison_file import write_comparison
+from captionloop.model.backup.archive import make_backup, restore_backup
+from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import Database, Project, VersionState
-from captionloop.model.dataset_export import export
-from captionloop.model.features import FeatureCache
-from captionloop.model.images import ImageLimits
-from captionloop.model.training_state import TrainingState
-from captionloop.model.versions import Lineage, VersionStore
+from captionloop.model.dataset import corrections
+from captionloop.model.dataset.images import ImageLimits
+from captionloop.model.evaluation.comparison_file import write_comparison
+from captionloop.model.exchange.export import export
+from captionloop.model.training.resume_state import TrainingState
+from captionloop.model.versions.store import Lineage, VersionStore
 
 pytestmark = pytest.mark.faults
 

@@ -22,15 +22,15 @@ from tests.support.processes import running, until
 from tests.support.servers import LabelStudioServer, OwnRedis, running_label_studio
 from tests.support.versions import add_copy
 
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local.ports import free_port
 from captionloop.errors import ServiceError
 from captionloop.home import Home
 from captionloop.jobs.context import Context
-from captionloop.jobs.queue import Queue
-from captionloop.jobs.runs import Runs
-from captionloop.jobs.sweeps import Sweeps
-from captionloop.jobs.sync import sync
+from captionloop.jobs.project.sync import sync
+from captionloop.jobs.queue.redis_queue import Queue
+from captionloop.jobs.queue.runs import Runs
+from captionloop.jobs.queue.sweeps import Sweeps
 from captionloop.model.database import Correction, Database, RunKind, RunState
 from captionloop.settings import Settings
 

@@ -20,17 +20,16 @@ from tests.support.scripted_studio import TOKEN, scripted_studio
 from tests.support.service import AUTH, caption_service, client_of
 from tests.support.versions import add_copy
 
-from captionloop.backend.champions import Champions
-from captionloop.backend.image_source import ImageSource
-from captionloop.backend.label_studio import LabelStudio
-from captionloop.backend.projects import Projects
+from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.image_source import ImageSource
+from captionloop.backend.projects.project_rows import Projects
+from captionloop.backend.serving.champions import Champions
 from captionloop.home import Home
-from captionloop.jobs.queue import Queue
-from captionloop.jobs.runs import DEAD_AFTER_S, Runs
-from captionloop.jobs.sweeps import Sweeps
-from captionloop.jobs.sync import sync
-from captionloop.model.captioner import Captioner, Suggestion
-from captionloop.model.corrections import StoredImage, register_image
+from captionloop.jobs.project.sync import sync
+from captionloop.jobs.queue.redis_queue import Queue
+from captionloop.jobs.queue.runs import DEAD_AFTER_S, Runs
+from captionloop.jobs.queue.sweeps import Sweeps
+from captionloop.model.captioning.captioner import Captioner, Suggestion
 from captionloop.model.database import (
     Correction,
     Database,
@@ -43,8 +42,9 @@ from captionloop.model.database import (
     utc_now,
 )
 from captionloop.model.database import Suggestion as SuggestionRow
-from captionloop.model.suggestions import Answer, SuggestionLog
-from captionloop.model.versions import Base, VersionInfo, VersionStore
+from captionloop.model.dataset.corrections import StoredImage, register_image
+from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
+from captionloop.model.versions.store import Base, VersionInfo, VersionStore
 
 T = TypeVar("T")
 

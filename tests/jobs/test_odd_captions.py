@@ -10,13 +10,13 @@ from tests.support.models import add_project
 from tests.support.odd_captions import KEPT, NOT_A_LETTER_LEFT
 from tests.support.scripted_studio import TOKEN, ScriptedStudio, scripted_studio
 
-from captionloop.backend.image_source import ImageSource
-from captionloop.backend.label_studio import LabelStudio
+from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.home import Home
-from captionloop.jobs.sync import SyncResult, sync
-from captionloop.model import corrections
-from captionloop.model.corrections import read_snapshot
+from captionloop.jobs.project.sync import SyncResult, sync
 from captionloop.model.database import Correction, CorrectionState, Database, Project
+from captionloop.model.dataset import corrections
+from captionloop.model.dataset.corrections import read_snapshot
 
 
 @pytest.fixture

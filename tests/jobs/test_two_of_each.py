@@ -19,7 +19,7 @@ from tests.support.scripted_studio import TOKEN, ScriptedStudio, scripted_studio
 from tests.support.service import AUTH
 from tests.support.versions import add_copy
 
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local.ports import free_port
 from captionloop.home import Home
 from captionloop.jobs.context import Context

@@ -6,14 +6,14 @@ from itertools import cycle, islice
 
 import httpx
 
-from captionloop.backend.label_config import read_label_config
-from captionloop.backend.label_studio import Json
-from captionloop.jobs.asking_order import AskingOrder, Standing
+from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.label_config import read_label_config
+from captionloop.jobs.captioning.asking_order import AskingOrder, Standing
 from captionloop.jobs.context import Context
-from captionloop.model.calibration import chances
+from captionloop.model.active_learning.project_settings import settings_of
+from captionloop.model.active_learning.strategies import Pick, serving_order
 from captionloop.model.database import Project
-from captionloop.model.project_settings import settings_of
-from captionloop.model.strategies import Pick, serving_order
+from captionloop.model.evaluation.calibration import chances
 from tests.support.studio import annotate
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import httpx
 import pytest
 
-from captionloop.backend.annotations import to_prediction
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
-from captionloop.backend.label_studio import Json
+from captionloop.backend.label_studio.annotations import to_prediction
+from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.home import Home
-from captionloop.jobs import annotate as annotating
-from captionloop.jobs.annotate import run_annotate
+from captionloop.jobs.captioning import annotate_run as annotating
+from captionloop.jobs.captioning.annotate_run import run_annotate
 from captionloop.jobs.context import Context
-from captionloop.model.captioner import Captioner
+from captionloop.model.active_learning.project_settings import ProjectSettings
+from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import Database, Project, Run, RunKind, RunState
-from captionloop.model.project_settings import ProjectSettings
 from captionloop.settings import Settings
 from tests.support.pictures import picture
 from tests.support.servers import LabelStudioServer

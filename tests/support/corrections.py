@@ -4,9 +4,9 @@ import itertools
 from datetime import datetime
 from typing import Any
 
-from captionloop.model import corrections
-from captionloop.model.corrections import CorrectionRecord
 from captionloop.model.database import CorrectionState, Database, Project, Suggestion, utc_now
+from captionloop.model.dataset import corrections
+from captionloop.model.dataset.corrections import CorrectionRecord
 
 _NUMBERS = itertools.count(1000)
 

@@ -3,8 +3,8 @@
 import random
 from datetime import timedelta
 
-from captionloop.model.calibration import Judged
 from captionloop.model.database import Correction, Database, utc_now
+from captionloop.model.evaluation.calibration import Judged
 
 
 def over_confident(count: int, *, seed: int = 0) -> list[Judged]:

@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 import psutil
 
-from captionloop.backend.annotations import caption_item
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
+from captionloop.backend.label_studio.annotations import caption_item
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.home import Home
 from captionloop.jobs.context import Context
-from captionloop.jobs.runs import DEAD_AFTER_S
+from captionloop.jobs.queue.runs import DEAD_AFTER_S
 from captionloop.model.database import Project, Run, RunKind, RunState, utc_now
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import Scene

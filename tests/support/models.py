@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Database, Project
-from captionloop.model.generation import GenerationSettings
-from captionloop.model.versions import Base, VersionStore
+from captionloop.model.versions.store import Base, VersionStore
 
 
 def tiny_base(directory: Path) -> Base:
     """A BLIP of the published layout with random weights: it writes nonsense, through the real code."""
-    from tests.model.published_layout import write_base  # imports transformers, which many tests can do without
+    from tests.model.captioning.published_layout import (
+        write_base,  # imports transformers, which many tests can do without
+    )
 
     write_base(directory)
     return Base(str(directory), GenerationSettings(num_beams=1, min_length=3, max_length=8))

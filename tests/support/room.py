@@ -9,10 +9,10 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
-from captionloop.backend.app import create_app
-from captionloop.backend.auth import Gatekeeper
+from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.pages.room import Room
-from captionloop.backend.serve import build_service
+from captionloop.backend.server.app import create_app
+from captionloop.backend.server.serve import build_service
 from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.settings import Secret, Settings

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from captionloop.backend.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.settings import LABEL_STUDIO_VERSION, Settings

@@ -8,22 +8,22 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from captionloop.backend.app import create_app
-from captionloop.backend.auth import Gatekeeper
-from captionloop.backend.champions import Champions
-from captionloop.backend.projects import Projects
-from captionloop.backend.service import CaptionService
+from captionloop.backend.access.gatekeeper import Gatekeeper
+from captionloop.backend.projects.project_rows import Projects
+from captionloop.backend.server.app import create_app
+from captionloop.backend.serving.caption_service import CaptionService
+from captionloop.backend.serving.champions import Champions
 from captionloop.errors import ImageError
 from captionloop.home import Home
-from captionloop.jobs.queue import Queue
-from captionloop.jobs.runs import Runs
-from captionloop.jobs.sweeps import Sweeps
-from captionloop.model.calibration import RecentChances
-from captionloop.model.captioner import Captioner
+from captionloop.jobs.queue.redis_queue import Queue
+from captionloop.jobs.queue.runs import Runs
+from captionloop.jobs.queue.sweeps import Sweeps
+from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import Database
-from captionloop.model.images import ImageLimits
-from captionloop.model.suggestions import SuggestionLog
-from captionloop.model.versions import Base, VersionInfo, VersionStore
+from captionloop.model.dataset.images import ImageLimits
+from captionloop.model.dataset.suggestion_log import SuggestionLog
+from captionloop.model.evaluation.calibration import RecentChances
+from captionloop.model.versions.store import Base, VersionInfo, VersionStore
 from captionloop.seal import Seal
 from captionloop.settings import Secret
 from tests.support.pictures import picture

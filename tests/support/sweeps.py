@@ -4,11 +4,11 @@ from typing import Any
 
 from sqlalchemy import text
 
-from captionloop.jobs.queue import Queue
+from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.model.database import Database, Project, Sweep, Version
 from captionloop.model.metrics import Score
-from captionloop.model.search_space import SearchSpace
-from captionloop.model.trials import DEAD_AFTER_S, Trials
+from captionloop.model.sweep.search_space import SearchSpace
+from captionloop.model.sweep.trials import DEAD_AFTER_S, Trials
 
 SPACE = SearchSpace(("decoder", "lora"), ("cosine", "constant"), (1e-4, 1e-2), {"steps": 7})
 DEFAULT: dict[str, Any] = {"way": "decoder", "schedule": "cosine", "learning_rate": 1e-3}

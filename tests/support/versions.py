@@ -10,15 +10,15 @@ from pathlib import Path
 from PIL import Image
 
 from captionloop.home import Home
-from captionloop.model import corrections
-from captionloop.model.comparison_file import COMPARISON, write_comparison
-from captionloop.model.corrections import CorrectionRecord, Snapshot
 from captionloop.model.database import CorrectionState, Database, Project, VersionState, utc_now
-from captionloop.model.gate import judge
-from captionloop.model.images import ImageLimits
-from captionloop.model.report import EVALUATIONS, TRAINING_LOG
-from captionloop.model.split import split_images
-from captionloop.model.versions import MANIFEST, Base, Lineage, VersionInfo, VersionStore
+from captionloop.model.dataset import corrections
+from captionloop.model.dataset.corrections import CorrectionRecord, Snapshot
+from captionloop.model.dataset.images import ImageLimits
+from captionloop.model.dataset.split import split_images
+from captionloop.model.evaluation.comparison_file import COMPARISON, write_comparison
+from captionloop.model.evaluation.gate import judge
+from captionloop.model.versions.report import EVALUATIONS, TRAINING_LOG
+from captionloop.model.versions.store import MANIFEST, Base, Lineage, VersionInfo, VersionStore
 from tests.support.models import add_project, tiny_base
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "white", "orange", "purple", "pink", "brown", "navy", "gold")

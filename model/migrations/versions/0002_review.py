@@ -77,8 +77,8 @@ def upgrade() -> None:
 
 def _fill_in() -> None:
     """Derive the columns of corrections that are there already."""
-    from captionloop.model.corrections import derived
     from captionloop.model.database import StorableText
+    from captionloop.model.dataset.corrections import derived
 
     correction = sa.table(
         "correction",

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.model.published_layout import tiny_config, tiny_model
+from tests.model.captioning.published_layout import tiny_config, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from captionloop.backend.bench.work import encoding, full_step, writing

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from tests.support.servers import LabelStudioServer
 
-from captionloop.backend.label_studio import LabelStudio
+from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.local import sample
 from captionloop.home import Home, read_json
 

@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 from captionloop.backend.pages.room import Room
 from captionloop.home import Home
 from captionloop.model.database import Database, Version
-from captionloop.model.versions import VersionStore
+from captionloop.model.versions.store import VersionStore
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ from tests.support.versions import FinishedRun
 from werkzeug.test import TestResponse
 
 from captionloop.backend.pages.room import Room
-from captionloop.model import named_settings
 from captionloop.model.database import Database, RunKind
+from captionloop.model.training import named_settings
 
 
 @dataclass(frozen=True)

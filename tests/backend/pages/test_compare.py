@@ -14,9 +14,9 @@ from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.compare import read_compare, read_pair
 from captionloop.backend.pages.room import Room
-from captionloop.model.choices import to_ask
-from captionloop.model.comparison_file import COMPARISON, ComparedImage, read_comparison
 from captionloop.model.database import Better, Choice, Database, RunKind, RunState
+from captionloop.model.evaluation.blind_verdicts import to_ask
+from captionloop.model.evaluation.comparison_file import COMPARISON, ComparedImage, read_comparison
 
 PAGE = "/projects/1/compare"
 

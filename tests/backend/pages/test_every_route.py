@@ -11,7 +11,7 @@ from tests.support.room import PASSWORD, READER_PASSWORD, USER, signed_in, token
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from captionloop.backend.failed_logins import MOST_FAILURES
+from captionloop.backend.access.failed_logins import MOST_FAILURES
 
 # Monitors ask whether the process lives. The form and what it looks like have to be there before anybody signs in. (A
 # webhook's event with the right secret is in test_protocol.py.)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from captionloop.backend.pages.lineage import lineage, short_name
-from captionloop.model.generation import GenerationSettings
-from captionloop.model.versions import VersionInfo
+from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.versions.store import VersionInfo
 
 
 def version(name: str, parent: str | None, state: str, *, deleted: bool = False) -> VersionInfo:

@@ -13,12 +13,12 @@ from tests.support.models import add_project
 from tests.support.room import post
 from tests.support.versions import FinishedRun
 
-from captionloop.backend import checkups
-from captionloop.backend.doctor import NOT_LOOKED_AT, Check
+from captionloop.backend.health import checkups
+from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check
 from captionloop.backend.pages import live, overview
 from captionloop.backend.pages.room import Room
-from captionloop.model import named_settings
 from captionloop.model.database import Database, Project, Run, RunKind, RunState
+from captionloop.model.training import named_settings
 
 _PAGE = "/projects/1/"
 

@@ -6,8 +6,8 @@ from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.project_settings import GROUPS
 from captionloop.backend.pages.room import Room
+from captionloop.model.active_learning.project_settings import ProjectSettings, settings_of
 from captionloop.model.database import RunKind
-from captionloop.model.project_settings import ProjectSettings, settings_of
 
 _PAGE = "/projects/1/settings"
 

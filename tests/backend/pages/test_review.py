@@ -19,9 +19,9 @@ from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.review import PAGE
 from captionloop.backend.pages.room import Room
-from captionloop.model import corrections
-from captionloop.model.corrections import CorrectionRecord
 from captionloop.model.database import Category, Correction, CorrectionState, Project, utc_now
+from captionloop.model.dataset import corrections
+from captionloop.model.dataset.corrections import CorrectionRecord
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -15,9 +15,9 @@ from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.room import Room
 from captionloop.backend.pages.runs import PAGE_SIZE, read_runs
-from captionloop.model import named_settings
 from captionloop.model.database import Database, Run, RunKind, RunState, utc_now
-from captionloop.model.finetune_settings import FinetuneSettings
+from captionloop.model.training import named_settings
+from captionloop.model.training.settings import FinetuneSettings
 
 PAGE = "/projects/1/runs"
 FAILED = "Label Studio does not answer. Start it, and try again."

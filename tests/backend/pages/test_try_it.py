@@ -17,7 +17,7 @@ from tests.support.versions import FinishedRun
 from captionloop.backend.pages.room import Room
 from captionloop.home import Home
 from captionloop.jobs.context import Context
-from captionloop.model.images import ImageLimits
+from captionloop.model.dataset.images import ImageLimits
 
 PAGE = "/projects/1/try"
 

@@ -1,0 +1,136 @@
+"""Who may call: Basic auth for Label Studio's own calls, a secret header for its webhook events, accounts for people.
+
+Label Studio sends the Basic pair with every call to an ML backend except annotation events, which carry only the
+headers stored on the webhook itself (docs/label-studio.md). The same pair signs a person in to the pages as lead.
+"""
+
+import enum
+import hmac
+
+from flask import Request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import TooManyRequests, Unauthorized
+
+from captionloop.backend.access.failed_logins import FailedLogins, TooManyFailuresError
+from captionloop.backend.projects import webhook_secret
+from captionloop.backend.projects.webhook_secret import SECRET_HEADER
+from captionloop.seal import Seal
+from captionloop.settings import Secret
+
+READER = "reader"  # the user who sees the pages and changes nothing
+
+
+class Role(str, enum.Enum):
+    """What somebody may do on the pages."""
+
+    READER = "reader"  # see everything
+    LEAD = "lead"  # and change it
+
+
+class Gatekeeper:
+    """Knows the accounts. Whoever gives wrong passwords again and again is answered 429, with the time to wait.
+
+    The form and Basic auth are counted apart: a Label Studio that still has an old password locks nobody out of the
+    pages on the same machine, nor a person who mistypes theirs Label Studio.
+    """
+
+    def __init__(
+        self,
+        user: str | None,
+        password: Secret | None,
+        *,
+        reader_password: Secret | None = None,
+        seal: Seal | None = None,
+    ) -> None:
+        """Without a password everybody may call the protocol, and nobody can sign in to the pages.
+
+        Args:
+            seal: opens the secrets of webhooks; None where none is encrypted.
+        """
+        self._seal = seal
+        self._user = user or ""
+        self._password = password
+        self._reader_password = reader_password
+        self._failed_on_form = FailedLogins()
+        self._failed_basic = FailedLogins()
+
+    @property
+    def is_open(self) -> bool:
+        return self._password is None
+
+    def admits(self, request: Request) -> bool:
+        """True when the request carries the lead's Basic pair, or none is asked for."""
+        return self._password is None or self.basic(request) == (self._user, Role.LEAD)
+
+    def basic(self, request: Request) -> tuple[str, Role] | None:
+        """The account whose Basic pair the request carries; None without a right one.
+
+        Raises:
+            TooManyRequests: there were too many wrong ones from the same address.
+        """
+        given = request.authorization
+        if given is None or given.type != "basic":
+            return None
+        user = given.username or ""
+        role = self._attempt(self._failed_basic, request, user, given.password or "")
+        return (user, role) if role else None
+
+    def sign_in(self, request: Request, user: str, password: str) -> Role | None:
+        """What the account may do that somebody gave in the form; None when it or its password is wrong.
+
+        Raises:
+            TooManyRequests: there were too many wrong ones from the same address.
+        """
+        return self._attempt(self._failed_on_form, request, user, password)
+
+    def _attempt(self, failed: FailedLogins, request: Request, user: str, password: str) -> Role | None:
+        try:
+            return failed.attempt(request.remote_addr, lambda: self._role(user, password))
+        except TooManyFailuresError as error:
+            raise TooManyRequests(
+                f"There were too many wrong passwords from your address. Try again in {error.wait_s} seconds.",
+                retry_after=error.wait_s,
+            ) from error
+
+    def _role(self, user: str, password: str) -> Role | None:
+        accounts = ((self._user, self._password, Role.LEAD), (READER, self._reader_password, Role.READER))
+        for name, secret, role in accounts:
+            # Both are compared, always: how long it takes tells nothing about either.
+            if secret and _equal(user, name) & _equal(password, secret.reveal()):
+                return role
+        return None
+
+    def fingerprint(self, key: bytes) -> str:
+        """Changes with every password, so that a session ends with the password that it was opened with."""
+        secrets = [secret.reveal() if secret else "" for secret in (self._password, self._reader_password)]
+        return hmac.new(key, "\0".join([self._user, *secrets]).encode(), "sha256").hexdigest()
+
+    def admits_event(self, request: Request, kept_secret: str) -> bool:
+        """True when a webhook's event carries its project's secret, which is given as it is kept.
+
+        Raises:
+            LostKeyError: the secret cannot be read here.
+        """
+        expected = webhook_secret.read(kept_secret, self._seal)
+        return bool(expected) and _equal(request.headers.get(SECRET_HEADER), expected)
+
+    def require(self, request: Request) -> None:
+        """Refuse who may not call the protocol."""
+        if not self.admits(request):
+            raise _unauthorized(
+                "User and password are needed. In Label Studio they are set on the model's card under Basic Auth."
+            )
+
+    def require_account(self, request: Request) -> None:
+        """Refuse who has no account, the reader's included, if accounts are needed at all."""
+        if not self.is_open and self.basic(request) is None:
+            raise _unauthorized("User and password are needed: the lead's, or those of the user `reader`.")
+
+
+def _unauthorized(message: str) -> Unauthorized:
+    # Werkzeug puts only a realm with spaces between the quotation marks that RFC 9110 (11.2) asks for.
+    return Unauthorized(message, www_authenticate=WWWAuthenticate("basic", {"realm": "Captionloop ML backend"}))
+
+
+def _equal(given: str | None, expected: str) -> bool:
+    return hmac.compare_digest((given or "").encode(), expected.encode())

@@ -1,0 +1,97 @@
+"""`captionloop bench`: how much faster than plain `transformers` we are on this machine."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from captionloop.backend.bench.settings import GPU, GPU_LARGE, KEYS, PARTS, PICTURES, STARTER
+from captionloop.backend.commands.shared import json_option
+
+
+@click.command()
+@click.option(
+    "--model", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    help="A BLIP in the layout of transformers. Default: BLIP-base with random weights.",
+)  # fmt: skip
+@click.option(
+    "--only", multiple=True, type=click.Choice(KEYS), metavar="PART",
+    help=f"Measure this part; several times for several. Default: all, which are {', '.join(KEYS)}.",
+)  # fmt: skip
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write a page.")
+@json_option
+def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json: bool) -> None:
+    """Compare captioning, training and serving with plain transformers, on this machine and in turns.
+
+    What is compared with is BLIP as people use it: `generate` in fp32, full fine-tuning with AdamW, and a server that
+    makes one caption after the other; for the gpu_ parts, which need a GPU, all that in bf16 with the batch that is
+    quickest. It takes some 12 minutes on two cores (25 where nothing multiplies in bf16), and needs 16 GB of memory and
+    a machine that does nothing else.
+
+    \b
+    Example:
+        captionloop bench --only latency --only bulk
+        captionloop bench --json > figures.json
+    """
+    import json
+
+    import torch
+    from transformers import BlipConfig
+
+    from captionloop.backend.bench import report
+    from captionloop.backend.bench.machine import look_at_machine
+    from captionloop.backend.bench.material import write_pictures
+    from captionloop.backend.bench.parts import Result, compare
+    from captionloop.backend.bench.random_blip import write_random_blip
+    from captionloop.backend.bench.work import work_of
+    from captionloop.home import write_atomically
+    from captionloop.model.starter import STARTER_DIR
+
+    def say(text: str) -> None:
+        click.echo(f"{text} …", err=True)
+
+    keys = only or KEYS
+    processor = look_at_machine(torch.device("cpu"))
+    gpu = look_at_machine(torch.device("cuda")) if torch.cuda.is_available() else None
+    results: list[Result] = []
+    rows: list[report.Row] = []
+    with tempfile.TemporaryDirectory(prefix="captionloop-bench-") as directory:
+        say("drawing pictures")
+        pictures = Path(directory) / "pictures"
+        write_pictures(pictures, PICTURES)
+
+        def random_blip(size: str) -> Path:
+            made = Path(directory) / size
+            if not made.exists():
+                write_random_blip(made, size)
+            return made
+
+        models = {
+            "": lambda: model or random_blip("base"),
+            STARTER: lambda: STARTER_DIR,
+            GPU: lambda: model or random_blip("base"),
+            GPU_LARGE: lambda: random_blip("large"),
+        }
+        for prefix, parts in PARTS.items():
+            machine = gpu if prefix.startswith(GPU) else processor
+            if machine is None or not any(prefix + part in keys for part in parts):
+                continue
+            compared = models[prefix]()
+            config = BlipConfig.from_pretrained(compared)
+            for result in compare(compared, pictures, keys, prefix=prefix, said=say):
+                results.append(result)
+                work = work_of(result, config, bytes_each=machine.bytes_each)
+                rows.append(report.row(result, work, machine))
+    not_measured = [key for key in keys if key.startswith(GPU) and gpu is None]
+    found = report.Report([processor] if gpu is None else [processor, gpu], rows, not_measured)
+    if html is not None:
+        write_atomically(html, found.page().encode())
+    figures = {
+        "machine": asdict(processor),
+        "gpu": None if gpu is None else asdict(gpu),
+        **{result.key: result.figures() for result in results},
+        **dict.fromkeys(not_measured),
+    }
+    click.echo(json.dumps(figures, indent=2) if as_json else found.text())

@@ -1,0 +1,238 @@
+"""`captionloop dataset`: the corrections as a dataset."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from captionloop.backend.commands.shared import chosen_project, json_option, print_result, project_option, ready_context
+
+if TYPE_CHECKING:
+    from captionloop.jobs.context import Context
+    from captionloop.model.dataset.corrections import Snapshot
+    from captionloop.model.exchange.export import Format, SplitName
+    from captionloop.model.exchange.importing import Format as ImportFormat
+
+_SOME_ROWS_BAD = 6
+_MOST_BAD_ROWS_IN_JSON = 1000  # all of them are on standard error
+
+
+@click.group()
+def dataset() -> None:
+    """Look at the corrections as a dataset, freeze them, and take them elsewhere.
+
+    \b
+    Example:
+        captionloop dataset export --format imagefolder --out my-captions
+    """
+
+
+@dataset.command("list")
+@json_option
+def list_snapshots(*, as_json: bool) -> None:
+    """List the snapshots: one was made for each run, or by `captionloop dataset snapshot`.
+
+    \b
+    Example:
+        captionloop dataset list
+    """
+    from captionloop.model.dataset.corrections import read_snapshot
+
+    with ready_context() as context:
+        found: list[dict[str, Any]] = []
+        for path in sorted(context.home.datasets.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
+            snapshot = read_snapshot(path)
+            images = {example.image for example in snapshot.examples}
+            made = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+            found.append(
+                {
+                    "snapshot": snapshot.hash,
+                    "made": made.isoformat(timespec="seconds"),
+                    "captions": len(snapshot.examples),
+                    "images": len(images),
+                }
+            )
+    lines = [f"{row['snapshot'][:12]}  {row['made'][:16]}  {row['captions']:>6}  {row['images']:>6}" for row in found]
+    print_result(found, as_json, "\n".join(["snapshot      made              captions  images", *lines]))
+
+
+@dataset.command()
+@project_option
+@json_option
+def snapshot(*, project_id: int | None, as_json: bool) -> None:
+    """Freeze the corrections as they are now, in a file that never changes.
+
+    \b
+    Example:
+        captionloop dataset snapshot
+    """
+    with ready_context() as context:
+        made = _taken(context, None, project_id)
+    shown = {"snapshot": made.hash, "captions": len(made.examples), "path": str(made.path)}
+    print_result(shown, as_json, f"{made.hash[:12]}: {len(made.examples)} captions, in {made.path}")
+
+
+@dataset.command()
+@click.argument("name", metavar="HASH", required=False)
+@click.option("--limit", type=click.IntRange(min=1), default=20, help="Captions to show. Default: 20.")
+@project_option
+@json_option
+def show(*, name: str | None, limit: int, project_id: int | None, as_json: bool) -> None:
+    """Show the captions of a snapshot, or the corrections as they are now.
+
+    \b
+    Example:
+        captionloop dataset show 3f9a --limit 100
+    """
+    with ready_context() as context:
+        examples = _taken(context, name, project_id).examples[:limit]
+    rows = [{"correction": found.correction, "image": found.image, "caption": found.caption} for found in examples]
+    print_result(rows, as_json, "\n".join(f"{row['correction']:>6}  {row['caption']}" for row in rows))
+
+
+@dataset.command()
+@project_option
+@json_option
+def stats(*, project_id: int | None, as_json: bool) -> None:
+    """Say what the corrections are like, in figures.
+
+    \b
+    Example:
+        captionloop dataset stats
+    """
+    from dataclasses import asdict
+    from functools import partial
+
+    from captionloop.model.blip.checkpoint import load_tokenizer
+    from captionloop.model.captions.text import is_representable
+    from captionloop.model.dataset.near_duplicates import settle_all
+    from captionloop.model.dataset.stats import dataset_stats
+
+    with ready_context() as context:
+        project = chosen_project(context, project_id)
+        context.versions.ensure_champion(project.id, context.base)
+        tokenizer = load_tokenizer(context.versions.champion(project.id).path)
+        settle_all(context.database, context.home)
+        with context.database.reading() as session:
+            found = dataset_stats(session, project.id, can_be_written=partial(is_representable, tokenizer))
+    shown = asdict(found)
+    print_result(
+        shown, as_json, "\n".join(f"{name.replace('_', ' '):18} {_said(value)}" for name, value in shown.items())
+    )
+
+
+@dataset.command()
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "webdataset"]),
+    default="imagefolder",
+    help="How captions are written beside the pictures. Default: imagefolder.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The directory to make.")
+@click.option("--snapshot", "name", metavar="HASH", help="Default: the corrections as they are now.")
+@click.option("--split", type=click.Choice(["all", "train", "held-out"]), default="all", help="Default: all.")
+@project_option
+@json_option
+def export(
+    *, form: "Format", out: Path, name: str | None, split: "SplitName", project_id: int | None, as_json: bool
+) -> None:
+    """Write the corrections, pictures included, as a dataset that other tools read.
+
+    \b
+    Example:
+        captionloop dataset export --format coco --out my-captions
+    """
+    from captionloop.model.exchange import export as dataset_export
+
+    with ready_context() as context:
+        taken = _taken(context, name, project_id)
+        images = dataset_export.export(taken, context.home, out, form=form, split=split)
+    shown = {"snapshot": taken.hash, "images": images, "path": str(out)}
+    print_result(shown, as_json, f"{images} images of snapshot {taken.hash[:12]} are in {out}.")
+
+
+@dataset.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--images", type=click.Path(path_type=Path), help="Where the pictures lie. Default: beside the captions.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "webdataset"]),
+    help="What SOURCE is. Default: recognised.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Rows to look at. Default: all.")
+@project_option
+@json_option
+@click.pass_context
+def import_(
+    ctx: click.Context,
+    *,
+    source: Path,
+    images: Path | None,
+    form: "ImportFormat | None",
+    limit: int | None,
+    project_id: int | None,
+    as_json: bool,
+) -> None:
+    """Make corrections of captions that people wrote elsewhere.
+
+    SOURCE is a directory, or the file that holds the captions. Each row that cannot be used is named on standard error,
+    and then the exit code is 6; the others are kept. What is there already is not added again, so an import that was
+    interrupted goes on when it is called again.
+
+    \b
+    Example:
+        captionloop dataset import Flickr8k
+        captionloop dataset import captions.txt --images Images
+    """
+    from dataclasses import asdict
+
+    from captionloop.backend.terminal.progress import Progress
+    from captionloop.model.exchange.importing import BadRow, find_source, import_dataset
+
+    bad: list[dict[str, Any]] = []
+
+    def note(row: BadRow) -> None:
+        click.echo(f"{row.place}: {row.reason}", err=True)
+        if as_json and len(bad) < _MOST_BAD_ROWS_IN_JSON:
+            place = row.place
+            bad.append({"file": str(place.file), "line": place.line, "entry": place.entry, "reason": row.reason})
+
+    found = find_source(source, images=images, form=form)
+    with ready_context() as context, Progress("importing") as progress:
+        result = import_dataset(
+            found,
+            chosen_project(context, project_id).id,
+            database=context.database,
+            home=context.home,
+            limits=context.image_limits,
+            limit=limit,
+            on_bad=note,
+            on_progress=progress.update,
+        )
+    shown = {"format": found.format, **asdict(result), "bad_rows": bad}
+    text = f"{result.new} captions imported, {result.known} were there already, {result.bad} rows could not be used."
+    print_result(shown, as_json, text)
+    ctx.exit(_SOME_ROWS_BAD if result.bad else 0)
+
+
+def _taken(context: "Context", name: str | None, project_id: int | None) -> "Snapshot":
+    """The snapshot of that hash, or one of the corrections as they are now."""
+    from captionloop.model.dataset import corrections
+    from captionloop.model.exchange.evaluation_set import find_snapshot
+
+    if name is not None:
+        return find_snapshot(context.home, name)
+    project = chosen_project(context, project_id)
+    with context.database.session() as session:
+        return corrections.snapshot(session, project.id, context.home)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,208 @@
+"""The commands that say how good captions are: `captionloop evaluate` and `captionloop report`."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from captionloop.backend.commands.shared import chosen_project, json_option, print_result, project_option, ready_context
+
+if TYPE_CHECKING:
+    from captionloop.jobs.context import Context
+    from captionloop.model.captioning.captioner import Captioner
+    from captionloop.model.exchange.coco import SplitName
+    from captionloop.model.exchange.evaluation_set import EvaluationSet
+    from captionloop.model.metrics import Evaluation
+
+_File = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--references", type=_File, metavar="FILE",
+    help="What people wrote: {image: [captions]}, COCO annotations, or a Karpathy split.",
+)  # fmt: skip
+@click.option("--captions", type=_File, metavar="FILE", help="What to score: {image: caption}, or COCO results.")
+@click.option(
+    "--version",
+    metavar="V",
+    help="Let this version caption --dataset: one of the project's, a BLIP directory, a hub id.",
+)
+@click.option("--against", metavar="W", help="Compare with what this version writes; differences are V minus W.")
+@click.option(
+    "--dataset", metavar="D",
+    help="The hash of a snapshot or its beginning, a directory with metadata.jsonl, or a file (with --images).",
+)  # fmt: skip
+@click.option(
+    "--images", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    help="Where the pictures lie that the file --dataset names.",
+)  # fmt: skip
+@click.option(
+    "--split", type=click.Choice(["held-out", "train", "all"]),
+    help="Images of a snapshot, or of a Karpathy split (held-out is its test). Default: held-out.",
+)  # fmt: skip
+@click.option("--meteor", is_flag=True, help="METEOR as well; it needs Java.")
+@click.option("--per-image", type=_File, metavar="FILE", help="Write the figures of each image to this JSON file.")
+@click.option("--coco-results", type=_File, metavar="FILE", help="Write the captions to this file, as COCO results.")
+@project_option
+@json_option
+def evaluate(
+    *,
+    references: Path | None,
+    captions: Path | None,
+    version: str | None,
+    against: str | None,
+    dataset: str | None,
+    images: Path | None,
+    split: "SplitName | None",
+    meteor: bool,
+    per_image: Path | None,
+    coco_results: Path | None,
+    project_id: int | None,
+    as_json: bool,
+) -> None:
+    """Score captions: those in a file, or those that a version writes for a dataset.
+
+    BLEU, ROUGE-L and CIDEr-D are pycocoevalcap's. For a snapshot CIDEr-D takes its document frequencies from all of its
+    captions, as the gate does; for files from the references of the scored images, as papers do.
+
+    \b
+    Example:
+        captionloop evaluate --references references.json --captions captions.json
+        captionloop evaluate --version v4-9c41f2 --against v3-04d1aa --dataset 5f1c
+        captionloop evaluate --version starter --dataset dataset_coco.json --images coco --coco-results test.json
+    """
+    if references or captions:
+        if not (references and captions) or version or against or dataset or images:
+            raise click.UsageError("Give --references with --captions, or --version with --dataset.")
+        from captionloop.model.exchange.coco import read_captions, read_references
+
+        written = read_captions(captions)
+        evaluation = _evaluate(read_references(references, split=split), written, (), meteor=meteor)
+        _write_files(evaluation, written, per_image=per_image, coco_results=coco_results)
+        _print_evaluation({}, evaluation, as_json)
+        return
+    if not (version and dataset):
+        raise click.UsageError("Give --references with --captions, or --version with --dataset.")
+    if against and meteor:
+        raise click.UsageError("--meteor is not compared; leave it out, or leave --against out.")
+    facts = {"version": version, "dataset": dataset, "split": split}
+    with ready_context() as context:
+        from captionloop.model.exchange.evaluation_set import open_evaluation_set
+
+        chosen = open_evaluation_set(dataset, home=context.home, images=images, split=split)
+        written = _caption(context, version, project_id, chosen)
+        other = _caption(context, against, project_id, chosen) if against else None
+    if against is None or other is None:
+        evaluation = _evaluate(chosen.references, written, chosen.corpus, meteor=meteor)
+        _write_files(evaluation, written, per_image=per_image, coco_results=coco_results)
+        _print_evaluation(facts, evaluation, as_json)
+        return
+    from captionloop.backend.commands.evaluation_text import differences_data, differences_text
+    from captionloop.model.metrics import compare_figures
+
+    found = compare_figures(chosen.references, other, written, corpus=chosen.corpus)
+    _write_files(found.second, written, per_image=per_image, coco_results=coco_results)
+    data = {
+        **facts,
+        "against": against,
+        "images": found.second.images,
+        "versions": {version: found.second.to_dict(), against: found.first.to_dict()},
+        "differences": differences_data(found),
+    }
+    print_result(data, as_json, differences_text(found, first=against, second=version))
+
+
+@click.command()
+@click.argument("version")
+@click.option("--html", "as_html", is_flag=True, help="One HTML file that needs nothing else, pictures included.")
+@click.option(
+    "--out", type=_File, metavar="FILE",
+    help="Where to write it. Default: standard output; HTML on a terminal goes to VERSION.html.",
+)  # fmt: skip
+@project_option
+def report(*, version: str, as_html: bool, out: Path | None, project_id: int | None) -> None:
+    """Show what VERSION changed, how it was trained, and what it writes for held-out images.
+
+    \b
+    Example:
+        captionloop report v4-9c41f2
+        captionloop report v4-9c41f2 --html --out report.html
+    """
+    from captionloop.backend.report_page import report_html, report_text
+    from captionloop.model.evaluation.calibration import chances
+    from captionloop.model.versions.report import read_report
+
+    with ready_context() as context:
+        project = chosen_project(context, project_id)
+        info = context.versions.get(project.id, version)
+        with context.database.reading() as session:
+            known = chances(session, project.id, info.version)
+        gathered = read_report(info, context.home, chances=known)
+    text = report_html(gathered) if as_html else report_text(gathered) + "\n"
+    if out is None and as_html and sys.stdout.isatty():
+        out = Path(f"{version}.html")
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    _write(out, text)
+    click.echo(f"The report is in {out}.")
+
+
+def _version_info(context: "Context", version: str, project_id: int | None) -> Any:
+    return context.versions.get(chosen_project(context, project_id).id, version)
+
+
+def _caption(context: "Context", version: str, project_id: int | None, chosen: "EvaluationSet") -> dict[str, str]:
+    from captionloop.backend.commands.evaluation_text import caption_set
+
+    return caption_set(_captioner(context, version, project_id), chosen, context.image_limits)
+
+
+def _captioner(context: "Context", version: str, project_id: int | None) -> "Captioner":
+    """A version of the project; or, where the name says so, any BLIP with the settings of a base."""
+    from captionloop.model.blip.model_source import local_directory
+    from captionloop.model.captioning.captioner import Captioner
+    from captionloop.model.versions.store import Base, name_and_generation
+
+    if local_directory(version) is None and "/" not in version:
+        return context.captioner(_version_info(context, version, project_id))
+    name, generation = name_and_generation(Base(version, context.base.generation))
+    return Captioner.load(
+        version, version=name, generation=generation, precision=context.precision, features=context.features
+    )
+
+
+def _evaluate(references: Mapping[str, Any], captions: Mapping[str, str], corpus: Any, *, meteor: bool) -> "Evaluation":
+    from captionloop.model.metrics import evaluate_captions
+
+    return evaluate_captions(references, captions, corpus=corpus, meteor=meteor)
+
+
+def _write_files(
+    evaluation: "Evaluation", captions: Mapping[str, str], *, per_image: Path | None, coco_results: Path | None
+) -> None:
+    from captionloop.backend.commands.evaluation_text import per_image_data, write_coco_results, write_json_file
+
+    if per_image is not None:
+        write_json_file(per_image, per_image_data(evaluation, captions))
+    if coco_results is not None:
+        write_coco_results(coco_results, captions)
+
+
+def _print_evaluation(facts: Mapping[str, Any], evaluation: "Evaluation", as_json: bool) -> None:
+    from captionloop.backend.commands.evaluation_text import evaluation_text
+
+    figures = evaluation.to_dict()
+    print_result({**facts, **figures}, as_json, evaluation_text(figures))
+
+
+def _write(path: Path, text: str) -> None:
+    from captionloop.errors import CaptionFileError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CaptionFileError(f"{path} cannot be written: {error.strerror}.") from error

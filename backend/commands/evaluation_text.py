@@ -1,0 +1,81 @@
+"""`captionloop evaluate`: load versions, let them caption a dataset, and lay the figures out."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captionloop.backend.report_page.figures import figure_rows
+from captionloop.backend.report_page.summary import table
+from captionloop.backend.terminal.progress import Progress
+from captionloop.errors import CaptionFileError
+from captionloop.model.dataset.images import ImageLimits
+from captionloop.model.exchange.coco import to_coco_results
+from captionloop.model.exchange.evaluation_set import EvaluationSet
+from captionloop.model.metrics import Differences, Evaluation
+
+if TYPE_CHECKING:
+    from captionloop.model.captioning.captioner import Captioner
+
+
+def caption_set(captioner: "Captioner", chosen: EvaluationSet, limits: ImageLimits) -> dict[str, str]:
+    """Image id → the captioner's caption; says how far it is on stderr."""
+    with Progress(f"Captioning with {captioner.version}") as progress:
+        return chosen.caption(captioner, limits=limits, on_progress=progress.update)
+
+
+def evaluation_text(figures: Mapping[str, float | int]) -> str:
+    """The figures of a set of captions, a line each."""
+    width = max(map(len, figures))
+    return "\n".join(
+        f"{name.ljust(width)}  {value:.4f}" if isinstance(value, float) else f"{name.ljust(width)}  {value}"
+        for name, value in figures.items()
+    )
+
+
+def differences_data(found: Differences) -> dict[str, Any]:
+    """Each figure's difference, as JSON has it."""
+    return {
+        name: {"difference": figure.difference, "interval": list(figure.interval), "p_value": figure.p_value}
+        for name, figure in found.figures.items()
+    }
+
+
+def differences_text(found: Differences, *, first: str, second: str) -> str:
+    """Both versions' figures beside each other, with the difference, its interval and p-value."""
+    titles = ("", first, second, "difference", "95 % interval", "p", "")
+    rows = [
+        (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
+        for row in figure_rows(found.figures)
+    ]
+    return "\n".join([*table([titles, *rows]), f"On {found.second.images} images; 2,000 paired bootstrap resamples."])
+
+
+def per_image_data(evaluation: Evaluation, captions: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Image id → its caption and each of its figures."""
+    return {
+        image: {
+            "caption": captions[image],
+            **{name: value for name, value in asdict(scores).items() if value is not None},
+            "word_edit_rate": scores.word_edit_rate,
+        }
+        for image, scores in evaluation.per_image.items()
+    }
+
+
+def write_json_file(path: Path, value: Any) -> None:
+    """Write a result of which somebody named the file.
+
+    Raises:
+        CaptionFileError: it cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CaptionFileError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def write_coco_results(path: Path, captions: Mapping[str, str]) -> None:
+    """The captions as COCO's evaluation server takes them. Errors as in `write_json_file`."""
+    write_json_file(path, to_coco_results(captions))

@@ -1,0 +1,67 @@
+"""`captionloop project`: how a project's loop runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from captionloop.backend.commands.shared import (
+    chosen_project,
+    json_option,
+    print_result,
+    project_option,
+    ready_context,
+    table,
+)
+
+
+@click.group("project")
+def project_group() -> None:
+    """See and change a project's settings: what people are asked about, and when to train.
+
+    \b
+    Example:
+        captionloop project show
+        captionloop project set order=sampling train_after=50
+    """
+
+
+@project_group.command()
+@project_option
+@json_option
+def show(*, project_id: int | None, as_json: bool) -> None:
+    """Print a project's settings.
+
+    \b
+    Example:
+        captionloop project show --json
+    """
+    from captionloop.model.active_learning.project_settings import settings_of
+
+    with ready_context() as context:
+        settings = settings_of(chosen_project(context, project_id)).to_dict()
+    print_result(settings, as_json, _listed(settings))
+
+
+@project_group.command("set")
+@click.argument("pairs", nargs=-1, required=True, metavar="NAME=VALUE…")
+@project_option
+@json_option
+def set_(*, pairs: Sequence[str], project_id: int | None, as_json: bool) -> None:
+    """Change a project's settings; `off` unsets one. docs/label-studio.md has all of them.
+
+    \b
+    Example:
+        captionloop project set order=sampling strategy=uncertainty train_after=50
+    """
+    from captionloop.jobs.project.change_settings import change_settings
+
+    with ready_context() as context:
+        settings = change_settings(context, chosen_project(context, project_id), pairs, by="command line").to_dict()
+    print_result(settings, as_json, _listed(settings))
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return table(
+        ["setting", "value"], [[name, "off" if value is None else str(value)] for name, value in settings.items()]
+    )

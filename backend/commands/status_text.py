@@ -1,0 +1,180 @@
+"""What `captionloop status`, `versions` and `finetune --wait` show."""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from captionloop.backend.commands.shared import table
+from captionloop.backend.local import services
+from captionloop.backend.projects.project_rows import Projects
+from captionloop.backend.terminal.progress import Progress
+from captionloop.errors import CaptionloopError, NotFoundError
+from captionloop.home import Home
+from captionloop.jobs.context import Context
+from captionloop.model.database import Project, Run, RunKind, shown_url
+from captionloop.model.dataset import corrections
+from captionloop.model.versions.store import VersionInfo
+from captionloop.settings import Secret, Settings, without_password
+
+_LOOK_EVERY_S = 0.5
+_WORDS = {RunKind.FINETUNE: "Fine-tuning", RunKind.ANNOTATE: "Captioning", RunKind.COMPARE: "Comparing"}
+
+
+def read_status(settings: Settings, *, label_studio_id: int | None = None) -> dict[str, Any]:
+    """The state of everything, as `captionloop status --json` prints it. What is not known is null.
+
+    It reads our own records only, so it answers at once, whatever runs or not. Of passwords and tokens it shows those
+    that `captionloop up` made, which are known nowhere else; those that a person set are not repeated.
+
+    Args:
+        settings: completed with what a running `captionloop up` knows.
+
+    Raises:
+        NotFoundError: the project that was named is not connected.
+    """
+    home = Home(settings.home)
+    login = services.login(home, key=settings.key)
+    shown: dict[str, Any] = {
+        "ready": services.is_ready(home),
+        "home": str(settings.home),
+        "champion": None,
+        "corrections": 0,
+        "job": None,
+        "sweep": None,
+        "label_studio": {
+            "url": settings.label_studio_url,
+            "email": login.email if login and settings.server_name == "local" else None,
+            "password": login.password.reveal() if login and settings.server_name == "local" else None,
+            "token": _made(settings.label_studio_api_key, login.token if login else None),
+            "project_id": None,
+            "ml_backend_id": None,
+        },
+        "backend": {
+            "url": settings.backend_url or services.local_url(settings.port),
+            "user": settings.user,
+            "password": _made(settings.password, services.backend_password(home, key=settings.key)),
+        },
+        "redis": without_password(settings.redis_url) if settings.redis_url else None,
+        "database": shown_url(settings.database_url or f"sqlite:///{home.database}"),
+    }
+    if settings.database_url is None and not home.database.exists():
+        return shown
+    with ExitStack() as stack:
+        context = Context.open(settings)
+        stack.callback(context.close)
+        context.database.migrate()
+        _add_project(shown, context, label_studio_id)
+    return shown
+
+
+def _add_project(shown: dict[str, Any], context: Context, label_studio_id: int | None) -> None:
+    try:
+        project = Projects(context.database, server=context.settings.server_name).choose(label_studio_id)
+    except NotFoundError:
+        if label_studio_id is not None:
+            raise
+        return
+    run = context.queue.runs.current(project.id)
+    shown["champion"] = project.champion or context.base.name
+    shown["corrections"] = count_corrections(context, project)
+    shown["job"] = describe_run(run) if run is not None and not run.state.is_over else None
+    shown["sweep"] = _describe_sweep(context, project)
+    shown["label_studio"] |= {"project_id": project.label_studio_id, "ml_backend_id": project.ml_backend_id}
+
+
+def _describe_sweep(context: Context, project: Project) -> dict[str, Any] | None:
+    """The sweep that a project is busy with, without its trials."""
+    running = [sweep for sweep in context.queue.sweeps.all_of(project.id) if not sweep.state.is_over]
+    if not running:
+        return None
+    described = context.queue.sweeps.state(running[-1].id).to_dict()
+    return {name: described[name] for name in ("name", "state", "asked_for", "counts", "best")}
+
+
+def count_corrections(context: Context, project: Project) -> int:
+    """How many corrections teach the project's model."""
+    with context.database.reading() as session:
+        return corrections.count_teaching(session, project.id)
+
+
+def status_lines(shown: dict[str, Any]) -> list[str]:
+    """The same for a person to read."""
+    job, sweep, studio, backend = shown["job"], shown["sweep"], shown["label_studio"], shown["backend"]
+    busy_with = [f"{job['kind']}, {job['state']}, {job['progress']:.0%}"] if job else []
+    if sweep:
+        counts = ", ".join(f"{count} {state}" for state, count in sweep["counts"].items())
+        busy_with.append(f"sweep {sweep['name']} ({counts})")
+    going_on = "; ".join(busy_with) or "nothing at the moment"
+    return [
+        "Everything is up." if shown["ready"] else "Not running, or not ready yet. `captionloop up` starts everything.",
+        f"Champion:      {shown['champion'] or 'none yet'}",
+        f"Corrections:   {shown['corrections']}",
+        f"Going on:      {going_on}",
+        f"Label Studio:  {studio['url'] or 'not known'}" + (f"  ({studio['email']})" if studio["email"] else ""),
+        f"Backend:       {backend['url']}",
+        f"Home:          {shown['home']}",
+    ]
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "kind": run.kind.value,
+        "state": run.state.value,
+        "progress": run.progress,
+        "detail": run.detail,
+        "message": run.message,
+        "version": run.version,
+    }
+
+
+def watch_run(context: Context, run_id: str) -> Run:
+    """Show how far a run is until it is over, and give its last state."""
+    run = _run(context, run_id)
+    with Progress(_WORDS[run.kind]) as progress:
+        while not run.state.is_over:
+            progress.update(run.progress, note=_note(run))
+            time.sleep(_LOOK_EVERY_S)
+            run = _run(context, run_id)
+    return run
+
+
+def _run(context: Context, run_id: str) -> Run:
+    run = context.queue.runs.get(run_id)
+    if run is None:
+        raise CaptionloopError(f"The run {run_id} has vanished from the database.")
+    return run
+
+
+def _note(run: Run) -> str:
+    detail = run.detail
+    parts = [str(detail.get("stage", run.state.value))]
+    if "loss" in detail:
+        parts.append(f"step {detail['step']} of {detail['steps']}, loss {detail['loss']:.3f}")
+    elif "steps" in detail:
+        parts.append(f"{detail['step']} of {detail['steps']}")
+    if "seconds_left" in detail:
+        parts.append(f"{detail['seconds_left']:.0f} s left")
+    return ", ".join(parts)
+
+
+def versions_table(rows: Sequence[VersionInfo]) -> str:
+    return table(
+        ["version", "state", "corrections", "made", "why"],
+        [
+            [
+                row.version,
+                row.state,
+                str(row.corrections),
+                row.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+                row.reason,
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _made(used: Secret | None, by_up: Secret | None) -> str | None:
+    """A secret that is used, if it is the one that `captionloop up` made."""
+    return used.reveal() if used is not None and used == by_up else None

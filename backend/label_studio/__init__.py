@@ -1,0 +1,1 @@
+"""All that knows Label Studio: its API, its label configs, its JSON, the images of its tasks."""

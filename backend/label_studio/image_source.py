@@ -1,0 +1,306 @@
+"""From the value of a task's image field to the bytes of the image, wherever it lies.
+
+    /data/upload/…, /data/local-files/?d=…         on Label Studio, with the token
+    /tasks/ID/resolve/?fileuri=…                    the same: Label Studio's own resolver of storage addresses
+    s3://…, gs://…, azure-blob://…                  through that resolver
+    http(s)://…                                     fetched as it is, without the token, unless it is on Label Studio
+    data:…                                          decoded
+
+The token goes to the configured Label Studio only, and there only to the paths above: a task's data must not be able to
+make us call its API. Anything else is fetched from public addresses only, and from hosts that a setting names
+(`checked_network`), past the proxies of the environment, which would look up the names themselves. Redirects are
+followed one by one under the same rules. Nothing is ever read from a local path.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
+
+from captionloop.errors import ImageError, LabelStudioError
+from captionloop.hosts import Hosts
+
+if TYPE_CHECKING:
+    import httpx
+
+    from captionloop.backend.label_studio.checked_network import CheckedNetwork, RefusedHostError
+    from captionloop.backend.label_studio.client import LabelStudio
+
+_CONNECT_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 20.0
+_MOST_REDIRECTS = 5
+# What Label Studio can resolve with a storage's credentials. `azure` is what people write; it knows `azure-blob`.
+_STORAGE_SCHEMES = {"s3": "s3", "gs": "gs", "azure-blob": "azure-blob", "azure": "azure-blob"}
+_LABEL_STUDIO_FILES = re.compile(
+    r"/(data/upload/|data/local-files/|storage-data/uploaded/|tasks/\d+/(resolve|presign)/|projects/\d+/(resolve|presign)/)"
+)
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
+_LONGEST_SHOWN = 200
+_PUBLIC_ONLY = Hosts()
+
+
+@dataclass(frozen=True)
+class _Clients:
+    label_studio: httpx.Client  # for the files of the configured one, wherever it lies
+    elsewhere: httpx.Client  # on `network`
+    network: CheckedNetwork
+
+
+class ImageSource:
+    """Reads images for one Label Studio. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        label_studio: LabelStudio | None,
+        *,
+        allowed: Hosts = _PUBLIC_ONLY,
+        max_bytes: int = 50_000_000,
+        max_seconds: float = 60.0,
+    ) -> None:
+        """Say whose uploads and storages can be read, and how much is too much.
+
+        Args:
+            label_studio: None where there is none; then only http(s) and data addresses can be read.
+            allowed: hosts that pictures may come from although their addresses are not public.
+            max_bytes: the largest image file.
+            max_seconds: the longest that one image may take from the first byte sent to the last one read.
+        """
+        self._label_studio = label_studio
+        self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
+        self._allowed = allowed
+        self._clients_lock = threading.Lock()
+        self._clients: _Clients | None = None
+
+    def close(self) -> None:
+        """Close its connections. It can be used again, and closed again."""
+        with self._clients_lock:
+            clients, self._clients = self._clients, None
+        if clients is not None:
+            clients.label_studio.close()
+            clients.elsewhere.close()
+
+    def read(self, value: str, *, task_id: int) -> bytes:
+        """The bytes of the image that a task's field names.
+
+        Raises:
+            ImageError: it cannot be read. The message names the task, what was found and what to do.
+        """
+        try:
+            if value[:5].lower() == "data:":
+                return self._decode(value)
+            return self._fetch(self._address(value.strip(), task_id))
+        except ImageError as error:
+            raise ImageError(f"Task {task_id}, image {_shown(value)}: {error}") from error.__cause__
+        except ValueError as error:  # from urllib, which so refuses to split an address
+            raise ImageError(f"Task {task_id}, image {_shown(value)}: this is no valid address ({error}).") from error
+
+    def _address(self, value: str, task_id: int) -> str:
+        """The http(s) address behind a value."""
+        scheme = urlsplit(value).scheme.lower() if _SCHEME.match(value) else ""
+        if scheme in {"http", "https"}:
+            return value
+        if scheme in _STORAGE_SCHEMES:
+            uri = _STORAGE_SCHEMES[scheme] + value[len(scheme) :]
+            encoded = base64.urlsafe_b64encode(uri.encode()).decode()
+            return f"{self._server('its storage').url}/tasks/{task_id}/resolve/?fileuri={quote(encoded)}"
+        if value.startswith("/") and not value.startswith("//"):
+            return self._on_label_studio(value)
+        raise ImageError(
+            "this is no address that can be read. Use a file uploaded to Label Studio, http(s)://, data:, s3://, "
+            "gs://, azure-blob:// or Label Studio's local-files storage."
+        )
+
+    def _on_label_studio(self, path: str) -> str:
+        server = self._server("its files")
+        prefix = urlsplit(server.url).path
+        # A Label Studio under a path writes it into its addresses, but tasks made by hand may lack it.
+        below = path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
+        url = server.url + below
+        if not self._may_have_token(url):
+            raise ImageError(
+                "this path is no image on Label Studio, and local files are not read. Label Studio's own begin with "
+                "/data/upload/ or /data/local-files/."
+            )
+        return url
+
+    def _server(self, what: str) -> LabelStudio:
+        if self._label_studio is None:
+            raise ImageError(f"Label Studio is needed to read {what}. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
+        return self._label_studio
+
+    def _may_have_token(self, url: str) -> bool:
+        if self._label_studio is None or not self._label_studio.owns(url):
+            return False
+        path = urlsplit(url).path[len(urlsplit(self._label_studio.url).path) :]
+        # A path that climbs, in whatever spelling, could end up anywhere.
+        climbs = any(step in {".", ".."} for step in unquote(unquote(path)).replace("\\", "/").split("/"))
+        return not climbs and _LABEL_STUDIO_FILES.match(path) is not None
+
+    def _fetch(self, url: str) -> bytes:
+        clients = self._http()  # the first time takes a while, and none of the image's
+        give_up_at = time.monotonic() + self._max_seconds
+        renewed = False
+        with clients.network.until(give_up_at):
+            for _ in range(_MOST_REDIRECTS + 1):
+                with_token = self._may_have_token(url)
+                with self._opened(url, give_up_at, with_token=with_token) as response:
+                    if response.status_code == 401 and with_token and not renewed:
+                        renewed = self._server("its files").renew_authorization()
+                        if renewed:
+                            continue
+                    if response.has_redirect_location:
+                        url = self._next_address(url, response.headers["Location"])
+                        continue
+                    self._refuse_failure(response, url, with_token=with_token)
+                    return self._body(response, give_up_at)
+        raise ImageError(f"its server redirected more than {_MOST_REDIRECTS} times. Use the final address.")
+
+    @contextmanager
+    def _opened(self, url: str, give_up_at: float, *, with_token: bool) -> Iterator[httpx.Response]:
+        """A streamed answer; what goes wrong in the network becomes an `ImageError`."""
+        import httpx
+
+        from captionloop.backend.label_studio.checked_network import RefusedHostError
+
+        headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity", "User-Agent": "Captionloop"}
+        client = self._http().label_studio if with_token else self._http().elsewhere
+        try:
+            if with_token:
+                headers["Authorization"] = self._server("its files").authorization()
+            with client.stream("GET", url, headers=headers) as response:
+                yield response
+        except LabelStudioError as error:
+            raise ImageError(str(error)) from error
+        except RefusedHostError as error:
+            raise ImageError(self._refusal(url, error)) from error
+        except httpx.TimeoutException as error:
+            if time.monotonic() >= give_up_at:
+                raise ImageError(self._too_slow()) from error
+            raise ImageError("its server did not answer in time. Check that it is up and can be reached.") from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+            raise ImageError(f"this is no valid address ({error}).") from error
+        except httpx.HTTPError as error:
+            cause = str(error) or type(error).__name__
+            raise ImageError(f"its server cannot be reached ({cause}). Check the address and the network.") from error
+
+    def _refusal(self, url: str, error: RefusedHostError) -> str:
+        found = f"{_shown(url)} is at {error.address}, which is no public address"
+        if self._label_studio is not None and self._label_studio.owns(url):
+            return (
+                f"{found}, and no image of Label Studio's, whose paths begin with /data/upload/ or /data/local-files/. "
+                "If Label Studio redirects to its login, check LABEL_STUDIO_API_KEY."
+            )
+        return (
+            f"{found}. If pictures are meant to come from there, add {error.host} to CAPTIONLOOP_IMAGE_HOSTS; if it is "
+            "the Label Studio at LABEL_STUDIO_URL under another name, import the task with a path (/data/…)."
+        )
+
+    def _http(self) -> _Clients:
+        import httpx
+
+        from captionloop.backend.label_studio.checked_network import CheckedNetwork, CheckedTransport
+
+        with self._clients_lock:
+            if self._clients is None:
+                timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
+                network = CheckedNetwork(self._allowed)
+                self._clients = _Clients(
+                    label_studio=httpx.Client(follow_redirects=False, timeout=timeout),
+                    elsewhere=httpx.Client(
+                        follow_redirects=False, timeout=timeout, trust_env=False, transport=CheckedTransport(network)
+                    ),
+                    network=network,
+                )
+            return self._clients
+
+    def _next_address(self, url: str, location: str) -> str:
+        url = urljoin(url, location)
+        if urlsplit(url).scheme not in {"http", "https"}:
+            raise ImageError(f"its server redirects to {_shown(url)}, which is not http(s).")
+        return url
+
+    def _refuse_failure(self, response: httpx.Response, url: str, *, with_token: bool) -> None:
+        if response.status_code == 200:
+            return
+        status = response.status_code
+        whose = "Label Studio" if with_token else "its server"
+        if status in {401, 403} and with_token:
+            remedy = "Check that LABEL_STUDIO_API_KEY is current and that its account may see the project."
+        elif status in {401, 403}:
+            remedy = (
+                "It wants a login, which is only given to the Label Studio at LABEL_STUDIO_URL. If this is the same "
+                "one under another name, import the task with a path (/data/…) instead; else make the image readable."
+            )
+        elif status == 404 and "/resolve/" in url:
+            remedy = "Add the storage of this address to the project's settings in Label Studio (Cloud Storage)."
+        elif status in {404, 410}:
+            remedy = "The image is gone; upload it again or delete the task."
+        else:
+            remedy = "Try again later; if it stays, see that server's log."
+        raise ImageError(f"{whose} answered with status {status}. {remedy}")
+
+    def _body(self, response: httpx.Response, give_up_at: float) -> bytes:
+        content_type = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
+        if content_type == "text/html":
+            raise ImageError("its server answered with a web page, perhaps a login, instead of an image.")
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal():
+            self._refuse_size(int(announced))
+        data = bytearray()
+        for chunk in response.iter_bytes():  # as they come: waiting for full chunks would outlast the deadline
+            data += chunk
+            self._refuse_size(len(data))
+            if time.monotonic() > give_up_at:
+                raise ImageError(self._too_slow())
+        return _not_empty(bytes(data))
+
+    def _too_slow(self) -> str:
+        return f"its server took longer than {self._max_seconds:g} seconds to send it."
+
+    def _decode(self, uri: str) -> bytes:
+        head, comma, body = uri.partition(",")
+        if not comma:
+            raise ImageError("the data: address has no comma, so no content. Use data:image/png;base64,…")
+        self._refuse_size(len(body) * 3 // 4 if head.lower().endswith(";base64") else 0)
+        data = unquote_to_bytes(body)
+        if head.lower().rstrip().endswith(";base64"):
+            try:
+                data = base64.b64decode(b"".join(data.split()), validate=True)
+            except binascii.Error as error:
+                raise ImageError(f"the data: address is not valid base64 ({error}).") from error
+        self._refuse_size(len(data))
+        return _not_empty(data)
+
+    def _refuse_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise ImageError(
+                f"it has more than {self._max_bytes:,} bytes. Shrink it, or raise CAPTIONLOOP_MAX_IMAGE_MB."
+            )
+
+
+def _not_empty(data: bytes) -> bytes:
+    if not data:
+        raise ImageError("it is empty.")
+    return data
+
+
+def _shown(value: str) -> str:
+    """An address fit for a log: not endless, and without the signature or login that it may hold."""
+    shown = value
+    if value[:5].lower() == "data:":
+        return value[:30] + "…"
+    with suppress(ValueError):
+        parts = urlsplit(value)
+        if parts.netloc:
+            query = "?…" if parts.query else ""
+            shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+    return shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "…"

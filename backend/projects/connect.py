@@ -1,0 +1,221 @@
+"""Attach the backend to a Label Studio project, as often as one likes: the outcome is always one connection.
+
+A connection is four things: an ML backend of the project, through which Label Studio asks for suggestions; a webhook
+with our secret in a header, through which it tells of corrections; the project's settings, so that annotators see the
+suggestions; and our own row, which says that a person wanted this.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from captionloop.backend.label_studio.client import BACKEND_TITLE, Json, LabelStudio
+from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config
+from captionloop.backend.projects import webhook_secret
+from captionloop.backend.projects.project_rows import find_or_add
+from captionloop.backend.projects.webhook_secret import SECRET_HEADER
+from captionloop.errors import BusyError, LabelStudioError
+from captionloop.model.database import SECRETS_LOCK, Database, Project, Version, wait_for_lock
+from captionloop.seal import Seal
+
+_log = logging.getLogger(__name__)
+
+# START_TRAINING is not among them: Label Studio sends it to the ML backend itself, with its Basic auth.
+WEBHOOK_ACTIONS = (
+    "ANNOTATION_CREATED",
+    "ANNOTATIONS_CREATED",
+    "ANNOTATION_UPDATED",
+    "ANNOTATIONS_DELETED",
+    "TASKS_CREATED",
+    "TASKS_DELETED",
+    "PROJECT_UPDATED",
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A project that is attached. The ids but the first are Label Studio's."""
+
+    project_row_id: int
+    project_id: int
+    title: str
+    target: CaptionTarget
+    ml_backend_id: int
+    webhook_id: int
+
+
+def connect(
+    project_id: int,
+    *,
+    label_studio: LabelStudio,
+    database: Database,
+    seal: Seal,
+    server: str,
+    backend_url: str,
+    user: str | None,
+    password: str | None,
+    is_sample: bool = False,
+) -> Connection:
+    """Attach our backend, which must be running, to a project.
+
+    Args:
+        project_id: Label Studio's id.
+        seal: what the webhook's secret is kept with.
+        server: what `project.server` says of this Label Studio.
+        backend_url: where Label Studio reaches the backend.
+        user, password: the backend's Basic auth, if it has one.
+        is_sample: True for the project that `captionloop up` makes.
+
+    Raises:
+        LabelConfigError: the project's label config has no place for captions.
+        BusyError: another ML backend is attached to the project.
+        LabelStudioError: Label Studio does not answer or refuses; what was half done by then is undone.
+    """
+    found = label_studio.project(project_id)
+    target = read_label_config(found["label_config"])
+    # The row comes first: Label Studio calls the backend, and the backend looks there, before the connection stands.
+    row = _remember(database, seal, server, found, is_sample=is_sample)
+    access = _access(backend_url.rstrip("/"), user, password)
+    ml_backend_id, is_new = _attach_backend(label_studio, project_id, access, before=row.ml_backend_id)
+    try:
+        secret = webhook_secret.read(row.webhook_secret, seal)
+        webhook_id = _attach_webhook(label_studio, project_id, f"{access['url']}/webhook", row, secret)
+        label_studio.update_project(project_id, **_project_settings(database, found))
+    except LabelStudioError:
+        if is_new:
+            label_studio.delete_ml_backend(ml_backend_id)
+        raise
+    with database.session() as session:
+        stored = session.get_one(Project, row.id)
+        stored.ml_backend_id, stored.webhook_id, stored.is_connected = ml_backend_id, webhook_id, True
+    _log.info("Attached to project %d (%s) of %s.", project_id, found["title"], label_studio.url)
+    return Connection(
+        project_row_id=row.id,
+        project_id=project_id,
+        title=found["title"],
+        target=target,
+        ml_backend_id=ml_backend_id,
+        webhook_id=webhook_id,
+    )
+
+
+def _remember(database: Database, seal: Seal, server: str, found: Json, *, is_sample: bool) -> Project:
+    with database.session() as session:
+        # Beside `captionloop key rotate` a secret could be encrypted with a key that is forgotten a moment later.
+        wait_for_lock(session.connection(), SECRETS_LOCK)
+        row = find_or_add(session, server, found["id"])
+        row.title, row.label_config = found["title"], found["label_config"]
+        row.is_sample = row.is_sample or is_sample
+        row.webhook_secret = webhook_secret.kept_or_new(row.webhook_secret, seal)
+        return row
+
+
+def _access(url: str, user: str | None, password: str | None) -> dict[str, Any]:
+    """What Label Studio needs to reach the backend."""
+    if user is None or password is None:
+        return {"url": url, "auth_method": "NONE"}
+    return {"url": url, "auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+
+
+def _attach_backend(
+    label_studio: LabelStudio, project_id: int, access: dict[str, Any], *, before: int | None
+) -> tuple[int, bool]:
+    """The id of the project's one ML backend, and whether it was made just now."""
+    attached = label_studio.ml_backends(project_id)
+    ours = [backend for backend in attached if _is_ours(backend, access["url"], before)]
+    for backend in attached:
+        if backend not in ours:
+            raise BusyError(
+                f"Project {project_id} already has the ML backend {backend['title']!r} at {backend['url']}, and Label "
+                "Studio asks only one. Delete it in the project's settings (Model), then connect again."
+            )
+    # Shown on the model's card: the way from Label Studio to our pages.
+    description = f"What people changed and whether it gets better: {access['url']}/projects/{project_id}/"
+    fields = {"title": BACKEND_TITLE, "description": description, "is_interactive": True, **access}
+    try:
+        if ours:
+            kept = label_studio.update_ml_backend(ours[0]["id"], project=project_id, **fields)
+        else:
+            kept = label_studio.create_ml_backend(project_id, **fields)
+    except LabelStudioError as error:
+        if not ours:
+            _undo(label_studio, project_id, access["url"])
+        raise _with_remedy(error, access["url"]) from error
+    for backend in ours[1:]:
+        label_studio.delete_ml_backend(backend["id"])
+    return int(kept["id"]), not ours
+
+
+def _is_ours(backend: Json, url: str, before: int | None) -> bool:
+    # The title finds a connection that was made while the backend had another address.
+    return backend["id"] == before or backend["title"] == BACKEND_TITLE or backend["url"].rstrip("/") == url
+
+
+def _undo(label_studio: LabelStudio, project_id: int, url: str) -> None:
+    """Delete a backend that was saved although its creation failed.
+
+    Label Studio makes a webhook after it has saved the backend; when its own protection refuses the webhook's address,
+    the request fails, and the backend stays, without any events.
+    """
+    for backend in label_studio.ml_backends(project_id):
+        if backend["url"].rstrip("/") == url:
+            label_studio.delete_ml_backend(backend["id"])
+
+
+def _with_remedy(error: LabelStudioError, url: str) -> LabelStudioError:
+    if error.status == 403:
+        host = urlsplit(url).hostname
+        remedy = (
+            f"Label Studio may not call {host}, an address of its own network. Start Label Studio with "
+            "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false, or set CAPTIONLOOP_URL to an address that it "
+            "may call; if neither is it, use the token of someone who may change the project."
+        )
+    elif error.status == 400:
+        remedy = (
+            f"Label Studio could not use the backend at {url}. Start it (`captionloop serve`) before connecting, and "
+            f"set CAPTIONLOOP_URL to an address under which Label Studio's machine reaches it. It said: {error}"
+        )
+    else:
+        return error
+    return LabelStudioError(remedy, status=error.status)
+
+
+def _attach_webhook(label_studio: LabelStudio, project_id: int, url: str, row: Project, secret: str) -> int:
+    """Have one active webhook with our secret; Label Studio has made one without it, or we have by an earlier call."""
+    present = [hook for hook in label_studio.webhooks(project_id) if hook["id"] == row.webhook_id or hook["url"] == url]
+    fields: dict[str, Any] = {
+        "headers": {SECRET_HEADER: secret},
+        "is_active": True,
+        "send_payload": True,
+        "send_for_all_actions": False,
+        "actions": list(WEBHOOK_ACTIONS),
+    }
+    try:
+        if not present:
+            return int(label_studio.create_webhook(project_id, url, **fields)["id"])
+        kept = label_studio.update_webhook(present[0]["id"], url, **fields)
+    except LabelStudioError as error:
+        raise _with_remedy(error, url) from error
+    for hook in present[1:]:
+        label_studio.delete_webhook(hook["id"])
+    return int(kept["id"])
+
+
+def _project_settings(database: Database, found: Json) -> dict[str, Any]:
+    """The settings with which annotators find our suggestion in their draft.
+
+    `model_version` says whose predictions they see: our title stands for the newest ones. A version of ours that stands
+    there is left alone, because it was put there for the order of the tasks.
+    """
+    settings: dict[str, Any] = {
+        "show_collab_predictions": True,
+        # For regions: it would hide a suggestion until something is drawn over it.
+        "reveal_preannotations_interactively": False,
+        # Would ask us again for each page of the task list, ours included, and within that very request.
+        "evaluate_predictions_automatically": False,
+    }
+    with database.reading() as session:
+        if session.get(Version, found["model_version"] or "") is None:
+            settings["model_version"] = BACKEND_TITLE
+    return settings

@@ -1,0 +1,58 @@
+"""What monitoring asks: `/ready`, and `/metrics` for Prometheus. `/health`, which is alive or not, is the protocol's.
+
+Both want an account, as everything but `/health` does; the reader's will do.
+"""
+
+from typing import TYPE_CHECKING, cast
+
+from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from captionloop.backend.access.gatekeeper import Gatekeeper
+from captionloop.backend.serving.caption_service import CaptionService
+from captionloop.backend.serving.prometheus import Standing
+from captionloop.backend.serving.readiness import Readiness
+
+if TYPE_CHECKING:
+    from captionloop.backend.pages.room import Room
+
+watching = Blueprint("watching", __name__)
+
+_READINESS = "captionloop_readiness"
+
+
+def add_watching(app: Flask, room: "Room") -> None:
+    """Put both into an app that has the parts which they tell of."""
+    service, context = room.service, room.context
+    app.extensions[_READINESS] = Readiness(
+        database=context.database, queue=context.queue, projects=service.projects, champions=service.champions
+    )
+    service.metrics.registry.register(
+        Standing(
+            projects=service.projects,
+            database=context.database,
+            queue=context.queue,
+            champions=service.champions,
+            features=context.features,
+        )
+    )
+    app.register_blueprint(watching)
+
+
+@watching.before_request
+def _admit() -> None:
+    cast(Gatekeeper, current_app.extensions["captionloop_gatekeeper"]).require_account(request)
+
+
+@watching.get("/ready")
+def ready() -> tuple[Response, int]:
+    """200 when a request for captions can be answered now; else 503 with what is missing."""
+    found = cast(Readiness, current_app.extensions[_READINESS]).look()
+    return jsonify(ready=found.is_ready, missing=found.missing), 200 if found.is_ready else 503
+
+
+@watching.get("/metrics")
+def metrics() -> Response:
+    """All figures, as text for Prometheus."""
+    service = cast(CaptionService, current_app.extensions["captionloop"])
+    return Response(generate_latest(service.metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,183 @@
+"""The ML-backend protocol, as Label Studio calls it (docs/label-studio.md holds the calls and their time limits).
+
+Nothing here waits for a model to load or a run to end, except `/predict`, whose answer is the caption.
+"""
+
+import logging
+from typing import Any, cast
+
+from flask import Blueprint, Response, current_app, jsonify, request
+from werkzeug.exceptions import BadRequest, Forbidden, Gone
+
+from captionloop import __version__
+from captionloop.backend.access.gatekeeper import Gatekeeper
+from captionloop.backend.projects.webhook_secret import SECRET_HEADER
+from captionloop.backend.serving.caption_service import CaptionService, project_number
+from captionloop.errors import LostKeyError
+from captionloop.model.active_learning.project_settings import settings_of
+from captionloop.model.database import LARGEST_ID, Project, Run, RunKind, RunState
+
+protocol = Blueprint("protocol", __name__)
+_log = logging.getLogger(__name__)
+
+_REFUSED_EVENT = "The webhook's secret header is missing or wrong. `captionloop connect` sets it."
+_MISSING = {"only_missing": True}  # see `AnnotateSettings`
+# Label Studio's names for what becomes of a training job (they are those of RQ).
+_JOB_STATUS = {
+    RunState.WAITING: "queued",
+    RunState.QUEUED: "queued",
+    RunState.RUNNING: "started",
+    RunState.FINISHED: "finished",
+    RunState.FAILED: "failed",
+    RunState.CANCELLED: "canceled",
+}
+
+
+def _service() -> CaptionService:
+    return cast(CaptionService, current_app.extensions["captionloop"])
+
+
+def _gatekeeper() -> Gatekeeper:
+    return cast(Gatekeeper, current_app.extensions["captionloop_gatekeeper"])
+
+
+@protocol.before_request
+def _refuse_other_sites() -> None:
+    """A browser that remembers a password sends it for any site's form, too; Label Studio is no browser."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        raise Forbidden("This address is for Label Studio, and not for other sites in a browser.")
+
+
+@protocol.get("/health")
+def health() -> Response:
+    """Alive. Open to all, as monitors and container engines ask without a password; it tells nothing else."""
+    return jsonify(status="UP", model_class="Captionloop", version=__version__)
+
+
+@protocol.post("/setup")
+def setup() -> Response:
+    _gatekeeper().require(request)
+    body = _body()
+    version = _service().setup(project_number(body.get("project")), _text(body, "schema"))
+    return jsonify(model_version=version)
+
+
+@protocol.post("/predict")
+def predict() -> Response:
+    _gatekeeper().require(request)
+    body = _body()
+    tasks = _tasks(body)
+    results = _service().predict(project_number(body.get("project")), _text(body, "label_config"), tasks)
+    return jsonify(results=results)
+
+
+@protocol.get("/versions")
+def versions() -> Response:
+    """The versions of the project that the body names; Label Studio sends a body with this GET."""
+    _gatekeeper().require(request)
+    project = _service().projects.seen(project_number(_body().get("project")))
+    return jsonify(versions=[info.version for info in reversed(_service().versions.all_of(project.id))])
+
+
+@protocol.post("/job_status")
+def job_status() -> Response:
+    _gatekeeper().require(request)
+    run = _service().queue.runs.get(_text(_body(), "job"))
+    if run is None:
+        raise Gone("There is no such run; it may be of another database.")  # 410: Label Studio shows "removed"
+    return jsonify(_job(run))
+
+
+@protocol.post("/webhook")
+def webhook() -> tuple[Response, int]:
+    """Events are a hint to look, so they need no more than the project they came from."""
+    is_admitted = _gatekeeper().admits(request)
+    if not is_admitted and SECRET_HEADER not in request.headers:  # said before the body is read
+        raise Forbidden(_REFUSED_EVENT)
+    body = _body()
+    number = project_number(_project_id(body))
+    known = _service().projects.find(number)
+    if not is_admitted and not (known and _carries_secret_of(known)):
+        raise Forbidden(_REFUSED_EVENT)
+    project = known or _service().projects.seen(number)
+    if body.get("action") == "START_TRAINING":
+        return _start_training(project.id)
+    if body.get("action") == "TASKS_CREATED" and settings_of(project).order != "off":
+        # Label Studio asks in our order only about tasks that have a suggestion.
+        _service().queue.request(project.id, RunKind.ANNOTATE, asked_by="new tasks", settings=_MISSING)
+    _service().queue.request_sync(project.id)
+    return jsonify(status="ok"), 200
+
+
+def _carries_secret_of(project: Project) -> bool:
+    try:
+        return _gatekeeper().admits_event(request, project.webhook_secret)
+    except LostKeyError as error:
+        _log.error("an event of project %s is refused: %s", project.label_studio_id, error)
+        return False
+
+
+def _start_training(project_id: int) -> tuple[Response, int]:
+    requested = _service().queue.request(project_id, RunKind.FINETUNE, asked_by="Label Studio")
+    message = (
+        "The run is queued."
+        if requested.is_new
+        else "A run that has not begun yet will take all corrections up to its start, so no further one was added."
+    )
+    return jsonify(status="ok", job=requested.run.id, message=message), 201
+
+
+def _job(run: Run) -> dict[str, Any]:
+    def moment(value: Any) -> str | None:
+        return value.isoformat() if value else None
+
+    return {
+        "job_status": _JOB_STATUS[run.state],
+        "error": run.message if run.state is RunState.FAILED else None,
+        "created_at": moment(run.created_at),
+        "enqueued_at": moment(run.created_at),
+        "started_at": moment(run.started_at),
+        "ended_at": moment(run.finished_at),
+        "progress": run.progress,
+        "detail": run.detail,
+        "message": run.message,
+    }
+
+
+def _body() -> dict[str, Any]:
+    try:
+        body = request.get_json(silent=True, force=True)
+    except RecursionError as error:
+        raise BadRequest("The body is JSON of too many levels.") from error
+    if not isinstance(body, dict):
+        raise BadRequest("The body must be a JSON object.")
+    return body
+
+
+def _text(body: dict[str, Any], field: str) -> str:
+    value = body.get(field)
+    if not isinstance(value, str):
+        raise BadRequest(f"The field `{field}` must be a text, but is {type(value).__name__}.")
+    return value
+
+
+def _tasks(body: dict[str, Any]) -> list[dict[str, Any]]:
+    tasks = body.get("tasks")
+    if not isinstance(tasks, list):
+        raise BadRequest("The field `tasks` must be a list.")
+    for position, task in enumerate(tasks):
+        if not isinstance(task, dict) or not _is_id(task.get("id")) or not isinstance(task.get("data"), dict):
+            raise BadRequest(
+                f"`tasks[{position}]` must be an object with a whole number `id`, of at most {LARGEST_ID}, and an "
+                "object `data`."
+            )
+    return tasks
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_ID
+
+
+def _project_id(body: dict[str, Any]) -> object:
+    project = body.get("project")
+    return project.get("id") if isinstance(project, dict) else project

@@ -1,0 +1,119 @@
+"""The backend process: puts the service together and serves it until a signal comes."""
+
+import logging
+import signal
+import threading
+
+from captionloop.backend.access.gatekeeper import Gatekeeper
+from captionloop.backend.local.ports import listen
+from captionloop.backend.pages.room import Room
+from captionloop.backend.projects.project_rows import Projects
+from captionloop.backend.server.app import create_app
+from captionloop.backend.serving.caption_service import CaptionService
+from captionloop.backend.serving.champions import Champions
+from captionloop.backend.serving.prometheus import Metrics
+from captionloop.errors import CaptionloopError, ServiceError
+from captionloop.jobs.context import Context
+from captionloop.model.dataset.suggestion_log import SuggestionLog
+from captionloop.model.evaluation.calibration import RecentChances
+
+_log = logging.getLogger(__name__)
+
+# Label Studio's own limit for the answer to an annotation event is 1 s; with fewer threads a few slow pictures could
+# keep it waiting.
+_THREADS = 16
+# How long a promotion may go unnoticed when Redis did not deliver its announcement.
+_POLL_S = 15
+_WATCHERS_STOP_WITHIN_S = 5
+
+
+def serve(context: Context) -> None:
+    """Answer Label Studio until SIGINT or SIGTERM; what is being answered then is finished.
+
+    Raises:
+        BusyError, SettingsError, ServiceError: its address cannot be listened on.
+    """
+    from captionloop.backend.server.graceful_server import GracefulServer
+
+    settings = context.settings
+    # First, so that a process that cannot start has changed nothing.
+    listening = listen(settings.port, host=settings.host, variable="CAPTIONLOOP_PORT", purpose="the backend")
+    context.database.migrate()
+    service = build_service(context)
+    gatekeeper = Gatekeeper(
+        settings.user, settings.password, reader_password=settings.reader_password, seal=context.seal
+    )
+    room = Room(context, service)
+    app = create_app(service, gatekeeper, room)
+    if settings.password is None:
+        _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
+    stop = service.stopping
+    server = GracefulServer(app, listening=listening, threads=_THREADS, stop=stop)
+    warm_up = threading.Thread(target=_warm_up, args=(service,), name="warm-up", daemon=True)
+    watchers = [
+        threading.Thread(target=_follow_announcements, args=(context, service, stop), name="follow", daemon=True),
+        threading.Thread(target=_poll, args=(context, service, stop), name="poll", daemon=True),
+    ]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    for thread in (warm_up, *watchers):
+        thread.start()
+    _log.info("listening on %s:%s", settings.host, settings.port)
+    try:
+        server.run()
+    finally:
+        stop.set()
+        for watcher in watchers:
+            watcher.join(_WATCHERS_STOP_WITHIN_S)  # they use what is closed next
+        room.close()
+        service.close()
+        context.close()
+
+
+def build_service(context: Context) -> CaptionService:
+    """The service on top of a context's parts."""
+    metrics = Metrics()
+    return CaptionService(
+        projects=Projects(context.database, server=context.settings.server_name),
+        versions=context.versions,
+        champions=Champions(context.versions, base=context.base, load=context.captioner, on_batch=metrics.batch),
+        suggestions=SuggestionLog(context.database),
+        chances=RecentChances(context.database),
+        queue=context.queue,
+        read_image=lambda value, task_id: context.image_source.read(value, task_id=task_id),
+        limits=context.image_limits,
+        metrics=metrics,
+    )
+
+
+def _warm_up(service: CaptionService) -> None:
+    """Load the champions of connected projects, and learn what their scores mean, before anybody asks."""
+    projects = [project.id for project in service.projects.connected()]
+    service.champions.warm_up(projects)
+    for project_id in projects:
+        try:
+            with service.champions.lease(project_id) as batcher:
+                service.chances.of(project_id, batcher.version)
+        except CaptionloopError as error:
+            _log.error("project %s: %s", project_id, error)
+
+
+def _follow_announcements(context: Context, service: CaptionService, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            for project_id in context.queue.champion_changes(stop):
+                service.champions.refresh(project_id)
+        except ServiceError as error:
+            if not stop.is_set():  # when all is stopped, Redis may be the first to go
+                _log.error("%s", error)
+            stop.wait(_POLL_S)
+
+
+def _poll(context: Context, service: CaptionService, stop: threading.Event) -> None:
+    """Look up what an announcement that got lost would have said, and what Redis may have forgotten."""
+    while not stop.wait(_POLL_S):
+        service.champions.refresh_all()
+        try:
+            context.queue.keep_moving()
+        except ServiceError as error:
+            _log.error("%s", error)

@@ -1,0 +1,1 @@
+"""From a task to a suggestion, by the champion of its project."""

@@ -1,0 +1,137 @@
+"""Many requests, one forward pass: pictures that arrive while a batch runs are captioned together in the next one.
+
+No picture waits for company: an idle batcher starts at once, a busy one gathers.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from captionloop.model.captioning.captioner import Captioner, Suggestion
+
+# Enough for the matrix units of a CPU or a small GPU; a larger batch only makes the first of it wait.
+_MAX_BATCH = 32
+
+
+OnBatch = Callable[[int, float], None]
+"""Told of each batch that was captioned: how many pictures it had, and how many seconds it took."""
+
+
+class Retired(Exception):
+    """The batcher stopped taking requests because another version took its place."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    image: "Image"
+    image_hash: str
+    answer: "Future[Suggestion]"
+
+
+class Batcher:
+    """One captioner and the thread that feeds it. All answers of a batcher come from the same version.
+
+    A request leases the batcher for as long as it has pictures to ask about. `retire` lets the leases run out before
+    the batcher stops, so that a swap neither fails a request nor answers half of it with another version.
+    """
+
+    def __init__(self, captioner: "Captioner", *, on_batch: OnBatch = lambda size, seconds: None) -> None:
+        self.captioner = captioner
+        self._on_batch = on_batch
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # guards the two below
+        self._leases = 0
+        self._retired = False
+        self._thread = threading.Thread(target=self._run, name=f"captions-{captioner.version}", daemon=True)
+        self._thread.start()
+
+    @property
+    def version(self) -> str:
+        return self.captioner.version
+
+    @property
+    def waiting(self) -> int:
+        """About how many pictures wait for the next batch."""
+        return self._requests.qsize()
+
+    @contextmanager
+    def lease(self) -> "Iterator[Batcher]":
+        """Keep the batcher open for the length of a `with` block.
+
+        Raises:
+            Retired: it was retired before the lease began; ask the one that took its place.
+        """
+        with self._lock:
+            if self._retired:
+                raise Retired(self.version)
+            self._leases += 1
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._leases -= 1
+                self._stop_if_unused()
+
+    def submit(self, image: "Image", image_hash: str) -> "Future[Suggestion]":
+        """Ask for the caption of an RGB picture, within a lease. The answer may be cancelled until its batch begins."""
+        answer: Future[Suggestion] = Future()
+        self._requests.put(_Request(image, image_hash, answer))
+        return answer
+
+    def retire(self) -> None:
+        """Stop once the last lease has ended. May be called twice."""
+        with self._lock:
+            if not self._retired:
+                self._retired = True
+                self._stop_if_unused()
+
+    def join(self) -> None:
+        """Wait until a retired batcher has stopped."""
+        self._thread.join()
+
+    def _stop_if_unused(self) -> None:
+        if self._retired and self._leases == 0:
+            self._requests.put(None)
+
+    def _run(self) -> None:
+        while True:
+            batch, last = self._gather()
+            if batch:
+                self._answer(batch)
+            if last:
+                return
+
+    def _gather(self) -> tuple[list[_Request], bool]:
+        """The next request with all that wait behind it, and whether the batcher is to stop after them."""
+        batch: list[_Request] = []
+        request = self._requests.get()
+        while request is not None:
+            batch.append(request)
+            if len(batch) == _MAX_BATCH or self._requests.empty():
+                return batch, False
+            request = self._requests.get()
+        return batch, True
+
+    def _answer(self, gathered: Sequence[_Request]) -> None:
+        batch = [request for request in gathered if request.answer.set_running_or_notify_cancel()]
+        if not batch:
+            return
+        images, hashes = [request.image for request in batch], [request.image_hash for request in batch]
+        begun = time.monotonic()
+        try:
+            suggestions = self.captioner.caption(images, image_hashes=hashes)
+        except Exception as error:  # noqa: BLE001 (each caller gets it from its future, and the thread must live on)
+            for request in batch:
+                request.answer.set_exception(error)
+            return
+        self._on_batch(len(batch), time.monotonic() - begun)
+        for request, suggestion in zip(batch, suggestions, strict=True):
+            request.answer.set_result(suggestion)

@@ -1,0 +1,57 @@
+"""Whether the backend can answer a request for captions now, and if not, why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from captionloop.backend.projects.project_rows import Projects
+from captionloop.backend.serving.champions import Champions
+from captionloop.errors import ServiceError
+from captionloop.jobs.queue.redis_queue import Queue
+from captionloop.model.database import Database
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    Args:
+        missing: what cannot be used, with a sentence that says why.
+    """
+
+    missing: Mapping[str, str]
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.missing
+
+
+class Readiness:
+    """Looks at what a request needs: the database, Redis, and the champion of each connected project."""
+
+    def __init__(self, *, database: Database, queue: Queue, projects: Projects, champions: Champions) -> None:
+        self._database = database
+        self._queue = queue
+        self._projects = projects
+        self._champions = champions
+
+    def look(self) -> Found:
+        """Takes a few seconds at most, whatever does not answer."""
+        missing: dict[str, str] = {}
+        try:
+            self._database.check()
+            if unserved := self._unserved():
+                missing["champion"] = unserved
+        except ServiceError as error:
+            missing["database"] = str(error)
+        try:
+            self._queue.check()
+        except ServiceError as error:
+            missing["redis"] = str(error)
+        return Found(missing)
+
+    def _unserved(self) -> str | None:
+        if not self._champions.are_warm:
+            return "The models of the connected projects are being loaded."
+        for project in self._projects.connected():
+            if (reason := self._champions.why_unserved(project.id)) is not None:
+                return f"Project {project.label_studio_id} is not served: {reason}"
+        return None

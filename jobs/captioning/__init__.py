@@ -1,0 +1,1 @@
+"""Suggestions for a project's tasks, and the order in which Label Studio asks about them."""

@@ -1,0 +1,311 @@
+"""Captioning a whole project: the champion's suggestions for all unlabelled tasks, pushed to Label Studio.
+
+Label Studio would ask for each when its task is opened; having them there already saves people the wait, fills the Data
+Manager, and lets Label Studio serve the tasks in an order of our choosing (`asking_order`).
+
+The job looks at all unlabelled tasks, captions those that do not show the champion's suggestion, and looks again, until
+a look finds nothing to do. Everything it needs to know is in Label Studio, so a run that was killed anywhere goes on by
+looking; tasks that came meanwhile are found; and what is there twice, because a push was cut off and done again or
+somebody opened a task at that moment, is put right: by this run, or where a slow Label Studio carries out a push after
+the last look, by the next.
+
+The newest suggestion is what Label Studio shows. After a rollback, an older one of the same champion is made again.
+"""
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from captionloop.backend.label_studio.annotations import to_prediction
+from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config
+from captionloop.batches import batches
+from captionloop.errors import LabelStudioError
+from captionloop.jobs.captioning.asking_order import AskingOrder, Change, Standing, let_backend_answer
+from captionloop.jobs.captioning.task_images import TaskImages
+from captionloop.jobs.context import Context
+from captionloop.jobs.processes.patience import Patience
+from captionloop.jobs.queue.annotate_settings import AnnotateSettings
+from captionloop.model.active_learning.diversity import FloatArray, pooled
+from captionloop.model.active_learning.project_settings import settings_of
+from captionloop.model.active_learning.task_vectors import TaskFeatures
+from captionloop.model.database import Project, Run
+from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
+from captionloop.model.evaluation.calibration import chances
+
+if TYPE_CHECKING:
+    from captionloop.model.captioning.captioner import Captioner
+
+_log = logging.getLogger(__name__)
+
+# So many times what the captioner takes at once are asked for, captioned and stored together: pictures are read while
+# those before them are captioned.
+_BATCHES = 4
+_BATCH = 32  # tasks that are looked at or changed before the run asks whether it was cancelled
+# Changes that Label Studio takes only one by one are made by so many at once. More would be quicker, at the cost of the
+# people who work in it at the same time.
+_WRITERS = 4
+# What is unreadable for a moment should not have to wait for the next run, nor should a run go on for ever.
+_TRIES = 2
+_CAPTIONING_SHARE = 0.8  # of the bar, where an order is written afterwards
+_SHOWN_FAILURES = 3
+
+
+def run_annotate(context: Context, run: Run) -> tuple[str, None]:
+    """Caption what the champion has not captioned yet; write the order in which people are to be asked.
+
+    Returns:
+        what was done, as a sentence; and no version, since none is made.
+
+    Raises:
+        RunCancelled: somebody cancelled the run; what was pushed until then stays.
+        LabelStudioError: Label Studio refuses, or has not answered for half an hour.
+    """
+    project = context.project(run.project_id)
+    context.versions.ensure_champion(project.id, context.base)
+    captioner = context.champion_captioner(project.id)
+    return _Annotation(context, run, project, captioner).carry_out(), None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a look at all unlabelled tasks found.
+
+    Args:
+        to_caption: ids of tasks that do not show the champion's suggestion, the most useful first.
+        standing: those that do.
+        passed_over: how many show an earlier suggestion and are not to be captioned for that.
+    """
+
+    to_caption: Sequence[int]
+    standing: Sequence[Standing]
+    passed_over: int
+
+
+class _Superseded(Exception):
+    """Another version has become champion."""
+
+
+@dataclass
+class _Annotation:
+    context: Context
+    run: Run
+    project: Project
+    captioner: "Captioner"
+    tries: Counter[int] = field(default_factory=Counter)  # how often each task was captioned, or could not be
+    reasons: dict[int, str] = field(default_factory=dict)  # why a task has no suggestion
+
+    def __post_init__(self) -> None:
+        self.chosen = AnnotateSettings.from_dict(self.run.settings)
+        self.settings = settings_of(self.project)
+        self.version = self.captioner.version
+        self.patience = Patience(self.context.queue.runs, self.run.id)
+        self.log = SuggestionLog(self.context.database)
+        self.features = TaskFeatures(self.context.database, self.project.id)
+        with self.context.database.reading() as session:
+            self.chance = chances(session, self.project.id, self.version)
+
+    def carry_out(self) -> str:
+        with self.context.label_studio.telling_of_retries(self.patience.say_waiting):
+            return self._carry_out()
+
+    def _carry_out(self) -> str:
+        try:
+            found = self.patience.until_done(partial(self.context.label_studio.project, self.project.label_studio_id))
+            target = read_label_config(found["label_config"])
+            self.patience.until_done(partial(let_backend_answer, self.context, self.project, unless=self.version))
+            look = self._caption_all(target)
+            # A version in Label Studio's project hides the suggestions of all others.
+            if self.settings.order != "off" and self.chosen.limit is None and not look.passed_over:
+                self._put_in_order(target, look.standing)
+        except _Superseded as newer:
+            return f"{newer} has become champion meanwhile; the run that follows renews the suggestions."
+        return self._outcome(look)
+
+    def _caption_all(self, target: CaptionTarget) -> _Look:
+        """Caption until a look finds nothing more to do; that look."""
+        captioning = (0.0, 1.0 if self.settings.order == "off" else _CAPTIONING_SHARE)
+        while True:
+            look = self.patience.until_done(self._look)
+            waiting = [task_id for task_id in look.to_caption if self.tries[task_id] < _TRIES]
+            if self.chosen.limit is not None:
+                waiting = waiting[: self.chosen.limit - self.tries.total()]
+            if not waiting:
+                return look
+            before, begun, all_tasks = len(look.standing), time.monotonic(), len(look.standing) + len(waiting)
+            size = _BATCHES * self.captioner.batch_size
+            for number, batch in enumerate(batches(waiting, size)):
+                did = number * size
+                self._report("captioning", before + did, all_tasks, did=did, begun=begun, share=captioning)
+                self.patience.until_done(partial(self._caption_batch, target, batch))
+
+    def _look(self) -> _Look:
+        """Go through all unlabelled tasks, and delete what suggestions they have too many."""
+        scores: dict[int, float | None] = {}
+        standing: list[Standing] = []
+        surplus: list[int] = []
+        passed_over = 0
+        tasks = self.context.label_studio.unlabelled_tasks_with_results(self.project.label_studio_id)
+        for number, task in enumerate(tasks):
+            if number % _BATCH == 0:
+                self.context.queue.runs.check_cancelled(self.run.id)
+            predictions = sorted(task["predictions"], key=itemgetter("id"))
+            if _shows(predictions, self.version):
+                shown = predictions[-1]
+                standing.append(Standing(task["id"], shown["id"], shown["score"], shown["cluster"]))
+                surplus += _surplus(predictions, self.version, keep=self.settings.earlier_suggestions)
+            elif self.chosen.only_missing and any(prediction["result"] for prediction in predictions):
+                passed_over += 1
+            else:
+                scores[task["id"]] = predictions[-1]["score"] if predictions and predictions[-1]["result"] else None
+        for batch in batches(surplus, _BATCH):
+            self.context.queue.runs.check_cancelled(self.run.id)
+            with ThreadPoolExecutor(_WRITERS) as writers:
+                list(writers.map(self.context.label_studio.delete_prediction, batch))
+        # The least sure suggestions are met first where Label Studio asks in our order.
+        order = sorted(scores, key=lambda task_id: (math.inf if (at := scores[task_id]) is None else at, task_id))
+        return _Look(order, standing, passed_over)
+
+    def _caption_batch(self, target: CaptionTarget, task_ids: Sequence[int]) -> None:
+        """Caption tasks and push what came of it. It may be cut off anywhere and done again."""
+        label_studio, project_id = self.context.label_studio, self.project.label_studio_id
+        self._check_champion()
+        tasks = [
+            task
+            for task in label_studio.tasks(project_id, task_ids)
+            if not _shows(sorted(task["predictions"], key=itemgetter("id")), self.version)
+        ]
+        answers = self._caption(target, tasks)
+        # The model's own score is known from the log alone, so a suggestion is there before Label Studio has it.
+        self.log.keep(self.project.id, self.version, answers)
+        refused = self._push(target, answers)
+        self.log.keep(self.project.id, self.version, refused)
+        for answer in (*answers, *refused):
+            self.reasons.pop(answer.task_id, None)
+            if answer.reason:
+                _log.warning("project %d, task %d: no suggestion: %s", project_id, answer.task_id, answer.reason)
+                self.reasons[answer.task_id] = answer.reason
+        self.tries.update(task_ids)
+
+    def _caption(self, target: CaptionTarget, tasks: Sequence[Json]) -> list[Answer]:
+        images = TaskImages(self.context, target, tasks, captioner=self.captioner)
+        made: list[Answer] = []
+        vectors: dict[int, FloatArray] = {}
+        for part in batches(images, self.captioner.batch_size):
+            encoded = self.captioner.encode(
+                [image.image for image in part], image_hashes=[image.hash for image in part]
+            )
+            ids = [image.task_id for image in part]
+            made += map(Answer, ids, self.captioner.caption_features(encoded))
+            vectors |= dict(zip(ids, pooled(encoded), strict=True))
+        self.features.keep(self.captioner.encoder_hash, vectors)
+        return made + [Answer(task_id, None, reason) for task_id, reason in images.reasons.items()]
+
+    def _push(self, target: CaptionTarget, answers: Sequence[Answer]) -> list[Answer]:
+        """Store suggestions in Label Studio; what has become of those that it refused."""
+        predictions = {
+            answer.task_id: {
+                "task": answer.task_id,
+                **to_prediction(target, answer.suggestion.caption, self.chance(answer.suggestion.score), self.version),
+            }
+            for answer in answers
+            if answer.suggestion is not None
+        }
+        label_studio, project_id = self.context.label_studio, self.project.label_studio_id
+        try:
+            label_studio.import_predictions(project_id, list(predictions.values()))
+            return []
+        except LabelStudioError as error:
+            if error.status != 400:
+                raise
+        # For one that it does not take, such as that of a task which was deleted just now, it refuses all.
+        refused: list[Answer] = []
+        for task_id, prediction in predictions.items():
+            try:
+                label_studio.import_predictions(project_id, [prediction])
+            except LabelStudioError as error:
+                if error.status != 400:
+                    raise
+                refused.append(Answer(task_id, None, str(error)))
+        return refused
+
+    def _put_in_order(self, target: CaptionTarget, standing: Sequence[Standing]) -> None:
+        """Have people asked in the order of the strategy, now that all tasks have the champion's suggestion."""
+        order = AskingOrder(self.context, self.project, self.settings, self.captioner, self.chance)
+
+        def write(changes: Sequence[Change]) -> None:
+            self._check_champion()
+            with ThreadPoolExecutor(_WRITERS) as writers:
+                list(writers.map(order.write, changes))
+
+        changes = self.patience.until_done(partial(order.changes, target, standing))
+        begun = time.monotonic()
+        for number, batch in enumerate(batches(changes, _BATCH)):
+            done = number * _BATCH
+            self._report("ordering", done, len(changes), did=done, begun=begun, share=(_CAPTIONING_SHARE, 1.0))
+            self.patience.until_done(partial(write, batch))
+        self._check_champion()
+        self.patience.until_done(order.serve)
+
+    def _check_champion(self) -> None:
+        champion = self.context.versions.champion(self.project.id).version
+        if champion != self.version:
+            raise _Superseded(champion)
+
+    def _report(self, stage: str, step: int, steps: int, *, did: int, begun: float, share: tuple[float, float]) -> None:
+        """Say how far this run is.
+
+        Args:
+            step, steps: tasks that are done, and all.
+            did, begun: how many of them were done since when, by time.monotonic(); the time left is told by that.
+            share: the part of the bar that this stage is, 0 to 1.
+
+        Raises:
+            RunCancelled: somebody cancelled the run.
+        """
+        detail: dict[str, Any] = {"stage": stage, "step": step, "steps": steps}
+        if did:
+            detail["seconds_left"] = (time.monotonic() - begun) / did * (steps - step)
+        if self.reasons:
+            detail["failed"] = len(self.reasons)
+        low, high = share
+        self.context.queue.runs.report(self.run.id, low + (high - low) * step / max(steps, 1), **detail)
+
+    def _outcome(self, look: _Look) -> str:
+        count = len(look.standing)
+        said = (
+            f"{count} unlabelled task{' has a suggestion' if count == 1 else 's have suggestions'} of {self.version}."
+        )
+        failed = {task_id: self.reasons[task_id] for task_id in look.to_caption if task_id in self.reasons}
+        left = len(look.to_caption) - len(failed)
+        if left:
+            said += f" {left} more {'has' if left == 1 else 'have'} none of it yet."
+        if failed:
+            shown = " ".join(f"Task {task_id}: {reason}" for task_id, reason in islice(failed.items(), _SHOWN_FAILURES))
+            more = " The worker's log has the others." if len(failed) > _SHOWN_FAILURES else ""
+            said += f" {len(failed)} could not be captioned. {shown}{more}"
+        return said
+
+
+def _shows(predictions: Sequence[Json], version: str) -> bool:
+    """Whether the newest of a task's predictions, by id, is a suggestion of this version."""
+    return bool(predictions) and predictions[-1]["model_version"] == version and bool(predictions[-1]["result"])
+
+
+def _surplus(predictions: Sequence[Json], version: str, *, keep: int) -> list[int]:
+    """The ids of a task's predictions, oldest first, that are one too many: all but the last, and the last `keep` of
+    other versions.
+
+    Label Studio refuses an annotation whose suggestion is gone, and the last one may be on somebody's screen.
+    """
+    others = [prediction["id"] for prediction in predictions if prediction["model_version"] != version]
+    kept = {predictions[-1]["id"], *others[max(len(others) - keep, 0) :]}
+    return [prediction["id"] for prediction in predictions if prediction["id"] not in kept]

@@ -1,0 +1,1 @@
+"""Runs that learn: fine-tuning, comparing, trials of a sweep."""

@@ -1,0 +1,105 @@
+"""Comparing versions that no run compared: both caption the same held-out images, and what they wrote is kept.
+
+The images are those held out of the project's corrections as they are now, without any that one of the two versions, or
+one that it descends from, was trained on. By the way images are held out there is none of those, unless corrections
+were taken back.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from captionloop.errors import RunError
+from captionloop.jobs.context import Context
+from captionloop.jobs.learning.run_features import BATCH, batches, captions
+from captionloop.model.database import Run
+from captionloop.model.dataset import corrections
+from captionloop.model.dataset.corrections import Snapshot, read_snapshot
+from captionloop.model.evaluation.comparison_file import read_comparison, write_comparison
+from captionloop.model.versions.store import VersionInfo
+
+
+def run_compare(context: Context, run: Run) -> tuple[str, None]:
+    """Make the comparisons that `settings["pairs"]` names, two versions each; those there already are passed over.
+
+    Returns:
+        what was done, as a sentence; and no version, since none is made.
+
+    Raises:
+        RunError: no image is held out.
+        RunCancelled: somebody cancelled the run; the comparisons made until then stay.
+        NotFoundError: a version was deleted meanwhile.
+        CheckpointError: a version does not load.
+    """
+    project = context.project(run.project_id)
+    with context.database.session() as session:
+        snapshot = corrections.snapshot(session, project.id, context.home)
+    pairs: Sequence[Sequence[str]] = run.settings["pairs"]
+    for place, (first, second) in enumerate(pairs):
+        report = partial(_report, context, run, f"{first} and {second}", place / len(pairs), 1 / len(pairs))
+        versions = [context.versions.get(project.id, name) for name in (first, second)]
+        _compare(context, project.id, versions[0], versions[1], snapshot, report)
+    made = ", ".join(f"{first} with {second}" for first, second in pairs)
+    return f"Compared {made} on the held-out images.", None
+
+
+def _report(context: Context, run: Run, stage: str, begin: float, share: float, step: int, steps: int) -> None:
+    context.queue.runs.report(run.id, begin + share * step / steps, stage=stage, step=step, steps=steps)
+
+
+def _compare(
+    context: Context,
+    project_id: int,
+    first: VersionInfo,
+    second: VersionInfo,
+    snapshot: Snapshot,
+    report: Callable[[int, int], None],
+) -> None:
+    path = context.home.comparison(project_id, first.version, second.version)
+    known = read_comparison(path)
+    if known is not None and known.snapshot == snapshot.hash:
+        return
+    references = snapshot.references()
+    images = _held_out(context, project_id, snapshot, first, second)
+    written: list[dict[str, str]] = []
+    for done, version in enumerate((first, second)):
+        report(done * len(images), 2 * len(images))
+        captioner = context.captioner(version)  # one after the other: two large models need twice the memory
+        found: dict[str, str] = {}
+        for batch in batches(images, BATCH):
+            report(done * len(images) + len(found), 2 * len(images))
+            found |= captions(context, captioner, batch)
+        written.append(found)
+    write_comparison(
+        path,
+        champion=first.version,
+        references={image: references[image] for image in images},
+        champion_captions=written[0],
+        candidate_captions=written[1],
+        corpus=references.values(),
+        snapshot=snapshot.hash,
+    )
+
+
+def _held_out(context: Context, project_id: int, snapshot: Snapshot, *versions: VersionInfo) -> Sequence[str]:
+    held_out = snapshot.split().held_out
+    trained_on = _trained_on(context, project_id, versions)
+    images = [image for image in held_out if image not in trained_on]
+    if not images:
+        raise RunError("No image is held out, so there is nothing to compare on. Correct a few more captions first.")
+    return images
+
+
+def _trained_on(context: Context, project_id: int, versions: Sequence[VersionInfo]) -> set[str]:
+    """The images that the versions and those they descend from were trained on, as far as the snapshots are there."""
+    known = {info.version: info for info in context.versions.all_of(project_id, with_deleted=True)}
+    snapshots: set[str] = set()
+    for version in versions:
+        ancestor: VersionInfo | None = version
+        while ancestor is not None:
+            snapshots |= {ancestor.snapshot} if ancestor.snapshot else set()
+            ancestor = known.get(ancestor.parent) if ancestor.parent else None
+    images: set[str] = set()
+    for snapshot in snapshots:
+        path = context.home.datasets / f"{snapshot}.jsonl"
+        images |= set(read_snapshot(path).split().train) if path.is_file() else set()
+    return images

@@ -1,0 +1,89 @@
+"""The pictures of a run: our own copies, what an encoder makes of them, and what a version writes for them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from captionloop.jobs.context import Context
+from captionloop.model.dataset.images import open_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from captionloop.model.captioning.captioner import Captioner
+
+_MOST_IN_MEMORY_BYTES = 2**28
+# Features are made and captions written in batches of this many images, between which a cancel is noticed.
+BATCH = 32
+
+
+def picture(context: Context, image_hash: str) -> "Image":
+    """Our copy of an image, decoded.
+
+    Raises:
+        ImageError: it cannot be decoded, or is over a limit.
+    """
+    return open_image(context.home.image(image_hash).read_bytes(), limits=context.image_limits)
+
+
+class RunFeatures:
+    """A frozen encoder's output for the images that a run trains on, made once.
+
+    It stays in memory up to a quarter of a gibibyte, 8,000 images of the starter model; what is beyond that is read
+    from the cache each time. BLIP-base's output for a thousand images takes 1.7 GiB, or half of that in bf16.
+
+    Args:
+        context: for the images and the cache.
+        captioner: whose encoder is meant.
+        images: all that will be asked for.
+        on_progress: called with the share that is done, 0 to 1.
+    """
+
+    def __init__(
+        self, context: Context, captioner: "Captioner", images: Sequence[str], on_progress: Callable[[float], None]
+    ) -> None:
+        self._context, self._captioner = context, captioner
+        self._held: dict[str, Tensor] = {}
+        held_bytes = done = 0
+        for batch in batches(images, BATCH):
+            on_progress(done / len(images))
+            made = image_features(context, captioner, batch)
+            done += len(batch)
+            if held_bytes < _MOST_IN_MEMORY_BYTES:
+                self._held |= made
+                held_bytes += sum(tensor.nbytes for tensor in made.values())
+
+    def __call__(self, images: Sequence[str]) -> "Tensor":
+        """Float (images, patches + 1, hidden), on the CPU."""
+        import torch
+
+        missing = list(dict.fromkeys(image for image in images if image not in self._held))
+        read = image_features(self._context, self._captioner, missing) if missing else {}
+        return torch.stack([self._held[image] if image in self._held else read[image] for image in images])
+
+
+def image_features(context: Context, captioner: "Captioner", images: Sequence[str]) -> "dict[str, Tensor]":
+    """The captioner's own encoder's output for a batch, (patches + 1, hidden) each, cached ones read."""
+    found = context.features.get_many(images, captioner.encoder_hash)
+    missing = [digest for digest in images if digest not in found]
+    if missing:
+        encoded = captioner.encode([picture(context, digest) for digest in missing], image_hashes=missing).cpu()
+        found |= dict(zip(missing, encoded, strict=True))
+    return found
+
+
+def captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
+    """What a version writes for a batch, from its own encoder's features: a trained encoder is not the champion's."""
+    import torch
+
+    features = image_features(context, captioner, images)
+    suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
+    return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
+
+
+def batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
+    """The items, so many at a time."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch

@@ -1,0 +1,81 @@
+"""One trial of a sweep: train as a run would, on a part of what a run would train on, and score the rest of it.
+
+The images that the gate holds out play no part, and nothing is kept but figures.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from captionloop.jobs.context import Context
+from captionloop.jobs.learning.inputs import Validation, training_set
+from captionloop.jobs.learning.run_features import RunFeatures, picture
+from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
+from captionloop.model.blip.generation_settings import generation_for
+from captionloop.model.database import Sweep
+from captionloop.model.dataset import corrections
+from captionloop.model.dataset.split import VALIDATION_SHARE, set_aside
+from captionloop.model.metrics import Score
+from captionloop.model.sweep.search_space import SearchSpace
+from captionloop.model.training.loop import finetune
+from captionloop.model.training.resume_state import TrainingState
+
+if TYPE_CHECKING:
+    from captionloop.model.sweep.trials import OngoingTrial
+
+
+def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
+    """Carry out a trial; one that repeats another, whose worker was killed, goes on where that one was.
+
+    Returns:
+        how good the captions of the validation images are.
+
+    Raises:
+        TrialPruned: the other trials were better at the same point.
+        RunCancelled: somebody cancelled the sweep.
+        RunError: training failed; a rate that is much too high does that.
+        CheckpointError: the champion does not load.
+        CaptionloopError: the snapshot is gone or damaged.
+    """
+    champion = context.versions.get(sweep.project_id, sweep.champion)
+    space = SearchSpace.from_dict(sweep.space)
+    settings = space.settings({"prompt": champion.generation.prompt, **space.fixed, **trial.choice})
+    snapshot = corrections.read_snapshot(context.home.datasets / f"{sweep.snapshot}.jsonl")
+    usable = set(snapshot.split().train)
+    judged_by, rest = set_aside(usable, VALIDATION_SHARE, split_with=snapshot.split_with)
+    # What a run with these settings would keep out to choose its weights by, a trial keeps out as well.
+    chosen_by, training = set_aside(rest, settings.validation_share, split_with=snapshot.split_with)
+
+    go_on = partial(context.queue.sweeps.check_cancelled, sweep.id)
+    captioner = context.captioner(champion)
+    images = [*rest, *judged_by]
+    features = None if settings.trains_encoder else RunFeatures(context, captioner, images, lambda share: go_on())
+    validation = partial(
+        Validation,
+        context,
+        references={image: texts for image, texts in snapshot.references().items() if image in usable},
+        generation=generation_for(
+            champion.generation,
+            captioner.checkpoint,
+            (example.caption for example in snapshot.examples if example.image in usable),
+        ),
+        features=features,
+    )
+    judged = validation(images=judged_by)
+
+    def watch(share: float, checkpoint: Checkpoint) -> None:
+        trial.look(round(100 * share), judged.look(checkpoint).score.value)
+
+    scratch = context.home.runs / sweep.id / str(trial.record.first)
+    identity = {"snapshot": sweep.snapshot, "champion": champion.version} | settings.to_dict()
+    result = finetune(
+        load_checkpoint(champion.path, device=str(captioner.device)),
+        training_set(context, champion, snapshot, settings, training),
+        settings=settings,
+        features=features,
+        pictures=partial(picture, context),
+        look=validation(images=chosen_by).look if chosen_by else None,
+        watch=watch,
+        state=TrainingState(scratch / "state.safetensors", identity),
+        on_progress=lambda progress: go_on(),
+    )
+    return judged.look(result.checkpoint).score

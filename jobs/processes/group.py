@@ -1,0 +1,116 @@
+"""Several processes that train one model together, one on each GPU, started from within a run.
+
+`torch.multiprocessing` starts them and ends all when one fails; `accelerate` joins them, here by a file, so that no
+port has to be free. What comes out is plain data in a file of the run's scratch directory.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from captionloop import errors
+from captionloop.errors import CaptionloopError, RunError
+from captionloop.home import read_json, write_json
+from captionloop.jobs.processes.end_with_parent import end_with
+from captionloop.logs import TEXT, log_to_stderr
+
+_RESULT, _FAILURE, _MEETING = "result.json", "failure.json", "meeting"
+# The main process looks at validation images while the others wait for it.
+_LONGEST_WAIT = timedelta(hours=2)
+
+
+def in_processes(
+    function: Callable[..., Mapping[str, Any]],
+    *arguments: Any,
+    processes: int,
+    scratch: Path,
+    log_level: str,
+    log_format: str = TEXT,
+) -> dict[str, Any]:
+    """Call a function in each of several new processes, which `accelerate` finds joined.
+
+    Args:
+        function: known by module and name; it gives plain data.
+        arguments: of the function; they are pickled.
+        processes: how many; where there are GPUs, one on each.
+        scratch: a directory for what passes between them.
+        log_level: of the main process; the others tell of errors alone.
+        log_format: of all.
+
+    Returns:
+        what the function gave in the main process.
+
+    Raises:
+        RunError: there are fewer GPUs, a process was killed, or it failed unexpectedly.
+        CaptionloopError: what a process raised, as it raised it.
+    """
+    import torch
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
+
+    if torch.cuda.is_available() and torch.cuda.device_count() < processes:
+        raise RunError(
+            f"CAPTIONLOOP_PROCESSES is {processes}, and there are {torch.cuda.device_count()} GPUs; each process needs "
+            "one of its own."
+        )
+    scratch.mkdir(parents=True, exist_ok=True)
+    for name in (_RESULT, _FAILURE, _MEETING):
+        (scratch / name).unlink(missing_ok=True)
+    try:
+        spawn(_join_in, (os.getpid(), processes, scratch, log_level, log_format, function, arguments), processes)  # type: ignore[no-untyped-call]
+    except (ProcessRaisedException, ProcessExitedException) as error:
+        failure = read_json(scratch / _FAILURE) or {"unexpected": str(error)}
+        if "kind" in failure:
+            raise getattr(errors, failure["kind"])(failure["message"]) from error
+        raise RunError(f"One of {processes} processes that trained together failed: {failure['unexpected']}") from error
+    return read_json(scratch / _RESULT)
+
+
+def _join_in(
+    rank: int,
+    parent: int,
+    processes: int,
+    scratch: Path,
+    log_level: str,
+    log_format: str,
+    function: Callable[..., Mapping[str, Any]],
+    arguments: tuple[Any, ...],
+) -> None:
+    end_with(parent)
+    # As torchrun sets them; read by torch and accelerate.
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    threads = max((os.cpu_count() or 1) // processes, 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    log_to_stderr(log_level if rank == 0 else "error", form=log_format)
+
+    import torch
+    from accelerate import PartialState
+
+    torch.set_num_threads(threads)
+    state = PartialState(
+        cpu=not torch.cuda.is_available(),
+        init_method=(scratch / _MEETING).as_uri(),
+        rank=rank,
+        world_size=processes,
+        timeout=_LONGEST_WAIT,
+    )
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        _tell_failure(scratch / _FAILURE, error)
+        raise
+    if state.is_main_process:
+        write_json(scratch / _RESULT, result)
+    state.wait_for_everyone()
+    state.destroy_process_group()
+
+
+def _tell_failure(path: Path, error: Exception) -> None:
+    if path.exists():  # the others then fail for want of this one
+        return
+    if isinstance(error, CaptionloopError):
+        write_json(path, {"kind": type(error).__name__, "message": str(error)})
+    else:
+        write_json(path, {"unexpected": f"{type(error).__name__}: {error}"})

@@ -1,0 +1,1 @@
+"""What is to be done: kept in the database, carried by Redis."""

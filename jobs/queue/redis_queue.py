@@ -1,0 +1,270 @@
+"""The queue: how a run gets from the database to a worker, and the only place that knows Redis keys.
+
+Redis carries plain ids and can be emptied at any moment: `keep_moving` puts what the database knows back into it.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Event
+from typing import Any, cast
+
+import redis
+import rq
+from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+
+from captionloop.errors import ServiceError
+from captionloop.jobs.queue.runs import Requested as Requested
+from captionloop.jobs.queue.runs import Runs
+from captionloop.jobs.queue.sweeps import Sweeps
+from captionloop.logs import current_request, sane_id
+from captionloop.model.database import Run, RunKind, Sweep
+from captionloop.model.sweep.search_space import SearchSpace
+from captionloop.settings import without_password
+
+_log = logging.getLogger(__name__)
+
+QUEUE_NAME = "captionloop"
+# Workers look into it when the other one is empty: no run waits for more than the trial that is being done.
+TRIALS_QUEUE_NAME = "captionloop-trials"
+_REQUEST = "request"  # in what RQ keeps beside a job
+_CHAMPION_CHANNEL = "captionloop:champion"
+_SYNC_ASKED = "captionloop:sync-asked:{project_id}"
+# Should the job that removes the mark be lost, the next event may ask again after this time.
+_SYNC_ASKED_EXPIRES_S = 30
+_SYNCS_OWED = "captionloop:syncs-owed"
+_OWED_SYNC_TRIED = "captionloop:owed-sync-tried"
+# A try at a Label Studio that is still away keeps a worker for some seconds.
+_OWED_SYNC_EVERY_S = 60
+_TIMEOUT_S = 5
+_NO_JOB_TIMEOUT = -1  # a run ends when it is finished or cancelled, however long a large one takes
+
+_OF_RUNS = {
+    RunKind.FINETUNE: "captionloop.jobs.entry.finetune",
+    RunKind.ANNOTATE: "captionloop.jobs.entry.annotate",
+    RunKind.COMPARE: "captionloop.jobs.entry.compare",
+}
+_OF_SYNCS = "captionloop.jobs.entry.sync"
+_OF_TRIALS = "captionloop.jobs.entry.trial"
+# All that a job may call.
+ENTRY_POINTS = frozenset({*_OF_RUNS.values(), _OF_SYNCS, _OF_TRIALS})
+_IN_REDIS = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED}
+
+
+class Queue:
+    """Requests for work, on one Redis."""
+
+    def __init__(self, redis_url: str, runs: Runs, sweeps: Sweeps) -> None:
+        self.url = redis_url
+        self.runs = runs
+        self.sweeps = sweeps
+        # RQ raises the timeout where it waits for long by design.
+        self.redis = redis.Redis.from_url(redis_url, socket_connect_timeout=_TIMEOUT_S, socket_timeout=_TIMEOUT_S)
+        self._queue = rq.Queue(QUEUE_NAME, connection=self.redis, serializer=JSONSerializer)
+        self._trials_queue = rq.Queue(TRIALS_QUEUE_NAME, connection=self.redis, serializer=JSONSerializer)
+
+    def request(
+        self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
+    ) -> Requested:
+        """Ask for a run; see `Runs.request`.
+
+        Raises:
+            ServiceError: Redis does not answer. The run is kept and begins once it does.
+        """
+        requested = self.runs.request(project_id, kind, asked_by=asked_by, settings=settings)
+        if requested.must_be_sent:
+            with _explained(self.url, "The run is kept and begins when Redis is back."):
+                self._send(requested.run)
+        return requested
+
+    def request_if_idle(self, project_id: int, kind: RunKind, *, asked_by: str) -> Run | None:
+        """Ask for a run, unless one of this kind is going on or waits; None then.
+
+        Raises:
+            ServiceError: Redis does not answer. The run is kept and begins once it does.
+        """
+        run = self.runs.request_if_idle(project_id, kind, asked_by=asked_by)
+        if run is not None:
+            with _explained(self.url, "The run is kept and begins when Redis is back."):
+                self._send(run)
+        return run
+
+    def request_sweep(self, project_id: int, space: SearchSpace, *, trials: int, **facts: Any) -> Sweep:
+        """Start a sweep, a job for each trial; see `Sweeps.start`.
+
+        Raises:
+            ServiceError: Redis does not answer. The sweep is kept and begins once it does.
+        """
+        sweep = self.sweeps.start(project_id, space, trials=trials, **facts)
+        with _explained(self.url, "The sweep is kept and begins when Redis is back."):
+            for number in range(trials):
+                self._send_trial(sweep, number)
+        return sweep
+
+    def request_sync(self, project_id: int) -> bool:
+        """Ask for a sync soon; False when one that has not begun yet will do.
+
+        Raises:
+            ServiceError: Redis does not answer.
+        """
+        with _explained(self.url):
+            key = _SYNC_ASKED.format(project_id=project_id)
+            if not self.redis.set(key, 1, nx=True, ex=_SYNC_ASKED_EXPIRES_S):
+                return False
+            # At the front: a sync takes a second, and an annotator's work should be safe before anything else is done.
+            self._queue.enqueue(_OF_SYNCS, project_id, at_front=True, result_ttl=0, meta=_asked_by())
+            return True
+
+    def sync_begins(self, project_id: int) -> None:
+        """From now on an event needs a new sync, since this one may have read past it."""
+        self.redis.delete(_SYNC_ASKED.format(project_id=project_id))
+
+    def sync_is_owed(self, project_id: int) -> None:
+        """Label Studio was away: `keep_moving` asks for this sync again, until one has ended otherwise."""
+        self.redis.sadd(_SYNCS_OWED, project_id)
+
+    def sync_is_done(self, project_id: int) -> None:
+        """A sync of the project is owed no more; Label Studio answers, so the next one that is need not wait."""
+        self.redis.srem(_SYNCS_OWED, project_id)
+        self.redis.delete(_OWED_SYNC_TRIED)
+
+    def keep_moving(self) -> None:
+        """Send what should be in Redis and is not; to be called now and then by every process that lives long.
+
+        Raises:
+            ServiceError: Redis does not answer.
+        """
+        with _explained(self.url):
+            for run in self.runs.advance():
+                if not self._holds(_job_id(run)):
+                    self._send(run)
+            for sweep, waiting in self.sweeps.advance():
+                for number in waiting:
+                    if not self._holds(_trial_job_id(sweep, number)):
+                        self._send_trial(sweep, number)
+            self._try_an_owed_sync()
+
+    def hand_back(self, run_id: str) -> None:
+        """Queue a run again that its worker has left, for another one or a later one.
+
+        Raises:
+            ServiceError: the database or Redis does not answer; the run is taken for killed after a minute then.
+        """
+        run = self.runs.hand_back(run_id)
+        if run is not None:
+            with _explained(self.url):
+                self._send(run)
+
+    def announce_champion(self, project_id: int) -> None:
+        """Tell every backend that a project has another champion. They also look by themselves, less often."""
+        with _explained(self.url):
+            self.redis.publish(_CHAMPION_CHANNEL, str(project_id))
+
+    def champion_changes(self, stop: Event) -> Iterator[int]:
+        """The projects whose champion was announced to have changed, until `stop` is set.
+
+        Raises:
+            ServiceError: the connection is lost; what was announced meanwhile has to be looked up.
+        """
+        with _explained(self.url), self.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+            channel.subscribe(_CHAMPION_CHANNEL)
+            while not stop.is_set():
+                message = channel.get_message(timeout=1.0)
+                if message is not None:
+                    yield int(message["data"])
+
+    def check(self) -> None:
+        """Raise `ServiceError` when Redis does not answer."""
+        with _explained(self.url):
+            self.redis.ping()
+
+    def lengths(self) -> dict[str, int]:
+        """How many jobs wait in each queue."""
+        with _explained(self.url):
+            return {queue.name: queue.count for queue in (self._queue, self._trials_queue)}
+
+    def workers(self) -> list[str]:
+        """The names of the workers that listen now."""
+        with _explained(self.url):
+            return [str(worker.name) for worker in rq.Worker.all(queue=self._queue, serializer=JSONSerializer)]
+
+    def close(self) -> None:
+        self.redis.close()
+
+    def _send(self, run: Run) -> None:
+        self._queue.enqueue_call(
+            _OF_RUNS[run.kind],
+            args=(run.id,),
+            job_id=_job_id(run),
+            timeout=_NO_JOB_TIMEOUT,
+            result_ttl=0,
+            failure_ttl=0,
+            meta=_asked_by(),
+        )
+        _log.info("run %s (%s) is sent to the workers", run.id, run.kind.value)
+
+    def _send_trial(self, sweep: Sweep, number: int) -> None:
+        self._trials_queue.enqueue_call(
+            _OF_TRIALS,
+            args=(sweep.id, number),
+            job_id=_trial_job_id(sweep, number),
+            timeout=_NO_JOB_TIMEOUT,
+            result_ttl=0,
+            failure_ttl=0,
+            meta=_asked_by(),
+        )
+
+    def _try_an_owed_sync(self) -> None:
+        """Ask for one: it finds out for all whether Label Studio is back."""
+        owed = cast("list[bytes]", self.redis.srandmember(_SYNCS_OWED, 1))
+        if owed and self.redis.set(_OWED_SYNC_TRIED, 1, nx=True, ex=_OWED_SYNC_EVERY_S):
+            self.request_sync(int(owed[0]))
+
+    def _holds(self, job_id: str) -> bool:
+        try:
+            job = Job.fetch(job_id, connection=self.redis, serializer=JSONSerializer)
+        except NoSuchJobError:
+            return False
+        return job.get_status(refresh=False) in _IN_REDIS
+
+
+def run_of(job: Job) -> str | None:
+    """The run that a job carries; None for a sync, a trial, or what is no job of ours and will fail as such."""
+    try:
+        return str(job.args[0]) if job.func_name in _OF_RUNS.values() else None
+    except DeserializationError:
+        return None
+
+
+def request_of_job() -> str | None:
+    """The id of the request that asked for the job that this process works on, as far as Redis still knows it."""
+    job = rq.get_current_job()
+    return sane_id(job.meta.get(_REQUEST)) if job else None
+
+
+def _asked_by() -> dict[str, str]:
+    request = current_request()
+    return {_REQUEST: request} if request else {}
+
+
+def _job_id(run: Run) -> str:
+    """Each attempt is a job of its own: RQ remembers the one that was killed as still started."""
+    return f"{run.id}-{run.attempts + 1}"
+
+
+def _trial_job_id(sweep: Sweep, number: int) -> str:
+    """A trial is done once: what tries the same after a kill has a number of its own."""
+    return f"{sweep.id}-{number}"
+
+
+@contextmanager
+def _explained(url: str, consequence: str = "") -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise ServiceError(
+            f"Redis does not answer at {without_password(url)} ({error}). {consequence} "
+            "Start it with `captionloop up`, or set REDIS_URL to one that runs.".replace("  ", " ")
+        ) from error

@@ -1,0 +1,297 @@
+"""Runs: what is to be done, what is being done, and what became of it. The database is the truth; Redis only carries.
+
+    WAITING ──▶ QUEUED ──▶ RUNNING ──▶ FINISHED | FAILED | CANCELLED
+    (behind a    (in Redis)     │
+     running one)    ▲──────────┘  its worker was killed: once more, `MAX_ATTEMPTS` times at most;
+                                   or was ended, and left it: once more
+
+A project has at most one run of a kind in each of the first three states; unique indexes see to it.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from captionloop.errors import NotFoundError, RunCancelled
+from captionloop.jobs.queue.annotate_settings import AnnotateSettings
+from captionloop.model.database import Database, Project, Run, RunKind, RunState, utc_now
+
+# A running run that has given no sign of life for this long was killed. Signs come every `HEARTBEAT_S`.
+DEAD_AFTER_S = 60
+HEARTBEAT_S = 10
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Requested:
+    """The answer to somebody who asked for a run."""
+
+    run: Run
+    is_new: bool  # False: the request was folded into a run that has not begun yet
+
+    @property
+    def must_be_sent(self) -> bool:
+        return self.is_new and self.run.state is RunState.QUEUED
+
+    @property
+    def outcome(self) -> str:
+        """What becomes of the request, for the person who made it."""
+        if not self.is_new:
+            return "A run that has not begun yet takes this request, with these settings."
+        if self.run.state is RunState.WAITING:
+            return "The run waits until the one before it is over."
+        return "The run is queued and begins as soon as the worker is free."
+
+
+class Runs:
+    """The only place where the state of a run changes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def request(
+        self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
+    ) -> Requested:
+        """Ask for a run. One that has not begun yet takes the request over, with the newer settings.
+
+        A comparison takes it over with both: it makes the pairs asked for before, then the new ones. A captioning run
+        does what is enough for both.
+        """
+        with self._database.session() as session:
+            _lock(session, project_id)
+            pending = _one(session, project_id, kind, RunState.WAITING, RunState.QUEUED, lock=True)
+            if pending is not None:
+                pending.settings = _folded(kind, pending.settings, settings or {})
+                return Requested(pending, is_new=False)
+            busy = _one(session, project_id, kind, RunState.RUNNING) is not None
+            state = RunState.WAITING if busy else RunState.QUEUED
+            return Requested(_add(session, project_id, kind, state, asked_by, settings or {}), is_new=True)
+
+    def request_if_idle(self, project_id: int, kind: RunKind, *, asked_by: str) -> Run | None:
+        """Ask for a run, unless one of this kind is going on or waits; None then."""
+        with self._database.session() as session:
+            _lock(session, project_id)
+            if _one(session, project_id, kind, RunState.WAITING, RunState.QUEUED, RunState.RUNNING) is not None:
+                return None
+            return _add(session, project_id, kind, RunState.QUEUED, asked_by, {})
+
+    def start(self, run_id: str) -> Run | None:
+        """Take a queued run for this worker; None when there is nothing to do (cancelled, or taken already)."""
+        with self._database.session() as session:
+            run = session.get(Run, run_id, with_for_update=True)
+            if run is None or run.state is not RunState.QUEUED:
+                return None
+            if _one(session, run.project_id, run.kind, RunState.RUNNING) is not None:
+                run.state = RunState.WAITING
+                return None
+            run.state, run.attempts = RunState.RUNNING, run.attempts + 1
+            run.started_at = run.heartbeat_at = utc_now()
+            run.progress, run.detail, run.message = 0.0, {}, ""
+            return run
+
+    def report(self, run_id: str, progress: float, **detail: Any) -> None:
+        """Say how far a run is, which is also a sign of life.
+
+        Args:
+            progress: 0 to 1.
+            detail: the stage, and what is known in it (step, steps, loss, seconds_left).
+
+        Raises:
+            RunCancelled: somebody cancelled the run, or another worker was given it.
+        """
+        with self._database.session() as session:
+            run = session.get_one(Run, run_id, with_for_update=True)
+            _refuse_if_over(run)
+            run.progress, run.detail, run.heartbeat_at = progress, detail, utc_now()
+
+    def sign_of_life(self, run_id: str) -> None:
+        with self._database.session() as session:
+            session.get_one(Run, run_id).heartbeat_at = utc_now()
+
+    def check_cancelled(self, run_id: str) -> None:
+        """Raise `RunCancelled` when somebody cancelled the run."""
+        with self._database.reading() as session:
+            _refuse_if_over(session.get_one(Run, run_id))
+
+    def finish(self, run_id: str, state: RunState, *, message: str, version: str | None = None) -> None:
+        """End a run. A run that is over already keeps its first end."""
+        with self._database.session() as session:
+            run = session.get_one(Run, run_id, with_for_update=True)
+            if run.state.is_over:
+                return
+            run.state, run.message, run.version, run.finished_at = state, message, version, utc_now()
+            if state is RunState.FINISHED:
+                run.progress = 1.0
+
+    def cancel(self, run_id: str) -> Run:
+        """Cancel a run: at once when it has not begun, else as soon as its worker looks.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        with self._database.session() as session:
+            run = session.get(Run, run_id, with_for_update=True)
+            if run is None:
+                raise NotFoundError(f"There is no run {run_id!r}.")
+            if run.state is RunState.RUNNING:
+                run.cancel_requested = True
+            elif not run.state.is_over:
+                run.state, run.message, run.finished_at = RunState.CANCELLED, "Cancelled before it began.", utc_now()
+            return run
+
+    def advance(self) -> list[Run]:
+        """Bring what stands still back into motion; give the runs that must be in Redis now.
+
+        A run whose worker was killed is queued once more or failed; a waiting run whose way is clear is queued.
+        """
+        with self._database.session() as session:
+            for run in session.scalars(_locked(RunState.RUNNING)):
+                if run.heartbeat_at is None or utc_now() - run.heartbeat_at > timedelta(seconds=DEAD_AFTER_S):
+                    _after_death(session, run)
+                elif run.heartbeat_at > utc_now():  # the clock was put back: from now on the silence counts
+                    run.heartbeat_at = utc_now()
+            session.flush()
+            for run in session.scalars(_locked(RunState.WAITING)):
+                if _one(session, run.project_id, run.kind, RunState.QUEUED, RunState.RUNNING) is None:
+                    run.state = RunState.QUEUED
+                    session.flush()
+            return list(session.scalars(select(Run).where(Run.state == RunState.QUEUED).order_by(Run.created_at)))
+
+    def hand_back(self, run_id: str) -> Run | None:
+        """Queue a run again that its worker has left on purpose, which counts as no attempt.
+
+        Returns:
+            the run, which must be sent; None when it is over (also now, when somebody wanted it cancelled).
+        """
+        with self._database.session() as session:
+            run = session.get(Run, run_id, with_for_update=True)
+            if run is None or run.state is not RunState.RUNNING:
+                return None
+            if run.cancel_requested:
+                run.state, run.message, run.finished_at = RunState.CANCELLED, "Cancelled.", utc_now()
+                return None
+            run.state, run.attempts = RunState.QUEUED, run.attempts - 1
+            return run
+
+    def get(self, run_id: str) -> Run | None:
+        with self._database.reading() as session:
+            return session.get(Run, run_id)
+
+    def current(self, project_id: int) -> Run | None:
+        """The run to show for a project: the running one, else the next one, else the last one; None before any."""
+        with self._database.reading() as session:
+            runs = session.scalars(
+                select(Run).where(Run.project_id == project_id).order_by(Run.created_at.desc()).limit(20)
+            ).all()
+        by_interest = {RunState.RUNNING: 0, RunState.QUEUED: 1, RunState.WAITING: 2}
+        return min(runs, key=lambda run: by_interest.get(run.state, 3), default=None)
+
+    def latest(self, project_id: int, kind: RunKind, *, count: int) -> Sequence[Run]:
+        """The newest runs of a kind in a project, newest first."""
+        with self._database.reading() as session:
+            return session.scalars(
+                select(Run)
+                .where(Run.project_id == project_id, Run.kind == kind)
+                .order_by(Run.created_at.desc())
+                .limit(count)
+            ).all()
+
+    def unfinished(self, project_id: int) -> Sequence[Run]:
+        """A project's runs that are not over: the running ones, then what is queued, then what waits behind them."""
+        order = [RunState.RUNNING, RunState.QUEUED, RunState.WAITING]
+        with self._database.reading() as session:
+            runs = session.scalars(select(Run).where(Run.project_id == project_id, Run.state.in_(order))).all()
+        return sorted(runs, key=lambda run: (order.index(run.state), run.created_at))
+
+    def over(
+        self, project_id: int, *, state: RunState | None = None, limit: int | None = None, offset: int = 0
+    ) -> Sequence[Run]:
+        """A project's runs that are over, newest first.
+
+        Args:
+            state: only those that ended so.
+            limit, offset: the part of the list; all of it without a limit.
+        """
+        chosen = select(Run).where(Run.project_id == project_id, Run.state.in_(_over(state)))
+        with self._database.reading() as session:
+            newest_first = chosen.order_by(Run.created_at.desc(), Run.id)
+            return session.scalars(newest_first.limit(limit).offset(offset)).all()
+
+    def count_over(self, project_id: int, *, state: RunState | None = None) -> int:
+        """How many runs `over` lists without a limit."""
+        with self._database.reading() as session:
+            counted = select(func.count()).select_from(Run).where(Run.project_id == project_id)
+            return session.scalar(counted.where(Run.state.in_(_over(state)))) or 0
+
+    def active(self) -> Sequence[Run]:
+        """All runs of all projects that are not over."""
+        with self._database.reading() as session:
+            states = [RunState.WAITING, RunState.QUEUED, RunState.RUNNING]
+            return session.scalars(select(Run).where(Run.state.in_(states)).order_by(Run.created_at)).all()
+
+
+def _over(state: RunState | None) -> list[RunState]:
+    return [state] if state else [state for state in RunState if state.is_over]
+
+
+def _lock(session: Session, project_id: int) -> None:
+    """Let one request at a time decide for a project (SQLite's write lock does so already)."""
+    if session.get(Project, project_id, with_for_update=True) is None:
+        raise NotFoundError(f"There is no project with the number {project_id} in the database.")
+
+
+def _one(session: Session, project_id: int, kind: RunKind, *states: RunState, lock: bool = False) -> Run | None:
+    """The oldest run in one of these states. A locked one stays in it until the transaction ends."""
+    found = select(Run).where(Run.project_id == project_id, Run.kind == kind, Run.state.in_(states))
+    found = found.order_by(Run.created_at).limit(1)
+    return session.scalars(found.with_for_update() if lock else found).one_or_none()
+
+
+def _locked(state: RunState) -> Select[Any]:
+    """All runs in a state, which stay in it until the transaction ends: several processes look after them at once."""
+    return select(Run).where(Run.state == state).order_by(Run.id).with_for_update()
+
+
+def _add(
+    session: Session, project_id: int, kind: RunKind, state: RunState, asked_by: str, settings: Mapping[str, Any]
+) -> Run:
+    run = Run(
+        id=uuid.uuid4().hex, project_id=project_id, kind=kind, state=state, asked_by=asked_by, settings=dict(settings)
+    )
+    session.add(run)
+    return run
+
+
+def _folded(kind: RunKind, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that takes another request over."""
+    if kind is RunKind.COMPARE:
+        pairs = [*before["pairs"], *wanted["pairs"]]
+        return {"pairs": [pair for place, pair in enumerate(pairs) if pair not in pairs[:place]]}
+    if kind is RunKind.ANNOTATE:
+        return AnnotateSettings.from_dict(before).joined(AnnotateSettings.from_dict(wanted)).to_dict()
+    return dict(wanted)
+
+
+def _refuse_if_over(run: Run) -> None:
+    if run.cancel_requested or run.state is not RunState.RUNNING:
+        raise RunCancelled("The run was cancelled.")
+
+
+def _after_death(session: Session, run: Run) -> None:
+    waiting_elsewhere = _one(session, run.project_id, run.kind, RunState.QUEUED)
+    if run.cancel_requested:
+        run.state, run.message = RunState.CANCELLED, "Cancelled."
+    elif run.attempts >= MAX_ATTEMPTS or waiting_elsewhere is not None:
+        run.state = RunState.FAILED
+        run.message = (
+            f"The worker was killed {run.attempts} times during this run, perhaps for want of memory. "
+            "Its log says more; start the run again when the cause is removed."
+        )
+    else:
+        run.state = RunState.QUEUED
+    run.finished_at = utc_now() if run.state.is_over else None

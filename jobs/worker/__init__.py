@@ -1,0 +1,1 @@
+"""The process that works on what the queue brings."""

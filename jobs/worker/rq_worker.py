@@ -1,0 +1,174 @@
+"""The worker process: takes runs, syncs and trials from the queues, one at a time, each in a child of its own."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+
+from redis import RedisError
+from rq import Queue, Worker
+from rq.exceptions import StopRequested
+from rq.executions import ExecutionRegistry
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.utils import current_timestamp
+
+from captionloop.errors import ServiceError
+from captionloop.jobs.context import Context
+from captionloop.jobs.processes.end_with_parent import end_with
+from captionloop.jobs.queue.redis_queue import QUEUE_NAME, TRIALS_QUEUE_NAME, run_of
+from captionloop.jobs.queue.runs import DEAD_AFTER_S
+from captionloop.jobs.worker.due_runs import start_due_runs
+from captionloop.jobs.worker.own_job import OwnJob
+from captionloop.memory import keep_freed_memory
+from captionloop.model.database import RunState
+
+_log = logging.getLogger(__name__)
+
+# RQ looks for dead workers every 600 s by itself, and believes in one for 420 s after its last sign of life.
+_WORKER_TTL_S = 60
+_MAINTENANCE_S = 60
+# People wait for the backend, which may be on the same cores; a run takes what it leaves (nice(2)).
+_LEAST_URGENT = 19
+_BEGIN_AGAIN_AFTER_S = 5
+# What nobody has written to for this long belongs to a run that was killed: no version takes that long to be copied.
+_ABANDONED_AFTER_S = 3600
+
+
+# SQLite has a lock for all of a process. A job that is forked while a thread holds it waits for it for ever.
+_uses_database = threading.Lock()
+
+
+class _Worker(Worker):
+    """RQ's worker, which leaves a run when it is told to end, rather than to wait for hours until that is over.
+
+    Leaving is a kill: a run goes on from its last checkpoint after one anyway. What takes seconds is finished.
+    """
+
+    left_run: str | None = None  # the run that was left
+    is_told_to_end = False
+    _present_run: str | None = None
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        self._present_run = run_of(job)
+        with _uses_database:
+            super().fork_work_horse(job, queue)
+        if self._stop_requested:  # the signal came before there was anything to leave
+            self._leave_run()
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        assert self.pid is not None  # the worker's
+        end_with(self.pid)  # else this job would go on beside the worker that is given its run next
+        keep_freed_memory()
+        os.nice(_LEAST_URGENT)
+        super().main_work_horse(job, queue)
+
+    def clean_registries(self) -> None:
+        """Forget the jobs of killed workers before RQ looks at them, which ends at the first that is half expired.
+
+        What became of their runs is in the database, and `Queue.keep_moving` sees to it.
+        """
+        for queue in self.queues:
+            started = queue.started_job_registry
+            expired = started.get_expired_job_ids(current_timestamp())
+            for job_id in expired:
+                self.connection.delete(Job.key_for(job_id), ExecutionRegistry(job_id, self.connection).key)
+            if expired:
+                self.connection.zremrangebyscore(started.key, 0, current_timestamp())
+        super().clean_registries()  # type: ignore[no-untyped-call]
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        self.is_told_to_end = True
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+    def handle_warm_shutdown_request(self) -> None:
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        self._leave_run()
+
+    def _leave_run(self) -> None:
+        if self._present_run and self.horse_pid:
+            self.left_run = self._present_run
+            # Not its process group, as RQ does: that is still our own for a moment after the fork.
+            with suppress(ProcessLookupError):
+                os.kill(self.horse_pid, signal.SIGKILL)
+
+
+def work(context: Context) -> None:
+    """Work until SIGINT or SIGTERM, which ends a sync after and a run within its work; a second signal ends at once."""
+    _import_ahead()
+    _sweep(context)
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(context, stop), name="watch-runs", daemon=True)
+    watcher.start()
+    try:
+        worker = _work_until_told_to_end(context)
+        if worker.left_run:
+            _hand_back(context, worker.left_run)
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _work_until_told_to_end(context: Context) -> _Worker:
+    """RQ's loop ends when Redis is away or late, or gives an answer that RQ does not expect; it is begun again."""
+    while True:
+        worker: _Worker | None = None
+        try:
+            worker = _Worker(
+                [QUEUE_NAME, TRIALS_QUEUE_NAME],  # in this order
+                connection=context.queue.redis,
+                serializer=JSONSerializer,
+                job_class=OwnJob,
+                worker_ttl=_WORKER_TTL_S,
+                maintenance_interval=_MAINTENANCE_S,
+            )
+            worker.work(logging_level=None)
+        except RedisError as error:
+            _log.error("Redis does not answer (%s); once more in %d s", error, _BEGIN_AGAIN_AFTER_S)
+        if worker is None or not worker.is_told_to_end:
+            with suppress(StopRequested, RedisError):  # what its handler does with a signal that comes now
+                time.sleep(_BEGIN_AGAIN_AFTER_S)
+        if worker is not None and worker.is_told_to_end:
+            return worker
+
+
+def _hand_back(context: Context, run_id: str) -> None:
+    try:
+        context.queue.hand_back(run_id)
+    except ServiceError as error:  # the next worker notices by itself, a minute later
+        _log.error("run %s is not handed back: %s", run_id, error)
+
+
+def _sweep(context: Context) -> None:
+    """Remove what crashed runs left behind, unless a run goes on, which may be writing a version in another worker."""
+    if any(run.state is RunState.RUNNING for run in context.queue.runs.active()):
+        return
+    for leftover in context.versions.sweep():
+        _log.warning("removed %s, which a crash left unfinished", leftover.name)
+
+
+def _import_ahead() -> None:
+    """Import what takes seconds once, here: each job is a fork of this process. No CUDA call is made by importing."""
+    import captionloop.jobs.learning.finetune_run
+    import captionloop.model.captioning.captioner
+    import captionloop.model.sweep.trials  # noqa: F401
+
+
+def _watch(context: Context, stop: threading.Event) -> None:
+    """Bring runs back into motion whose worker was killed, or which Redis has lost; begin those that are due.
+
+    What a killed run has left half written, and no worker swept when it started since a run went on, is removed.
+    """
+    while True:
+        try:
+            with _uses_database:
+                context.queue.keep_moving()
+                start_due_runs(context)
+                context.versions.sweep(older_than_s=_ABANDONED_AFTER_S)
+        except (ServiceError, OSError) as error:
+            _log.error("%s", error)
+        if stop.wait(DEAD_AFTER_S / 4):
+            return

@@ -1,0 +1,63 @@
+"""Whether a fine-tuning run is due without anybody asking for it, and why."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from captionloop.model.active_learning.project_settings import ProjectSettings
+from captionloop.model.database import Correction, CorrectionState, Project, Run, RunKind
+from captionloop.model.dataset.corrections import teaching
+
+# A daily run begins this late at most: a worker that starts in the afternoon should not catch up with the night.
+_LATE_BY = timedelta(hours=1)
+
+
+def reason_to_train(session: Session, project: Project, settings: ProjectSettings, *, now: datetime) -> str | None:
+    """Why a run should begin now, for a person; None: it should not.
+
+    What counts as new are the corrections that were made or changed since somebody or something last asked for a run,
+    whatever became of it: one that failed is not tried again until there is something more to learn from.
+
+    Args:
+        now: with the time zone that `train_at` is meant in.
+    """
+    asked = session.scalar(
+        select(func.max(Run.created_at)).where(Run.project_id == project.id, Run.kind == RunKind.FINETUNE)
+    )
+    new = _count_new(session, project, asked)
+    if settings.train_after is not None and new >= settings.train_after:
+        return f"{new} new corrections since the last run" if asked else f"{new} corrections"
+    if settings.train_below is not None and new >= settings.train_window:
+        share = _share_unchanged(session, project, settings.train_window)
+        if share is not None and share < settings.train_below:
+            return (
+                f"{share:.0%} of the last {settings.train_window} captions of {project.champion} were kept unchanged, "
+                f"less than {settings.train_below:.0%}"
+            )
+    if settings.daily_time is not None and new:
+        due = now.replace(hour=settings.daily_time.hour, minute=settings.daily_time.minute, second=0, microsecond=0)
+        if due <= now < due + _LATE_BY and (asked is None or asked < due):
+            return f"it is {settings.train_at}, and there are {new} new corrections"
+    return None
+
+
+def _count_new(session: Session, project: Project, asked: datetime | None) -> int:
+    new = teaching(project.id) if asked is None else [*teaching(project.id), Correction.updated_at > asked]
+    return session.scalar(select(func.count()).select_from(Correction).where(*new)) or 0
+
+
+def _share_unchanged(session: Session, project: Project, window: int) -> float | None:
+    """Of the last corrections of the champion's suggestions, those without a word changed; None if there are fewer."""
+    last = session.scalars(
+        select(Correction.words_changed)
+        .where(
+            Correction.project_id == project.id,
+            Correction.state == CorrectionState.ACTIVE,
+            Correction.suggestion_version == project.champion,
+            Correction.words_changed.is_not(None),
+        )
+        .order_by(Correction.annotated_at.desc(), Correction.id.desc())
+        .limit(window)
+    ).all()
+    return None if len(last) < window else sum(changed == 0 for changed in last) / window

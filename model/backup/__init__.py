@@ -1,0 +1,1 @@
+"""Everything of an installation as one file, and back."""

@@ -1,0 +1,1 @@
+"""Inference: from images to captions, with weights that never change."""

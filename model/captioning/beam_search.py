@@ -1,0 +1,221 @@
+"""Which caption to write: greedy and beam search, with the results of `transformers`' own.
+
+The rules are those of `GenerationMixin._beam_search` in `transformers` 5.23 with `early_stopping=False` and
+`length_penalty=1`: of twice as many continuations as there are beams, those among the first half that end are finished,
+with their mean log-probability per token as score; the best of the others go on; a picture is done when its best
+running beam, as it stands, scores no better than its worst finished one. Pictures that are done leave the batch.
+
+Shapes: N pictures, K beams, L tokens of the longest caption, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captionloop.model.captioning.decoder import TextDecoder
+
+_NEVER = -1e9  # the score of what must not be chosen, as `transformers` has it: above that of what is forbidden
+_SHARE_WORTH_MOVING = 0.5  # of a batch's pictures are left: then the others' place is given back
+
+
+@dataclass(frozen=True)
+class SearchRules:
+    """What the search keeps to.
+
+    Args:
+        beams: captions in the running for each picture; 1 is greedy.
+        shortest: the end is forbidden while a sequence has fewer tokens, prompt and all.
+        longest: tokens of a sequence at most, prompt and all.
+        repetition_penalty: on tokens that the sequence has already (CTRL, arXiv 1909.05858, section 4.1); 1 is off.
+        end: id of the token that ends a caption.
+    """
+
+    beams: int
+    shortest: int
+    longest: int
+    repetition_penalty: float
+    end: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """A caption that was found.
+
+    Args:
+        ids: from [DEC] on, prompt and all, up to the end token unless the length cut it.
+        log_probabilities: of the tokens after the prompt, in nats, by the model alone, without penalties and rules.
+    """
+
+    ids: tuple[int, ...]
+    log_probabilities: tuple[float, ...]
+
+
+def search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[list[Written]]:
+    """Each picture's captions, best first: as many as there are beams.
+
+    Args:
+        decoder: that writes.
+        features: what it reads, (N, patches + 1, vision hidden), in its dtype and on its device.
+        prompt: token ids from [DEC] on, int64 (P,).
+        rules: what to keep to.
+    """
+    if rules.beams == 1:
+        return [[written] for written in _greedy(decoder, features, prompt, rules)]
+    return _beam_search(decoder, features, prompt, rules)
+
+
+def _greedy(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[Written]:
+    begin = len(prompt)
+    reading, logits = decoder.begin(features, prompt, beams=1, longest=rules.longest)
+    captions = _Captions.beginning_with(prompt, len(features), rules)
+    rows = torch.arange(len(features), device=features.device)  # of the captions that are not over
+    only_parent = torch.zeros_like(rows)[:, None]
+    for length in range(begin + 1, rules.longest + 1):
+        allowed = _keeping_to(rules, logits, captions.tokens[rows, 0, : length - 1])
+        tokens = allowed.argmax(dim=-1)
+        captions.tokens[rows, 0, length - 1] = tokens
+        chosen = torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None]).squeeze(1)
+        captions.log_probabilities[rows, 0, length - 1] = chosen
+        left = (tokens != rules.end).nonzero().flatten()
+        if len(left) == 0 or length == rules.longest:
+            break
+        if len(left) < len(tokens):
+            reading.keep(left)
+            rows = rows[left]
+        logits = reading.write(tokens[left, None], only_parent[: len(left)]).squeeze(1)
+    at_hand = captions.on_cpu()
+    return [at_hand.written(row, begin, rules)[0] for row in range(len(features))]
+
+
+def _beam_search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[list[Written]]:
+    beams, begin = rules.beams, len(prompt)
+    found: list[list[Written]] = [[] for _ in features]
+    pictures = torch.arange(len(features), device=features.device)  # whose captions each row holds
+    is_open = torch.ones_like(pictures, dtype=torch.bool)
+    reading, logits = decoder.begin(features, prompt, beams=beams, longest=rules.longest)
+    logits = logits[:, None].expand(-1, beams, -1)
+    running = _Captions.beginning_with(prompt, len(features), rules)
+    running.scores[:, 1:] = _NEVER  # all begin alike, and must not all go on alike
+    finished = _Captions.beginning_with(prompt, len(features), rules)
+    finished.scores[:] = _NEVER
+
+    for length in range(begin + 1, rules.longest + 1):
+        candidates, parents = _continued(running, logits, length, rules)
+        ends = (candidates.tokens[:, :, length - 1] == rules.end) | (length == rules.longest)
+
+        on_their_way = (candidates.scores + ends * _NEVER).topk(beams).indices
+        running = candidates.taken(on_their_way)
+
+        counts = ends.clone()
+        counts[:, beams:] = False
+        candidates.scores = candidates.scores / (length - begin) + ~counts * _NEVER
+        finished = finished.joined(candidates)
+        finished = finished.taken(finished.scores.topk(beams).indices)
+
+        could_improve = running.scores[:, 0] / (length - begin) > finished.scores[:, -1]
+        goes_on = is_open & could_improve & (length < rules.longest)
+        if over := (is_open & ~goes_on).nonzero().flatten().tolist():
+            at_hand, places = finished.on_cpu(), pictures.tolist()
+            for row in over:
+                found[places[row]] = at_hand.written(row, begin, rules)
+        is_open = goes_on
+        left = is_open.nonzero().flatten()
+        if len(left) == 0:
+            break
+        parents = parents.gather(1, on_their_way)
+        if len(left) <= len(is_open) * _SHARE_WORTH_MOVING:
+            reading.keep(left)
+            pictures, is_open, parents = pictures[left], is_open[left], parents[left]
+            running, finished = running.kept(left), finished.kept(left)
+        logits = reading.write(running.tokens[:, :, length - 1], parents)
+    return found
+
+
+def _continued(running: _Captions, logits: Tensor, length: int, rules: SearchRules) -> tuple[_Captions, Tensor]:
+    """Twice as many continuations as there are beams, the best of all beams of a picture together.
+
+    Args:
+        running: what is continued, with the sum of its log-probabilities as score.
+        logits: what comes next, float32 (N, K, V).
+        length: of the continuations.
+        rules: what they keep to.
+
+    Returns:
+        The continuations, best first, and the beam that each goes on from, int64 (N, 2K).
+    """
+    plain = torch.log_softmax(logits, dim=-1)
+    allowed = _keeping_to(rules, plain, running.tokens[:, :, : length - 1])
+    scores, places = (running.scores[:, :, None] + allowed).flatten(1).topk(2 * rules.beams)
+    parents, tokens = places // logits.shape[-1], places % logits.shape[-1]
+    captions = running.taken(parents)
+    captions.scores = scores
+    captions.tokens[:, :, length - 1] = tokens
+    captions.log_probabilities[:, :, length - 1] = plain.flatten(1).gather(1, places)
+    return captions, parents
+
+
+def _keeping_to(rules: SearchRules, scores: Tensor, tokens: Tensor) -> Tensor:
+    """Scores of what may come next, (..., V), after the tokens that are there, (..., length)."""
+    if rules.repetition_penalty != 1:
+        present = scores.gather(-1, tokens)
+        penalty = rules.repetition_penalty
+        scores = scores.scatter(-1, tokens, torch.where(present < 0, present * penalty, present / penalty))
+    if tokens.shape[-1] < rules.shortest:
+        scores = scores.index_fill(-1, torch.tensor([rules.end], device=scores.device), -math.inf)
+    return scores
+
+
+@dataclass
+class _Captions:
+    """Captions of each picture, as far as they are written.
+
+    Args:
+        tokens: prompt and all, int64 (N, K, L).
+        log_probabilities: of each token after the prompt, float32 (N, K, L).
+        scores: what they are ranked by, float32 (N, K).
+    """
+
+    tokens: Tensor
+    log_probabilities: Tensor
+    scores: Tensor
+
+    @classmethod
+    def beginning_with(cls, prompt: Tensor, pictures: int, rules: SearchRules) -> _Captions:
+        tokens = prompt.new_zeros(pictures, rules.beams, rules.longest)
+        tokens[:, :, : len(prompt)] = prompt
+        log_probabilities = torch.zeros_like(tokens, dtype=torch.float32)
+        return cls(tokens, log_probabilities, log_probabilities[:, :, 0].clone())
+
+    def taken(self, places: Tensor) -> _Captions:
+        """For each picture those at some places, (N, any number)."""
+        wide = places[:, :, None].expand(-1, -1, self.tokens.shape[2])
+        return _Captions(
+            self.tokens.gather(1, wide), self.log_probabilities.gather(1, wide), self.scores.gather(1, places)
+        )
+
+    def kept(self, pictures: Tensor) -> _Captions:
+        return _Captions(self.tokens[pictures], self.log_probabilities[pictures], self.scores[pictures])
+
+    def joined(self, others: _Captions) -> _Captions:
+        """These and the others of each picture."""
+        return _Captions(
+            torch.cat([self.tokens, others.tokens], dim=1),
+            torch.cat([self.log_probabilities, others.log_probabilities], dim=1),
+            torch.cat([self.scores, others.scores], dim=1),
+        )
+
+    def on_cpu(self) -> _Captions:
+        """All at once, as each thing that is asked of a GPU waits until it has done what it is at."""
+        return _Captions(self.tokens.cpu(), self.log_probabilities.cpu(), self.scores.cpu())
+
+    def written(self, picture: int, begin: int, rules: SearchRules) -> list[Written]:
+        """One picture's, each up to its end."""
+        captions = []
+        for ids, logs in zip(self.tokens[picture].tolist(), self.log_probabilities[picture].tolist(), strict=True):
+            length = ids.index(rules.end, begin) + 1 if rules.end in ids[begin:] else rules.longest
+            captions.append(Written(tuple(ids[:length]), tuple(logs[begin:length])))
+        return captions

@@ -1,0 +1,272 @@
+"""One model version at work: pictures in, captions with scores out.
+
+The image encoder runs once per image, ever, when there is a feature cache. What is written is what `transformers`'
+`generate` would write, by a path of our own (`vision_encoder`, `text_decoder`, `caption_search`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from PIL import Image
+from transformers import BlipForConditionalGeneration
+
+from captionloop.errors import CheckpointError
+from captionloop.model.blip.checkpoint import Checkpoint, computes_in_bf16, encoder_hash, load_checkpoint
+from captionloop.model.blip.generation_settings import START_AND_END, GenerationSettings
+from captionloop.model.blip.image_tensors import Pixels
+from captionloop.model.captioning.beam_search import SearchRules, Written, search
+from captionloop.model.captioning.decoder import TextDecoder
+from captionloop.model.captioning.encoder import PictureReader
+from captionloop.model.captioning.feature_cache import FeatureCache
+from captionloop.model.captions.text import decode_caption, encode_caption
+
+Precision = Literal["fp32", "bf16"]
+
+# On two cores larger batches bring nothing more for BLIP-base, and cost memory. A GPU idles between the steps of few.
+_BATCH_SIZE, _GPU_BATCH_SIZE = 8, 64
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A caption and how sure the model is of it.
+
+    `score` is the mean probability, 0 to 1, that the model gives to the tokens it wrote: with c_1 ... c_n the caption's
+    word pieces and, unless the length limit cut it, the end token,
+
+        score = 1/n * sum over t of softmax(logits_t)[c_t]
+
+    from the logits as the model computes them, before repetition penalty and length rules.
+    """
+
+    caption: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Beam:
+    """One of the captions that a beam search ends with.
+
+    Args:
+        ids: the decoder's tokens from [DEC] on, prompt and all, up to the end token unless the length limit cut it.
+        suggestion: the caption that they are.
+        log_probabilities: of the tokens after the prompt, in nats, each at most 0; from the same logits as the score.
+    """
+
+    ids: tuple[int, ...]
+    suggestion: Suggestion
+    log_probabilities: tuple[float, ...]
+
+
+class Captioner:
+    """A loaded model version. Callers from several threads take turns.
+
+    Args:
+        checkpoint: the model; it belongs to the captioner from here on, which casts and moves it.
+        version: the name that goes with every caption.
+        generation: how captions are generated.
+        precision: of the weights and the computation; "auto" is bf16 where the device computes in it, else fp32.
+        device: "auto" is CUDA where there is one.
+        features: where encoder outputs are kept; None keeps none.
+
+    Raises:
+        CheckpointError: the generation settings do not fit the model.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        version: str,
+        generation: GenerationSettings,
+        precision: Literal["auto", "fp32", "bf16"] = "auto",
+        device: str = "auto",
+        features: FeatureCache | None = None,
+    ) -> None:
+        self.version = version
+        self.generation = generation
+        self.device = _resolve_device(device)
+        self.precision: Precision = _resolve_precision(precision, self.device)
+        self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        # Features in another precision are other features.
+        self.encoder_hash = hashlib.sha256(f"{encoder_hash(checkpoint)} {self.precision}".encode()).hexdigest()
+        self.checkpoint = checkpoint
+        self._model = checkpoint.model.to(self.device, self.dtype).eval()
+        self._pixels = Pixels(checkpoint.image_processor, self.device)
+        self._features = features
+        self._lock = threading.Lock()
+        self._prompt = self._prompt_ids()
+        self._rules = SearchRules(
+            beams=generation.num_beams,
+            shortest=generation.min_length,
+            longest=generation.max_length,
+            repetition_penalty=generation.repetition_penalty,
+            end=self._model.config.text_config.sep_token_id,
+        )
+        with torch.no_grad():
+            self._encoder = PictureReader(self._model.vision_model)
+            self._decoder = TextDecoder(self._model.text_decoder)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        version: str,
+        generation: GenerationSettings,
+        precision: Literal["auto", "fp32", "bf16"] = "auto",
+        device: str = "auto",
+        features: FeatureCache | None = None,
+    ) -> Captioner:
+        """Load a hub id, a directory or "starter"; the arguments are those of the class and of `load_checkpoint`.
+
+        Raises:
+            CheckpointError: the model cannot be loaded or does not fit the generation settings.
+        """
+        return cls(
+            load_checkpoint(source),
+            version=version,
+            generation=generation,
+            precision=precision,
+            device=device,
+            features=features,
+        )
+
+    def caption(
+        self,
+        images: Sequence[Image.Image],
+        *,
+        image_hashes: Sequence[str] | None = None,
+        batch_size: int | None = None,
+    ) -> list[Suggestion]:
+        """Caption pictures, in their order.
+
+        Args:
+            images: RGB pictures, as `open_image` returns them.
+            image_hashes: their content hashes, which let known images skip the encoder.
+            batch_size: how many are computed at once; None is `self.batch_size`.
+        """
+        batch_size = batch_size or self.batch_size
+        suggestions: list[Suggestion] = []
+        for start in range(0, len(images), batch_size):
+            chunk = slice(start, start + batch_size)
+            hashes = None if image_hashes is None else image_hashes[chunk]
+            suggestions += self.caption_features(self.encode(images[chunk], image_hashes=hashes))
+        return suggestions
+
+    def shrink(self, image: Image.Image) -> Image.Image:
+        """A picture as large as the model sees it: the same captions come of it, and it needs no memory while it waits.
+
+        Args:
+            image: RGB, as `open_image` returns it; a photograph of 24 megapixels takes 96 MB.
+        """
+        return self._pixels.shrink(image)
+
+    def encode(self, images: Sequence[Image.Image], *, image_hashes: Sequence[str] | None = None) -> torch.Tensor:
+        """Run the image encoder, or take what it gave before.
+
+        Returns:
+            (images, patches + 1, vision hidden) on the captioner's device, in its dtype, without gradient.
+        """
+        if image_hashes is not None and len(image_hashes) != len(images):
+            raise ValueError(f"{len(images)} images, but {len(image_hashes)} hashes")
+        if self._features is None or image_hashes is None:
+            return self._run_encoder(images)
+        known = self._features.get_many(image_hashes, self.encoder_hash)
+        unknown = {name: image for name, image in zip(image_hashes, images, strict=True) if name not in known}
+        if unknown:
+            computed = dict(zip(unknown, self._run_encoder(list(unknown.values())), strict=True))
+            self._features.put_many(computed, self.encoder_hash)
+            known |= computed
+        return torch.stack([known[name].to(self.device) for name in image_hashes])
+
+    def caption_features(self, features: torch.Tensor) -> list[Suggestion]:
+        """Caption encoder outputs: (images, patches + 1, vision hidden), in any float dtype, on any device."""
+        return [self._suggestion(captions[0]) for captions in self._search(features)]
+
+    def beams(self, features: torch.Tensor) -> list[list[Beam]]:
+        """For each picture all captions that its search ends with, best first; the first is the one that is served.
+
+        It costs what `caption_features` costs, which throws the others away.
+
+        Args:
+            features: (images, patches + 1, vision hidden), in any float dtype, on any device.
+        """
+        return [
+            [Beam(written.ids, self._suggestion(written), written.log_probabilities) for written in captions]
+            for captions in self._search(features)
+        ]
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures are best computed at once."""
+        return _GPU_BATCH_SIZE if self.device.type == "cuda" else _BATCH_SIZE
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens before the caption's own: [DEC] and the prompt's."""
+        return len(self._prompt)
+
+    @contextmanager
+    def alone(self) -> Iterator[BlipForConditionalGeneration]:
+        """The model for one's own forward passes, without gradient, while nobody else computes with it."""
+        with self._lock, torch.no_grad():
+            yield self._model
+
+    def _search(self, features: torch.Tensor) -> list[list[Written]]:
+        if len(features) == 0:
+            return []
+        prompt = torch.tensor(self._prompt, device=self.device)
+        with self._lock, torch.inference_mode():
+            return search(self._decoder, features.to(self.device, self.dtype), prompt, self._rules)
+
+    def _suggestion(self, written: Written) -> Suggestion:
+        caption = decode_caption(self.checkpoint.tokenizer, written.ids[len(self._prompt) :])
+        probabilities = [math.exp(log) for log in written.log_probabilities]
+        score = sum(probabilities) / len(probabilities)
+        return Suggestion(self.generation.writing.write(caption), min(max(score, 0.0), 1.0))
+
+    def _run_encoder(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        pixels = self._pixels(images).to(self.dtype)
+        with self._lock, torch.no_grad():
+            return self._encoder(pixels)
+
+    def _prompt_ids(self) -> list[int]:
+        """[DEC], whose id only the configuration knows, and the prompt's word pieces."""
+        text, settings = self._model.config.text_config, self.generation
+        ids = [text.bos_token_id, *encode_caption(self.checkpoint.tokenizer, settings.prompt)]
+        if settings.max_length > text.max_position_embeddings:
+            raise CheckpointError(
+                f"Generation setting max_length is {settings.max_length}; "
+                f"the model has only {text.max_position_embeddings} positions."
+            )
+        if len(ids) + START_AND_END > settings.max_length:
+            raise CheckpointError(
+                f"Generation setting max_length is {settings.max_length}, which leaves no room for a caption after "
+                f"the prompt {settings.prompt!r} ({len(ids) - 1} tokens)."
+            )
+        return ids
+
+
+def _resolve_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def _resolve_precision(precision: str, device: torch.device) -> Precision:
+    if precision == "fp32":
+        return "fp32"
+    if precision == "bf16":
+        return "bf16"
+    if precision != "auto":
+        raise ValueError(f"precision is {precision!r}; expected 'auto', 'fp32' or 'bf16'")
+    return "bf16" if computes_in_bf16(device) else "fp32"

@@ -1,0 +1,155 @@
+"""Where a version looks while it writes: one picture's captions, and for each word its probability and its attention.
+
+The caption that the beam search chose is given to the decoder once more, as a whole. At the place of each token the
+decoder then says what comes next, so the cross-attention at that place is where it looked to write the *next* token.
+Heads and the upper third of the layers are averaged, as the last layer points best in the starter model: on drawn
+scenes the share of attention inside the box of the thing that a word names is over 4 times the box's share of the
+picture (`tests/model/captioning/test_word_regions.py` measures it). For other models and for photographs that was
+not measured.
+Attention says which patches the decoder read, not why it chose a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from captionloop.model.captioning.captioner import Beam, Captioner, Suggestion
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+    from transformers import BlipForConditionalGeneration, PreTrainedTokenizerBase
+
+_LAYERS_AVERAGED = 3  # one of so many, counted from the last one down
+
+
+@dataclass(frozen=True, eq=False)
+class Word:
+    """A word or a punctuation mark of a caption.
+
+    Args:
+        text: as the caption has it.
+        follows_space: whether a space stands before it.
+        pieces: how many word pieces the model wrote it in.
+        probability: 0 to 1, of the whole word after the words before it: the product of its pieces' probabilities.
+        attention: float32 (rows, columns) over the patches of the picture, which is stretched to a square for the
+            model; not negative, its sum is 1.
+    """
+
+    text: str
+    follows_space: bool
+    pieces: int
+    probability: float
+    attention: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a version makes of a picture.
+
+    Args:
+        version: its name.
+        beams: every caption that the search ended with, best first; the first is the one that is served.
+        words: of the first.
+    """
+
+    version: str
+    beams: tuple[Suggestion, ...]
+    words: tuple[Word, ...]
+
+
+def look(captioner: Captioner, image: Image.Image) -> Look:
+    """Caption a picture and say where the model looked.
+
+    Nothing of the picture is kept, features included.
+
+    Args:
+        image: RGB, as `open_image` returns it.
+    """
+    features = captioner.encode([image])
+    (beams,) = captioner.beams(features)
+    return Look(
+        version=captioner.version,
+        beams=tuple(beam.suggestion for beam in beams),
+        words=_words(captioner, features, beams[0]),
+    )
+
+
+def _words(captioner: Captioner, features: torch.Tensor, beam: Beam) -> tuple[Word, ...]:
+    with captioner.alone() as model:
+        probabilities, maps = _read_again(model, features, beam.ids)
+    groups = _words_of_pieces(captioner.checkpoint.tokenizer, beam.ids, begin=captioner.prompt_length)
+    return tuple(
+        Word(
+            text=text,
+            follows_space=follows_space,
+            pieces=len(places),
+            probability=float(np.prod(probabilities[places])),
+            attention=maps[places].mean(axis=0),
+        )
+        for (text, follows_space), places in zip(
+            _as_written(groups, beam.suggestion.caption), (places for _, places in groups), strict=True
+        )
+    )
+
+
+def _read_again(
+    model: BlipForConditionalGeneration, features: torch.Tensor, ids: Sequence[int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For each token: its probability (tokens,), and where the model looked (tokens, rows, columns).
+
+    [DEC], which is given and not written, has the probability 1 and looked nowhere in particular.
+    """
+    tokens = torch.tensor([list(ids)], device=features.device)
+    output = model.text_decoder(
+        input_ids=tokens,
+        attention_mask=torch.ones_like(tokens),
+        encoder_hidden_states=features,
+        encoder_attention_mask=torch.ones(features.shape[:2], dtype=torch.long, device=features.device),
+        output_attentions=True,
+        use_cache=False,
+    )
+    written = torch.softmax(output.logits[0, :-1].float(), dim=-1).gather(1, tokens[0, 1:, None]).squeeze(1)
+    layers = output.cross_attentions[-max(1, len(output.cross_attentions) // _LAYERS_AVERAGED) :]
+    attention = torch.stack(layers)[:, 0].float().mean(dim=(0, 1))  # (tokens, 1 + patches)
+    patches = attention[:-1, 1:]  # without [CLS], which stands for no place
+    patches = patches / patches.sum(dim=1, keepdim=True)
+    side = model.config.vision_config.image_size // model.config.vision_config.patch_size
+    nowhere = torch.full((1, side, side), 1 / side**2, device=patches.device)
+    maps = torch.cat([nowhere, patches.reshape(-1, side, side)])
+    return torch.cat([written.new_ones(1), written]).cpu().numpy(), maps.cpu().numpy()
+
+
+def _words_of_pieces(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, begin: int
+) -> list[tuple[str, list[int]]]:
+    """The caption's words with the places of their pieces among the ids; special tokens are no words."""
+    special, known = set(tokenizer.all_special_ids), len(tokenizer)
+    words: list[tuple[str, list[int]]] = []
+    for place in range(begin, len(ids)):
+        if ids[place] in special or ids[place] >= known:
+            continue
+        piece = str(tokenizer.convert_ids_to_tokens(ids[place]))
+        if piece.startswith("##") and words:
+            text, places = words[-1]
+            words[-1] = (text + piece.removeprefix("##"), [*places, place])
+        else:
+            words.append((piece, [place]))
+    return words
+
+
+def _as_written(words: Sequence[tuple[str, Sequence[int]]], caption: str) -> list[tuple[str, bool]]:
+    """Each word as the caption has it, with its capitals, and whether a space stands before it."""
+    if sum(len(text) for text, _ in words) != len("".join(caption.split())):  # letters that changed their number
+        return [(text, index > 0) for index, (text, _) in enumerate(words)]
+    letters = [place for place, letter in enumerate(caption) if not letter.isspace()]
+    written = []
+    for text, _ in words:
+        mine, letters = letters[: len(text)], letters[len(text) :]
+        written.append((caption[mine[0] : mine[-1] + 1], mine[0] > 0 and caption[mine[0] - 1].isspace()))
+    return written

@@ -1,0 +1,721 @@
+"""The database: its tables, and how a session on it is opened. SQLite by default, PostgreSQL by address.
+
+    project ──< correction ──< correction_revision
+       │            └── image (by content hash)
+       ├──< suggestion      what was answered to Label Studio, or why nothing was
+       ├──< task_features   what the image encoder said of a task's image, pooled, and the cluster that this made
+       ├──< run             a press of "Start Training", and what became of it
+       ├──< sweep           a search for good settings; its trials are Optuna's, in tables of its own (`trials`)
+       ├──< named_settings  settings to train with, by a name
+       ├──< version         a model directory; the base has no project, since all projects share it
+       ├──< promotion       every change of champion
+       ├──< review_action   what a reviewer did to a correction, to be undone
+       ├──< choice          which of two versions' captions of an image a person found better
+       ├──< dismissal       a problem that a person looked at and found to be none
+       └── champion         *the* fact that decides what is served: changing it is the promotion
+
+Rows are never deleted, only marked.
+"""
+
+import enum
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+    column,
+    create_engine,
+    event,
+    inspect,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    NotSupportedError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
+from sqlalchemy.types import TypeDecorator
+
+from captionloop.errors import ServiceError, SettingsError
+
+LARGEST_ID = 2**31 - 1
+"""The largest number that a column of whole numbers holds on PostgreSQL; Label Studio's own ids are not larger."""
+
+_MIGRATIONS = Path(__file__).parents[1] / "migrations"
+# Which of our migrations a database has had. Alembic's usual table is left to Optuna, whose migrations use it and
+# which takes a revision that is not its own for a newer Optuna's.
+SCHEMA_VERSION_TABLE = "schema_version"
+_ALEMBIC_TABLE = "alembic_version"
+# How long a writer waits for another one before SQLite says "database is locked".
+_SQLITE_BUSY_TIMEOUT_S = 45
+# Any numbers will do, as long as they differ.
+_SCHEMA_LOCK = 7163528
+LOOKS_LOCK = 7163529
+SECRETS_LOCK = 7163530
+BASE_LOCK = 7163531
+_READ_ONLY = "captionloop_read_only"
+# What SQLite says when it is not the program's fault, and what helps then.
+_FULL = "Its disk is full: make room there, then do the same again."
+_REMEDIES = {
+    "locked": "Another program holds it; the same works once that has let it go.",
+    "full": _FULL,
+    "No space left": _FULL,
+    "read-only transaction": "It takes no changes: it is a standby, or set to be read only. Name in "
+    "CAPTIONLOOP_DATABASE_URL the one that takes them, or let this one do so again.",
+    "readonly": "It may not be written: check the rights of its file and directory, and how its disk is mounted.",
+    "unable to open": "It may be missing, or not to be written: check its directory, the rights there, and its disk.",
+    "disk I/O": "Its disk cannot be read or written: it may be full or failing, see the system's log.",
+    "malformed": "Its file is damaged: end everything and restore a backup into an empty home.",
+}
+_USUAL_REMEDY = "Check that it runs, and CAPTIONLOOP_DATABASE_URL."
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_OF_THE_PROGRAM = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class CorrectionState(str, enum.Enum):
+    """Whether a correction teaches the model, and if not, why."""
+
+    ACTIVE = "active"
+    SKIPPED = "skipped"  # the annotator pressed Skip
+    EMPTIED = "emptied"  # submitted without any text
+    ANNOTATION_DELETED = "annotation_deleted"
+    TASK_DELETED = "task_deleted"
+    IMAGE_UNREADABLE = "image_unreadable"
+
+
+class RunState(str, enum.Enum):
+    """The life of a run. WAITING is behind another run of its project; QUEUED is handed to Redis."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_over(self) -> bool:
+        return self in {RunState.FINISHED, RunState.FAILED, RunState.CANCELLED}
+
+
+class RunKind(str, enum.Enum):
+    FINETUNE = "finetune"
+    ANNOTATE = "annotate"
+    COMPARE = "compare"
+
+
+class VersionState(str, enum.Enum):
+    """What became of a version. The champion is named by `project.champion`, so it is not a state stored here."""
+
+    CANDIDATE = "candidate"  # made, and not judged, or judged too close to call
+    REJECTED = "rejected"
+    RETIRED = "retired"  # was champion once
+
+
+class Category(str, enum.Enum):
+    """What was wrong with a suggestion. The names are those of Prodigy's recipe `image-caption`."""
+
+    SUBJECT = "subject"
+    ATTRIBUTES = "attributes"
+    BACKGROUND = "background"
+    NUMBER = "number"
+    WORDING = "wording"
+    OTHER = "other"
+
+
+class Better(str, enum.Enum):
+    """Which of two captions a person prefers."""
+
+    FIRST = "first"
+    SECOND = "second"
+    SAME = "same"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment with its time zone, also on SQLite, which stores none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+
+
+class StorableText(TypeDecorator[str]):
+    """Text of which every database takes all: a replacement character (U+FFFD) stands for what one of them refuses.
+
+    That is NUL for PostgreSQL, and half of a surrogate pair, which is no character, for UTF-8. Both come in from
+    outside, in an address of an image or a search. Captions are without them already.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else _UNSTORABLE.sub("\ufffd", value)
+
+
+def _words(states: type[enum.Enum]) -> Enum:
+    """An enum kept as its value in plain text: a new member needs no change of the schema."""
+    return Enum(states, native_enum=False, length=32, values_callable=lambda kind: [member.value for member in kind])
+
+
+class Table(DeclarativeBase):
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own protocol)
+        str: StorableText,
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        CorrectionState: _words(CorrectionState),
+        RunState: _words(RunState),
+        RunKind: _words(RunKind),
+        VersionState: _words(VersionState),
+        Category: _words(Category),
+        Better: _words(Better),
+    }
+
+
+class Project(Table):
+    """One Label Studio project: its own corrections, runs, versions and champion."""
+
+    __tablename__ = "project"
+    __table_args__ = (UniqueConstraint("server", "label_studio_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    server: Mapped[str]  # the Label Studio it lives on: its address, or "local" for the one that `up` starts
+    label_studio_id: Mapped[int]
+    title: Mapped[str] = mapped_column(default="")
+    is_sample: Mapped[bool] = mapped_column(default=False)
+    # False until somebody connected it on purpose: a project id read from a request alone promises nothing.
+    is_connected: Mapped[bool] = mapped_column(default=False)
+    label_config: Mapped[str] = mapped_column(default="")
+    ml_backend_id: Mapped[int | None]
+    webhook_id: Mapped[int | None]
+    webhook_secret: Mapped[str] = mapped_column(default="")  # encrypted; empty until the project is connected
+    # None until the base is registered. No foreign key, as versions refer to projects; `VersionStore` alone writes it.
+    champion: Mapped[str | None]
+    champion_since: Mapped[datetime | None]
+    synced_until: Mapped[datetime | None]  # corrections changed up to this moment of Label Studio's clock are here
+    shows_annotators: Mapped[bool] = mapped_column(default=True)  # whether the pages have figures of single people
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # see `project_settings`
+    # Label Studio's own sampling, to be put back; None while we have not changed it.
+    sampling_before: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Version(Table):
+    """A model directory, which has the version's name. Its files never change once the row is there."""
+
+    __tablename__ = "version"
+
+    name: Mapped[str] = mapped_column(primary_key=True)  # what Label Studio sees as `model_version`
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("project.id"), index=True)  # None: the shared base
+    parent: Mapped[str | None] = mapped_column(ForeignKey("version.name"))
+    state: Mapped[VersionState] = mapped_column(default=VersionState.CANDIDATE)
+    reason: Mapped[str] = mapped_column(default="")  # why it was promoted or rejected, for a person
+    corrections: Mapped[int] = mapped_column(default=0)  # how many it was trained on
+    metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    generation: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    snapshot: Mapped[str | None]  # hash of the dataset it was trained on
+    pinned: Mapped[bool] = mapped_column(default=False)  # a person wants it kept
+    deleted_at: Mapped[datetime | None]  # since then its files are gone; the row stays, as others descend from it
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Promotion(Table):
+    """One change of a project's champion. `previous` is where a rollback from it leads."""
+
+    __tablename__ = "promotion"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    version: Mapped[str] = mapped_column(ForeignKey("version.name"))
+    previous: Mapped[str | None] = mapped_column(ForeignKey("version.name"))
+    reason: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Image(Table):
+    """Our own copy of an annotated image. The bytes lie in the home directory under their hash."""
+
+    __tablename__ = "image"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    size_bytes: Mapped[int]
+    width: Mapped[int]
+    height: Mapped[int]
+    fingerprint: Mapped[bytes | None]  # see `near_duplicates`; None in rows that were made before there were any
+    # The first known of the images that look like this one, mostly itself; None until that is decided, for ever.
+    looks_like: Mapped[str | None] = mapped_column(ForeignKey("image.sha256", name="image_looks_like"), index=True)
+    # The image whose side of the split this one is on. Itself where a version may have been trained before that was
+    # decided, else `looks_like`.
+    split_with: Mapped[str | None] = mapped_column(ForeignKey("image.sha256", name="image_split_with"))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Suggestion(Table):
+    """The last answer for a task by a version: a caption with its score, or the reason why there is none."""
+
+    __tablename__ = "suggestion"
+    __table_args__ = (UniqueConstraint("project_id", "task_id", "model_version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    task_id: Mapped[int]
+    model_version: Mapped[str]
+    caption: Mapped[str | None]
+    score: Mapped[float | None]
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class TaskFeatures(Table):
+    """What an image encoder said of a task's image, pooled to one vector; the latest encoder's stays."""
+
+    __tablename__ = "task_features"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), primary_key=True)
+    task_id: Mapped[int] = mapped_column(primary_key=True)
+    encoder: Mapped[str]  # its hash
+    vector: Mapped[bytes]  # float32, little-endian
+    lanes: Mapped[int | None]  # into how many clusters the tasks were sorted when this one got its own
+    cluster: Mapped[int | None]
+
+
+class Correction(Table):
+    """What a person wrote for an image: a Label Studio annotation with all that it came from, or an imported caption.
+
+    The former is known by its id, the latter by its image and its text, and a sync never touches the latter.
+    """
+
+    __tablename__ = "correction"
+    __table_args__ = (
+        UniqueConstraint("project_id", "annotation_id"),
+        UniqueConstraint("project_id", "import_key", name="correction_by_import_key"),
+        CheckConstraint(
+            "(annotation_id IS NULL) = (import_key IS NOT NULL)", name="correction_is_annotated_or_imported"
+        ),
+        Index("correction_by_state", "project_id", "state"),
+        Index("correction_by_task", "project_id", "task_id"),
+        Index("correction_by_moment", "project_id", "annotated_at"),
+        Index("correction_by_change", "project_id", "words_changed"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    annotation_id: Mapped[int | None]
+    task_id: Mapped[int | None]
+    import_key: Mapped[str | None]  # of an imported caption; see `corrections.ImportedCaption`
+    imported_from: Mapped[str | None]  # the file, and where in it
+    image_sha256: Mapped[str | None] = mapped_column(ForeignKey("image.sha256"), index=True)
+    captions: Mapped[list[str]] = mapped_column(default=list)  # what the person wrote; several for one image are fine
+    suggestion: Mapped[str | None]
+    suggestion_version: Mapped[str | None]
+    suggestion_score: Mapped[float | None]
+    parent_prediction: Mapped[int | None]  # Label Studio's id of that suggestion
+    origin: Mapped[str | None]  # prediction, prediction-changed or manual, as Label Studio says; or imported
+    annotator: Mapped[str | None]
+    lead_time_s: Mapped[float | None]
+    asked_at_random: Mapped[bool | None]  # whether chance chose the task for people to be asked; None: nothing chose
+    state: Mapped[CorrectionState] = mapped_column(default=CorrectionState.ACTIVE)
+    reason: Mapped[str | None]  # why the image could not be read
+    annotated_at: Mapped[datetime]
+    updated_at: Mapped[datetime]  # Label Studio's clock; an older one never overwrites a newer one
+    # Kept with the row, so that thousands can be filtered and sorted by them.
+    words_changed: Mapped[int | None]  # from the suggestion to the nearest caption; None without a suggestion
+    search_text: Mapped[str] = mapped_column(default="")  # suggestion and captions, case folded
+    guess: Mapped[Category | None]  # our rules' guess of what was wrong with the suggestion
+    # What a reviewer decided. A sync never touches it.
+    category: Mapped[Category | None]
+    left_out: Mapped[bool] = mapped_column(default=False)  # of training
+    note: Mapped[str] = mapped_column(default="")
+    reviewed_by: Mapped[str | None]
+    reviewed_at: Mapped[datetime | None]
+    revisions: Mapped[list["CorrectionRevision"]] = relationship(order_by="CorrectionRevision.id")
+
+
+class CorrectionRevision(Table):
+    """What a correction said before it was changed."""
+
+    __tablename__ = "correction_revision"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    correction_id: Mapped[int] = mapped_column(ForeignKey("correction.id"), index=True)
+    captions: Mapped[list[str]]
+    state: Mapped[CorrectionState]
+    updated_at: Mapped[datetime]
+    replaced_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ReviewAction(Table):
+    """One thing that a reviewer did to a correction: the fields it changed, before and after."""
+
+    __tablename__ = "review_action"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    correction_id: Mapped[int] = mapped_column(ForeignKey("correction.id"))
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any]]
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+    undone: Mapped[bool] = mapped_column(default=False)
+
+
+class Choice(Table):
+    """A blind verdict: which of two versions' captions of an image is better. `first` is the older version."""
+
+    __tablename__ = "choice"
+    __table_args__ = (UniqueConstraint("project_id", "first", "second", "image_sha256", "by"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    first: Mapped[str] = mapped_column(ForeignKey("version.name"))
+    second: Mapped[str] = mapped_column(ForeignKey("version.name"))
+    image_sha256: Mapped[str] = mapped_column(ForeignKey("image.sha256"))
+    better: Mapped[Better]
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Dismissal(Table):
+    """A problem of the dataset that a person looked at and found to be none, until somebody takes that back."""
+
+    __tablename__ = "dismissal"
+    __table_args__ = (
+        Index(
+            "dismissal_one_standing",
+            "project_id",
+            "kind",
+            "subject",
+            unique=True,
+            sqlite_where=text("taken_back_at IS NULL"),
+            postgresql_where=text("taken_back_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    kind: Mapped[str]  # of the problem, as `model.dataset_problems` names it
+    subject: Mapped[str]  # what has it: the number of a correction, or the hashes of images
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+    taken_back_by: Mapped[str | None]
+    taken_back_at: Mapped[datetime | None]
+
+
+def _one_per_project(name: str, state: RunState) -> Index:
+    """At most one run of a kind is in this state in a project, whoever asks and however many ask at once."""
+    condition = text(f"state = '{state.value}'")
+    return Index(name, "project_id", "kind", unique=True, sqlite_where=condition, postgresql_where=condition)
+
+
+class Run(Table):
+    """A piece of work for the worker. Redis only carries its id; this row is the truth about it."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        _one_per_project("run_one_waiting", RunState.WAITING),
+        _one_per_project("run_one_queued", RunState.QUEUED),
+        _one_per_project("run_one_running", RunState.RUNNING),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    kind: Mapped[RunKind]
+    state: Mapped[RunState]
+    asked_by: Mapped[str] = mapped_column(default="")
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    progress: Mapped[float] = mapped_column(default=0.0)  # 0 to 1
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)  # stage, step, steps, loss, seconds_left
+    message: Mapped[str] = mapped_column(default="")  # the outcome, or what went wrong, for a person
+    version: Mapped[str | None] = mapped_column(ForeignKey("version.name"))
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    attempts: Mapped[int] = mapped_column(default=0)  # more than one after a worker was killed
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    started_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]  # the worker's sign of life; an old one means it was killed
+    finished_at: Mapped[datetime | None]
+
+
+class Sweep(Table):
+    """A search for good settings on one frozen snapshot. Its trials are in Optuna's study of the name `id`."""
+
+    __tablename__ = "sweep"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    name: Mapped[str]  # also of the settings that come out
+    state: Mapped[RunState]  # RUNNING from the first moment: its trials are what waits
+    asked_by: Mapped[str] = mapped_column(default="")
+    space: Mapped[dict[str, Any]]  # what is searched, and what is the same in all trials
+    trials: Mapped[int]  # how many were asked for
+    snapshot: Mapped[str]  # hash of the dataset
+    champion: Mapped[str] = mapped_column(ForeignKey("version.name"))  # what each trial starts from
+    message: Mapped[str] = mapped_column(default="")  # the outcome for a person
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    finished_at: Mapped[datetime | None]
+
+
+class NamedSettings(Table):
+    """Settings to train with, by a name of a project's own."""
+
+    __tablename__ = "named_settings"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    settings: Mapped[dict[str, Any]]
+    origin: Mapped[str] = mapped_column(default="")  # where they come from, for a person
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Database:
+    """An opened database. `session()` is the only way in; `close()` may be called twice."""
+
+    def __init__(self, url: str) -> None:
+        """Connect to `url` without touching it yet.
+
+        Raises:
+            SettingsError: the address is not one that SQLAlchemy understands, or its driver is not installed.
+        """
+        self.url = url
+        self.engine = _engine(url)
+        self._writing = sessionmaker(self.engine, expire_on_commit=False)
+        self._reading = sessionmaker(self.engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False)
+
+    def migrate(self) -> None:
+        """Bring the schema up to date; safe when several processes start at once.
+
+        Raises:
+            ServiceError: the database does not answer, or refuses.
+        """
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        try:
+            with self.engine.connect() as connection, _unforced_references(connection), connection.begin():
+                wait_for_lock(connection, _SCHEMA_LOCK)
+                config.attributes["connection"] = connection
+                if revision := _give_up_alembic_table(connection):
+                    command.stamp(config, revision)
+                command.upgrade(config, "head")
+        except SQLAlchemyError as error:
+            raise ServiceError(f"The database {self.shown_url} cannot be used: {_cause(error)}.") from error
+
+    @staticmethod
+    def known_revisions() -> set[str]:
+        """The schemas that `migrate` can begin from, or end with."""
+        from alembic.script import ScriptDirectory
+
+        return {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A transaction that writes: committed at the end of the block, rolled back when the block raises.
+
+        Raises:
+            ServiceError: the database does not answer, is locked for long, or cannot write. Nothing of it is kept.
+        """
+        with self.explained(), self._writing.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that only reads, and so waits for nobody. The rows stay usable after the block.
+
+        Raises:
+            ServiceError: the database does not answer.
+        """
+        with self.explained(), self._reading() as session:
+            yield session
+
+    def check(self) -> None:
+        """Ask the database for an answer.
+
+        Raises:
+            ServiceError: it gives none.
+        """
+        try:
+            with self.reading() as session:
+                session.execute(text("SELECT count(*) FROM project"))
+        except SQLAlchemyError as error:  # PostgreSQL's way of saying that there are no tables
+            raise ServiceError(f"The database {self.shown_url} does not answer: {_cause(error)}.") from error
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """For what uses `engine` by itself: say of an error that is not the program's own what it is, and what helps.
+
+        Raises:
+            ServiceError: the database does not answer, is locked for long, or cannot write.
+        """
+        try:
+            yield
+        except (DatabaseError, InterfaceError) as error:
+            if isinstance(error, _OF_THE_PROGRAM):
+                raise
+            cause = _cause(error)
+            remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in cause), _USUAL_REMEDY)
+            raise ServiceError(f"The database {self.shown_url} cannot be used ({cause}). {remedy}") from error
+
+    @property
+    def shown_url(self) -> str:
+        """The address without its password."""
+        return shown_url(self.url)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def shown_url(url: str) -> str:
+    """A database's address without its password, which may also stand behind the question mark.
+
+    Raises:
+        SettingsError: it is no address.
+    """
+    return _parsed(url).difference_update_query(["password"]).render_as_string(hide_password=True)
+
+
+def add_unless_there(session: Session, kind: type[Table], **values: Any) -> None:
+    """Make a row, unless one with the same unique values is there or is being made by another process."""
+    insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(insert(kind).values(**values).on_conflict_do_nothing())
+
+
+def wait_for_lock(connection: Connection, lock: int) -> None:
+    """Keep every other process that asks for this lock out until the transaction ends.
+
+    On SQLite a transaction that writes (BEGIN IMMEDIATE) keeps out all others already.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+
+
+def _engine(url: str) -> Engine:
+    parsed = _parsed(url)
+    try:
+        engine = create_engine(parsed, **engine_arguments(url))
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise _unusable(error) from error
+    prepare(engine)
+    return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError) as error:  # ValueError: its port is none
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> SettingsError:
+    return SettingsError(
+        f"CAPTIONLOOP_DATABASE_URL cannot be used ({error}). Expected sqlite:///FILE or "
+        "postgresql+psycopg://USER:PASSWORD@HOST/NAME (`pip install 'captionloop[postgres]'`)."
+    )
+
+
+def engine_arguments(url: str) -> dict[str, Any]:
+    """What `create_engine` needs to be told for this address beside it."""
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    kind = {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if is_sqlite else {"pool_pre_ping": True}
+    return {**kind, "hide_parameters": True}  # an error goes into logs, and what people wrote does not
+
+
+def prepare(engine: Engine) -> None:
+    """Let several processes write at once to the database of an engine that has no connection yet."""
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """Readers beside a writer (WAL), enforced references, and writers that lock when their transaction begins.
+
+    Python's driver opens transactions late, so that two writers can both read first and then fail against each other;
+    SQLAlchemy's documentation gives this pair of listeners as the remedy ("Serializable isolation / Savepoints").
+    """
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        try:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute("PRAGMA journal_mode=WAL")
+                cursor.execute("PRAGMA synchronous=FULL")
+                cursor.execute("PRAGMA foreign_keys=ON")
+        except sqlite3.Error:  # such as for want of room; nobody else knows of the connection yet
+            connection.close()
+            raise
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Any) -> None:
+        reads = connection.get_execution_options().get(_READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _unforced_references(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew, and dropping the old one would break what refers to it.
+
+    Steps 1 and 12 of "Making Other Kinds Of Table Schema Changes" in SQLite's documentation. The switch does nothing
+    inside a transaction, hence the driver's own connection, with which SQLAlchemy begins none.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = connection.connection.cursor()
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+        driver.close()
+
+
+def _give_up_alembic_table(connection: Connection) -> str | None:
+    """Drop the table in which databases made by version 0.1.0 keep our revision, and give it; None if there is none."""
+    tables = inspect(connection).get_table_names()
+    is_ours = CorrectionRevision.__tablename__ in tables  # else another program's, which shares the database
+    if SCHEMA_VERSION_TABLE in tables or _ALEMBIC_TABLE not in tables or not is_ours:
+        return None
+    revision = connection.scalar(select(column("version_num")).select_from(table(_ALEMBIC_TABLE)))
+    connection.execute(text(f"DROP TABLE {_ALEMBIC_TABLE}"))
+    return None if revision is None else str(revision)
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")

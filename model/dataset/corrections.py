@@ -1,0 +1,452 @@
+"""The dataset: what people made of suggestions, kept with its history, and handed out as training examples.
+
+Nothing here is ever deleted. A correction is known by its project and its annotation, or, if it was imported, by its
+project, image and caption; what it said before is kept as a revision; what leaves the training set is only marked with
+the reason.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from captionloop.errors import CaptionloopError
+from captionloop.home import Home, write_atomically
+from captionloop.model.database import (
+    Correction,
+    CorrectionRevision,
+    CorrectionState,
+    Image,
+    Project,
+    Suggestion,
+    add_unless_there,
+    utc_now,
+)
+from captionloop.model.dataset.category_guess import guess_category
+from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
+from captionloop.model.dataset.near_duplicates import fingerprint, settle
+from captionloop.model.dataset.split import Split, split_images
+from captionloop.model.metrics.scores import word_edits
+from captionloop.model.metrics.word_changes import are_comparable, nearest_reference
+
+IMPORTED = "imported"  # the origin of a correction that came from somebody's dataset
+# The states of an annotation that is still there, in Label Studio's sense.
+PRESENT = frozenset(
+    {CorrectionState.ACTIVE, CorrectionState.SKIPPED, CorrectionState.EMPTIED, CorrectionState.IMAGE_UNREADABLE}
+)
+# Taken over from what is known already when a later look no longer finds it: predictions get deleted.
+_SUGGESTION_FIELDS = ("suggestion", "suggestion_version", "suggestion_score", "parent_prediction", "asked_at_random")
+
+
+@dataclass(frozen=True)
+class CorrectionRecord:
+    """An annotation as it was found; the fields are those of the table `correction`."""
+
+    annotation_id: int
+    task_id: int
+    state: CorrectionState
+    captions: list[str]
+    annotated_at: datetime
+    updated_at: datetime
+    image_sha256: str | None = None
+    suggestion: str | None = None
+    suggestion_version: str | None = None
+    suggestion_score: float | None = None
+    parent_prediction: int | None = None
+    origin: str | None = None
+    annotator: str | None = None
+    lead_time_s: float | None = None
+    asked_at_random: bool | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ImportedCaption:
+    """A caption out of somebody's dataset, for an image that is stored and registered."""
+
+    image_sha256: str
+    caption: str
+    imported_from: str  # the file, and where in it
+
+    @property
+    def key(self) -> str:
+        """By what it is known: the same image with the same caption is the same, whichever file it comes from."""
+        return hashlib.sha256(f"{self.image_sha256} {self.caption}".encode()).hexdigest()
+
+
+class Change(enum.Enum):
+    """What an upsert did."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image whose bytes lie in the home directory under their hash."""
+
+    sha256: str
+    size_bytes: int
+    width: int
+    height: int
+    fingerprint: bytes
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture and one caption for it. A correction with several captions makes several."""
+
+    correction: int
+    image: str  # SHA-256 of its bytes
+    caption: str
+    split_with: str | None = None  # the image whose side of the split it is on, where that is another one
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The examples of one moment, in a file that is named by the SHA-256 of its content and never changes."""
+
+    hash: str
+    path: Path
+    examples: tuple[Example, ...]
+
+    def references(self) -> dict[str, list[str]]:
+        """Image hash → what people wrote for it."""
+        references: dict[str, list[str]] = {}
+        for example in self.examples:
+            references.setdefault(example.image, []).append(example.caption)
+        return references
+
+    @property
+    def split_with(self) -> dict[str, str]:
+        """The images that go with another one's side of the split."""
+        return {example.image: example.split_with for example in self.examples if example.split_with}
+
+    def split(self) -> Split:
+        """The images to train on and those held out: the same from this file on every machine."""
+        return split_of(self.examples)
+
+
+def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
+    """Keep our own copy of an image that can be used; touches no database, so any thread may do it.
+
+    Raises:
+        ImageError: it cannot be decoded, or is over a limit.
+    """
+    picture = open_image(data, limits=limits)
+    sha256 = content_hash(data)
+    path = home.image(sha256)
+    if not path.exists():
+        write_atomically(path, data)
+    return StoredImage(
+        sha256=sha256,
+        size_bytes=len(data),
+        width=picture.width,
+        height=picture.height,
+        fingerprint=fingerprint(picture),
+    )
+
+
+def registered_images(session: Session, hashes: Collection[str]) -> set[str]:
+    """Which of these images have a row."""
+    return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes))))
+
+
+def register_image(session: Session, image: StoredImage) -> None:
+    """Make the row of a stored image, unless it is there: two syncs may meet the same image."""
+    add_unless_there(session, Image, **asdict(image))
+
+
+def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Change:
+    """Bring one annotation up to date. Doing it again changes nothing, and older news never overwrites newer."""
+    _lock(session, project_id)
+    known = session.scalar(
+        select(Correction).where(Correction.project_id == project_id, Correction.annotation_id == record.annotation_id)
+    )
+    if known is None:
+        values = vars(record) | derived(record.suggestion, record.captions)
+        session.add(Correction(project_id=project_id, **values))
+        session.flush()
+        return Change.NEW
+    # What is known with a time to come is from a clock that has been put back since.
+    if record.updated_at < known.updated_at <= utc_now():
+        return Change.NONE
+    values = vars(record) | _kept(known, record)
+    differing = {name: value for name, value in values.items() if getattr(known, name) != value}
+    if not differing:
+        return Change.NONE
+    if differing.keys() & {"captions", "state"}:
+        _keep_revision(session, known)
+    for name, value in (differing | derived(values["suggestion"], values["captions"])).items():
+        setattr(known, name, value)
+    session.flush()
+    # The same failure in other words is no news.
+    return Change.NONE if differing.keys() == {"reason"} else Change.CHANGED
+
+
+def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
+    """The columns of a correction that follow from its texts, by name.
+
+    A text that is too long to be compared counts as one that nothing was suggested for.
+    """
+    is_compared = suggestion and captions and are_comparable(suggestion, *captions)
+    nearest = nearest_reference(suggestion, captions) if suggestion and is_compared else None
+    return {
+        "words_changed": word_edits(suggestion, nearest) if suggestion and nearest is not None else None,
+        "search_text": "\n".join([suggestion or "", *captions]).casefold(),
+        "guess": guess_category(suggestion, nearest) if suggestion and nearest is not None else None,
+    }
+
+
+def add_imported(session: Session, project_id: int, captions: Sequence[ImportedCaption]) -> int:
+    """Make a correction of each caption that the project does not have for that image yet; how many.
+
+    One that was imported before is not made again, whatever became of it, nor one that somebody wrote in Label Studio.
+    """
+    _lock(session, project_id)
+    of_project = Correction.project_id == project_id
+    by_key = {caption.key: caption for caption in captions}
+    keys = set(session.scalars(select(Correction.import_key).where(of_project, Correction.import_key.in_(by_key))))
+    annotated = session.execute(
+        select(Correction.image_sha256, Correction.captions).where(
+            of_project,
+            Correction.image_sha256.in_({caption.image_sha256 for caption in captions}),
+            Correction.import_key.is_(None),
+            Correction.state.in_(PRESENT),
+        )
+    )
+    written = {(image, text) for image, texts in annotated for text in texts}
+    new = {
+        key: caption
+        for key, caption in by_key.items()
+        if key not in keys and (caption.image_sha256, caption.caption) not in written
+    }
+    now = utc_now()
+    session.add_all(
+        Correction(
+            project_id=project_id,
+            import_key=key,
+            imported_from=caption.imported_from,
+            image_sha256=caption.image_sha256,
+            captions=[caption.caption],
+            origin=IMPORTED,
+            state=CorrectionState.ACTIVE,
+            annotated_at=now,
+            updated_at=now,
+            **derived(None, [caption.caption]),
+        )
+        for key, caption in new.items()
+    )
+    session.flush()
+    return len(new)
+
+
+def mark_annotations_deleted(session: Session, project_id: int, task_id: int, *, present: Collection[int]) -> int:
+    """Mark the task's corrections whose annotations are not among `present`; how many."""
+    gone = [Correction.task_id == task_id, Correction.annotation_id.not_in(present)]
+    return _mark(session, project_id, gone, CorrectionState.ANNOTATION_DELETED)
+
+
+def mark_task_deleted(session: Session, project_id: int, task_id: int) -> int:
+    """Mark all corrections of a task that is gone; how many."""
+    return _mark(session, project_id, [Correction.task_id == task_id], CorrectionState.TASK_DELETED)
+
+
+def of_tasks(session: Session, project_id: int, task_ids: Collection[int]) -> dict[int, Correction]:
+    """The corrections of these tasks by annotation id, in whatever state."""
+    rows = session.scalars(
+        select(Correction).where(Correction.project_id == project_id, Correction.task_id.in_(task_ids))
+    )
+    return {row.annotation_id: row for row in rows if row.annotation_id is not None}
+
+
+def present(session: Session, project_id: int) -> int:
+    """How many annotations, in Label Studio's sense, are known."""
+    # An imported caption has no task, and is no business of Label Studio's.
+    chosen = select(func.count()).where(
+        Correction.project_id == project_id, Correction.state.in_(PRESENT), Correction.task_id.is_not(None)
+    )
+    return session.execute(chosen).scalar_one()
+
+
+def present_per_task(session: Session, project_id: int) -> dict[int, int]:
+    """The same for each task that has any."""
+    rows = session.execute(
+        select(Correction.task_id, func.count())
+        .where(Correction.project_id == project_id, Correction.state.in_(PRESENT))
+        .group_by(Correction.task_id)
+    )
+    return {task: count for task, count in rows if task is not None}
+
+
+def tasks_in_state(session: Session, project_id: int, state: CorrectionState) -> list[int]:
+    """The tasks that have a correction in this state."""
+    chosen = select(Correction.task_id).where(Correction.project_id == project_id, Correction.state == state)
+    found = session.scalars(chosen.distinct().order_by(Correction.task_id))
+    return [task for task in found if task is not None]
+
+
+def suggested_captions(session: Session, project_id: int, task_id: int) -> list[str]:
+    """Every caption that we ever suggested for a task."""
+    chosen = select(Suggestion.caption).where(
+        Suggestion.project_id == project_id, Suggestion.task_id == task_id, Suggestion.caption.is_not(None)
+    )
+    return [caption for caption in session.scalars(chosen) if caption]
+
+
+def suggested_scores(session: Session, project_id: int, task_ids: Sequence[int]) -> dict[tuple[int, str], float]:
+    """The model's own score of what was suggested for these tasks, by task and version.
+
+    What Label Studio holds is what people are asked by: the chance that the score stands for, or a place in an order.
+    """
+    rows = session.execute(
+        select(Suggestion.task_id, Suggestion.model_version, Suggestion.score).where(
+            Suggestion.project_id == project_id, Suggestion.task_id.in_(task_ids), Suggestion.score.is_not(None)
+        )
+    )
+    return {(task_id, version): score for task_id, version, score in rows if score is not None}
+
+
+def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
+    """How many corrections are in each state; states without any are there with 0."""
+    rows = session.execute(
+        select(Correction.state, func.count()).where(Correction.project_id == project_id).group_by(Correction.state)
+    )
+    found = dict(rows.all())
+    return {state: found.get(state, 0) for state in CorrectionState}
+
+
+def count_teaching(session: Session, project_id: int) -> int:
+    """How many corrections teach the model: the active ones that nobody left out."""
+    chosen = select(func.count()).select_from(Correction).where(*teaching(project_id))
+    return session.scalar(chosen) or 0
+
+
+def teaching(project_id: int) -> list[ColumnElement[bool]]:
+    """What makes a correction teach the model."""
+    return [
+        Correction.project_id == project_id,
+        Correction.state == CorrectionState.ACTIVE,
+        Correction.left_out.is_(False),
+    ]
+
+
+def training_examples(session: Session, project_id: int) -> list[Example]:
+    """What the model may learn from: all captions of the active corrections that nobody left out, in order."""
+    rows = session.execute(
+        select(Correction.id, Image.sha256, Image.split_with, Correction.captions)
+        .join(Image, Image.sha256 == Correction.image_sha256)
+        .where(*teaching(project_id))
+        .order_by(Correction.id)
+    )
+    return [
+        Example(correction, image, caption, split_with if split_with != image else None)
+        for correction, image, split_with, captions in rows
+        for caption in captions
+    ]
+
+
+def split_of(examples: Sequence[Example]) -> Split:
+    """The examples' images, divided."""
+    split_with = {example.image: example.split_with for example in examples if example.split_with}
+    return split_images((example.image for example in examples), split_with=split_with)
+
+
+def held_out_images(session: Session, project_id: int) -> frozenset[str]:
+    """The hashes of the images that `split_of` holds out of a project's training examples."""
+    images = session.execute(
+        select(Image.sha256, Image.split_with).where(
+            Image.sha256.in_(select(Correction.image_sha256).where(*teaching(project_id)))
+        )
+    ).all()
+    split_with = {image: other for image, other in images if other is not None}
+    return frozenset(split_images((image for image, _ in images), split_with=split_with).held_out)
+
+
+def snapshot(session: Session, project_id: int, home: Home) -> Snapshot:
+    """Write the training examples to an immutable file, one JSON object a line. Equal examples give the same file.
+
+    Before, it is settled for all images which look alike, so `session` has to be one that writes.
+    """
+    while settle(session, home):
+        pass
+    examples = tuple(training_examples(session, project_id))
+    data = _to_lines(examples)
+    digest = hashlib.sha256(data).hexdigest()
+    path = home.datasets / f"{digest}.jsonl"
+    if not path.exists():
+        write_atomically(path, data, mode=0o400)
+    return Snapshot(hash=digest, path=path, examples=examples)
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Read a snapshot back.
+
+    Raises:
+        CaptionloopError: the file is missing, or its content is not what its name says.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CaptionloopError(f"The dataset snapshot {path} cannot be read ({error.strerror}).") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != path.stem:
+        raise CaptionloopError(f"The dataset snapshot {path} was changed: its content has the hash {digest}.")
+    examples = tuple(Example(**json.loads(line)) for line in data.decode().splitlines())
+    return Snapshot(hash=digest, path=path, examples=examples)
+
+
+def _to_lines(examples: Iterable[Example]) -> bytes:
+    # ASCII only: then no character of a caption can pass for the end of a line.
+    return "".join(json.dumps(_fields(example), sort_keys=True) + "\n" for example in examples).encode("ascii")
+
+
+def _fields(example: Example) -> dict[str, Any]:
+    """Without `split_with` where there is none, as in files that were written before there was any."""
+    return {name: value for name, value in vars(example).items() if value is not None}
+
+
+def _lock(session: Session, project_id: int) -> None:
+    """Have a second sync of the same project wait until this transaction ends. (SQLite lets only one write anyway.)"""
+    session.execute(select(Project.id).where(Project.id == project_id).with_for_update())
+
+
+def _kept(known: Correction, record: CorrectionRecord) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    if record.parent_prediction is None and record.suggestion is None:
+        kept = {name: getattr(known, name) for name in _SUGGESTION_FIELDS}
+    if record.image_sha256 is None:
+        kept["image_sha256"] = known.image_sha256
+    return kept
+
+
+def _mark(session: Session, project_id: int, which: list[ColumnElement[bool]], state: CorrectionState) -> int:
+    _lock(session, project_id)
+    present = [Correction.project_id == project_id, Correction.state.in_(PRESENT)]
+    rows = session.scalars(select(Correction).where(*present, *which)).all()
+    for row in rows:
+        _keep_revision(session, row)
+        row.state = state
+    session.flush()
+    return len(rows)
+
+
+def _keep_revision(session: Session, correction: Correction) -> None:
+    session.add(
+        CorrectionRevision(
+            correction_id=correction.id,
+            captions=correction.captions,
+            state=correction.state,
+            updated_at=correction.updated_at,
+        )
+    )

@@ -1,0 +1,72 @@
+"""The record of what was suggested: the caption of each task by each version, or the reason why there is none."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from captionloop.model.database import Database, utc_now
+from captionloop.model.database import Suggestion as Row
+
+if TYPE_CHECKING:
+    from captionloop.model.captioning.captioner import Suggestion
+
+# Both dialects know INSERT … ON CONFLICT, each under its own name in SQLAlchemy.
+_INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one task: a suggestion, or the reason why there is none."""
+
+    task_id: int
+    suggestion: "Suggestion | None"
+    reason: str | None = None
+
+
+class SuggestionLog:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep(self, project_id: int, version: str, answers: Sequence[Answer]) -> None:
+        """Store answers; the latest one for a task and version stays."""
+        if not answers:
+            return
+        rows = {answer.task_id: _row(project_id, version, answer) for answer in answers}
+        in_order = [row for _, row in sorted(rows.items())]  # two that keep the same tasks must not wait crosswise
+        statement = _INSERT[self._database.engine.dialect.name](Row).values(in_order)
+        newer = {name: statement.excluded[name] for name in ("caption", "score", "reason", "created_at")}
+        with self._database.session() as session:
+            session.execute(
+                statement.on_conflict_do_update(index_elements=["project_id", "task_id", "model_version"], set_=newer)
+            )
+
+    def scores(self, project_id: int, version: str, task_ids: Collection[int]) -> dict[int, float]:
+        """The scores of what a version suggested for these tasks, by task, as far as they are known."""
+        wanted = set(task_ids)
+        rows = select(Row.task_id, Row.score).where(Row.project_id == project_id, Row.model_version == version)
+        with self._database.reading() as session:
+            return {
+                task_id: score for task_id, score in session.execute(rows) if score is not None and task_id in wanted
+            }
+
+    def count(self, project_id: int) -> int:
+        """How many captions were suggested in a project, by all its versions."""
+        with self._database.reading() as session:
+            return (
+                session.scalar(select(func.count()).where(Row.project_id == project_id, Row.caption.is_not(None))) or 0
+            )
+
+
+def _row(project_id: int, version: str, answer: Answer) -> Mapping[str, Any]:
+    return {
+        "project_id": project_id,
+        "task_id": answer.task_id,
+        "model_version": version,
+        "caption": answer.suggestion.caption if answer.suggestion else None,
+        "score": answer.suggestion.score if answer.suggestion else None,
+        "reason": answer.reason,
+        "created_at": utc_now(),
+    }

@@ -1,0 +1,1 @@
+"""Is it better? Candidate against champion, by figures and by people."""

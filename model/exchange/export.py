@@ -1,0 +1,150 @@
+"""A snapshot of the corrections as a dataset that other tools read.
+
+Each format but the last is a directory with the pictures in `images/`, named by their content hash, and the captions
+beside them:
+
+* `imagefolder`: `metadata.jsonl` of Hugging Face `datasets`, a line for each picture and caption;
+* `jsonl`: `captions.jsonl` with `image`, `captions` and `split`;
+* `csv`: `captions.csv` with a row for each picture and caption;
+* `coco`: `captions.json`, COCO's caption annotations;
+* `webdataset`: shards with pictures and captions together, see `model.shards`; held-out ones are in `test-….tar`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from PIL import Image
+
+from captionloop.errors import CaptionloopError
+from captionloop.home import Home, storing, unfinished_directory
+from captionloop.model.dataset.corrections import Snapshot
+from captionloop.model.exchange.webdataset_writer import Sample, write_shards
+
+Format = Literal["imagefolder", "jsonl", "csv", "coco", "webdataset"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+SplitName = Literal["all", "train", "held-out"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+_TRAIN, _HELD_OUT = "train", "held-out"
+
+Captions = Mapping[str, Sequence[str]]  # picture's file name → its captions
+
+
+def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split: SplitName = "all") -> int:
+    """Write a snapshot to a directory, which appears whole or not at all.
+
+    Returns:
+        how many pictures it has.
+
+    Raises:
+        CaptionloopError: the directory is there and not empty, nothing is in the split, or one of our copies of the
+            pictures is gone.
+        StorageError: the disk is full, or is not to be written on.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CaptionloopError(f"{target} is there already and not empty; name another directory.")
+    captions: dict[str, list[str]] = {}
+    for example in snapshot.examples:
+        captions.setdefault(example.image, []).append(example.caption)
+    held_out = set(snapshot.split().held_out)
+    chosen = [image for image in captions if split == "all" or (image in held_out) == (split == "held-out")]
+    if not chosen:
+        raise CaptionloopError(f"No picture is in the split {split!r} of snapshot {snapshot.hash[:12]}.")
+    with storing(target), unfinished_directory(target.parent, prefix=f".{target.name}.") as unfinished:
+        if form == "webdataset":
+            _write_shards(unfinished, home, {image: captions[image] for image in chosen}, held_out)
+        else:
+            (unfinished / "images").mkdir()
+            names = {image: _copy_picture(home.image(image), unfinished / "images") for image in chosen}
+            found = {names[image]: captions[image] for image in chosen}
+            _WRITERS[form](unfinished, found, {names[image] for image in chosen if image in held_out})
+        unfinished.replace(target)
+    return len(chosen)
+
+
+def _write_shards(directory: Path, home: Home, captions: Captions, held_out: set[str]) -> None:
+    # By these names Hugging Face's `datasets` tells the splits apart; it leaves out files whose names tell nothing.
+    for split, name in ((_TRAIN, "train"), (_HELD_OUT, "test")):
+        samples = (
+            Sample(home.image(image), _kind(home.image(image)), texts)
+            for image, texts in captions.items()
+            if _split_of(image, held_out) == split
+        )
+        write_shards(directory, samples, name=name)
+
+
+def _copy_picture(path: Path, directory: Path) -> str:
+    """Copy one of our pictures; gives its new name, which says what kind of file it is."""
+    name = f"{path.name}.{_kind(path)}"
+    shutil.copyfile(path, directory / name)
+    return name
+
+
+def _kind(path: Path) -> str:
+    """What kind of file a picture is, as the ending of a name."""
+    try:
+        with Image.open(path) as picture:
+            found = (picture.format or "bin").lower()
+    except OSError as error:
+        raise CaptionloopError(f"Our copy of a corrected picture, {path}, cannot be read ({error}).") from error
+    return {"jpeg": "jpg", "mpo": "jpg"}.get(found, found)  # MPO: a JPEG with more behind it, from many a phone
+
+
+def _imagefolder(directory: Path, captions: Captions, held_out: set[str]) -> None:
+    rows = (
+        {"file_name": f"images/{name}", "text": text, "split": _split_of(name, held_out)}
+        for name, texts in captions.items()
+        for text in texts
+    )
+    _write_lines(directory / "metadata.jsonl", map(json.dumps, rows))
+
+
+def _jsonl(directory: Path, captions: Captions, held_out: set[str]) -> None:
+    rows = (
+        {"image": f"images/{name}", "captions": list(texts), "split": _split_of(name, held_out)}
+        for name, texts in captions.items()
+    )
+    _write_lines(directory / "captions.jsonl", map(json.dumps, rows))
+
+
+def _csv(directory: Path, captions: Captions, held_out: set[str]) -> None:
+    with (directory / "captions.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "caption", "split"])
+        for name, texts in captions.items():
+            writer.writerows([f"images/{name}", text, _split_of(name, held_out)] for text in texts)
+
+
+def _coco(directory: Path, captions: Captions, held_out: set[str]) -> None:
+    images = [
+        {"id": number, "file_name": f"images/{name}", "split": _split_of(name, held_out)}
+        for number, name in enumerate(captions, start=1)
+    ]
+    texts = [(number, text) for number, found in enumerate(captions.values(), start=1) for text in found]
+    annotations = [
+        {"id": number, "image_id": image, "caption": text} for number, (image, text) in enumerate(texts, start=1)
+    ]
+    content = {"images": images, "annotations": annotations}
+    (directory / "captions.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _split_of(name: str, held_out: set[str]) -> str:
+    return _HELD_OUT if name in held_out else _TRAIN
+
+
+def _write_lines(path: Path, lines: map[str]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(line + "\n" for line in lines)
+
+
+_WRITERS: Mapping[str, Callable[[Path, Captions, set[str]], None]] = {
+    "imagefolder": _imagefolder,
+    "jsonl": _jsonl,
+    "csv": _csv,
+    "coco": _coco,
+}

@@ -1,0 +1,136 @@
+"""Makes corrections of a dataset that people captioned elsewhere: its good rows are kept, its bad ones are named.
+
+A dataset is read as a stream: no more than a batch of captions and some pictures are in memory. A batch is one
+transaction, and a caption is known by its image and its text. So an import that was killed and is begun again goes
+through the same rows and adds what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+from captionloop.batches import batches
+from captionloop.errors import ImageError
+from captionloop.home import Home
+from captionloop.model.database import Database
+from captionloop.model.dataset import corrections
+from captionloop.model.dataset.corrections import ImportedCaption, StoredImage
+from captionloop.model.dataset.images import ImageLimits, content_hash
+from captionloop.model.dataset.near_duplicates import settle_all
+from captionloop.model.exchange.rows import BadRow, PictureBytes, Place, Row, read_picture
+from captionloop.model.exchange.sources import FORMATS, Format, Source, find_source
+
+__all__ = ["FORMATS", "BadRow", "Format", "ImportResult", "Place", "Source", "find_source", "import_dataset"]
+
+_BATCH = 200  # rows
+_PICTURES_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """How many captions became corrections, how many the project had already, and how many rows were bad."""
+
+    new: int = 0
+    known: int = 0
+    bad: int = 0
+
+
+def import_dataset(
+    source: Source,
+    project_id: int,
+    *,
+    database: Database,
+    home: Home,
+    limits: ImageLimits,
+    limit: int | None = None,
+    on_bad: Callable[[BadRow], None],
+    on_progress: Callable[[float], None],
+) -> ImportResult:
+    """Make active corrections of a dataset's captions.
+
+    Args:
+        project_id: `project.id` in our database.
+        limits: which images are too large.
+        limit: how many rows to look at; None: all.
+        on_bad: told of each row that cannot be used.
+        on_progress: told the share of the source that is done, 0 to 1.
+
+    Raises:
+        CaptionFileError: the file of captions as a whole cannot be read.
+    """
+    new = known = bad = 0
+    with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
+        for rows in batches(islice(source.rows(), limit), _BATCH):
+            images = _store({row.picture for row in rows if isinstance(row, Row)}, database, home, limits, threads)
+            captions: list[ImportedCaption] = []
+            for row in _looked_at(rows, images):
+                if isinstance(row, BadRow):
+                    on_bad(row)
+                    bad += 1
+                else:
+                    captions += _captions(row, images)
+            added = _add(captions, images, project_id, database)
+            new += added
+            known += len(captions) - added
+            on_progress(rows[-1].share)
+    settle_all(database, home)
+    return ImportResult(new=new, known=known, bad=bad)
+
+
+_Images = Mapping[PictureBytes, StoredImage | str | ImageError]
+"""A picture that was stored now, the hash of one that we have, or why it cannot be used."""
+
+
+def _store(
+    pictures: Iterable[PictureBytes], database: Database, home: Home, limits: ImageLimits, threads: ThreadPoolExecutor
+) -> _Images:
+    """Keep our own copies of those that we do not have: an import that goes on need not decode what it has."""
+
+    def digest(picture: PictureBytes) -> str | ImageError:
+        try:
+            return content_hash(read_picture(picture, max_bytes=limits.max_bytes))
+        except ImageError as error:
+            return error
+
+    def store(picture: PictureBytes) -> StoredImage | ImageError:
+        try:
+            data = read_picture(picture, max_bytes=limits.max_bytes)
+            return corrections.write_image(home, data, limits=limits)
+        except ImageError as error:
+            return error
+
+    pictures = list(pictures)
+    found: dict[PictureBytes, StoredImage | str | ImageError] = dict(
+        zip(pictures, threads.map(digest, pictures), strict=True)
+    )
+    hashes = {sha256 for sha256 in found.values() if isinstance(sha256, str)}
+    with database.reading() as session:
+        there = {sha256 for sha256 in corrections.registered_images(session, hashes) if home.image(sha256).exists()}
+    missing = [picture for picture, sha256 in found.items() if isinstance(sha256, str) and sha256 not in there]
+    found |= zip(missing, threads.map(store, missing), strict=True)
+    return found
+
+
+def _looked_at(rows: Sequence[Row | BadRow], images: _Images) -> Iterator[Row | BadRow]:
+    """The rows; those whose picture turned out to be of no use are bad ones."""
+    for row in rows:
+        image = images[row.picture] if isinstance(row, Row) else None
+        yield BadRow(row.place, str(image), row.share) if isinstance(image, ImageError) else row
+
+
+def _captions(row: Row, images: _Images) -> list[ImportedCaption]:
+    image = images[row.picture]
+    sha256 = image.sha256 if isinstance(image, StoredImage) else str(image)
+    place = str(Place(row.place.file.absolute(), row.place.line, row.place.entry))
+    return [ImportedCaption(sha256, caption, place) for caption in row.captions]
+
+
+def _add(captions: Sequence[ImportedCaption], images: _Images, project_id: int, database: Database) -> int:
+    with database.session() as session:
+        for image in images.values():
+            if isinstance(image, StoredImage):
+                corrections.register_image(session, image)
+        return corrections.add_imported(session, project_id, captions)

@@ -1,0 +1,1 @@
+"""Figures of the loop: how good suggestions are, and where that leads."""

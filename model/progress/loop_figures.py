@@ -1,0 +1,162 @@
+"""Is it getting better? What people did with each version's suggestions, in figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, case, func, select
+from sqlalchemy.orm import Session
+
+from captionloop.model.database import Correction, CorrectionState, Suggestion
+from captionloop.model.dataset import corrections
+from captionloop.model.versions.store import VersionInfo
+
+_Z95 = 1.959964  # of the normal distribution, for 95 %
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class VersionFigures:
+    """What became of one version's suggestions.
+
+    Args:
+        version: its name.
+        created_at: when it was made.
+        suggested: tasks that it suggested a caption for.
+        corrected: of its suggestions, those that a person made a correction of (accepted ones included).
+        kept: share of those submitted without a word changed (Wilson's interval); None without any.
+        words_changed: mean number of words changed in them (normal interval); None without any.
+        kept_at_random: like `kept`, of those that chance chose for people to be asked about: where an order asks about
+            doubtful captions first, these alone speak for all. None without any.
+    """
+
+    version: str
+    created_at: datetime
+    suggested: int
+    corrected: int
+    kept: Estimate | None
+    words_changed: Estimate | None
+    kept_at_random: Estimate | None
+
+
+@dataclass(frozen=True)
+class LoopFigures:
+    """The loop of a project.
+
+    Args:
+        versions: those with suggestions or corrections, and the champion, in the order of their making.
+        suggestions: captions suggested by all versions.
+        corrections: those that teach the model now.
+        new_corrections: of them, changed since the newest fine-tuned version was made; all, where there is none.
+    """
+
+    versions: Sequence[VersionFigures]
+    suggestions: int
+    corrections: int
+    new_corrections: int
+
+    def of(self, version: str) -> VersionFigures | None:
+        return next((figures for figures in self.versions if figures.version == version), None)
+
+
+def loop_figures(session: Session, project_id: int, versions: Sequence[VersionInfo]) -> LoopFigures:
+    """The figures of a project, from its rows.
+
+    Args:
+        versions: all of the project's, oldest first (`VersionStore.all_of`).
+    """
+    suggested = _suggested(session, project_id)
+    corrected = _corrected(session, project_id)
+    shown = [
+        VersionFigures(
+            version=info.version,
+            created_at=info.created_at,
+            suggested=suggested.get(info.version, 0),
+            corrected=found.count if (found := corrected.get(info.version)) else 0,
+            kept=wilson(found.unchanged, found.count) if found else None,
+            words_changed=found.words_changed if found else None,
+            kept_at_random=wilson(found.unchanged_at_random, found.at_random) if found and found.at_random else None,
+        )
+        for info in versions
+        if info.version in suggested or info.version in corrected or info.state == "champion"
+    ]
+    trained = [info.created_at for info in versions if info.parent is not None]
+    teaching = corrections.teaching(project_id)
+    newer = [*teaching, Correction.updated_at > max(trained)] if trained else teaching
+    return LoopFigures(
+        versions=shown,
+        suggestions=sum(suggested.values()),
+        corrections=session.scalar(select(func.count()).where(*teaching)) or 0,
+        new_corrections=session.scalar(select(func.count()).where(*newer)) or 0,
+    )
+
+
+def wilson(successes: int, trials: int) -> Estimate:
+    """A share with Wilson's score interval (Wilson 1927), which is right for few trials and shares near 0 or 1."""
+    share, squared = successes / trials, _Z95**2
+    middle = (share + squared / (2 * trials)) / (1 + squared / trials)
+    half = _Z95 * math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2)) / (1 + squared / trials)
+    return Estimate(share, max(middle - half, 0.0), min(middle + half, 1.0))
+
+
+@dataclass(frozen=True)
+class _Corrected:
+    count: int
+    unchanged: int
+    words_changed: Estimate
+    at_random: int
+    unchanged_at_random: int
+
+
+def _suggested(session: Session, project_id: int) -> dict[str, int]:
+    rows = session.execute(
+        select(Suggestion.model_version, func.count())
+        .where(Suggestion.project_id == project_id, Suggestion.caption.is_not(None))
+        .group_by(Suggestion.model_version)
+    )
+    return dict(rows.all())
+
+
+def _corrected(session: Session, project_id: int) -> dict[str, _Corrected]:
+    words, at_random = Correction.words_changed, Correction.asked_at_random.is_(True)
+    rows: Iterable[Any] = session.execute(
+        select(
+            Correction.suggestion_version,
+            func.count(),
+            func.sum(case((words == 0, 1), else_=0)),
+            func.sum(words),
+            func.sum(words * words),
+            func.sum(case((at_random, 1), else_=0)),
+            func.sum(case((and_(at_random, words == 0), 1), else_=0)),
+        )
+        .where(
+            Correction.project_id == project_id,
+            Correction.state == CorrectionState.ACTIVE,
+            Correction.suggestion_version.is_not(None),
+            words.is_not(None),
+        )
+        .group_by(Correction.suggestion_version)
+    )
+    return {
+        version: _Corrected(count, int(unchanged), _mean(count, float(total), float(squares)), int(random), int(kept))
+        for version, count, unchanged, total, squares, random, kept in rows
+    }
+
+
+def _mean(count: int, total: float, squares: float) -> Estimate:
+    mean = total / count
+    variance = max(squares / count - mean**2, 0.0) * count / max(count - 1, 1)
+    half = _Z95 * math.sqrt(variance / count)
+    return Estimate(mean, max(mean - half, 0.0), mean + half)

@@ -1,0 +1,1 @@
+"""Replays a labelled dataset as if people corrected it, strategy against strategy."""

@@ -1,0 +1,124 @@
+"""How sure a version is of a caption: signals out of the beam search that made it.
+
+None of them needs a second generation, since the search has the other captions at hand (`Captioner.beams`); one goes by
+what an earlier version wrote. What they are worth for choosing what to ask people is measured in
+docs/active-learning.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from captionloop.model.captioning.captioner import Beam
+from captionloop.model.captions.text import normalise_caption
+from captionloop.model.metrics.consensus import MOST, DocumentFrequencies, consensus_cider_d
+from captionloop.model.metrics.scores import word_edits
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The signals of one caption.
+
+    Args:
+        log_probability: mean over its tokens, in nats, at most 0. `math.exp` of it is the geometric mean of their
+            probabilities, which one doubtful word lowers more than it does the arithmetic mean that `Suggestion.score`
+            is.
+        entropy: of the captions that the search ended with, in nats: -Σ p ln p with p the probability of each whole
+            caption, renormalised over these. 0 with a single beam, at most ln(beams).
+        disagreement: share of the words, 0 to 1, that the other captions would have otherwise, weighted by p.
+    """
+
+    log_probability: float
+    entropy: float
+    disagreement: float
+
+
+def confidence_of(beams: Sequence[Beam]) -> Confidence:
+    """The signals of the caption that is served.
+
+    Args:
+        beams: of one picture, the served caption first, as `Captioner.beams` gives them.
+    """
+    served = beams[0]
+    weights = _renormalised([sum(beam.log_probabilities) for beam in beams])
+    return Confidence(
+        log_probability=sum(served.log_probabilities) / len(served.log_probabilities),
+        entropy=sum(-weight * math.log(weight) for weight in weights if weight),
+        disagreement=sum(
+            weight * words_apart(served.suggestion.caption, beam.suggestion.caption)
+            for weight, beam in zip(weights, beams, strict=True)
+        ),
+    )
+
+
+def consensus(beams: Sequence[Beam], frequencies: DocumentFrequencies) -> float:
+    """The served caption's mean CIDEr-D against the others of its search, 0 to 10; 10 where there are none.
+
+    Other than `Confidence.disagreement` it makes little of words that most captions have, and counts each of the other
+    captions as much as the next, however unlikely.
+    """
+    served, *others = (beam.suggestion.caption for beam in beams)
+    return consensus_cider_d(served, others, frequencies) if others else MOST
+
+
+def words_apart(caption: str, other: str) -> float:
+    """Share of the words of the longer caption that differ, 0 to 1; with the previous version's caption for `other`,
+    the disagreement with it."""
+    longest = max(len(normalise_caption(text).split()) for text in (caption, other))
+    return word_edits(caption, other) / longest if longest else 0.0
+
+
+def _renormalised(log_probabilities: Sequence[float]) -> list[float]:
+    highest = max(log_probabilities)
+    weights = [math.exp(value - highest) for value in log_probabilities]
+    return [weight / sum(weights) for weight in weights]
+
+
+@dataclass(frozen=True)
+class Background:
+    """What a signal may go by beside the beams.
+
+    Args:
+        frequencies: of the captions that people have written in the project so far.
+        previous: what the version before wrote; None where there is none, or the signal is not in `COMPARE_VERSIONS`.
+    """
+
+    frequencies: DocumentFrequencies
+    previous: str | None = None
+
+
+Signal = Callable[[Sequence[Beam], Background], float]
+
+
+def _token_probability(beams: Sequence[Beam], _: Background) -> float:
+    return math.exp(confidence_of(beams).log_probability)
+
+
+def _caption_probability(beams: Sequence[Beam], _: Background) -> float:
+    return math.exp(sum(beams[0].log_probabilities))
+
+
+def _evenness(beams: Sequence[Beam], _: Background) -> float:
+    return 1 - confidence_of(beams).entropy / math.log(len(beams)) if len(beams) > 1 else 1.0
+
+
+def _same_as_before(beams: Sequence[Beam], background: Background) -> float:
+    previous = background.previous
+    return 1.0 if previous is None else 1 - words_apart(beams[0].suggestion.caption, previous)
+
+
+SIGNALS: Mapping[str, Signal] = {
+    "score": lambda beams, _: beams[0].suggestion.score,
+    "token_probability": _token_probability,
+    "caption_probability": _caption_probability,
+    "entropy": _evenness,
+    "disagreement": lambda beams, _: 1 - confidence_of(beams).disagreement,
+    "consensus": lambda beams, background: consensus(beams, background.frequencies) / MOST,
+    "previous_version": _same_as_before,
+}
+"""What a strategy may go by: a picture's beams → 0 (doubtful) to 1 (sure), none of them calibrated."""
+
+COMPARE_VERSIONS = frozenset({"previous_version"})
+"""The signals that want to know what the version before wrote, which costs captioning once more."""

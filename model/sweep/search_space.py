@@ -1,0 +1,98 @@
+"""What a sweep searches: ways, schedules and learning rates; all other settings are the same in each of its trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from captionloop.errors import SettingsError
+from captionloop.model.training.settings import SCHEDULES, WAYS, FinetuneSettings, Schedule, Way, default_learning_rate
+
+SEARCHED = ("way", "schedule", "learning_rate")
+# `full` costs most and is left to people who ask for it; "linear" is nearly the cosine.
+DEFAULT_WAYS: tuple[Way, ...] = ("decoder", "lora")
+DEFAULT_SCHEDULES: tuple[Schedule, ...] = ("cosine", "constant")
+_RATES_AROUND = 4.0  # from the lowest default rate of the ways over this to the highest one times it
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """
+    Args:
+        ways, schedules: those to choose among.
+        rates: lowest and highest peak learning rate; searched on a logarithmic scale.
+        fixed: the settings that all trials share, by name.
+
+    Raises:
+        SettingsError: a value that cannot be used; the message names it and what is expected.
+    """
+
+    ways: tuple[Way, ...]
+    schedules: tuple[Schedule, ...]
+    rates: tuple[float, float]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_choices("ways", self.ways, WAYS)
+        _check_choices("schedules", self.schedules, SCHEDULES)
+        low, high = self.rates
+        if not (math.isfinite(low) and 0 < low < high <= 1):
+            raise SettingsError(
+                f"The learning rates to search are {low:g} to {high:g}; expected a lower one above 0 and a higher one, "
+                "at most 1."
+            )
+        if searched := [name for name in SEARCHED if name in self.fixed]:
+            raise SettingsError(
+                f"{searched[0]} is what a sweep searches, so it cannot be set for all trials; "
+                "--ways, --schedules and --rates say among what."
+            )
+        FinetuneSettings.from_dict(self.fixed)
+
+    @classmethod
+    def around_defaults(
+        cls,
+        width: int,
+        *,
+        ways: Sequence[Way] = DEFAULT_WAYS,
+        schedules: Sequence[Schedule] = DEFAULT_SCHEDULES,
+        rates: tuple[float, float] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+    ) -> SearchSpace:
+        """A space that contains each way's default rate for a decoder of this width, unless `rates` says otherwise."""
+        known = [default_learning_rate(width, way) for way in ways if way in WAYS]
+        chosen = rates or (min(known, default=1e-3) / _RATES_AROUND, max(known, default=1e-3) * _RATES_AROUND)
+        return cls(tuple(ways), tuple(schedules), (chosen[0], min(chosen[1], 1.0)), dict(fixed or {}))
+
+    def settings(self, choice: Mapping[str, Any]) -> FinetuneSettings:
+        """What a trial trains with that chose these values for `SEARCHED`."""
+        return FinetuneSettings.from_dict({**self.fixed, **choice})
+
+    def defaults(self, width: int) -> list[dict[str, Any]]:
+        """What a run would use without a sweep, for each way: the choices that the others have to beat."""
+        low, high = self.rates
+        return [
+            {"way": way, "schedule": self.schedules[0], "learning_rate": rate}
+            for way in self.ways
+            if low <= (rate := default_learning_rate(width, way)) <= high
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SearchSpace:
+        """The mirror of `to_dict`."""
+        low, high = values["rates"]
+        return cls(tuple(values["ways"]), tuple(values["schedules"]), (low, high), values["fixed"])
+
+
+def _check_choices(name: str, chosen: Sequence[str], known: Iterable[str]) -> None:
+    known = list(known)
+    wrong = [choice for choice in chosen if choice not in known]
+    if wrong or not chosen or len(set(chosen)) < len(chosen):
+        raise SettingsError(
+            f"The {name} to search are {', '.join(chosen) or 'none'}; expected some of {', '.join(known)}, each once."
+        )

@@ -1,0 +1,1 @@
+"""Training: from captions to gradients, and everything that a run of it keeps."""

@@ -1,0 +1,168 @@
+"""The text that the decoder is trained on, which is the text that generation sees.
+
+It starts from [DEC] (the id from the config; published tokenizers lack the token), has to write the caption and [SEP],
+and is not asked for the prompt or for padding. `transformers` does none of that by itself. The loss is computed here,
+so that the label smoothing of training is never in a figure that scores.
+
+Shapes: B examples in a batch, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedTokenizerBase
+
+from captionloop.model.blip.checkpoint import Checkpoint
+from captionloop.model.captions.text import encode_caption, is_representable, normalise_caption
+
+IGNORED = -100  # a label that nothing is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One caption of one image. `weight` multiplies its share of the loss."""
+
+    id: str
+    image_hash: str
+    caption: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An example that was not trained on, and why."""
+
+    id: str
+    reason: str
+
+
+def caption_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    total: Tensor | None = None,
+) -> Tensor:
+    """Mean cross-entropy per token that is asked for.
+
+    Args:
+        logits: float (A, vocabulary), of the places that `asking` names, row by row.
+        labels: int64 (B, L), the token at each position, or -100 where none is asked for; position t is predicted from
+            the logits of position t - 1.
+        weights: float (B,), of each example; all 1 when left out.
+        label_smoothing: leave it 0 to score.
+        total: what the sum is divided by, when these examples are a part of a batch; see `asked_for`.
+    """
+    wanted = labels[:, 1:]
+    is_asked = wanted != IGNORED
+    per_token = functional.cross_entropy(
+        logits.float(), wanted[is_asked], label_smoothing=label_smoothing, reduction="none"
+    )
+    counted = _counted(wanted, weights)
+    return (per_token * counted[is_asked]).sum() / (counted.sum() if total is None else total)
+
+
+def asking(labels: Tensor) -> Tensor:
+    """The places at which the next token is asked for: bool (B, L), from labels (B, L)."""
+    return functional.pad(labels[:, 1:] != IGNORED, (0, 1))
+
+
+def asked_for(labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The number of tokens that are asked for, each times its example's weight: what the loss of a batch divides by."""
+    return _counted(labels[:, 1:], weights).sum()
+
+
+def _counted(wanted: Tensor, weights: Tensor | None) -> Tensor:
+    counted = (wanted != IGNORED).float()
+    return counted if weights is None else counted * weights[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """What the decoder reads and what it is asked for, each int64 (B, L).
+
+    Args:
+        ids: [DEC], prompt, caption, [SEP], then padding.
+        labels: the same where something is asked for, -100 elsewhere.
+    """
+
+    ids: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        return TrainingBatch(self.ids.to(device), self.labels.to(device))
+
+
+def training_batch(
+    captions: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, start_id: int, prompt: str = ""
+) -> TrainingBatch:
+    """Captions as the decoder is trained on them, and as they are scored.
+
+    Args:
+        captions: none of them empty.
+        tokenizer: of the model.
+        start_id: `config.text_config.bos_token_id`, [DEC].
+        prompt: text before each caption that is given, not asked for.
+    """
+    return padded([CaptionText.of(caption, tokenizer, prompt=prompt) for caption in captions], start_id=start_id)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionText:
+    """A caption's ids after the start token: prompt, caption, [SEP]."""
+
+    ids: tuple[int, ...]
+    prompt: int  # how many of them nothing is asked for
+
+    @classmethod
+    def of(cls, caption: str, tokenizer: PreTrainedTokenizerBase, *, prompt: str) -> CaptionText:
+        prompt_ids = encode_caption(tokenizer, prompt)
+        return cls((*prompt_ids, *encode_caption(tokenizer, caption), tokenizer.sep_token_id), len(prompt_ids))
+
+
+def padded(texts: Sequence[CaptionText], *, start_id: int) -> TrainingBatch:
+    length = 1 + max(len(text.ids) for text in texts)
+    ids = torch.zeros(len(texts), length, dtype=torch.int64)
+    labels = torch.full((len(texts), length), IGNORED)
+    for row, text in enumerate(texts):
+        end = 1 + len(text.ids)
+        ids[row, :end] = torch.tensor((start_id, *text.ids))
+        labels[row, 1 + text.prompt : end] = ids[row, 1 + text.prompt : end]
+    return TrainingBatch(ids, labels)
+
+
+def usable_examples(
+    checkpoint: Checkpoint, examples: Sequence[Example], *, prompt: str
+) -> tuple[list[Example], list[Rejected]]:
+    usable, rejected = [], []
+    longest = checkpoint.model.config.text_config.max_position_embeddings
+    for example in examples:
+        reason = _reason_against(example.caption, checkpoint.tokenizer, prompt=prompt, longest=longest)
+        if reason is None:
+            usable.append(example)
+        else:
+            rejected.append(Rejected(example.id, reason))
+    return usable, rejected
+
+
+def _reason_against(caption: str, tokenizer: PreTrainedTokenizerBase, *, prompt: str, longest: int) -> str | None:
+    if not normalise_caption(caption):
+        return "the caption is empty"
+    if not is_representable(tokenizer, caption):
+        return f"the model's vocabulary cannot write {caption!r:.200}"
+    length = 1 + len(CaptionText.of(caption, tokenizer, prompt=prompt).ids)
+    if length > longest:
+        return f"the caption has {length} tokens and would be cut; the model can write {longest}"
+    return None
+
+
+def nothing_left(rejected: Sequence[Rejected]) -> str:
+    if not rejected:
+        return "There is no correction to train on."
+    return f"None of the {len(rejected)} corrections can be trained on; {rejected[0].id}: {rejected[0].reason}."

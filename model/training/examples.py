@@ -1,0 +1,114 @@
+"""Examples as batches: which ones when, and what the model is given for them.
+
+Shapes: B examples in a batch, L tokens, P image patches, H width of the image encoder.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from captionloop.errors import RunError
+from captionloop.model.blip.checkpoint import Checkpoint
+from captionloop.model.blip.image_tensors import Pixels
+from captionloop.model.training.augmentation import augmented
+from captionloop.model.training.caption_targets import CaptionText, Example, TrainingBatch, padded
+from captionloop.model.training.settings import FinetuneSettings
+
+FeatureSource = Callable[[Sequence[str]], Tensor] | Mapping[str, Tensor]
+"""Image hashes → encoder output, float (B, P+1, H); or each image's own (P+1, H) by its hash."""
+PictureSource = Callable[[str], Image]
+"""Image hash → the picture, RGB; called by several threads at once."""
+
+
+class TrainingData:
+    """The examples of a run. What is in a batch depends on seed and step alone, so a resumed run meets the same.
+
+    Args:
+        examples: all of them usable.
+        checkpoint: whose tokenizer and image processor are used.
+        settings: batch size, seed, prompt, augmentation, and whether the encoder is trained.
+        features: the frozen encoder's output; needed unless the encoder is trained.
+        pictures: the images; needed if it is.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        checkpoint: Checkpoint,
+        settings: FinetuneSettings,
+        *,
+        features: FeatureSource | None,
+        pictures: PictureSource | None,
+    ) -> None:
+        needed, given = ("pictures", pictures) if settings.trains_encoder else ("features", features)
+        if given is None:
+            raise ValueError(f"way {settings.way!r} needs {needed}")
+        self._examples, self._settings = examples, settings
+        self._features, self._pictures = features, pictures
+        self._pixels = Pixels(checkpoint.image_processor, checkpoint.model.device)
+        self._start_id = checkpoint.model.config.text_config.bos_token_id
+        self._texts = [
+            CaptionText.of(example.caption, checkpoint.tokenizer, prompt=settings.prompt) for example in examples
+        ]
+        self._weights = torch.tensor([example.weight for example in examples])
+
+    def batches(self) -> Iterator[list[int]]:
+        """Batches without end, all of full size: shuffled passes, one after the other, cut where a batch is full."""
+        generator = torch.Generator().manual_seed(self._settings.seed)
+        waiting: list[int] = []
+        while True:
+            while len(waiting) < self._settings.batch_size:
+                waiting.extend(torch.randperm(len(self._examples), generator=generator).tolist())
+            yield waiting[: self._settings.batch_size]
+            waiting = waiting[self._settings.batch_size :]
+
+    def text(self, batch: Sequence[int]) -> TrainingBatch:
+        """What the decoder reads and is asked for, each int64 (B, L)."""
+        return padded([self._texts[i] for i in batch], start_id=self._start_id)
+
+    def weights(self, batch: Sequence[int]) -> Tensor:
+        """float (B,)."""
+        return self._weights[list(batch)]
+
+    def images(self, step: int, batch: Sequence[int]) -> tuple[Tensor | None, Tensor | None]:
+        """The batch's features, float (B, P+1, H), or its pictures' pixels, float (B, 3, side, side); never both.
+
+        Pictures are prepared by as many threads as PyTorch has, and their pixels lie on the checkpoint's device.
+
+        Raises:
+            RunError: an image has no features.
+            ImageError: a picture cannot be read.
+        """
+        if self._settings.trains_encoder:
+            with ThreadPoolExecutor(torch.get_num_threads()) as readers:
+                return None, self._pixels(list(readers.map(partial(self._picture, step), batch)))
+        return self._features_of([self._examples[i] for i in batch]), None
+
+    def _picture(self, step: int, example: int) -> Image:
+        """As large as the model sees it."""
+        assert self._pictures is not None
+        picture = self._pictures(self._examples[example].image_hash)
+        if self._settings.augment:
+            picture = augmented(
+                picture,
+                random.Random(f"{self._settings.seed} {step} {example}"),  # noqa: S311 (no secret)
+            )
+        return self._pixels.shrink(picture)
+
+    def _features_of(self, examples: Sequence[Example]) -> Tensor:
+        assert self._features is not None
+        hashes = [example.image_hash for example in examples]
+        if callable(self._features):
+            return self._features(hashes)
+        # Few captions come several times in a batch.
+        missing = list(dict.fromkeys(example.id for example in examples if example.image_hash not in self._features))
+        if missing:
+            raise RunError(f"The images of {', '.join(missing)} have no features; they have to be encoded first.")
+        return torch.stack([self._features[image] for image in hashes])

@@ -1,0 +1,158 @@
+"""What a run writes down while it trains: flat files for the version's directory, TensorBoard's event files, trackers.
+
+`training_log.csv` has a row for each step, `evaluations.jsonl` a line for each look at images that are not trained on.
+A run that is resumed goes on in the same files; what a killed one wrote beyond its last saved step is cut off first.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL.Image import Image
+
+from captionloop.model.training.trackers import Trackers
+from captionloop.model.training.validation import Look
+
+if TYPE_CHECKING:
+    import torch  # the pages, which read what is written here, are up a second earlier without it
+
+STEPS_FILE, EVALUATIONS_FILE = "training_log.csv", "evaluations.jsonl"
+
+LookedAt = Literal["validation", "held-out"]
+"""The images that decide which weights are kept, or those of the gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFigures:
+    """One step. The loss has label smoothing in it; memory is the most that was taken so far."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    images_per_second: float
+    memory_mib: float
+
+
+class TrainingLog:
+    """Use it as a context manager.
+
+    Args:
+        directory: for the flat files.
+        tensorboard: for the event files; None writes none.
+        pictures: image hash → the picture, RGB, to show beside its caption; None shows none.
+        trackers: what else is to hear of the figures.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tensorboard: Path | None = None,
+        pictures: Callable[[str], Image] | None = None,
+        trackers: Trackers | None = None,
+    ) -> None:
+        self._steps = directory / STEPS_FILE
+        self._evaluations = directory / EVALUATIONS_FILE
+        self._tensorboard, self._pictures, self._trackers = tensorboard, pictures, trackers
+        self._writer: Any = None
+
+    def begin(self, steps_done: int, settings: Mapping[str, Any]) -> None:
+        """Make ready for the step after those that are done: none, unless a run is gone on with."""
+        self._steps.parent.mkdir(parents=True, exist_ok=True)
+        self._cut(steps_done)
+        if self._tensorboard:
+            self._writer = _event_writer(self._tensorboard, purge_step=steps_done + 1)
+        if self._trackers:
+            self._trackers.begin(settings)
+
+    def step(self, figures: StepFigures) -> None:
+        """Add a step."""
+        with self._steps.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(asdict(figures).values())
+        measured = {name: value for name, value in asdict(figures).items() if name != "step"}
+        self._tell({f"train/{name}": value for name, value in measured.items()}, figures.step)
+
+    def look(self, step: int, look: Look, *, at: LookedAt) -> None:
+        """Add what was seen after a step."""
+        samples = [asdict(sample) for sample in look.samples]
+        line = {"step": step, "images": at, "metrics": dict(look.metrics), "samples": samples}
+        with self._evaluations.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._tell({f"{at}/{name}": value for name, value in look.metrics.items()}, step)
+        if self._writer:
+            for sample in look.samples:
+                tag = f"{at}/{sample.image[:8]}"
+                self._writer.add_text(tag, f"{sample.caption}  \n*{' / '.join(sample.references)}*", step)
+                if self._pictures:
+                    pixels = np.asarray(self._pictures(sample.image))  # uint8 (height, width, 3)
+                    self._writer.add_image(tag, pixels, step, dataformats="HWC")
+
+    def _tell(self, figures: Mapping[str, float], step: int) -> None:
+        if self._writer:
+            for name, value in figures.items():
+                self._writer.add_scalar(name, value, step)
+        if self._trackers:
+            self._trackers.log(figures, step)
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._writer:
+            self._writer.close()
+        if self._trackers:
+            self._trackers.finish()
+
+    def _cut(self, step: int) -> None:
+        names = list(StepFigures.__dataclass_fields__)
+        rows: list[list[str]] = []
+        if self._steps.exists():
+            with self._steps.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.reader(file) if len(row) == len(names) and row[0].isdigit()]
+        with self._steps.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([names, *(row for row in rows if int(row[0]) <= step)])
+        if self._evaluations.exists():
+            lines = self._evaluations.read_text(encoding="utf-8").splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            self._evaluations.write_text("".join(whole), encoding="utf-8")
+
+
+def read_losses(directory: Path) -> list[tuple[int, float]]:
+    """Step and loss of each step that a run has written down, also while it goes on; empty without a log.
+
+    A row that is just being written is left for the next look.
+    """
+    try:
+        rows = (directory / STEPS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]
+    except FileNotFoundError:
+        return []
+    cells = [row.strip().split(",") for row in rows]
+    return [(int(found[0]), float(found[1])) for found in cells if found[0].isdigit()]
+
+
+def memory_mib(device: torch.device) -> float:
+    """The most memory taken so far: of the GPU's on a GPU, else of this process's."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return taken / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB on Linux
+
+
+def _event_writer(directory: Path, *, purge_step: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(directory), purge_step=purge_step)

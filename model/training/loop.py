@@ -1,0 +1,430 @@
+"""Fine-tuning a BLIP on corrections: `finetune` is the whole run, top to bottom, for all three ways.
+
+What is trained is in `trainable`, the text and its loss in `training_text`, the settings in `finetune_settings`, what a
+killed run goes on from in `training_state`, what is written down in `training_log`.
+
+Several processes that `accelerate` finds started together (by torchrun, `accelerate launch` or `jobs.processes`) train
+one model: each computes its share of every batch, and the gradients are summed, so that a step is that of one process.
+Every decision that ends a step otherwise is taken by all of them alike. The main process alone writes and tells.
+
+Shapes: B examples in a batch, L tokens, P image patches, H width of the image encoder.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import AutocastKwargs
+from torch import Tensor, nn
+
+from captionloop.errors import RunCancelled, RunError
+from captionloop.model.blip.checkpoint import Checkpoint, computes_in_bf16
+from captionloop.model.training.caption_targets import (
+    Example,
+    Rejected,
+    asked_for,
+    caption_loss,
+    nothing_left,
+    usable_examples,
+)
+from captionloop.model.training.examples import FeatureSource, PictureSource, TrainingData
+from captionloop.model.training.log import StepFigures, TrainingLog, memory_mib
+from captionloop.model.training.resume_state import Resumed, TrainingState
+from captionloop.model.training.settings import FinetuneSettings, Schedule, default_learning_rate, default_steps
+from captionloop.model.training.trainable import Trainable
+from captionloop.model.training.validation import Look
+
+logger = logging.getLogger(__name__)
+
+Looking = Callable[[Checkpoint], Look]
+"""What a checkpoint writes for the validation images, and how good that is."""
+Watching = Callable[[float, Checkpoint], None]
+"""Somebody who is shown the weights now and then, and the share of the steps that is done."""
+
+_STATE_EVERY_S = 30.0
+_REPORT_EVERY_S = 1.0
+_LOOKS = 8  # at the weights, spread over the run
+# On a CPU eight pictures of 577 patches at once are trained on as quickly as 16, with three GB less.
+_PATCHES_AT_ONCE = 4_700
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # what PyTorch says on a CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is. The loss is smoothed over some ten steps and has label smoothing in it."""
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    examples_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneResult:
+    """The new checkpoint (the old one is untouched; they share an encoder that was frozen), and what was done.
+
+    Args:
+        checkpoint: in evaluation mode, on the device of the one that was given.
+        trainable: what it was made from; `save_adapter` keeps LoRA's matrices.
+        settings: with nothing left to choose: the learning rate and the number of steps that were used.
+        examples: how many were trained on.
+        rejected: those that were not.
+        losses: of each step, with label smoothing.
+        best_step: the step whose weights were kept.
+        seconds: duration of the run, or of what came after it was resumed.
+        is_main: whether this is the main one of several processes, the only one whose result is to be kept.
+    """
+
+    checkpoint: Checkpoint
+    trainable: Trainable
+    settings: FinetuneSettings
+    examples: int
+    rejected: tuple[Rejected, ...]
+    losses: tuple[float, ...]
+    best_step: int
+    seconds: float
+    is_main: bool
+
+
+def finetune(
+    checkpoint: Checkpoint,
+    examples: Sequence[Example],
+    *,
+    settings: FinetuneSettings,
+    features: FeatureSource | None = None,
+    pictures: PictureSource | None = None,
+    look: Looking | None = None,
+    watch: Watching | None = None,
+    log: TrainingLog | None = None,
+    state: TrainingState | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> FinetuneResult:
+    """Train a copy of the checkpoint on captions.
+
+    Args:
+        checkpoint: the version to start from; it stays as it is.
+        examples: captions and the images they belong to.
+        settings: how to train.
+        features: the frozen encoder's output for the examples' images, for a way that leaves the encoder alone.
+        pictures: the images themselves, for a way that trains it.
+        look: at validation images, which are not among the examples; the best weights are kept. None keeps the last
+            ones.
+        watch: is shown the weights as often, without a say in which are kept. What it raises ends the run.
+        log: gets the figures of each step, and what was seen at each look.
+        state: where the run is kept, and gone on from.
+        on_progress: called about once a second, and after the last step, by the main process.
+        should_stop: asked before each step, in each process; one that says so stops all.
+
+    Raises:
+        RunError: no example is left to train on, an image has no features, the loss is no number any more, or there is
+            not the memory for a single example.
+        RunCancelled: `should_stop` said so.
+    """
+    usable, rejected = usable_examples(checkpoint, examples, prompt=settings.prompt)
+    if not usable:
+        raise RunError(nothing_left(rejected))
+    settings = _settled(settings, checkpoint, len(usable))
+    steps, peak_rate = settings.steps or 0, settings.learning_rate or 0.0
+    for example in rejected:
+        logger.warning("Not trained on %s: %s", example.id, example.reason)
+    logger.info("Training on %d captions, way %s, %d steps, rate %.2g", len(usable), settings.way, steps, peak_rate)
+
+    begun = last_report = last_save = time.monotonic()
+
+    device = next(checkpoint.model.text_decoder.parameters()).device
+    accelerator = Accelerator(mixed_precision="bf16" if computes_in_bf16(device) else "no", cpu=device.type == "cpu")
+    is_main = accelerator.is_main_process
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        trainable = Trainable(checkpoint, settings)
+        optimizer = torch.optim.AdamW(trainable.groups(peak_rate), lr=peak_rate, betas=(0.9, 0.98), fused=True)
+        run = _Kept(trainable, settings)
+        if state and (resumed := state.load(parameters=trainable.parameters, optimizer=optimizer)):
+            run.resume(resumed)
+            logger.info("Going on after step %d", len(run.losses))
+        data = TrainingData(usable, checkpoint, settings, features=features, pictures=pictures)
+        micro_batch = min(settings.micro_batch_size or _examples_at_once(checkpoint, settings), settings.batch_size)
+        first = len(run.losses)
+        if log and is_main:
+            log.begin(first, settings.to_dict())
+
+        for step, batch in islice(enumerate(data.batches()), first, steps):
+            is_cancelled, has_ended = _anywhere(
+                accelerator, should_stop(), run.looks_without_better >= settings.patience
+            )
+            if is_cancelled:
+                raise RunCancelled(f"The run was cancelled at step {step} of {steps}; nothing was changed.")
+            if has_ended:
+                logger.info("No better captions for %d looks: training ends at step %d", settings.patience, step)
+                break
+            if not is_main:
+                # Dropout of its own, which needs no state: the main process goes on with the random numbers of that.
+                torch.manual_seed(_seed(settings.seed, step, accelerator.process_index))
+            share = schedule(settings.schedule, step, steps, settings.warmup_share)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_rate"] * share
+            loss, micro_batch = _backward_within_memory(
+                accelerator, trainable, data, step, batch, settings, micro_batch
+            )
+            norm = _clip(trainable.parameters.values(), settings.max_gradient_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            run.stepped(loss)
+            if not math.isfinite(loss):
+                raise RunError(
+                    f"The loss is {loss} at step {step + 1}; a lower learning rate than {peak_rate:.2g} may help."
+                )
+
+            if not is_main:
+                continue
+            now = time.monotonic()
+            per_step = (now - begun) / (step + 1 - first)
+            if log:
+                images_per_second = settings.batch_size / per_step
+                log.step(StepFigures(step + 1, loss, peak_rate * share, norm, images_per_second, memory_mib(device)))
+            if (look or watch) and (step + 1) % max(steps // _LOOKS, 1) == 0:
+                present = trainable.checkpoint(run.averages)
+                if watch:
+                    watch((step + 1) / steps, present)
+                if look:
+                    seen = look(present)
+                    run.looked(seen.score.value)
+                    logger.info("Validation after step %d: %s", step + 1, seen)
+                    if log:
+                        log.look(step + 1, seen, at="validation")
+            if state and now - last_save > _STATE_EVERY_S:
+                last_save = now
+                run.save(state, optimizer)
+            if now - last_report > _REPORT_EVERY_S or step + 1 == steps:
+                last_report = now
+                recent = run.losses[-10:]
+                progress = Progress(
+                    step=step + 1,
+                    steps=steps,
+                    loss=sum(recent) / len(recent),
+                    learning_rate=peak_rate * share,
+                    gradient_norm=norm,
+                    examples_per_second=settings.batch_size / per_step,
+                    seconds_left=per_step * (steps - step - 1),
+                )
+                on_progress(progress)
+                logger.info(
+                    "step %d of %d  loss %.4f  rate %.2g  gradient %.2f  %.0f captions/s  %.0f s left",
+                    progress.step, steps, progress.loss, progress.learning_rate, norm,
+                    progress.examples_per_second, progress.seconds_left,
+                )  # fmt: skip
+
+    return FinetuneResult(
+        checkpoint=trainable.checkpoint(run.best or run.averages),
+        trainable=trainable,
+        settings=settings,
+        examples=len(usable),
+        rejected=tuple(rejected),
+        losses=tuple(run.losses),
+        best_step=run.best_step or len(run.losses),
+        seconds=time.monotonic() - begun,
+        is_main=is_main,
+    )
+
+
+def schedule(name: Schedule, step: int, steps: int, warmup_share: float) -> float:
+    """Share of the peak rate at a step: a straight rise, then the curve of that name.
+
+    The cosine and the line would reach 0 with the step after the last; "inverse_sqrt" falls as in Vaswani et al.
+    (arXiv 1706.03762, section 5.3).
+    """
+    warmup = round(steps * warmup_share)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(steps - warmup, 1)
+    if name == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done))
+    if name == "linear":
+        return 1 - done
+    if name == "inverse_sqrt":
+        return math.sqrt((warmup + 1) / (step + 1))
+    return 1.0
+
+
+class _Kept:
+    """What a run has come to beside the weights themselves: losses, moving average, and the best weights so far."""
+
+    def __init__(self, trainable: Trainable, settings: FinetuneSettings) -> None:
+        self._parameters, self._decay = trainable.parameters, settings.ema
+        self.losses: list[float] = []
+        self.averages = self._copied() if settings.ema else {}
+        self.best: dict[str, Tensor] = {}
+        self.best_step: int | None = None
+        self.best_score = -math.inf
+        self.looks_without_better = 0
+
+    @torch.no_grad()
+    def stepped(self, loss: float) -> None:
+        self.losses.append(loss)
+        for name, average in self.averages.items():
+            average.lerp_(self._parameters[name].detach(), 1 - self._decay)
+
+    def looked(self, score: float) -> None:
+        """Take the weights for the best when they are; their step is the last one done."""
+        self.looks_without_better += 1
+        if score > self.best_score:
+            self.best_score, self.best_step, self.looks_without_better = score, len(self.losses), 0
+            self.best = {name: tensor.clone() for name, tensor in (self.averages or self._copied()).items()}
+
+    def save(self, state: TrainingState, optimizer: torch.optim.Optimizer) -> None:
+        kept = {f"average/{name}": tensor for name, tensor in self.averages.items()}
+        kept |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        notes = {"losses": self.losses, "best": [self.best_step, self.best_score, self.looks_without_better]}
+        state.save(parameters=self._parameters, optimizer=optimizer, kept=kept, notes=notes)
+
+    def resume(self, resumed: Resumed) -> None:
+        self.losses = list(resumed.notes["losses"])
+        self.best_step, self.best_score, self.looks_without_better = resumed.notes["best"]
+        for name, parameter in self._parameters.items():
+            if self.averages:
+                self.averages[name] = resumed.kept[f"average/{name}"].to(parameter.device)
+            if self.best_step is not None:
+                self.best[name] = resumed.kept[f"best/{name}"].to(parameter.device)
+
+    def _copied(self) -> dict[str, Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+
+
+def _backward_within_memory(
+    accelerator: Accelerator,
+    trainable: Trainable,
+    data: TrainingData,
+    step: int,
+    batch: Sequence[int],
+    settings: FinetuneSettings,
+    micro_batch: int,
+) -> tuple[float, int]:
+    """The loss of a batch, its gradients left in the parameters, and how many examples fit into memory at once."""
+    while True:
+        cause = None
+        try:
+            loss = _backward(accelerator, trainable, data, step, batch, settings, micro_batch)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            # Without the traceback, whose frames hold the memory that is missing.
+            cause = error.with_traceback(None)
+        (is_too_much,) = _anywhere(accelerator, cause is not None)
+        if not is_too_much:
+            return _summed(accelerator, trainable, loss), micro_batch
+        if micro_batch == 1:
+            raise RunError(
+                "There is not the memory to train on a single example. Set gradient_checkpointing, or a way that "
+                "needs less: full needs most, then lora, then decoder."
+            ) from cause
+        for parameter in trainable.parameters.values():
+            parameter.grad = None
+        if trainable.device.type == "cuda":
+            torch.cuda.empty_cache()
+        micro_batch = (micro_batch + 1) // 2
+        logger.warning("Out of memory at step %d: going on with %d examples at a time", step + 1, micro_batch)
+
+
+def _backward(
+    accelerator: Accelerator,
+    trainable: Trainable,
+    data: TrainingData,
+    step: int,
+    batch: Sequence[int],
+    settings: FinetuneSettings,
+    micro_batch: int,
+) -> float:
+    """The share of the batch's loss that this process's examples have, its gradients left in the parameters.
+
+    `accelerator.accumulate` would take the mean of micro-batches; this is a mean over the tokens of the whole batch.
+    """
+    device = trainable.device
+    is_mixed = accelerator.mixed_precision == "bf16" and (settings.trains_encoder or trainable.is_wide)
+    total = asked_for(data.text(batch).labels, data.weights(batch)).to(device)
+    mine = batch[accelerator.process_index :: accelerator.num_processes]
+    sum_of_losses = 0.0
+    for start in range(0, len(mine), micro_batch):
+        part = mine[start : start + micro_batch]
+        text = data.text(part).to(device)
+        features, pixels = data.images(step, part)
+        with accelerator.autocast(AutocastKwargs(enabled=is_mixed)):
+            logits = trainable.logits(
+                text,
+                features=None if features is None else features.to(device),
+                pixels=pixels,
+                dtype=torch.bfloat16 if is_mixed else torch.float32,
+            )
+        loss = caption_loss(
+            logits,
+            text.labels,
+            weights=data.weights(part).to(device),
+            label_smoothing=settings.label_smoothing,
+            total=total,
+        )
+        accelerator.backward(loss)
+        sum_of_losses += float(loss.detach())
+    return sum_of_losses
+
+
+def _summed(accelerator: Accelerator, trainable: Trainable, loss: float) -> float:
+    """The loss of all processes' shares together; their gradients are summed in the parameters."""
+    if accelerator.num_processes == 1:
+        return loss
+    for parameter in trainable.parameters.values():
+        mine = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad  # of an empty share
+        parameter.grad = accelerator.reduce(mine, "sum")
+    return float(accelerator.reduce(torch.tensor(loss, device=trainable.device), "sum"))
+
+
+def _clip(parameters: Collection[nn.Parameter], longest: float) -> float:
+    """Shorten the gradients to a norm, when they are longer; their norm before."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if not norm <= longest:  # nor a number
+        torch.nn.utils.clip_grads_with_norm_(parameters, longest, norm)
+    return float(norm)
+
+
+def _seed(*numbers: int) -> int:
+    return random.Random(" ".join(map(str, numbers))).getrandbits(63)  # noqa: S311 (no secret)
+
+
+def _anywhere(accelerator: Accelerator, *flags: bool) -> list[bool]:
+    """For each flag whether it is up in any process. All get the same answer, and so do the same."""
+    if accelerator.num_processes == 1:
+        return list(flags)
+    up = accelerator.reduce(torch.tensor(flags, dtype=torch.float32, device=accelerator.device), "sum")
+    return [count > 0 for count in up.tolist()]
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def _examples_at_once(checkpoint: Checkpoint, settings: FinetuneSettings) -> int:
+    """How many examples are computed at once when nobody says, as long as there is memory."""
+    vision = checkpoint.model.vision_model
+    if not settings.trains_encoder or vision.device.type != "cpu":
+        return settings.batch_size
+    return max(_PATCHES_AT_ONCE // vision.embeddings.num_positions, 1)
+
+
+def _settled(settings: FinetuneSettings, checkpoint: Checkpoint, examples: int) -> FinetuneSettings:
+    width = checkpoint.model.config.text_config.hidden_size
+    return replace(
+        settings,
+        learning_rate=settings.learning_rate or default_learning_rate(width, settings.way),
+        steps=settings.steps or default_steps(examples),
+    )

@@ -1,0 +1,166 @@
+"""How to train: every setting of a fine-tuning run, checked once, and kept with the version it made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from captionloop import setting_fields as fields
+from captionloop.errors import SettingsError
+
+Way = Literal["decoder", "lora", "full"]
+WAYS: tuple[Way, ...] = get_args(Way)
+Schedule = Literal["cosine", "linear", "constant", "inverse_sqrt"]
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+Part = Literal["decoder", "encoder", "both"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How to train. What each value gained or cost is in docs/training.md.
+
+    Args:
+        way: "decoder" trains the text decoder on cached image features; "lora" small matrices beside the attention's
+            own (PEFT); "full" everything.
+        learning_rate: peak rate of AdamW; None chooses by way and width (`default_learning_rate`).
+        schedule: what follows the warm-up; BLIP's own is the cosine.
+        steps: optimiser steps; None chooses by the number of examples (`default_steps`).
+        batch_size: examples per step.
+        micro_batch_size: examples computed at once; None is all of a step's, or on a CPU, where the encoder is trained,
+            as many as make it quicker. It is halved when memory runs out.
+        weight_decay: decoupled, BLIP's own 0.05; not on biases, norms and position embeddings.
+        warmup_share: share of the steps in which the rate rises from 0.
+        layer_decay: factor on the rate per layer, counted from the last one down; 1 is the same rate for all.
+        max_gradient_norm: longer gradients are shortened to it.
+        label_smoothing: in training only, BLIP's own 0.1.
+        dropout: on hidden states and attention of the decoder, BERT's own 0.1.
+        ema: decay of an exponential moving average of the weights, which is what is kept; 0 keeps the last ones.
+        validation_share: of the examples' images, kept out of training; of several looks at them the best weights are
+            kept, by CIDEr-D + BLEU-4. 0 trains on all and keeps the last.
+        patience: looks without a better one after which training ends.
+        replay: share of the corrections the champion has learnt from that are learnt from again, beside all new ones;
+            chosen by image (see `replay`).
+        augment: show pictures slightly cropped and in other light ("lora" with the encoder, and "full").
+        lora_rank: inner width of the small matrices.
+        lora_parts: whose attention gets them.
+        gradient_checkpointing: compute layers again instead of remembering them: less memory, about a third more time.
+        prompt: what the decoder is given before the caption (see `GenerationSettings.prompt`).
+        seed: of the data order, dropout and augmentation. On one machine with one number of threads, same seed, same
+            weights.
+
+    Raises:
+        SettingsError: a value that cannot be used; the message names setting, value and what is expected.
+    """
+
+    way: Way = "decoder"
+    learning_rate: float | None = None
+    schedule: Schedule = "cosine"
+    steps: int | None = None
+    batch_size: int = 16
+    micro_batch_size: int | None = None
+    weight_decay: float = 0.05
+    warmup_share: float = 0.1
+    layer_decay: float = 1.0
+    max_gradient_norm: float = 1.0
+    label_smoothing: float = 0.1
+    dropout: float = 0.1
+    ema: float = 0.0
+    validation_share: float = 0.0
+    patience: int = 3
+    replay: float = 1.0
+    augment: bool = True
+    lora_rank: int = 16
+    lora_parts: Part = "both"
+    gradient_checkpointing: bool = False
+    prompt: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("way", WAYS), ("schedule", SCHEDULES), ("lora_parts", PARTS)):
+            self._check(name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
+        for name in ("batch_size", "patience", "lora_rank"):
+            self._check(name, _is_whole(getattr(self, name), least=1), "a whole number above 0")
+        for name in ("steps", "micro_batch_size"):
+            value = getattr(self, name)
+            self._check(name, value is None or _is_whole(value, least=1), "a whole number above 0")
+        for name in ("augment", "gradient_checkpointing"):
+            self._check(name, isinstance(getattr(self, name), bool), "true or false")
+        for name in ("weight_decay", "warmup_share", "label_smoothing", "dropout", "ema", "validation_share"):
+            value = getattr(self, name)
+            self._check(name, _is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
+        self._check("replay", _is_number(self.replay) and 0 <= self.replay <= 1, "a number from 0 to 1")
+        good = self.learning_rate is None or (_is_number(self.learning_rate) and 0 < self.learning_rate <= 1)
+        self._check("learning_rate", good, "a number above 0, at most 1")
+        self._check("layer_decay", _is_number(self.layer_decay) and 0 < self.layer_decay <= 1, "above 0, at most 1")
+        good = _is_number(self.max_gradient_norm) and self.max_gradient_norm > 0
+        self._check("max_gradient_norm", good, "a number above 0")
+        self._check("prompt", isinstance(self.prompt, str), "a text")
+        self._check("seed", _is_whole(self.seed, least=0), "a whole number from 0")
+
+    def _check(self, name: str, good: bool, expected: str) -> None:
+        if not good:
+            raise SettingsError(f"Fine-tuning setting {name} is {getattr(self, name)!r}; expected {expected}.")
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether the image encoder changes, so that nothing it said before can be used."""
+        return self.way == "full" or (self.way == "lora" and self.lora_parts != "decoder")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting by name, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FinetuneSettings:
+        """The mirror of `to_dict`; what is missing takes its default.
+
+        Raises:
+            SettingsError: an unknown name or a wrong value.
+        """
+        fields.refuse_unknown(cls, values, called="fine-tuning setting", error=SettingsError)
+        return cls(**values)
+
+    @classmethod
+    def from_text(cls, pairs: Iterable[str]) -> FinetuneSettings:
+        """From `name=value` as people type them: `way=lora`, `steps=300`, `augment=false`.
+
+        Raises:
+            SettingsError: no such pair, an unknown name, or a wrong value.
+        """
+        return cls.from_dict(read_pairs(pairs))
+
+
+def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
+    """`name=value` as typed → the settings by name, each of its type; not yet checked.
+
+    Raises:
+        SettingsError: a text that is no such pair, or an unknown name.
+    """
+    return fields.read_pairs(FinetuneSettings, pairs, called="fine-tuning setting", example="learning_rate=0.001")
+
+
+def _is_whole(value: object, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def default_learning_rate(width: int, way: Way = "decoder") -> float:
+    """The peak rate for a decoder of this hidden width.
+
+    1e-3 was measured best for the decoder of the starter model, 128 wide. 5e-5 is the usual rate for fine-tuning
+    BLIP-base and -large (768) on small sets, as in Hugging Face's own notebook for it. In between, and beyond, a
+    straight line on log-log paper. LoRA's matrices start at nothing and bear twice that, the encoder only half of it.
+    """
+    rate = 1e-3 * (width / 128) ** (math.log(5e-5 / 1e-3) / math.log(768 / 128))
+    return rate * {"decoder": 1.0, "lora": 2.0, "full": 0.5}[way]
+
+
+def default_steps(examples: int) -> int:
+    """Optimiser steps for this many examples: more examples, more steps, but far fewer passes over each."""
+    return round(300 * max(examples / 60, 0.25) ** 0.5)

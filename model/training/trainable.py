@@ -1,0 +1,185 @@
+"""A copy of a model with what a way of fine-tuning trains: the decoder, LoRA's small matrices, or everything.
+
+Shapes: B examples, L tokens, P image patches, H width of the image encoder.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import BlipForConditionalGeneration
+
+from captionloop.model.blip.checkpoint import Checkpoint
+from captionloop.model.training.caption_targets import TrainingBatch, asking
+from captionloop.model.training.decoder import logits_at
+from captionloop.model.training.encoder import encode_pixels
+from captionloop.model.training.settings import FinetuneSettings
+
+# The attention of both parts, by the names that `transformers` gives its matrices.
+_ATTENTION = {
+    "decoder": r"text_decoder\.bert\.encoder\.layer\.\d+\.(?:attention|crossattention)\.self\.(?:query|key|value)",
+    "encoder": r"vision_model\.encoder\.layers\.\d+\.self_attn\.(?:qkv|projection)",
+}
+_LAYER = re.compile(r"(text_decoder\.bert\.encoder\.layer|vision_model\.encoder\.layers)\.(\d+)\.")
+_WIDE = 512
+_LORA_ALPHA_PER_RANK = 2  # the small matrices count twice, whatever their width
+
+
+class Trainable:
+    """The model while it is trained. The checkpoint that it is made from stays as it is.
+
+    Args:
+        checkpoint: where to start. An encoder that does not change is the same object in both.
+        settings: the way, dropout, LoRA's shape, and whether to trade time for memory.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, settings: FinetuneSettings) -> None:
+        self._start, self._settings = checkpoint, settings
+        self.device = next(checkpoint.model.text_decoder.parameters()).device
+        model = self._copy_of(checkpoint.model)
+        model.requires_grad_(False)
+        parts: list[nn.Module] = [model if settings.trains_encoder else model.text_decoder]
+        for part in parts:
+            part.float().train()
+        for module in model.text_decoder.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = settings.dropout
+        self._model = model
+        self._lora = _lora_config(settings) if settings.way == "lora" else None
+        if self._lora is None:
+            parts[0].requires_grad_(True)
+        else:
+            from peft import inject_adapter_in_model
+
+            inject_adapter_in_model(self._lora, model)
+        self.parameters: dict[str, nn.Parameter] = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+
+    def logits(
+        self, text: TrainingBatch, *, features: Tensor | None, pixels: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        """What the decoder says where the text asks for the next token: (A, vocabulary), row by row.
+
+        Args:
+            text: on the model's device.
+            features: the frozen encoder's output, float (B, P+1, H); else
+            pixels: the pictures, float (B, 3, side, side).
+            dtype: what layers hand on to each other.
+        """
+        recompute = self._settings.gradient_checkpointing
+        if features is None:
+            assert pixels is not None
+            features = encode_pixels(self._model.vision_model, pixels, dtype=dtype, recompute=recompute)
+        places = asking(text.labels)
+        return logits_at(self._model.text_decoder, text.ids, places, features.to(dtype), recompute=recompute)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the decoder gains from bf16 where the hardware multiplies in it; the starter's does not."""
+        return self._model.config.text_config.hidden_size >= _WIDE
+
+    def groups(self, peak_rate: float) -> list[dict[str, Any]]:
+        """The parameters as AdamW takes them, each group with its own `peak_rate`.
+
+        No weight decay on biases, norms (both 1-D) and positions; with `layer_decay` a lower rate for lower layers.
+        """
+        depths = self._depths()
+        groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.parameters.items():
+            is_free = parameter.ndim < 2 or "position_embedding" in name
+            groups.setdefault((depths[name], is_free), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "weight_decay": 0.0 if is_free else self._settings.weight_decay,
+                "peak_rate": peak_rate * self._settings.layer_decay**depth,
+            }
+            for (depth, is_free), parameters in groups.items()
+        ]
+
+    def _depths(self) -> dict[str, int]:
+        """How many layers lie above each parameter within its own part: 0 for the head and what is on top."""
+        found = {name: _LAYER.search(name) for name in self.parameters}
+        layers: dict[str, int] = {}
+        for match in found.values():
+            if match:
+                layers[match[1]] = max(layers.get(match[1], 0), int(match[2]) + 1)
+        deepest = max(layers.values(), default=0)
+        return {
+            name: layers[match[1]] - 1 - int(match[2]) if match else deepest if "embedding" in name else 0
+            for name, match in found.items()
+        }
+
+    @torch.no_grad()
+    def checkpoint(self, weights: dict[str, Tensor] | None = None) -> Checkpoint:
+        """A plain BLIP as it is now, ready to caption, in the type of the original; training can go on.
+
+        Args:
+            weights: to take instead of the present ones, by name as in `parameters`.
+        """
+        model = self._copy_of(self._model)
+        for name, parameter in model.named_parameters():
+            if weights is not None and name in weights:
+                parameter.copy_(weights[name])
+        if self._lora is not None:
+            _merge_lora(model)
+        original = self._start.model
+        dropouts = [module.p for module in original.text_decoder.modules() if isinstance(module, nn.Dropout)]
+        fresh = [module for module in model.text_decoder.modules() if isinstance(module, nn.Dropout)]
+        for module, p in zip(fresh, dropouts, strict=True):
+            module.p = p
+        model.to(original.dtype).requires_grad_(False)
+        return Checkpoint(
+            model=model.eval(),
+            tokenizer=self._start.tokenizer,
+            image_processor=self._start.image_processor,
+            source=self._start.source,
+        )
+
+    def save_adapter(self, directory: Path) -> None:
+        """Keep LoRA's matrices in PEFT's own format, for those who want them apart; other ways have none."""
+        if self._lora is not None:
+            from peft import get_peft_model_state_dict
+
+            # PEFT names them as they are called within its own wrapper, which we do without.
+            matrices = {
+                f"base_model.model.{name}": tensor.contiguous()
+                for name, tensor in get_peft_model_state_dict(self._model).items()
+            }
+            directory.mkdir(parents=True, exist_ok=True)
+            save_file(matrices, directory / "adapter_model.safetensors")
+            self._lora.save_pretrained(str(directory))
+
+    def _copy_of(self, model: BlipForConditionalGeneration) -> BlipForConditionalGeneration:
+        shared = {} if self._settings.trains_encoder else {id(model.vision_model): model.vision_model}
+        return copy.deepcopy(model, shared)
+
+
+def _lora_config(settings: FinetuneSettings) -> Any:
+    from peft import LoraConfig
+
+    parts = ["decoder", "encoder"] if settings.lora_parts == "both" else [settings.lora_parts]
+    return LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=_LORA_ALPHA_PER_RANK * settings.lora_rank,
+        lora_dropout=settings.dropout,
+        target_modules="|".join(f"(?:{_ATTENTION[part]})" for part in parts),
+    )
+
+
+def _merge_lora(model: BlipForConditionalGeneration) -> None:
+    """Add LoRA's products to the matrices they stand beside, and put the plain layers back."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, module.get_base_layer())

@@ -1,0 +1,193 @@
+"""What a run left behind about a version, gathered for people: figures, curves, examples, dataset, settings.
+
+The files lie in the version's directory. Each may be missing, as in versions made before it was written, and then that
+part of the report is:
+
+    comparison.json      see `model.comparison_file`
+    training_log.csv     step, loss, learning_rate, gradient_norm, images_per_second, memory_mib; a row for each step
+    evaluations.jsonl    {"step": n, "images": "validation" or "held-out", "metrics": {FIGURE: NUMBER},
+                          "samples": [{"image", "caption", "references"}]}
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captionloop.errors import CheckpointError
+from captionloop.home import Home
+from captionloop.model.dataset.corrections import read_snapshot
+from captionloop.model.evaluation.calibration import Chances
+from captionloop.model.evaluation.comparison_file import COMPARISON, ComparedImage, StoredComparison, read_comparison
+from captionloop.model.metrics.differences import SCORE
+from captionloop.model.metrics.scores import word_edits
+from captionloop.model.versions.store import VersionInfo, read_manifest
+
+TRAINING_LOG = "training_log.csv"
+EVALUATIONS = "evaluations.jsonl"
+
+_NOT_MEASURED = float("nan")
+_MOST_EXAMPLES = 20
+_MOST_WORST = 10  # of them, so that what changed is shown as well
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a model in training wrote for an image."""
+
+    image: str  # SHA-256 of its bytes
+    caption: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationPoint:
+    """One evaluation: while it trained, on validation images, or at the end, on the gate's."""
+
+    step: int
+    images: str  # "validation" or "held-out"
+    metrics: Mapping[str, float]
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """How large the snapshot was that the version was made with."""
+
+    images: int
+    captions: int
+    held_out_images: int
+
+
+@dataclass(frozen=True)
+class ExampleGroup:
+    """Held-out images that are shown for the same reason."""
+
+    title: str
+    images: tuple[ComparedImage, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A version's report.
+
+    Args:
+        version: its row in the database.
+        manifest: of its directory.
+        comparison: with the champion of the time; None where none was kept.
+        examples: at most 20 held-out images, the worst and the most changed first.
+        log: column → value at each step, ready to draw; empty without a log.
+        evaluations: in the order of their steps.
+        dataset: None where the snapshot is gone.
+        home: where the pictures lie.
+        chances: what its scores have been worth; None where nobody asked.
+    """
+
+    version: VersionInfo
+    manifest: Mapping[str, Any]
+    comparison: StoredComparison | None
+    examples: tuple[ExampleGroup, ...]
+    log: Mapping[str, Sequence[float]]
+    evaluations: tuple[EvaluationPoint, ...]
+    dataset: DatasetFacts | None
+    home: Home
+    chances: Chances | None
+
+
+def read_report(version: VersionInfo, home: Home, *, chances: Chances | None = None) -> Report:
+    """Gather the report of a version.
+
+    Args:
+        version: which.
+        home: where the pictures and snapshots lie.
+        chances: what people made of its suggestions (`calibration.chances`), which is in the database.
+
+    Raises:
+        CheckpointError: its directory is gone, or a file in it is damaged.
+    """
+    manifest = read_manifest(version.path)
+    comparison = read_comparison(version.path / COMPARISON)
+    return Report(
+        version=version,
+        manifest=manifest,
+        comparison=comparison,
+        examples=choose_examples(comparison.images) if comparison else (),
+        log=_read_log(version.path / TRAINING_LOG),
+        evaluations=_read_evaluations(version.path / EVALUATIONS),
+        dataset=_read_dataset(home, manifest.get("snapshot")),
+        home=home,
+        chances=chances,
+    )
+
+
+def choose_examples(images: Sequence[ComparedImage]) -> tuple[ExampleGroup, ...]:
+    """Those for which the candidate is worst, then those that changed most, then any, in the order of the images."""
+    by_badness = sorted(images, key=lambda image: image.candidate.word_edit_rate, reverse=True)
+    worst = [image for image in by_badness if image.candidate.word_edits][:_MOST_WORST]
+    rest = [image for image in images if image not in worst]
+    by_change = sorted(rest, key=_changed_words, reverse=True)
+    changed = [image for image in by_change if _changed_words(image)][: _MOST_EXAMPLES - len(worst)]
+    others = [image for image in rest if image not in changed][: _MOST_EXAMPLES - len(worst) - len(changed)]
+    groups = (("Where it is worst", worst), ("Where most changed", changed), ("The same as before", others))
+    return tuple(ExampleGroup(title, tuple(chosen)) for title, chosen in groups if chosen)
+
+
+def _changed_words(image: ComparedImage) -> int:
+    return word_edits(image.champion.caption, image.candidate.caption)
+
+
+def _read_log(path: Path) -> dict[str, list[float]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        # What was not measured, such as memory on a machine that does not tell, is an empty cell.
+        return {
+            name: [_NOT_MEASURED if row[name] == "" else float(row[name]) for row in rows]
+            for name in (rows[0] if rows else ())
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); the report needs it as the run wrote it.") from error
+
+
+def _read_evaluations(path: Path) -> tuple[EvaluationPoint, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return tuple(_evaluation(json.loads(line)) for line in lines if line)
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); the report needs it as the run wrote it.") from error
+
+
+def _evaluation(values: Mapping[str, Any]) -> EvaluationPoint:
+    metrics = {name: float(value) for name, value in values["metrics"].items() if isinstance(value, int | float)}
+    if "cider_d" in metrics and "bleu_4" in metrics:
+        metrics[SCORE] = metrics["cider_d"] + metrics["bleu_4"]
+    return EvaluationPoint(
+        step=int(values["step"]),
+        images=str(values.get("images", "held-out")),
+        metrics=metrics,
+        samples=tuple(
+            Sample(sample["image"], sample["caption"], tuple(sample["references"]))
+            for sample in values.get("samples", ())
+        ),
+    )
+
+
+def _read_dataset(home: Home, snapshot: str | None) -> DatasetFacts | None:
+    path = home.datasets / f"{snapshot}.jsonl"
+    if not path.is_file():
+        return None
+    read = read_snapshot(path)
+    split = read.split()
+    return DatasetFacts(
+        images=len(split.train) + len(split.held_out),
+        captions=len(read.examples),
+        held_out_images=len(split.held_out),
+    )

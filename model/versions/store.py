@@ -1,0 +1,548 @@
+"""Versions: immutable model directories, and the one row per project that says which of them is champion.
+
+A directory is complete before anybody can see it: it is written under a temporary name, gets a manifest with the
+SHA-256 of each file, is renamed, and only then entered in the database. A crash leaves no version or a whole one.
+
+Deleting goes the other way round: first the row says so, then the files go, so that no row ever promises files that are
+half gone. What a crash in between leaves is swept. The row stays, since other versions descend from it.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from captionloop.errors import BusyError, CheckpointError, NotFoundError
+from captionloop.home import storing, unfinished_directory
+from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.blip.model_source import local_directory
+from captionloop.model.database import (
+    BASE_LOCK,
+    Database,
+    Project,
+    Promotion,
+    Version,
+    VersionState,
+    utc_now,
+    wait_for_lock,
+)
+from captionloop.model.versions.model_card import write_model_card
+
+MANIFEST = "captionloop.json"
+_UNFINISHED = ".unfinished-"
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """A version as one project sees it."""
+
+    version: str
+    parent: str | None
+    state: str  # champion, candidate, rejected or retired
+    created_at: datetime
+    corrections: int
+    metrics: Mapping[str, Any]
+    path: Path
+    reason: str
+    generation: GenerationSettings
+    snapshot: str | None  # hash of the dataset it was trained on; None for a base
+    pinned: bool
+    deleted_at: datetime | None  # since then its files are gone
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "parent": self.parent,
+            "state": self.state,
+            "created_at": self.created_at.isoformat(),
+            "corrections": self.corrections,
+            "metrics": dict(self.metrics),
+            "path": str(self.path),
+            "reason": self.reason,
+            "generation": self.generation.to_dict(),
+            "snapshot": self.snapshot,
+            "pinned": self.pinned,
+            "deleted_at": self.deleted_at.isoformat() if self.deleted_at else None,
+        }
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a new version came from; all of it is written into the manifest."""
+
+    parent: str
+    snapshot: str
+    corrections: int
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    reason: str  # the gate's, for a person
+    state: VersionState
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that every project starts from, and how it writes captions."""
+
+    source: str  # `starter`, a directory or a hub id
+    generation: GenerationSettings
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the version made from it, known before anything is loaded or copied.
+
+        It changes with the source's files and with the settings, so that two different bases never share a name.
+        """
+        facts = json.dumps([_identity(self.source), self.generation.to_dict()], sort_keys=True)
+        return f"{_slug(self.source)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+
+
+def name_and_generation(base: Base) -> tuple[str, GenerationSettings]:
+    """What a model is called and how it writes: a version's directory says it itself, another is a base.
+
+    Raises:
+        CheckpointError: the directory's manifest is damaged.
+    """
+    path = Path(base.source) / MANIFEST
+    if not path.is_file():
+        return base.name, base.generation
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return str(manifest["version"]), GenerationSettings.from_dict(manifest["generation"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); name another model, or delete that file.") from error
+
+
+class VersionStore:
+    """The versions of all projects: their directories below `directory`, their rows in `database`."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self._database = database
+        self._directory = directory
+
+    # The base ------------------------------------------------------------------------------------------------------
+
+    def add_base(self, base: "Base") -> None:
+        """Copy a base into the store, unless it is there already; one whose directory was lost is made again.
+
+        Raises:
+            CheckpointError: there is no BLIP at its source.
+            StorageError: the disk is full, or is not to be written on.
+        """
+        with self._database.reading() as session:
+            if session.get(Version, base.name) is not None and (self._directory / base.name).is_dir():
+                return
+        from captionloop.model.blip.checkpoint import load_checkpoint, save_checkpoint
+
+        with storing(self._directory), unfinished_directory(self._directory, prefix=_UNFINISHED) as directory:
+            save_checkpoint(load_checkpoint(base.source), directory)
+            with self._database.session() as session:
+                wait_for_lock(session.connection(), BASE_LOCK)
+                is_known = session.get(Version, base.name) is not None
+                if not is_known or not (self._directory / base.name).is_dir():  # else another process was quicker
+                    facts = {"source": base.source, "generation": base.generation.to_dict()}
+                    self._finish(directory, base.name, facts)
+                if not is_known:
+                    session.add(Version(name=base.name, generation=base.generation.to_dict()))
+
+    # New versions --------------------------------------------------------------------------------------------------
+
+    def create(
+        self, project_id: int, write: Callable[[Path], None], *, lineage: Lineage, generation: GenerationSettings
+    ) -> str:
+        """Add a version whose model files `write` puts into the directory that it is given; a model card joins them.
+
+        Returns:
+            the new version's name.
+
+        Raises:
+            StorageError: the disk is full, or is not to be written on. Nothing of the version is kept.
+        """
+        with storing(self._directory), unfinished_directory(self._directory, prefix=_UNFINISHED) as directory:
+            write(directory)
+            with self._database.session() as session:
+                name = _next_name(session, project_id)
+                base = self._origin(session, lineage.parent)
+                write_model_card(directory, name=name, lineage=lineage, generation=generation, base=base)
+                facts = {
+                    "parent": lineage.parent,
+                    "snapshot": lineage.snapshot,
+                    "corrections": lineage.corrections,
+                    "settings": dict(lineage.settings),
+                    "metrics": dict(lineage.metrics),
+                    "reason": lineage.reason,
+                    "generation": generation.to_dict(),
+                }
+                self._finish(directory, name, facts)
+                session.add(
+                    Version(
+                        name=name,
+                        project_id=project_id,
+                        parent=lineage.parent,
+                        corrections=lineage.corrections,
+                        metrics=dict(lineage.metrics),
+                        reason=lineage.reason,
+                        state=lineage.state,
+                        generation=generation.to_dict(),
+                        snapshot=lineage.snapshot,
+                    )
+                )
+        return name
+
+    def _finish(self, directory: Path, name: str, facts: Mapping[str, Any]) -> None:
+        paths = sorted(path for path in directory.rglob("*") if path.is_file())
+        files = {path.relative_to(directory).as_posix(): _sha256(path) for path in paths}
+        manifest = {"version": name, "created_at": utc_now().isoformat(), **facts, "files": files}
+        (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        for path in directory.rglob("*"):
+            _flush_to_disk(path)
+        final = self._directory / name
+        if final.is_dir():  # a crash came between the renaming and the row, which alone makes a version
+            shutil.rmtree(final)
+        directory.rename(final)
+        _flush_to_disk(self._directory)
+
+    def sweep(self, *, older_than_s: float = 0.0) -> list[Path]:
+        """Remove what crashes left behind: unfinished directories, and whole ones whose row is missing or deleted.
+
+        Args:
+            older_than_s: spare what was changed since. With 0, only for a moment when no version is being written, such
+                as the start of the one worker.
+        """
+        if not self._directory.is_dir():
+            return []
+        with self._database.reading() as session:
+            known = set(session.scalars(select(Version.name).where(Version.deleted_at.is_(None))))
+        spared = time.time() - older_than_s
+        leftovers = [
+            path
+            for path in self._directory.iterdir()
+            if path.is_dir() and path.name not in known and path.stat().st_mtime <= spared
+        ]
+        for path in leftovers:
+            shutil.rmtree(path)
+        return leftovers
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    def champion(self, project_id: int) -> VersionInfo:
+        """The version that serves a project.
+
+        Raises:
+            NotFoundError: there is no such project, or nothing was promoted in it yet.
+        """
+        with self._database.reading() as session:
+            project = _project(session, project_id)
+            if project.champion is None:
+                raise NotFoundError(f"Project {project.label_studio_id} has no champion yet.")
+            return self._info(session.get_one(Version, project.champion), project, set())
+
+    def all_of(self, project_id: int, *, with_deleted: bool = False) -> list[VersionInfo]:
+        """The versions that a project can serve, oldest first: the bases it started from and its own.
+
+        Args:
+            with_deleted: also those whose files are gone, for whoever tells a story of all.
+        """
+        with self._database.reading() as session:
+            project = _project(session, project_id)
+            served = set(session.scalars(select(Promotion.version).where(Promotion.project_id == project_id)))
+            mine = or_(Version.project_id == project_id, Version.name.in_(served))
+            rows = session.scalars(select(Version).where(mine).order_by(Version.created_at, Version.name))
+            return [self._info(row, project, served) for row in rows if with_deleted or row.deleted_at is None]
+
+    def get(self, project_id: int, name: str, *, with_deleted: bool = False) -> VersionInfo:
+        """One of `all_of`, by name.
+
+        Raises:
+            NotFoundError: the project has no such version, or it was deleted and `with_deleted` is not given.
+        """
+        versions = {info.version: info for info in self.all_of(project_id, with_deleted=True)}
+        if name not in versions:
+            there = [info.version for info in versions.values() if info.deleted_at is None]
+            raise NotFoundError(
+                f"There is no version {name!r} in this project. It has: {', '.join(there) or 'none yet'}."
+            )
+        found = versions[name]
+        if found.deleted_at is not None and not with_deleted:
+            raise _deleted(name, found.deleted_at)
+        return found
+
+    def verify(self, path: Path) -> None:
+        """Compare each file of a version with the checksum that was taken when it was written.
+
+        Raises:
+            CheckpointError: a file is missing or has changed.
+        """
+        manifest = read_manifest(path)
+        for name, digest in manifest["files"].items():
+            file = path / name
+            if not file.is_file():
+                raise CheckpointError(f"Version {path.name} has lost its file {name}. {_remedy(path, manifest)}")
+            if _sha256(file) != digest:
+                raise CheckpointError(
+                    f"The file {name} of version {path.name} is damaged (its checksum has changed). "
+                    f"{_remedy(path, manifest)}"
+                )
+
+    # Changing the champion -----------------------------------------------------------------------------------------
+
+    def ensure_champion(self, project_id: int, base: "Base") -> str:
+        """Let a project start from `base`, or move to it when it still serves another base; give its champion.
+
+        Raises:
+            CheckpointError: there is no BLIP at the base's source.
+        """
+        self.add_base(base)
+        with self._database.session() as session:
+            project = _project(session, project_id, lock=True)
+            current = session.get(Version, project.champion) if project.champion else None
+            if current is None or (current.project_id is None and current.name != base.name):
+                _set_champion(
+                    session, project, base.name, previous=None, reason="the base that every project starts from"
+                )
+            return str(project.champion)
+
+    def promote(self, project_id: int, name: str, *, reason: str, expected: str | None = None) -> bool:
+        """Make a version champion.
+
+        Args:
+            expected: when given, promote only if this version is still the champion: a candidate that was compared
+                with one champion says nothing about another. Promoting twice is fine.
+
+        Returns:
+            False when the champion is not the `expected` one, and nothing was changed.
+
+        Raises:
+            NotFoundError: the project has no such version, or it was deleted.
+            CheckpointError: its files are damaged or gone, so it could not serve.
+        """
+        self.verify(self.get(project_id, name).path)
+        with self._database.session() as session:
+            project = _project(session, project_id, lock=True)
+            if expected is not None and project.champion not in (expected, name):
+                return False
+            if (deleted_at := session.get_one(Version, name).deleted_at) is not None:  # since the look above
+                raise _deleted(name, deleted_at)
+            if project.champion != name:
+                _set_champion(session, project, name, previous=project.champion, reason=reason)
+            return True
+
+    def rollback(self, project_id: int) -> str:
+        """Make the version champion again that was it before the present one; give its name.
+
+        Rolling back twice leads two steps back. Deleted versions are passed over.
+
+        Raises:
+            NotFoundError: there was none before.
+            CheckpointError: the files of that one are damaged or gone, so it could not serve.
+        """
+        if (target := self.rollback_target(project_id)) is not None:
+            self.verify(self._directory / target)
+        with self._database.session() as session:
+            project = _project(session, project_id, lock=True)
+            previous = _rollback_target(session, project)
+            if previous is None:
+                raise NotFoundError(
+                    f"Project {project.label_studio_id} has no earlier version than {project.champion} to go back to."
+                )
+            further_back = _previous_of(session, project, previous)
+            _set_champion(
+                session, project, previous, previous=further_back, reason=f"rolled back from {project.champion}"
+            )
+            return previous
+
+    def rollback_target(self, project_id: int) -> str | None:
+        """Where a rollback would lead; None when there is nothing to go back to."""
+        with self._database.reading() as session:
+            return _rollback_target(session, _project(session, project_id))
+
+    # Keeping and deleting ------------------------------------------------------------------------------------------
+
+    def pin(self, project_id: int, name: str, *, pinned: bool) -> None:
+        """Keep a version from being deleted, or no longer.
+
+        Raises:
+            NotFoundError: the project has no such version, or it was deleted.
+            BusyError: it is a base, which is kept anyway.
+        """
+        self.get(project_id, name)
+        with self._database.session() as session:
+            version = session.get_one(Version, name)
+            if version.project_id is None:
+                raise BusyError(f"{name} is a base, which is never deleted; there is nothing to pin.")
+            version.pinned = pinned
+
+    def delete(self, project_id: int, name: str, *, even_rollback_target: bool = False) -> None:
+        """Remove a version's files for good; its row stays.
+
+        Args:
+            even_rollback_target: whoever asks knows that a rollback from the champion leads to this version, and will
+                lead further back without it.
+
+        Raises:
+            NotFoundError: the project has no such version, or it was deleted before.
+            BusyError: it is the champion, a base, pinned, or what a rollback leads to.
+        """
+        path = self.get(project_id, name).path
+        with self._database.session() as session:
+            project = _project(session, project_id, lock=True)
+            version = session.get_one(Version, name)
+            if (reason := _why_kept(project, version)) is not None:
+                raise BusyError(reason)
+            if name == _rollback_target(session, project) and not even_rollback_target:
+                raise BusyError(
+                    f"A rollback from {project.champion} leads to {name}. Say that you know, or promote another first."
+                )
+            version.deleted_at = utc_now()
+        shutil.rmtree(path, ignore_errors=True)  # what it cannot remove, `sweep` tries again
+
+    # From rows --------------------------------------------------------------------------------------------------------
+
+    def _info(self, row: Version, project: Project, served: set[str]) -> VersionInfo:
+        if row.name == project.champion:
+            state = "champion"
+        elif row.name in served:
+            state = VersionState.RETIRED.value
+        else:
+            state = row.state.value
+        return VersionInfo(
+            version=row.name,
+            parent=row.parent,
+            state=state,
+            created_at=row.created_at,
+            corrections=row.corrections,
+            metrics=row.metrics,
+            path=self._directory / row.name,
+            reason=row.reason,
+            generation=GenerationSettings.from_dict(row.generation),
+            snapshot=row.snapshot,
+            pinned=row.pinned,
+            deleted_at=row.deleted_at,
+        )
+
+    def _origin(self, session: Session, name: str) -> str:
+        """What the base was loaded from that a version descends from."""
+        version = session.get_one(Version, name)
+        while version.parent is not None:
+            version = session.get_one(Version, version.parent)
+        return str(read_manifest(self._directory / version.name)["source"])
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a version's directory.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    try:
+        return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"Version {path.name} has no readable {MANIFEST}. {_remedy(path, {})}") from error
+
+
+def _remedy(path: Path, manifest: Mapping[str, Any]) -> str:
+    if "source" in manifest:
+        return f"It is a base: move {path} away, and it is made again from {manifest['source']}."
+    return f"Let another version serve (`captionloop promote`), or put {path} back from a backup."
+
+
+def _project(session: Session, project_id: int, *, lock: bool = False) -> Project:
+    project = session.get(Project, project_id, with_for_update=lock)
+    if project is None:
+        raise NotFoundError(f"There is no project with the number {project_id} in the database.")
+    return project
+
+
+def _set_champion(session: Session, project: Project, name: str, *, previous: str | None, reason: str) -> None:
+    if project.champion is not None:
+        outgoing = session.get_one(Version, project.champion)
+        if outgoing.project_id is not None:
+            outgoing.state = VersionState.RETIRED
+    project.champion, project.champion_since = name, utc_now()
+    session.add(Promotion(project_id=project.id, version=name, previous=previous, reason=reason))
+
+
+def _previous_of(session: Session, project: Project, name: str | None) -> str | None:
+    promotion = session.scalars(
+        select(Promotion)
+        .where(Promotion.project_id == project.id, Promotion.version == name)
+        .order_by(Promotion.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return promotion.previous if promotion else None
+
+
+def _rollback_target(session: Session, project: Project) -> str | None:
+    """The champion before this one; where its files are gone, the last one before that whose are still there."""
+    name = _previous_of(session, project, project.champion)
+    if name is None or session.get_one(Version, name).deleted_at is None:
+        return name
+    return session.scalars(
+        select(Promotion.version)
+        .join(Version, Version.name == Promotion.version)
+        .where(Promotion.project_id == project.id, Promotion.version != project.champion, Version.deleted_at.is_(None))
+        .order_by(Promotion.id.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def _why_kept(project: Project, version: Version) -> str | None:
+    """Why a version cannot be deleted, for a person; None when it can."""
+    if version.project_id is None:
+        return f"{version.name} is a base that projects start from, and is never deleted."
+    if version.name == project.champion:
+        return f"{version.name} is the champion. Promote another version first; then it can be deleted."
+    if version.pinned:
+        return f"{version.name} is pinned. Unpin it first; then it can be deleted."
+    return None
+
+
+def _deleted(name: str, at: datetime) -> NotFoundError:
+    return NotFoundError(f"Version {name} was deleted on {at:%Y-%m-%d}: its files are gone, and only its row is left.")
+
+
+def _next_name(session: Session, project_id: int) -> str:
+    """`v3-9c41f2`: counted within the project for people, with a random tail to be unique among all projects."""
+    count = session.scalar(select(func.count()).where(Version.project_id == project_id)) or 0
+    return f"v{count + 1}-{secrets.token_hex(3)}"
+
+
+def _identity(source: str) -> str:
+    """What a base is known by: the hub id, or the directory with a hash that changes when its files do."""
+    directory = local_directory(source)
+    if directory is None:
+        return source
+    files: Sequence[Path] = sorted(path for path in directory.iterdir() if path.is_file())
+    digest = hashlib.sha256("".join(f"{path.name}:{_sha256(path)}" for path in files).encode()).hexdigest()
+    return f"{source}@{digest[:16]}"
+
+
+def _slug(source: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", Path(source).name.lower()).strip("-") or "base"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,111 @@
+"""The parts of a run that need no Label Studio: what it learns from, and training in one process or in several."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+import torch
+from tests.support.versions import COLOURS, FinishedRun, finished_run
+
+from captionloop.errors import RunCancelled, RunError
+from captionloop.home import write_json
+from captionloop.jobs.context import Context
+from captionloop.jobs.learning.finetune_run import _examples, _Plan, _Reporter, _train, _Trained
+from captionloop.model.blip.checkpoint import load_checkpoint
+from captionloop.model.database import Database, Run, RunKind
+from captionloop.model.dataset.split import split_images
+from captionloop.model.training.settings import FinetuneSettings
+from captionloop.settings import Settings
+
+
+@pytest.fixture
+def finished(database: Database, home, tmp_path: Path) -> FinishedRun:
+    """A project with corrections, and a version that has learnt from them."""
+    return finished_run(database, home, tmp_path)
+
+
+@pytest.fixture
+def context_of(home, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Context]]:
+    with ExitStack() as opened:
+
+        def open_with(**variables: str) -> Context:
+            for name, value in {"REDIS_URL": redis_url, "CAPTIONLOOP_HOME": str(home.root), **variables}.items():
+                monkeypatch.setenv(name, value)  # where other processes find it
+            return opened.enter_context(closing(Context.open(Settings.read())))
+
+        yield open_with
+
+
+def plan(run: FinishedRun, *, champion: str) -> _Plan:
+    return _Plan(run.snapshot, run.store.get(run.project.id, champion))
+
+
+def test_the_first_run_learns_from_all_whatever_is_replayed(finished: FinishedRun, context_of) -> None:
+    found, _ = _examples(context_of(), plan(finished, champion=finished.base.name), FinetuneSettings(replay=0))
+    assert {example.image_hash for example in found} == set(
+        split_images(example.image for example in finished.snapshot.examples).train
+    )
+
+
+@pytest.mark.parametrize("replay", [0.25, 0.5, 1.0])
+def test_a_later_run_learns_from_a_share_of_what_its_champion_has_learnt_from(
+    finished: FinishedRun, context_of, replay: float
+) -> None:
+    later = plan(finished, champion=finished.version.version)
+    found, _ = _examples(context_of(), later, FinetuneSettings(replay=replay))
+    assert len(found) == round(replay * (len(COLOURS) - len(finished.held_out)))
+    assert not {example.image_hash for example in found} & set(finished.held_out)
+
+
+def test_nothing_new_and_nothing_replayed_is_an_error(finished: FinishedRun, context_of) -> None:
+    later = plan(finished, champion=finished.version.version)
+    with pytest.raises(RunError, match=rf"No correction is new since {finished.version.version} learnt, and replay=0"):
+        _examples(context_of(), later, FinetuneSettings(replay=0))
+
+
+def begun(finished: FinishedRun, context: Context) -> Run:
+    """A run that has taken its snapshot."""
+    runs = context.queue.runs
+    run = runs.start(runs.request(finished.project.id, RunKind.FINETUNE, asked_by="test").run.id)
+    assert run is not None
+    write_json(context.home.runs / run.id / "plan.json", plan(finished, champion=finished.base.name).identity)
+    return run
+
+
+def trained(finished: FinishedRun, context: Context, run: Run, **settings) -> _Trained:
+    """A run as far as its training, in as many processes as the context says."""
+    of = plan(finished, champion=finished.base.name)
+    chosen = FinetuneSettings(batch_size=4, **settings)
+    return _train(context, run, of, chosen, context.captioner(of.champion), _Reporter(context, run))
+
+
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", ["decoder", "lora"])
+def test_training_leaves_model_and_log_in_the_runs_directory(
+    finished: FinishedRun, context_of, processes: str, way: str
+) -> None:
+    context = context_of(CAPTIONLOOP_PROCESSES=processes)
+    run = begun(finished, context)
+    found = trained(finished, context, run, way=way, steps=6, validation_share=0.2, patience=99)
+
+    files = context.home.runs / run.id / "version"
+    assert (found.steps, found.settings["steps"], found.settings["way"]) == (6, 6, way)
+    assert load_checkpoint(files).model.dtype == torch.float32
+    assert (files / "adapter").exists() == (way == "lora")
+    assert len((files / "training_log.csv").read_text().splitlines()) == 1 + 6
+    assert json.loads((files / "evaluations.jsonl").read_text().splitlines()[0])["images"] == "validation"
+    told = context.queue.runs.get(run.id)
+    assert told is not None
+    assert (told.detail["stage"], told.detail["step"]) == ("training", 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_cancel_during_training_ends_all_processes(finished: FinishedRun, context_of, processes: str) -> None:
+    context = context_of(CAPTIONLOOP_PROCESSES=processes)
+    run = begun(finished, context)
+    context.queue.runs.cancel(run.id)
+    with pytest.raises(RunCancelled, match="cancelled at step"):
+        trained(finished, context, run, way="full", steps=100_000)

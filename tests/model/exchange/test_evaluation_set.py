@@ -1,0 +1,178 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.support.models import add_project, tiny_base
+from tests.support.versions import COLOURS, human_caption, take_snapshot
+
+from captionloop.errors import CaptionFileError, CaptionloopError, ImageError, NotFoundError
+from captionloop.home import Home
+from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captioning.feature_cache import FeatureCache
+from captionloop.model.database import Database
+from captionloop.model.dataset.corrections import Snapshot
+from captionloop.model.dataset.images import ImageLimits
+from captionloop.model.dataset.split import split_images
+from captionloop.model.exchange.evaluation_set import find_snapshot, open_evaluation_set
+
+
+@pytest.fixture
+def snapshot(database: Database, home: Home) -> Snapshot:
+    return take_snapshot(database, home, add_project(database))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    directory = tmp_path / "pictures"
+    (directory / "val2014").mkdir(parents=True)
+    for number, colour in enumerate(COLOURS[:4]):
+        Image.new("RGB", (32, 32), colour).save(directory / "val2014" / f"{number}.png")
+    return directory
+
+
+def annotations(path: Path, names: list[str]) -> Path:
+    content = {
+        "images": [{"id": number, "file_name": name} for number, name in enumerate(names)],
+        "annotations": [{"image_id": number, "caption": f"picture {number}"} for number in range(len(names))],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_snapshot_is_found_by_the_beginning_of_its_hash(snapshot: Snapshot, home: Home) -> None:
+    assert find_snapshot(home, snapshot.hash[:6]) == snapshot
+
+
+def test_the_beginning_of_two_hashes_is_not_enough(snapshot: Snapshot, home: Home) -> None:
+    (home.datasets / f"{snapshot.hash[:6]}{'0' * 58}.jsonl").touch()
+    with pytest.raises(NotFoundError, match="Several snapshots begin with"):
+        find_snapshot(home, snapshot.hash[:6])
+
+
+@pytest.mark.parametrize("name", ["0000", ""])
+def test_a_dataset_that_is_nowhere_is_not_found(snapshot: Snapshot, home: Home, name: str) -> None:
+    with pytest.raises(NotFoundError, match="There is no dataset"):
+        find_snapshot(home, name)
+
+
+def test_a_changed_snapshot_is_refused(snapshot: Snapshot, home: Home) -> None:
+    snapshot.path.chmod(0o600)
+    snapshot.path.write_text("")
+    with pytest.raises(CaptionloopError, match="was changed"):
+        open_evaluation_set(snapshot.hash, home=home)
+
+
+def test_the_held_out_images_of_a_snapshot_are_scored(snapshot: Snapshot, home: Home) -> None:
+    found = open_evaluation_set(snapshot.hash, home=home)
+    assert tuple(found.pictures) == split_images(example.image for example in snapshot.examples).held_out
+    assert found.references.keys() == found.pictures.keys()
+    assert sorted(found.corpus) == sorted([human_caption(colour)] for colour in COLOURS)
+
+
+@pytest.mark.parametrize(("split", "share"), [("train", "train"), ("held-out", "held_out")])
+def test_a_split_of_a_snapshot_is_that_of_the_run(snapshot: Snapshot, home: Home, split, share: str) -> None:  # type: ignore[no-untyped-def]
+    divided = split_images(example.image for example in snapshot.examples)
+    assert tuple(open_evaluation_set(snapshot.hash, home=home, split=split).pictures) == getattr(divided, share)
+
+
+def test_all_images_of_a_snapshot_are_scored_on_demand(snapshot: Snapshot, home: Home) -> None:
+    assert len(open_evaluation_set(snapshot.hash, home=home, split="all").pictures) == len(COLOURS)
+
+
+def test_pictures_of_a_file_are_found_below_the_directory(home: Home, pictures: Path, tmp_path: Path) -> None:
+    path = annotations(tmp_path / "a.json", ["val2014/0.png", "val2014/1.png"])
+    found = open_evaluation_set(str(path), home=home, images=pictures)
+    assert found.pictures == {"0": pictures / "val2014/0.png", "1": pictures / "val2014/1.png"}
+    assert found.references == {"0": ["picture 0"], "1": ["picture 1"]}
+
+
+def test_pictures_of_a_file_are_found_right_in_the_directory(home: Home, pictures: Path, tmp_path: Path) -> None:
+    path = annotations(tmp_path / "a.json", ["val2014/0.png"])
+    found = open_evaluation_set(str(path), home=home, images=pictures / "val2014")
+    assert found.pictures == {"0": pictures / "val2014" / "0.png"}
+
+
+def test_a_file_without_a_directory_of_pictures_is_no_dataset(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(CaptionFileError, match="say with --images DIR where they lie"):
+        open_evaluation_set(str(annotations(tmp_path / "a.json", ["0.png"])), home=home)
+
+
+def test_a_missing_picture_is_named_before_anything_is_captioned(home: Home, pictures: Path, tmp_path: Path) -> None:
+    path = annotations(tmp_path / "a.json", ["val2014/0.png", "gone.png", "gone too.png"])
+    with pytest.raises(NotFoundError, match=r"There is no picture .*gone\.png and 1 more, which .*a\.json names"):
+        open_evaluation_set(str(path), home=home, images=pictures)
+
+
+def test_results_name_no_pictures(home: Home, pictures: Path, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{"image_id": 5, "caption": "x"}]))
+    with pytest.raises(CaptionFileError, match="does not say which file image 5 is"):
+        open_evaluation_set(str(path), home=home, images=pictures)
+
+
+def test_a_directory_with_metadata_is_read(home: Home, pictures: Path) -> None:
+    lines = [{"file_name": "0.png", "text": "zero"}, {"file_name": "1.png", "captions": ["one", "1"]}]
+    directory = pictures / "val2014"
+    (directory / "metadata.jsonl").write_text("\n".join(map(json.dumps, [*lines, {**lines[0], "text": "nought"}])))
+    found = open_evaluation_set(str(directory), home=home)
+    assert found.references == {"0.png": ["zero", "nought"], "1.png": ["one", "1"]}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 1 is no valid JSON"),
+        ("[]", 'line 1: "file_name" is missing'),
+        ('{"file_name": "0.png"}', "line 1: no caption"),
+        ('{"file_name": "0.png", "text": ["x", 5]}', "line 1: no caption"),
+    ],
+)
+def test_a_bad_line_of_metadata_is_named(home: Home, pictures: Path, line: str, said: str) -> None:
+    (pictures / "metadata.jsonl").write_text(line + "\n")
+    with pytest.raises(CaptionFileError, match=said):
+        open_evaluation_set(str(pictures), home=home)
+
+
+def test_a_directory_without_metadata_is_no_dataset(home: Home, pictures: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"has no metadata\.jsonl"):
+        open_evaluation_set(str(pictures), home=home)
+
+
+def test_a_version_captions_every_picture_and_says_how_far_it_is(
+    snapshot: Snapshot, home: Home, tmp_path: Path
+) -> None:
+    captioner = load_tiny(tmp_path, home)
+    chosen = open_evaluation_set(snapshot.hash, home=home, split="all")
+    told: list[tuple[int, int]] = []
+
+    written = chosen.caption(
+        captioner, limits=ImageLimits(), on_progress=lambda done, total: told.append((done, total))
+    )
+
+    assert list(written) == list(chosen.pictures)
+    assert told[-1] == (len(COLOURS), len(COLOURS))
+    assert home.features.is_dir()
+
+
+def test_pictures_that_are_not_ours_leave_no_features(home: Home, pictures: Path, tmp_path: Path) -> None:
+    chosen = open_evaluation_set(
+        str(annotations(tmp_path / "a.json", ["0.png"])), home=home, images=pictures / "val2014"
+    )
+
+    chosen.caption(load_tiny(tmp_path, home), limits=ImageLimits(), on_progress=lambda done, total: None)
+
+    assert not home.features.exists()
+
+
+def test_a_picture_that_cannot_be_read_is_named(home: Home, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "broken.png").write_bytes(b"no picture")
+    chosen = open_evaluation_set(str(annotations(tmp_path / "a.json", ["broken.png"])), home=home, images=pictures)
+    with pytest.raises(ImageError, match=r"broken\.png: The file is not an image"):
+        chosen.caption(load_tiny(tmp_path, home), limits=ImageLimits(), on_progress=lambda done, total: None)
+
+
+def load_tiny(tmp_path: Path, home: Home) -> Captioner:
+    base = tiny_base(tmp_path / "tiny")
+    cache = FeatureCache(home.features, max_bytes=10**8)
+    return Captioner.load(base.source, version="v1", generation=base.generation, precision="fp32", features=cache)

@@ -28,9 +28,10 @@ test: check types  ## Run the checks and the whole suite (half an hour on two co
 faults: $(VENV)/.installed-dev  ## Run the fault tests alone: kills, full disks, lost services (docs/reliability.md)
 	@$(BIN)/python -m pytest -m faults --durations=15 $(ARGS)
 
-check: $(VENV)/.installed-dev  ## Check format and style
+check: $(VENV)/.installed-dev  ## Check format, style and who imports whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(VENV)/.installed-dev  ## Check types
 	@$(BIN)/mypy

@@ -1,88 +1,107 @@
-"""Who may import whom (docs/design.md). Read from the source, so that a lazy import inside a function counts too."""
+"""The rooms of the code (docs/design.md): what import-linter finds, and that no room is left out."""
 
-import ast
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 _ROOT = Path(__file__).parent.parent
-_PACKAGE = "captionloop."
-
-_SHARED = {"batches", "errors", "home", "hosts", "logs", "memory", "seal", "setting_fields", "settings"}
-# What jobs need to read Label Studio: its client, images, label configs and the JSON of annotations.
-_JOBS_FROM_BACKEND = {"label_studio"}
-# Modules that put the parts together, and so have to know them.
-_ASSEMBLERS = {
-    "backend/health/doctor.py",
-    "backend/label_studio_ml_adapter.py",
-    "backend/local/scripted_annotator.py",
-    "backend/local/up.py",
-    "backend/pages/room.py",
-    "backend/server/serve.py",
-}
-
-_FOR_ASSEMBLERS = {"context", "project"}
+_TOPS = ("backend", "jobs", "model")
+_LARGEST_ROOM = 14
+# The starter model's own tools, a module for each page, for each group of commands and for each change of the schema.
+_MAY_BE_LARGER = {"backend/commands", "backend/pages", "model/migrations/versions", "model/starter"}
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """What a file imports of ours, as `model.versions`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            # `from captionloop.jobs.queue.redis_queue import redis_queue as queue` imports a module, too.
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module else []
-        yield from (name.removeprefix(_PACKAGE) for name in names if name.startswith(_PACKAGE))
+def _lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root / "src")},
+        capture_output=True,
+        text=True,
+    )
 
 
-def _files(folder: str) -> list[Path]:
-    return sorted((_ROOT / folder).rglob("*.py"))
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The sources with real folders where `src/captionloop` has links."""
+    shutil.copy(_ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(
+        _ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.safetensors")
+    )
+    return tmp_path
 
 
-def _may_import(path: str, name: str) -> bool:
-    folder, part = [*name.split("."), ""][:2]
-    if path.startswith("model/"):
-        return folder in {"model", "batches", "errors", "home", "memory", "setting_fields"}
-    if path.startswith("jobs/"):
-        return folder in {"jobs", "model"} | _SHARED or (folder == "backend" and part in _JOBS_FROM_BACKEND)
-    if folder != "jobs" or path == "backend/cli.py" or path.startswith("backend/commands/"):
-        return True
-    return part == "queue" or (path in _ASSEMBLERS and part in _FOR_ASSEMBLERS)
+@pytest.mark.parametrize(
+    ("importing", "imported"),
+    [
+        pytest.param("model/metrics/scores.py", "captionloop.model.dataset.split", id="within the model"),
+        pytest.param("model/captions/text.py", "captionloop.jobs.queue.runs", id="from the model to jobs"),
+        pytest.param("jobs/queue/runs.py", "captionloop.jobs.project.sync", id="within jobs"),
+        pytest.param("jobs/project/sync.py", "captionloop.backend.serving.champions", id="from jobs to the backend"),
+        pytest.param("backend/serving/champions.py", "captionloop.backend.server.app", id="within the backend"),
+        pytest.param("backend/pages/runs.py", "captionloop.jobs.learning.trial", id="from a page to a job"),
+        pytest.param("src/captionloop/home.py", "captionloop.model.database", id="from neutral ground to the model"),
+        pytest.param("model/captions/text.py", "flask", id="from the model to a service"),
+    ],
+)
+def test_an_import_against_the_directions_is_found(copy: Path, importing: str, imported: str) -> None:
+    path = copy / "src" / "captionloop" / importing.removeprefix("src/captionloop/")
+    lazily = f"\n\ndef _planted() -> None:\n    import {imported}\n"
+    path.write_text(path.read_text(encoding="utf-8") + lazily, encoding="utf-8")
+
+    checked = _lint_imports(copy)
+
+    assert checked.returncode == 1, checked.stderr
+    assert (
+        f"captionloop.{importing.removeprefix('src/captionloop/').removesuffix('.py').replace('/', '.')}"
+        in checked.stdout
+    )
 
 
-@pytest.mark.parametrize("folder", ["model", "jobs", "backend"])
-def test_each_folder_imports_only_what_it_may(folder: str) -> None:
-    files = _files(folder)
-    assert files
-    wrong = [
-        f"{path.relative_to(_ROOT)} imports captionloop.{name}"
-        for path in files
-        for name in _imports(path)
-        if name != "__version__" and not _may_import(str(path.relative_to(_ROOT)), name)
-    ]
-    assert not wrong, "\n".join(wrong)
+def test_every_room_has_its_place_in_the_directions() -> None:
+    written = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    rooms = {
+        f"{top}.{path.stem}" for top in _TOPS for path in (_ROOT / top).iterdir() if not path.name.startswith("__")
+    } | {path.stem for path in (_ROOT / "src" / "captionloop").glob("*.py") if path.stem != "__init__"}
+
+    assert [room for room in sorted(rooms) if not any(mark in written for mark in _as_written(room))] == []
 
 
-@pytest.mark.parametrize("library", ["flask", "redis", "rq", "label_studio_sdk", "httpx", "requests", "click"])
-def test_the_model_knows_no_service(library: str) -> None:
-    wrong = [
-        str(path.relative_to(_ROOT))
-        for path in _files("model")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == library for alias in node.names))
-        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
-    ]
-    assert not wrong
+def _as_written(room: str) -> list[str]:
+    return [f"{before}{room}{after}" for before in ('"', ": ", "| ") for after in ('"', " :", " |")]
+
+
+def test_every_room_is_on_the_map_in_the_design_document() -> None:
+    design = (_ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rooms = {f"{path.parent.relative_to(_ROOT)}/" for top in _TOPS for path in (_ROOT / top).glob("*/*.py")}
+
+    assert [room for room in sorted(rooms) if f"| `{room}` |" not in design] == []
+
+
+def test_no_room_is_crowded() -> None:
+    crowded = {
+        str(folder.relative_to(_ROOT)): count
+        for top in _TOPS
+        for folder in [_ROOT / top, *(_ROOT / top).rglob("*/")]
+        if (count := sum(path.stem != "__init__" for path in folder.glob("*.py"))) > _LARGEST_ROOM
+    }
+    assert crowded.keys() <= _MAY_BE_LARGER, crowded
+
+
+def test_every_room_says_what_it_is() -> None:
+    inits = [path for top in _TOPS for path in (_ROOT / top).rglob("__init__.py")]
+
+    assert len(inits) > 30
+    assert [str(path) for path in inits if not path.read_text(encoding="utf-8").startswith('"""')] == []
 
 
 def test_the_top_folders_are_the_package() -> None:
     """`src/captionloop` links to them; a checkout without links (some Windows settings) would be an empty package."""
-    for folder in ("backend", "jobs", "model"):
+    for folder in _TOPS:
         assert (_ROOT / "src" / "captionloop" / folder).resolve() == _ROOT / folder
 
 

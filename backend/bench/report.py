@@ -11,7 +11,7 @@ from captionloop.backend.bench.machine import Machine
 from captionloop.backend.bench.parts import Result
 from captionloop.backend.bench.settings import BEAMS, CLIENTS, GPU, GPU_LARGE, LONGEST, STARTER, part_of
 from captionloop.backend.bench.work import Work
-from captionloop.backend.commands.shared import table
+from captionloop.backend.terminal.table import table
 
 _GIGA = 1e9
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.report_page.figures import figure_rows
-from captionloop.backend.report_page.summary import table
 from captionloop.backend.terminal.progress import Progress
+from captionloop.backend.terminal.table import table
 from captionloop.errors import CaptionFileError
 from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.exchange.coco import to_coco_results
@@ -49,7 +49,8 @@ def differences_text(found: Differences, *, first: str, second: str) -> str:
         (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
         for row in figure_rows(found.figures)
     ]
-    return "\n".join([*table([titles, *rows]), f"On {found.second.images} images; 2,000 paired bootstrap resamples."])
+    based_on = f"On {found.second.images} images; 2,000 paired bootstrap resamples."
+    return f"{table(titles, rows, figures=True)}\n{based_on}"
 
 
 def per_image_data(evaluation: Evaluation, captions: Mapping[str, str]) -> dict[str, dict[str, Any]]:

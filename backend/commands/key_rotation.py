@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from captionloop.backend.access.session_key import seal_session_key_again, session_key
 from captionloop.backend.local import services
-from captionloop.backend.pages.access import seal_session_key_again, session_key
 from captionloop.backend.projects import webhook_secret
 from captionloop.errors import LostKeyError
 from captionloop.home import Home

@@ -11,8 +11,8 @@ from captionloop.backend.commands.shared import (
     print_result,
     project_option,
     ready_context,
-    table,
 )
+from captionloop.backend.terminal.table import table
 
 
 @click.group("project")

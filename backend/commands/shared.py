@@ -1,7 +1,7 @@
 """What the commands of the command line share: their common options, what they work with, and how they print."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 def print_result(value: Any, as_json: bool, text: str) -> None:
     """Print data as JSON, or the same as a text for people."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns that are as wide as they must be."""
-    lines = [titles, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
 
 
 @contextmanager

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from captionloop.backend.commands.shared import json_option, print_result, table
+from captionloop.backend.commands.shared import json_option, print_result
+from captionloop.backend.terminal.table import table
 
 if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import Captioner
     from captionloop.model.evaluation.gate import Rule
-    from captionloop.model.progress.loop_figures import Estimate
+    from captionloop.model.metrics.estimate import Estimate
     from captionloop.model.simulation.rounds import Material, Point
     from captionloop.model.simulation.summary import Gain, Stage
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from captionloop.backend.commands.shared import table
 from captionloop.backend.local import services
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.terminal.progress import Progress
+from captionloop.backend.terminal.table import table
 from captionloop.errors import CaptionloopError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs.context import Context

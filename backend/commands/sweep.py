@@ -14,8 +14,8 @@ from captionloop.backend.commands.shared import (
     print_result,
     project_option,
     ready_context,
-    table,
 )
+from captionloop.backend.terminal.table import table
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context

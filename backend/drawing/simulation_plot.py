@@ -9,7 +9,7 @@ from captionloop.backend.drawing.plot_style import DOTS_PER_INCH, STYLE, check_f
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from captionloop.model.progress.loop_figures import Estimate
+    from captionloop.model.metrics.estimate import Estimate
     from captionloop.model.simulation.summary import Stage
 
 # Okabe and Ito's colours, and markers beside them for print in grey.

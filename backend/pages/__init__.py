@@ -14,8 +14,7 @@ from captionloop.backend.pages.room import Room
 
 
 def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
-    """Put the pages into the app, and the API that serves what they show."""
-    from captionloop.backend.api import add_api
+    """Put the pages into the app."""
     from captionloop.backend.pages import (  # noqa: F401 (their routes join the blueprint)
         compare,
         dataset,
@@ -39,4 +38,3 @@ def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
         is_https=(room.settings.backend_url or "").startswith("https://"),
     )
     app.register_blueprint(pages)
-    add_api(app)

@@ -6,7 +6,6 @@ form, whatever was asked for: pages, images and downloads alike. Only the lead m
 
 import hmac
 import re
-import secrets
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,10 +15,11 @@ from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response as AnyResponse
 
 from captionloop.backend.access.gatekeeper import Gatekeeper, Role
+from captionloop.backend.access.session_key import session_key
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.room import current_room
-from captionloop.home import Home, make_once, write_atomically
-from captionloop.seal import Seal, is_sealed
+from captionloop.home import Home
+from captionloop.seal import Seal
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = frozenset({"pages.login", "pages.sign_in", "pages.static"})
@@ -176,32 +176,3 @@ def own_address(wanted: str | None, *, otherwise: str) -> str:
 
 def current_gatekeeper() -> Gatekeeper:
     return cast(Gatekeeper, current_app.extensions["captionloop_gatekeeper"])
-
-
-def session_key(home: Home, seal: Seal) -> bytes:
-    """The key in the home directory, which all backends of one installation share; made when there is none.
-
-    Raises:
-        LostKeyError: it was encrypted with a key that is not known here.
-    """
-    if not home.session_key.exists():
-        make_once(home.session_key, seal.encrypt(secrets.token_hex(32)).encode())
-    kept = home.session_key.read_bytes()
-    if not is_sealed(kept.decode("latin-1")):  # an earlier release kept it as it was
-        return kept
-    lost = "delete the file; everybody then has to sign in again."
-    opened = seal.decrypt(kept.decode(), what=f"The key of the pages' sessions in {home.session_key}", lost=lost)
-    return opened.encode("latin-1")
-
-
-def seal_session_key_again(home: Home, seal: Seal) -> int:
-    """Encrypt the key anew; gives how many there are, 1 or none.
-
-    Raises:
-        LostKeyError: as above.
-    """
-    if not home.session_key.exists():
-        return 0
-    key = session_key(home, seal)
-    write_atomically(home.session_key, seal.encrypt(key.decode("latin-1")).encode())
-    return 1

@@ -1,8 +1,7 @@
 """The report as text, for a terminal."""
 
-from collections.abc import Sequence
-
 from captionloop.backend.report_page.figures import figure_rows
+from captionloop.backend.terminal.table import table
 from captionloop.model.evaluation.comparison_file import ComparedImage, Written
 from captionloop.model.metrics.word_changes import nearest_reference, word_changes
 from captionloop.model.versions.report import Report
@@ -31,20 +30,7 @@ def _figures(report: Report) -> list[str]:
         (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
         for row in figure_rows(report.comparison.figures)
     ]
-    return table([titles, *rows])
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the columns below each other: texts in the first and last on the left, figures on the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            cell.ljust(width) if place in (0, last) else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return table(titles, rows, figures=True).splitlines()
 
 
 def _facts(report: Report) -> list[str]:

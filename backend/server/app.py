@@ -53,9 +53,11 @@ def create_app(service: CaptionService, gatekeeper: Gatekeeper, room: "Room | No
     follow_requests(app, service.metrics)
     app.register_blueprint(protocol)
     if room is not None:
+        from captionloop.backend.api import add_api
         from captionloop.backend.pages import add_pages
 
         add_pages(app, room, gatekeeper)
+        add_api(app)
         add_watching(app, room)
     app.register_error_handler(CaptionloopError, _on_own_error)
     app.register_error_handler(HTTPException, _on_http_error)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from captionloop.model.captions.text import normalise_caption
 from captionloop.model.database import Better, Choice, Project, utc_now
 from captionloop.model.evaluation.comparison_file import ComparedImage
-from captionloop.model.progress.loop_figures import Estimate, wilson
+from captionloop.model.metrics.estimate import Estimate, wilson
 
 # Asked of a person at the most. Fifty give the win rate to about 14 points either way; nobody judges hundreds.
 MOST_ASKED = 50

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,18 +12,8 @@ from sqlalchemy.orm import Session
 
 from captionloop.model.database import Correction, CorrectionState, Suggestion
 from captionloop.model.dataset import corrections
+from captionloop.model.metrics.estimate import Estimate, mean_of_counts, wilson
 from captionloop.model.versions.store import VersionInfo
-
-_Z95 = 1.959964  # of the normal distribution, for 95 %
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -103,14 +92,6 @@ def loop_figures(session: Session, project_id: int, versions: Sequence[VersionIn
     )
 
 
-def wilson(successes: int, trials: int) -> Estimate:
-    """A share with Wilson's score interval (Wilson 1927), which is right for few trials and shares near 0 or 1."""
-    share, squared = successes / trials, _Z95**2
-    middle = (share + squared / (2 * trials)) / (1 + squared / trials)
-    half = _Z95 * math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2)) / (1 + squared / trials)
-    return Estimate(share, max(middle - half, 0.0), min(middle + half, 1.0))
-
-
 @dataclass(frozen=True)
 class _Corrected:
     count: int
@@ -150,13 +131,8 @@ def _corrected(session: Session, project_id: int) -> dict[str, _Corrected]:
         .group_by(Correction.suggestion_version)
     )
     return {
-        version: _Corrected(count, int(unchanged), _mean(count, float(total), float(squares)), int(random), int(kept))
+        version: _Corrected(
+            count, int(unchanged), mean_of_counts(count, float(total), float(squares)), int(random), int(kept)
+        )
         for version, count, unchanged, total, squares, random, kept in rows
     }
-
-
-def _mean(count: int, total: float, squares: float) -> Estimate:
-    mean = total / count
-    variance = max(squares / count - mean**2, 0.0) * count / max(count - 1, 1)
-    half = _Z95 * math.sqrt(variance / count)
-    return Estimate(mean, max(mean - half, 0.0), mean + half)

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from captionloop.model.dataset.split import SHARE
-from captionloop.model.progress.loop_figures import Estimate, VersionFigures
+from captionloop.model.metrics.estimate import Estimate
+from captionloop.model.progress.loop_figures import VersionFigures
 from captionloop.model.versions.store import VersionInfo
 
 MORE = 50  # corrections that the outlook is about

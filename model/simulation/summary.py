@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from captionloop.model.progress.loop_figures import Estimate
+from captionloop.model.metrics.estimate import Estimate
 from captionloop.model.simulation.rounds import RANDOM, Point, same_words
 
 

@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import select
 from tests.support.models import add_project
 
+from captionloop.backend.access.session_key import session_key
 from captionloop.backend.cli import main
 from captionloop.backend.commands.key_rotation import Rotated, rotate_key
 from captionloop.backend.local import services
-from captionloop.backend.pages.access import session_key
 from captionloop.backend.projects import webhook_secret
 from captionloop.errors import CaptionloopError, LostKeyError
 from captionloop.home import Home

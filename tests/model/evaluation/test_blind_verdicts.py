@@ -11,7 +11,7 @@ from captionloop.model.database import Better, Choice, Database, Image, Project,
 from captionloop.model.evaluation import blind_verdicts as choices
 from captionloop.model.evaluation.blind_verdicts import choices_of, keep_choice, say_the_same, tally, to_ask
 from captionloop.model.evaluation.comparison_file import ComparedImage, Written
-from captionloop.model.progress.loop_figures import wilson
+from captionloop.model.metrics.estimate import wilson
 
 IMAGES = tuple("abcd")
 

@@ -9,7 +9,8 @@ from tests.support.models import add_project
 
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Correction, CorrectionState, Database, Project, utc_now
-from captionloop.model.progress.loop_figures import LoopFigures, loop_figures, wilson
+from captionloop.model.metrics.estimate import wilson
+from captionloop.model.progress.loop_figures import LoopFigures, loop_figures
 from captionloop.model.versions.store import VersionInfo
 
 _TUESDAY = utc_now() - timedelta(days=7)

@@ -6,7 +6,8 @@ import pytest
 
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import utc_now
-from captionloop.model.progress.loop_figures import VersionFigures, wilson
+from captionloop.model.metrics.estimate import wilson
+from captionloop.model.progress.loop_figures import VersionFigures
 from captionloop.model.progress.outlook import Stand, outlook, stands
 from captionloop.model.versions.store import VersionInfo
 

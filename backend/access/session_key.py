@@ -1,0 +1,35 @@
+"""The key that the cookies of the pages' sessions are signed with, encrypted in the home directory."""
+
+import secrets
+
+from captionloop.home import Home, make_once, write_atomically
+from captionloop.seal import Seal, is_sealed
+
+
+def session_key(home: Home, seal: Seal) -> bytes:
+    """The key in the home directory, which all backends of one installation share; made when there is none.
+
+    Raises:
+        LostKeyError: it was encrypted with a key that is not known here.
+    """
+    if not home.session_key.exists():
+        make_once(home.session_key, seal.encrypt(secrets.token_hex(32)).encode())
+    kept = home.session_key.read_bytes()
+    if not is_sealed(kept.decode("latin-1")):  # an earlier release kept it as it was
+        return kept
+    lost = "delete the file; everybody then has to sign in again."
+    opened = seal.decrypt(kept.decode(), what=f"The key of the pages' sessions in {home.session_key}", lost=lost)
+    return opened.encode("latin-1")
+
+
+def seal_session_key_again(home: Home, seal: Seal) -> int:
+    """Encrypt the key anew; gives how many there are, 1 or none.
+
+    Raises:
+        LostKeyError: as above.
+    """
+    if not home.session_key.exists():
+        return 0
+    key = session_key(home, seal)
+    write_atomically(home.session_key, seal.encrypt(key.decode("latin-1")).encode())
+    return 1

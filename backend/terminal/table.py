@@ -1,0 +1,21 @@
+"""A table as text, for a terminal."""
+
+from collections.abc import Iterable, Sequence
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, figures: bool = False) -> str:
+    """Columns that are as wide as they must be.
+
+    Args:
+        figures: whether all columns but the first and the last hold figures, which stand on the right.
+    """
+    lines = [titles, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    on_the_right = range(1, len(widths) - 1) if figures else ()
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in on_the_right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )

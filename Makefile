@@ -1,4 +1,4 @@
-# Captionloop needs Python 3.10 to 3.12 and make; everything else is installed into .venv by plain pip.
+# Captionloop needs Python 3.11 or 3.12 and make; everything else is installed into .venv by plain pip.
 # Another Python: make run PYTHON=python3.12
 
 PYTHON ?= python3
@@ -42,7 +42,7 @@ format: $(VENV)/.installed-dev  ## Put the code into its format
 
 # For every Python and system at once. What is pinned already stays, unless: make lock ARGS=--upgrade
 lock: $(VENV)/.installed-audit  ## Pin everything that an installation needs, with hashes, in requirements.lock
-	@$(BIN)/uv pip compile --quiet pyproject.toml --extra postgres --universal --python-version 3.10 \
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra postgres --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --output-file requirements.lock $(ARGS)
 
 # Strict: a package of which nobody could be asked is a failure, and not one without known weaknesses.
@@ -57,8 +57,8 @@ clean:  ## Delete the virtual environment and what the tools left; no data of yo
 
 # A virtual environment that works is kept; one that is half made, or whose Python has gone, is made anew.
 $(VENV)/.python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
-		echo "Captionloop needs Python 3.10, 3.11 or 3.12, but $(PYTHON) is" \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
+		echo "Captionloop needs Python 3.11 or 3.12, but $(PYTHON) is" \
 			"$$($(PYTHON) --version 2>/dev/null || echo 'not there')."; \
 		echo "Name another one, for example: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12"; exit 1; } >&2
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \

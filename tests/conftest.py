@@ -117,11 +117,31 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """The address of an empty Redis database."""
+    return _emptied(redis_server)
+
+
+@pytest.fixture(scope="session")
+def own_redis_server() -> Iterator[RedisServer]:
+    """The redis-server on the PATH, as somebody's own; where there is none, its tests are skipped."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("no redis-server on the PATH")
+    with running_redis(Path(binary)) as server:
+        yield server
+
+
+@pytest.fixture(params=["redis_server", "own_redis_server"], ids=["embedded Valkey", "Redis"])
+def either_redis_url(request: pytest.FixtureRequest) -> str:
+    """The address of an empty database: the test is done on the embedded Valkey and on a Redis."""
+    return _emptied(request.getfixturevalue(request.param))
+
+
+def _emptied(server: RedisServer) -> str:
     from redis import Redis
 
-    with Redis.from_url(redis_server.test_url) as client:
+    with Redis.from_url(server.test_url) as client:
         client.flushdb()  # ours alone, since the suite started this server
-    return redis_server.test_url
+    return server.test_url
 
 
 @pytest.fixture(scope="session")

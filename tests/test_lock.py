@@ -1,17 +1,13 @@
 """requirements.lock holds exactly what pyproject.toml asks for; `make lock` makes it anew."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10; pytest brings its forerunner
-    import tomli as tomllib
 
 _ROOT = Path(__file__).parent.parent
 _LOCK = (_ROOT / "requirements.lock").read_text(encoding="utf-8")
@@ -21,7 +17,7 @@ _PINNED = [entry.split("\\\n") for entry in re.split(r"\n(?=\S)", _LOCK.strip())
 # Of each Python that Captionloop runs on, and of the systems that people have.
 _PLACES = [
     {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": system, "extra": ""}
-    for python in ("3.10", "3.11", "3.12")
+    for python in ("3.11", "3.12")
     for system in ("linux", "darwin")
 ]
 

@@ -20,7 +20,7 @@ from captionloop.settings import Secret
 READER = "reader"  # the user who sees the pages and changes nothing
 
 
-class Role(str, enum.Enum):
+class Role(enum.StrEnum):
     """What somebody may do on the pages."""
 
     READER = "reader"  # see everything

@@ -1,6 +1,6 @@
 """`captionloop dataset`: the corrections as a dataset."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def list_snapshots(*, as_json: bool) -> None:
         for path in sorted(context.home.datasets.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
             snapshot = read_snapshot(path)
             images = {example.image for example in snapshot.examples}
-            made = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+            made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             found.append(
                 {
                     "snapshot": snapshot.hash,

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
-from captionloop.backend.local import services
+from captionloop.backend.local import redis_server, services
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.terminal.progress import Progress
 from captionloop.backend.terminal.table import table
@@ -24,8 +25,9 @@ _WORDS = {RunKind.FINETUNE: "Fine-tuning", RunKind.ANNOTATE: "Captioning", RunKi
 def read_status(settings: Settings, *, label_studio_id: int | None = None) -> dict[str, Any]:
     """The state of everything, as `captionloop status --json` prints it. What is not known is null.
 
-    It reads our own records only, so it answers at once, whatever runs or not. Of passwords and tokens it shows those
-    that `captionloop up` made, which are known nowhere else; those that a person set are not repeated.
+    It reads our own records and asks only Redis what it is, for two seconds at most: it answers, whatever runs or not.
+    Of passwords and tokens it shows those that `captionloop up` made, which are known nowhere else; those that a person
+    set are not repeated.
 
     Args:
         settings: completed with what a running `captionloop up` knows.
@@ -56,6 +58,7 @@ def read_status(settings: Settings, *, label_studio_id: int | None = None) -> di
             "password": _made(settings.password, services.backend_password(home, key=settings.key)),
         },
         "redis": without_password(settings.redis_url) if settings.redis_url else None,
+        "redis_server": _redis_server(settings, home),
         "database": shown_url(settings.database_url or f"sqlite:///{home.database}"),
     }
     if settings.database_url is None and not home.database.exists():
@@ -66,6 +69,13 @@ def read_status(settings: Settings, *, label_studio_id: int | None = None) -> di
         context.database.migrate()
         _add_project(shown, context, label_studio_id)
     return shown
+
+
+def _redis_server(settings: Settings, home: Home) -> dict[str, Any] | None:
+    """Which server answers at the address; None while none does."""
+    if settings.redis_url is None or (found := redis_server.version(settings.redis_url)) is None:
+        return None
+    return asdict(found) | {"embedded": redis_server.is_embedded(settings.redis_url, home)}
 
 
 def _add_project(shown: dict[str, Any], context: Context, label_studio_id: int | None) -> None:
@@ -113,8 +123,16 @@ def status_lines(shown: dict[str, Any]) -> list[str]:
         f"Going on:      {going_on}",
         f"Label Studio:  {studio['url'] or 'not known'}" + (f"  ({studio['email']})" if studio["email"] else ""),
         f"Backend:       {backend['url']}",
+        f"Redis:         {_redis_line(shown)}",
         f"Home:          {shown['home']}",
     ]
+
+
+def _redis_line(shown: dict[str, Any]) -> str:
+    server = shown["redis_server"]
+    if server is None:
+        return f"does not answer at {shown['redis']}"
+    return f"{server['name']} {server['version']}, " + ("embedded" if server["embedded"] else f"at {shown['redis']}")
 
 
 def describe_run(run: Run) -> dict[str, Any]:

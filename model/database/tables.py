@@ -22,7 +22,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +96,10 @@ _OF_THE_PROGRAM = (DataError, IntegrityError, NotSupportedError, ProgrammingErro
 
 
 def utc_now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
-class CorrectionState(str, enum.Enum):
+class CorrectionState(enum.StrEnum):
     """Whether a correction teaches the model, and if not, why."""
 
     ACTIVE = "active"
@@ -110,7 +110,7 @@ class CorrectionState(str, enum.Enum):
     IMAGE_UNREADABLE = "image_unreadable"
 
 
-class RunState(str, enum.Enum):
+class RunState(enum.StrEnum):
     """The life of a run. WAITING is behind another run of its project; QUEUED is handed to Redis."""
 
     WAITING = "waiting"
@@ -125,13 +125,13 @@ class RunState(str, enum.Enum):
         return self in {RunState.FINISHED, RunState.FAILED, RunState.CANCELLED}
 
 
-class RunKind(str, enum.Enum):
+class RunKind(enum.StrEnum):
     FINETUNE = "finetune"
     ANNOTATE = "annotate"
     COMPARE = "compare"
 
 
-class VersionState(str, enum.Enum):
+class VersionState(enum.StrEnum):
     """What became of a version. The champion is named by `project.champion`, so it is not a state stored here."""
 
     CANDIDATE = "candidate"  # made, and not judged, or judged too close to call
@@ -139,7 +139,7 @@ class VersionState(str, enum.Enum):
     RETIRED = "retired"  # was champion once
 
 
-class Category(str, enum.Enum):
+class Category(enum.StrEnum):
     """What was wrong with a suggestion. The names are those of Prodigy's recipe `image-caption`."""
 
     SUBJECT = "subject"
@@ -150,7 +150,7 @@ class Category(str, enum.Enum):
     OTHER = "other"
 
 
-class Better(str, enum.Enum):
+class Better(enum.StrEnum):
     """Which of two captions a person prefers."""
 
     FIRST = "first"
@@ -165,12 +165,12 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(timezone.utc)
+        return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
-        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class StorableText(TypeDecorator[str]):

@@ -33,7 +33,7 @@ _VOWELS = frozenset("aeiouyäöüáàâéèêëíîïóôúûæøå")
 _REPEATED = re.compile(r"([^\W\d_])\1{3,}")  # four times the same letter, as no English word has it
 
 
-class ProblemKind(str, enum.Enum):
+class ProblemKind(enum.StrEnum):
     """What may be wrong; the values stand in `dismissal.kind` and in addresses."""
 
     CANNOT_BE_WRITTEN = "cannot-be-written"

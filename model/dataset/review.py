@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
@@ -26,7 +26,7 @@ _NO_SCORE = 2.0
 _NO_CHANGE = -1
 
 
-class Order(str, enum.Enum):
+class Order(enum.StrEnum):
     """In which order corrections are reviewed."""
 
     MOST_CHANGED = "most-changed"
@@ -242,7 +242,7 @@ def _from_json(name: str, value: Any) -> Any:
 
 
 def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), timezone.utc)
+    return datetime.combine(day, time(), UTC)
 
 
 # What each order sorts by: an expression in SQL, its value for a row, and whether large values come first. The id

@@ -39,7 +39,7 @@ _STANDARD_ERROR, _INTERVAL, _REASON = "standard_error", "interval", "reason"
 _KILLED = "Its worker was killed, perhaps for want of memory."
 
 
-class TrialState(str, enum.Enum):
+class TrialState(enum.StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from captionloop.home import Home
@@ -39,7 +39,7 @@ def find_comparison(home: Home, project_id: int, first: VersionInfo, second: Ver
     """
     path = home.comparison(project_id, first.version, second.version)
     if (made := read_comparison(path)) is not None:
-        moment = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+        moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         return FoundComparison(first.version, second.version, made, moment)
     of_run = read_comparison(second.path / COMPARISON)
     if of_run is not None and of_run.champion == first.version:

@@ -1,4 +1,4 @@
-"""A long row of things, some at a time: as `itertools.batched`, which Python 3.10 and 3.11 lack, but in lists."""
+"""A long row of things, some at a time: as `itertools.batched`, which Python 3.11 lacks, but in lists."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice

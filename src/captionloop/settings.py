@@ -4,7 +4,6 @@ Each field says its variable, its default and what it is for, so the table in th
 """
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -187,7 +186,7 @@ class Settings:
     )
     redis_url: str | None = _setting(
         "REDIS_URL",
-        "Your own Redis; unset: the one that `captionloop up` starts.",
+        "Your own Redis or Valkey; unset: the one that `captionloop up` starts.",
         _redis_url,
         default=None,
         repr=False,  # as above
@@ -289,8 +288,3 @@ def _refuse_unknown(found: Mapping[str, str]) -> None:
             + ", ".join(sorted(name for name in known if name.startswith("CAPTIONLOOP_")))
             + "."
         )
-
-
-def python_is_supported() -> bool:
-    """True on the Python versions that Label Studio and the embedded Redis have packages for."""
-    return (3, 10) <= sys.version_info[:2] <= (3, 12)

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
@@ -198,7 +198,7 @@ class ScriptedStudio:
 
 
 def moment(now: datetime | None = None) -> str:
-    return (now or datetime.now(timezone.utc)).isoformat().replace("+00:00", "Z")
+    return (now or datetime.now(UTC)).isoformat().replace("+00:00", "Z")
 
 
 @contextmanager

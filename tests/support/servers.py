@@ -75,11 +75,12 @@ class OwnLabelStudio(LabelStudioServer):
 
 
 @contextmanager
-def running_redis() -> Iterator[RedisServer]:
+def running_redis(binary: Path | None = None) -> Iterator[RedisServer]:
+    """A server as `captionloop up` starts it: the embedded Valkey, or another `binary`."""
     # Not below pytest's own directory: its path may be too long for a unix socket.
     directory = Path(tempfile.mkdtemp(prefix="captionloop-test-"))
     socket = directory / "redis.sock"
-    process = Process(redis_server.program(socket), log=directory / "redis.log")
+    process = Process(redis_server.program(socket, binary=binary), log=directory / "redis.log")
     try:
         process.start()
         redis_server.wait_until_ready(redis_server.url(socket), meanwhile=process.require_running)

@@ -1,6 +1,6 @@
 """What is sent to Label Studio as a suggestion, and which words of an annotation are a person's caption."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -126,7 +126,7 @@ def test_an_annotation_is_read_whole() -> None:
     read = read_annotation(TARGET, ANNOTATION)
     assert (read.id, read.captions, read.skipped, read.origin) == (8, ["a cat"], False, "prediction-changed")
     assert (read.parent_prediction, read.completed_by, read.lead_time_s) == (5, 3, 3.2)
-    assert read.updated_at == datetime(2026, 11, 23, 9, 1, 2, tzinfo=timezone.utc)
+    assert read.updated_at == datetime(2026, 11, 23, 9, 1, 2, tzinfo=UTC)
 
 
 def test_a_skip_is_an_annotation_that_says_so() -> None:

@@ -58,6 +58,8 @@ def test_status_tells_other_programs_how_to_reach_everything(
     assert status["label_studio"]["project_id"] == 1
     assert status["label_studio"]["ml_backend_id"] is not None
     assert status["champion"]
+    assert status["redis_server"]["name"] == "Valkey"
+    assert status["redis_server"]["embedded"] is True
 
 
 def test_every_picture_of_the_sample_has_a_caption(person: Person, running: "subprocess.Popen[bytes]") -> None:

@@ -1,6 +1,6 @@
 """Where each version stands in the drawing."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from captionloop.model.versions.store import VersionInfo
 
 
 def version(name: str, parent: str | None, state: str, *, deleted: bool = False) -> VersionInfo:
-    moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
     return VersionInfo(
         name, parent, state, moment, corrections=0, metrics={}, path=Path(), reason="",
         generation=GenerationSettings(), snapshot=None, pinned=False, deleted_at=moment if deleted else None,

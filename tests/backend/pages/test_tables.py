@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest
 
 from captionloop.backend.pages.tables import Table
 
-_MOMENT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone.utc)
+_MOMENT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)

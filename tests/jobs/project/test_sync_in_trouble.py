@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -306,7 +306,7 @@ class TestClocks:
         self, studio: ScriptedStudio, synced: Callable[..., SyncResult], database: Database, was_ahead: timedelta
     ) -> None:
         task = studio.add_task()
-        studio.annotate(task, "a cat", at=moment(datetime.now(timezone.utc) + was_ahead))
+        studio.annotate(task, "a cat", at=moment(datetime.now(UTC) + was_ahead))
         synced()
         rewrite(studio, task, "a small cat")
 
@@ -321,8 +321,8 @@ class TestClocks:
         studio.annotate(task, "a cat")
         synced()
         with database.session() as session:  # as a sync leaves it that ended when the clock was two hours ahead
-            session.get_one(Project, project.id).synced_until = datetime.now(timezone.utc) + timedelta(hours=2)
-            session.scalars(select(Correction)).one().updated_at = datetime.now(timezone.utc) + timedelta(hours=2)
+            session.get_one(Project, project.id).synced_until = datetime.now(UTC) + timedelta(hours=2)
+            session.scalars(select(Correction)).one().updated_at = datetime.now(UTC) + timedelta(hours=2)
         rewrite(studio, task, "a small cat")
 
         synced()
@@ -333,7 +333,7 @@ class TestClocks:
         self, studio: ScriptedStudio, synced: Callable[..., SyncResult], database: Database
     ) -> None:
         tasks = [studio.add_task() for _ in range(2)]
-        behind = datetime.now(timezone.utc) - timedelta(hours=3)
+        behind = datetime.now(UTC) - timedelta(hours=3)
         studio.annotate(tasks[0], "a cat", at=moment(behind))
         synced()
         studio.annotate(tasks[1], "a dog", at=moment(behind + timedelta(minutes=5)))

@@ -18,6 +18,12 @@ def project(database: Database) -> Project:
 
 
 @pytest.fixture
+def redis_url(either_redis_url: str) -> str:
+    """All of it is tried on both servers."""
+    return either_redis_url
+
+
+@pytest.fixture
 def queue(database: Database, redis_url: str) -> Queue:
     return Queue(redis_url, Runs(database), Sweeps(database, Path()))
 

@@ -172,21 +172,26 @@ def test_a_worker_that_is_ended_hands_its_run_back_at_once_and_the_next_one_goes
     assert (left.state, left.attempts, found(runs, run_id).attempts) == (RunState.QUEUED, 0, 1)
 
 
-@pytest.mark.slow
-def test_what_a_job_logs_says_which_run_it_is_and_whose_request_asked_for_it(
-    waiting_run: tuple[Runs, str], home: Home, redis_url: str, tmp_path: Path
-) -> None:
-    _, run_id = waiting_run
-    log = tmp_path / "worker.log"
+class TestOnTheEmbeddedValkeyAndOnARedis:
+    @pytest.fixture
+    def redis_url(self, either_redis_url: str) -> str:
+        return either_redis_url
 
-    def of_run() -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        return [line for line in lines if line["job_id"] == run_id]
+    @pytest.mark.slow
+    def test_what_a_job_logs_says_which_run_it_is_and_whose_request_asked_for_it(
+        self, waiting_run: tuple[Runs, str], home: Home, redis_url: str, tmp_path: Path
+    ) -> None:
+        _, run_id = waiting_run
+        log = tmp_path / "worker.log"
 
-    with running_worker(home, redis_url, log):
-        until(lambda: bool(of_run()))
+        def of_run() -> list[dict[str, Any]]:
+            lines = [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            return [line for line in lines if line["job_id"] == run_id]
 
-    assert {line["request_id"] for line in of_run()} == {"press-1"}
+        with running_worker(home, redis_url, log):
+            until(lambda: bool(of_run()))
+
+        assert {line["request_id"] for line in of_run()} == {"press-1"}
 
 
 @pytest.mark.faults

@@ -1,7 +1,7 @@
 """When a run begins by itself."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.corrections import correct
@@ -11,7 +11,7 @@ from captionloop.model.active_learning.project_settings import ProjectSettings
 from captionloop.model.active_learning.when_to_train import reason_to_train
 from captionloop.model.database import Database, Project, Run, RunKind, RunState
 
-NOON = datetime(2026, 11, 25, 12, 0, tzinfo=timezone.utc)
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 YESTERDAY = NOON - timedelta(days=1)
 
 Reason = Callable[..., str | None]

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Change, CorrectionRecord, Example
 from captionloop.model.dataset.images import ImageLimits
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PICTURE_A, PICTURE_B = "a" * 64, "b" * 64
 
 

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from captionloop.model.versions.store import MANIFEST, VersionStore
 
 REVISIONS = sorted(Database.known_revisions())
 ROWS = (1, 2)
-MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 # Where any word would do for the database, but not for the code: by table or by column, for the first and second row.
 WORDS: dict[str, tuple[Any, Any]] = {
     "correction.state": ("active", "image_unreadable"),

@@ -10,11 +10,17 @@ import click
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
     from captionloop.model.database import Project
+    from captionloop.settings import Settings
+
+PORT = click.IntRange(1, 65535)
 
 project_option = click.option(
     "--project", "project_id", type=int, metavar="ID",
     help="The project's number in Label Studio. Default: the only one that is connected, else the sample one.",
 )  # fmt: skip
+model_option = click.option(
+    "--model", metavar="DIR|HUB_ID", help="The BLIP to start from. Default: CAPTIONLOOP_MODEL, else the starter model."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 
 
@@ -23,14 +29,39 @@ def print_result(value: Any, as_json: bool, text: str) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
 
 
-@contextmanager
-def ready_context() -> "Iterator[Context]":
-    """The parts of a running `captionloop up`, or what the environment names, with a database that has its tables."""
-    from captionloop.backend.local.services import complete
-    from captionloop.jobs.context import Context
+def read_settings(**given: Any) -> "Settings":
+    """The settings of the environment; what is given goes before, unless it is None."""
     from captionloop.settings import Settings
 
-    context = Context.open(complete(Settings.read()))
+    return Settings.read(**given)
+
+
+def running_settings(**given: Any) -> "Settings":
+    """The settings, completed with what a running `captionloop up` knows: addresses, tokens, passwords."""
+    from captionloop.backend.local.services import complete
+
+    return complete(read_settings(**given))
+
+
+def open_context(**given: Any) -> "Context":
+    """The parts of a running `captionloop up`, or what the environment names."""
+    from captionloop.jobs.context import Context
+
+    return Context.open(running_settings(**given))
+
+
+def log_to_stderr(settings: "Settings", *, level: str | None = None) -> None:
+    """Log as the settings say; all of it with --debug."""
+    from captionloop import logs
+
+    debug = click.get_current_context().obj["debug"]
+    logs.log_to_stderr(level or settings.log_level, form=settings.log_format, debug=debug)
+
+
+@contextmanager
+def ready_context() -> "Iterator[Context]":
+    """The same for the time of a block, with a database that has its tables."""
+    context = open_context()
     try:
         context.database.migrate()
         yield context

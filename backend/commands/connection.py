@@ -1,0 +1,108 @@
+"""`captionloop connect`, `doctor`, `sync`: the bridge to Label Studio."""
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from captionloop.backend.commands.shared import (
+    chosen_project,
+    json_option,
+    print_result,
+    project_option,
+    ready_context,
+    running_settings,
+)
+
+
+@click.command()
+@click.option("--project", "project_id", type=int, required=True, metavar="ID", help="Its number in Label Studio.")
+@json_option
+def connect(*, project_id: int, as_json: bool) -> None:
+    """Attach the backend to a project of a Label Studio that already runs.
+
+    LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say which one; the key may be a legacy token or a personal access token.
+
+    \b
+    Example:
+        LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=… captionloop connect --project 3
+    """
+    from captionloop.backend.label_studio.supported_versions import UPGRADE, too_old
+    from captionloop.backend.local.services import local_url
+    from captionloop.backend.projects.connect import connect as attach
+
+    with ready_context() as context:
+        settings = context.settings
+        # Before the attempt: what fails then may fail for this reason, and Label Studio names another.
+        if said := too_old(context.label_studio.version()):
+            click.echo(f"Warning: Label Studio {said}. {UPGRADE}", err=True)
+        connection = attach(
+            project_id,
+            label_studio=context.label_studio,
+            database=context.database,
+            seal=context.seal,
+            server=settings.server_name,
+            backend_url=settings.backend_url or local_url(settings.port),
+            user=settings.user,
+            password=settings.password.reveal() if settings.password else None,
+        )
+        context.queue.request_sync(connection.project_row_id)  # what people annotated before teaches as well
+    shown = {
+        "project_id": connection.project_id,
+        "title": connection.title,
+        "ml_backend_id": connection.ml_backend_id,
+        "webhook_id": connection.webhook_id,
+    }
+    print_result(shown, as_json, f"Project {connection.project_id} ({connection.title}) is connected.")
+
+
+@click.command()
+@project_option
+@json_option
+def doctor(*, project_id: int | None, as_json: bool) -> None:
+    """Check every link of the chain, and say for each that is broken why, and what to do.
+
+    \b
+    Example:
+        captionloop doctor --project 3
+    """
+    from captionloop.backend.health.doctor import examine
+
+    checks = examine(running_settings(), label_studio_id=project_id)
+    if as_json:
+        click.echo(json.dumps([check.to_dict() for check in checks], indent=2))
+    else:
+        for check in checks:
+            click.echo(check.line())
+    if not all(check.ok for check in checks):
+        sys.exit(1)
+
+
+@click.command()
+@project_option
+@json_option
+def sync(*, project_id: int | None, as_json: bool) -> None:
+    """Fetch corrections from Label Studio, now.
+
+    \b
+    Example:
+        captionloop sync --project 3
+    """
+    from captionloop.backend.terminal.progress import Progress
+    from captionloop.jobs.project.sync import sync as sync_project
+
+    with ready_context() as context, Progress("Reading annotations") as progress:
+        result = sync_project(
+            chosen_project(context, project_id).id,
+            database=context.database,
+            label_studio=context.label_studio,
+            image_source=context.image_source,
+            home=context.home,
+            on_progress=progress.update,
+        )
+    said = (
+        f"{result.new} new, {result.changed} changed, {result.removed} removed; {result.corrections} corrections. "
+        f"{result.failed} images cannot be read."
+    )
+    print_result(asdict(result), as_json, said)

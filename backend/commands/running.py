@@ -1,0 +1,90 @@
+"""`captionloop up`, `demo`, `serve`, `worker`: what runs."""
+
+from dataclasses import replace
+
+import click
+
+from captionloop.backend.commands.shared import PORT, log_to_stderr, model_option, open_context, read_settings
+
+
+@click.command()
+@model_option
+@click.option("--no-sample", is_flag=True, help="Make no sample project.")
+@click.option("--port", type=PORT, help="Port of the backend. Default: CAPTIONLOOP_PORT, else 9090.")
+@click.option(
+    "--label-studio-port", type=PORT, help="Port of Label Studio. Default: CAPTIONLOOP_LABEL_STUDIO_PORT, else 8080."
+)
+def up(*, model: str | None, no_sample: bool, port: int | None, label_studio_port: int | None) -> None:
+    """Start everything on this machine: Label Studio, Redis, the worker and the backend.
+
+    What REDIS_URL or LABEL_STUDIO_URL name is used instead of being started. Ctrl-C ends all of it; a second time
+    finds all data again.
+
+    \b
+    Example:
+        captionloop up --model Salesforce/blip-image-captioning-base
+    """
+    from captionloop.backend.local.up import up as start_everything
+
+    settings = read_settings(model=model, port=port, label_studio_port=label_studio_port)
+    log_to_stderr(settings, level="warning")
+    start_everything(settings, sample=not no_sample)
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often it trains.")
+@click.option(
+    "--per-round", type=click.IntRange(min=1), default=20, show_default=True, help="Captions before each run."
+)
+def demo(*, rounds: int, per_round: int) -> None:
+    """Watch the loop turn for some minutes: `up`, and a scripted annotator at work in its sample project.
+
+    It keeps its data apart, in `demo` in the home directory.
+
+    \b
+    Example:
+        captionloop demo --rounds 3
+    """
+    from captionloop.backend.local.up import up as start_everything
+
+    settings = read_settings()
+    log_to_stderr(settings, level="warning")
+    work = ["simulate", "--through-label-studio", "--rounds", str(rounds), "--per-round", str(per_round)]
+    start_everything(replace(settings, home=settings.home / "demo"), beside=work)
+
+
+@click.command()
+@click.option("--host", help="Address to listen on. Default: CAPTIONLOOP_HOST, else 127.0.0.1.")
+@click.option("--port", type=PORT, help="Port to listen on. Default: CAPTIONLOOP_PORT, else 9090.")
+@model_option
+def serve(*, host: str | None, port: int | None, model: str | None) -> None:
+    """Run the backend alone.
+
+    \b
+    Example:
+        REDIS_URL=redis://localhost:6379 captionloop serve --port 9090
+    """
+    from captionloop.backend.server.serve import serve as run_server
+    from captionloop.threads import wait_briefly_before_sleeping
+
+    wait_briefly_before_sleeping()
+
+    context = open_context(host=host, port=port, model=model)
+    log_to_stderr(context.settings)
+    run_server(context)
+
+
+@click.command()
+def worker() -> None:
+    """Run one worker, which fine-tunes, re-captions and syncs. Start more for more projects at a time.
+
+    \b
+    Example:
+        REDIS_URL=redis://gpu-box:6379 captionloop worker
+    """
+    from captionloop.jobs.worker.rq_worker import work
+
+    context = open_context()
+    log_to_stderr(context.settings)
+    context.database.migrate()
+    work(context)

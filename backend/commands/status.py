@@ -1,0 +1,21 @@
+"""`captionloop status`: what runs, and how far it is."""
+
+import click
+
+from captionloop.backend.commands.shared import json_option, print_result, project_option, running_settings
+
+
+@click.command()
+@project_option
+@json_option
+def status(*, project_id: int | None, as_json: bool) -> None:
+    """Say what runs, who is champion, and how far the present run is.
+
+    \b
+    Example:
+        captionloop status --json
+    """
+    from captionloop.backend.commands.status_text import read_status, status_lines
+
+    shown = read_status(running_settings(), label_studio_id=project_id)
+    print_result(shown, as_json, "\n".join(status_lines(shown)))

@@ -35,7 +35,7 @@ from tests.support.servers import descendants
 
 from captionloop.backend.label_studio.annotations import caption_item
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG, read_label_config
-from captionloop.backend.local import label_studio_server, redis_server
+from captionloop.backend.local import label_studio_install, label_studio_server, redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Program, signals_interrupt
 from captionloop.backend.projects.connect import connect
@@ -439,7 +439,7 @@ def _stage(directory: Path, *, annotators: int) -> Iterator[_Stage]:
         known = {"CAPTIONLOOP_PORT": str(port), "CAPTIONLOOP_URL": backends[ports.index(port)]}
         return Program(name, (*_OURS, command), os.environ | variables | known)
 
-    command = label_studio_server.install(Settings.read().cache, progress=_say)
+    command = label_studio_install.install(Settings.read().cache, progress=_say)
     programs = [
         label_studio_server.program(
             command, data=directory / "studio", port=int(studio["url"].rpartition(":")[2]), login=login

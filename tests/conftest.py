@@ -159,7 +159,7 @@ def label_studio_server(
     Make a project of your own in it, for it holds those of other tests, and never stop it: `running_label_studio` gives
     a test one of its own.
     """
-    from captionloop.backend.local.label_studio_server import is_installed
+    from captionloop.backend.local.label_studio_install import is_installed
 
     if not is_installed(cache, STUDIO_VERSION):
         _tell(request.config, f"\nInstalling Label Studio {STUDIO_VERSION}, which takes a few minutes, once …")

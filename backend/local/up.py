@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from captionloop.backend.local import label_studio_server, label_studio_tables, redis_server, services
+from captionloop.backend.local import (
+    label_studio_install,
+    label_studio_server,
+    label_studio_tables,
+    redis_server,
+    services,
+)
 from captionloop.backend.local.ports import LOOPBACK, require_free
 from captionloop.backend.local.processes import Process, Program, Supervisor, signals_interrupt, sole_owner
 from captionloop.backend.local.screen import Screen, Step
@@ -140,14 +146,14 @@ class _Up:
             )
 
     def _start_label_studio(self, account: label_studio_server.Login) -> Process:
-        cache = self._given.cache
-        if label_studio_server.is_installed(cache):
-            command = label_studio_server.install(cache, progress=lambda _: None)
+        cache, python = self._given.cache, self._given.label_studio_python
+        if label_studio_install.is_installed(cache, python=python):
+            command = label_studio_install.install(cache, progress=lambda _: None, python=python)
         else:
             with self._screen.step(
-                "Installing Label Studio (once, a few minutes)", "Label Studio is installed"
+                "Installing Label Studio (once, a minute or more)", "Label Studio is installed"
             ) as step:
-                command = label_studio_server.install(cache, progress=step.update)
+                command = label_studio_install.install(cache, progress=step.update, python=python)
         label_studio_tables.lay_out(self.home.label_studio)
         return self.supervisor.start(
             label_studio_server.program(

@@ -206,6 +206,11 @@ class Settings:
     label_studio_port: int = _setting(
         "CAPTIONLOOP_LABEL_STUDIO_PORT", "Port of the Label Studio that `captionloop up` starts.", _port, default=8080
     )
+    label_studio_python: str | None = _setting(
+        "CAPTIONLOOP_LABEL_STUDIO_PYTHON",
+        "Python to install that Label Studio with, a path or a command; unset: the one that runs Captionloop.",
+        default=None,
+    )
     max_image_mb: int = _setting(
         "CAPTIONLOOP_MAX_IMAGE_MB", "Largest image file that is read, in megabytes.", _positive, default=50
     )

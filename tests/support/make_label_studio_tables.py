@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from captionloop.backend.local import label_studio_server
+from captionloop.backend.local import label_studio_install, label_studio_server
 from captionloop.backend.local.label_studio_server import Login
 from captionloop.backend.local.label_studio_tables import DATABASE, sql_of
 from captionloop.settings import LABEL_STUDIO_VERSION, Secret, Settings
@@ -24,7 +24,7 @@ _ALWAYS_THE_SAME = """
 
 def migrate(data: Path) -> None:
     """Let Label Studio make its tables in an empty directory, and nothing else: to say its version, it needs them."""
-    command = label_studio_server.install(Settings.read({}).cache, progress=print)
+    command = label_studio_install.install(Settings.read({}).cache, progress=print)
     nobody = Login("", Secret(""), Secret(""))
     program = label_studio_server.program(command, data=data, port=0, login=nobody)
     subprocess.run([str(command), "version"], env=dict(program.environment), cwd=data, check=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from captionloop.backend.local import label_studio_server, label_studio_tables, redis_server
+from captionloop.backend.local import label_studio_install, label_studio_server, label_studio_tables, redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Process
 from captionloop.settings import LABEL_STUDIO_VERSION, Secret
@@ -124,7 +124,7 @@ def running_label_studio(directory: Path, *, cache: Path, laid_out: bool = True)
     Args:
         laid_out: as `captionloop up` starts it; else it makes its tables itself, which takes most of a minute.
     """
-    command = label_studio_server.install(cache, progress=lambda _: None, version=STUDIO_VERSION)
+    command = label_studio_install.install(cache, progress=lambda _: None, version=STUDIO_VERSION)
     login = label_studio_server.Login("tester@localhost", Secret("correct-horse-battery"), Secret("5" * 40))
     port, data = free_port(), directory / "data"
     if laid_out:

@@ -1,8 +1,5 @@
 import json
-import subprocess
-import threading
 import urllib.request
-import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,85 +9,9 @@ from tests.support.servers import STUDIO_VERSION, LabelStudioServer
 
 from captionloop.backend.local import label_studio_server
 from captionloop.backend.local.label_studio_server import Login
-from captionloop.errors import ServiceError
-from captionloop.settings import LABEL_STUDIO_VERSION, Secret
+from captionloop.settings import Secret
 
 _LOGIN = Login("someone@localhost", Secret("a-password"), Secret("ab" * 20))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A package that brings the command `label-studio` and nothing else, so that pip has little to do."""
-    wheel = tmp_path_factory.mktemp("wheel") / "label_studio-1.23.2-py3-none-any.whl"
-    info = "label_studio-1.23.2.dist-info"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny_label_studio.py", "def main():\n    print('tiny')\n")
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: label-studio\nVersion: 1.23.2\n")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\nlabel-studio = tiny_label_studio:main\n")
-        archive.writestr(f"{info}/RECORD", "")
-    return str(wheel)
-
-
-def _install(cache: Path, requirement: str, said: list[str] | None = None) -> Path:
-    return label_studio_server.install(
-        cache, progress=(said if said is not None else []).append, requirement=requirement
-    )
-
-
-@pytest.fixture(scope="module")
-def installed(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cache = tmp_path_factory.mktemp("cache")
-    assert not label_studio_server.is_installed(cache)
-    _install(cache, tiny)
-    return cache
-
-
-@pytest.mark.slow
-class TestInstalling:
-    def test_it_gets_a_virtual_environment_of_its_own(self, installed: Path, tiny: str) -> None:
-        command = _install(installed, tiny)
-        assert subprocess.check_output([command], text=True) == "tiny\n"
-        assert label_studio_server.is_installed(installed)
-
-    def test_the_second_time_there_is_nothing_to_do(self, installed: Path) -> None:
-        command = _install(installed, "no-such-package-because-pip-is-not-asked")
-        assert command.exists()
-
-    def test_what_a_crash_left_half_made_is_made_anew(self, installed: Path, tiny: str) -> None:
-        venv = _install(installed, tiny).parent.parent
-        (venv / "complete.json").unlink()
-        (venv / "half").touch()
-        assert not label_studio_server.is_installed(installed)
-        assert _install(installed, tiny).exists()
-        assert not (venv / "half").exists()
-
-    def test_so_is_one_whose_python_has_gone(self, installed: Path, tiny: str) -> None:
-        python = _install(installed, tiny).parent / "python"
-        python.unlink()
-        python.symlink_to("/nowhere/python")
-        assert not label_studio_server.is_installed(installed)
-        assert _install(installed, tiny).exists()
-        assert python.exists()
-
-    def test_two_at_once_install_it_once(self, tmp_path: Path, tiny: str) -> None:
-        said: list[list[str]] = [[], []]
-        threads = [threading.Thread(target=_install, args=(tmp_path, tiny, lines)) for lines in said]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sum(any("another Captionloop" in line for line in lines) for lines in said) == 1
-        assert label_studio_server.is_installed(tmp_path)
-
-    def test_when_pip_fails_the_log_and_the_way_out_are_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ServiceError) as caught:
-            _install(tmp_path, str(tmp_path / "missing-1.0-py3-none-any.whl"))
-        assert "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY" in str(caught.value)
-        assert f"label-studio-{LABEL_STUDIO_VERSION}" in str(caught.value)
-        assert not label_studio_server.is_installed(tmp_path)
 
 
 class TestProgram:

@@ -1,0 +1,73 @@
+"""Which Python Label Studio's virtual environment is made with."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from captionloop.errors import SettingsError
+
+_VARIABLE = "CAPTIONLOOP_LABEL_STUDIO_PYTHON"
+_OLDEST = (3, 10)  # of those that Label Studio says it runs on
+# In the order in which they are taken. Each has wheels for all that Label Studio pins.
+_WITH_ALL_WHEELS = ((3, 13), (3, 12), (3, 11), (3, 10))
+# On Debian, venv can be there without ensurepip, and then makes nothing.
+_PROBE = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
+_PROBE_WITHIN_S = 30
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python that can make virtual environments."""
+
+    path: Path
+    version: tuple[int, int]
+
+    @property
+    def has_all_wheels(self) -> bool:
+        """False on a Python that some package which Label Studio pins has no wheel for."""
+        return self.version <= _WITH_ALL_WHEELS[0]
+
+    def __str__(self) -> str:
+        return f"Python {self.version[0]}.{self.version[1]}"
+
+
+def interpreter(named: str | None) -> Interpreter:
+    """The Python of that path or command, by default the one that runs us.
+
+    Raises:
+        SettingsError: it is none that Label Studio could be installed with.
+    """
+    if named is None:
+        return Interpreter(Path(sys.executable), sys.version_info[:2])
+    path = shutil.which(os.path.expanduser(named))
+    version = _version(path) if path else None
+    if path is None or version is None or version < _OLDEST:
+        raise SettingsError(
+            f"{_VARIABLE} is {named!r}, but must be a Python, 3.10 or newer, that can make virtual environments "
+            "(on Debian and Ubuntu, venv is a package of its own)."
+        )
+    return Interpreter(Path(path), version)
+
+
+def one_with_all_wheels() -> Interpreter | None:
+    """Another Python on the PATH, for which everything that Label Studio pins can be had; None if there is none."""
+    for version in _WITH_ALL_WHEELS:
+        path = shutil.which(f"python{version[0]}.{version[1]}")
+        if path and _version(path) == version:
+            return Interpreter(Path(path), version)
+    return None
+
+
+def _version(path: str) -> tuple[int, int] | None:
+    """None where that is no Python, or one that cannot make virtual environments."""
+    try:
+        told = subprocess.run(
+            [path, "-I", "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_WITHIN_S, check=True
+        )
+        major, minor = told.stdout.split()
+        return int(major), int(minor)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None

@@ -26,6 +26,7 @@ from captionloop.backend.commands.simulate import simulate
 from captionloop.backend.commands.status import status
 from captionloop.backend.commands.sweep import sweep
 from captionloop.backend.commands.versions import promote, rollback, versions
+from captionloop.backend.label_studio.network_environment import keep_loopback_direct
 from captionloop.errors import CaptionloopError
 
 _INTERRUPTED = 130
@@ -71,6 +72,7 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
     """
     ctx.obj = {"debug": debug}
     os.umask(_OWNER_ALONE)
+    keep_loopback_direct(os.environ)  # for this command and all that it starts
 
 
 for _command in (

@@ -76,7 +76,8 @@ class Context:
                 "No Label Studio is known here. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, "
                 "or let `captionloop up` start one."
             )
-        return LabelStudio(self.settings.label_studio_url, self.settings.label_studio_api_key.reveal())
+        key, names = self.settings.label_studio_api_key.reveal(), self.settings.label_studio_names
+        return LabelStudio(self.settings.label_studio_url, key, names=names)
 
     @property
     def seal(self) -> Seal:

@@ -378,7 +378,9 @@ class _Patient:
         assert settings.label_studio_url is not None  # the first link saw to both
         assert settings.label_studio_api_key is not None
         key = settings.label_studio_api_key.reveal()
-        return self._open(LabelStudio(settings.label_studio_url, key, retry_delays_s=()))
+        return self._open(
+            LabelStudio(settings.label_studio_url, key, names=settings.label_studio_names, retry_delays_s=())
+        )
 
     def _open_database(self) -> Database:
         return self._open(Database(self._settings.database_url or f"sqlite:///{self._home.database}"))

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from ssl import SSLContext
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 import httpcore
-import httpx
 
+from captionloop.backend.label_studio.deadlines import TimedNetwork, left_of
 from captionloop.hosts import Address, Hosts
 
 # Beside what `ipaddress` knows not to be global, which differs between versions of Python.
@@ -37,6 +35,9 @@ _NOT_PUBLIC = tuple(
 )
 _UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is handed out of IPv6 so far
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: IPv4 hosts as a network that has IPv6 alone sees them
+
+# Names that are looked up at once: a resolver that does not answer holds a thread until it gives up by itself.
+_LOOKUPS = 32
 
 Resolve = Callable[[str, int], Iterable[str]]  # (host, port) -> addresses; raises OSError
 
@@ -77,26 +78,18 @@ def _resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
-class CheckedNetwork(httpcore.NetworkBackend):
+class CheckedNetwork(TimedNetwork):
     """Opens connections to public hosts and to those of `allowed`. Safe to use from several threads."""
 
     def __init__(self, allowed: Hosts, *, resolve: Resolve = _resolve) -> None:
+        super().__init__()
         self._allowed = allowed
         self._resolve = resolve
-        self._inner = httpcore.SyncBackend()
-        self._this_thread = threading.local()
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="look-up-host")
 
-    @contextmanager
-    def until(self, moment: float) -> Iterator[None]:
-        """Within the block, and in this thread, no connection waits beyond a moment of `time.monotonic()`.
-
-        HTTP's own limits are for one read each, so that a server could go on sending a byte now and then.
-        """
-        self._this_thread.moment = moment
-        try:
-            yield
-        finally:
-            self._this_thread.moment = None
+    def close(self) -> None:
+        """Look up no more names."""
+        self._lookups.shutdown(wait=False, cancel_futures=True)
 
     def connect_tcp(
         self,
@@ -111,74 +104,24 @@ class CheckedNetwork(httpcore.NetworkBackend):
             RefusedHostError: no address of the host is public or allowed.
         """
         failure: Exception | None = None
-        for address in self._checked(host, port):
+        for address in self._checked(host, port, left_of(timeout, httpcore.ConnectTimeout)):
             try:
-                opened = self._inner.connect_tcp(
-                    str(address), port, self.within(timeout), local_address, socket_options
-                )
+                return super().connect_tcp(str(address), port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
-            else:
-                return _Stream(opened, self)
         raise failure or httpcore.ConnectError(f"no address is known for {host}")
 
-    def within(self, timeout: float | None) -> float | None:
-        """A time limit in seconds, cut to what `until` leaves."""
-        moment: float | None = getattr(self._this_thread, "moment", None)
-        if moment is None:
-            return timeout
-        left = max(moment - time.monotonic(), 0.001)  # 0 would mean not to wait at all, even for what is there
-        return left if timeout is None else min(timeout, left)
-
-    def _checked(self, host: str, port: int) -> list[Address]:
+    def _checked(self, host: str, port: int, timeout: float | None) -> list[Address]:
         try:
-            found = [ipaddress.ip_address(text) for text in self._resolve(host, port)]
+            # In a thread of its own, since the system's look-up knows no time limit.
+            found = [
+                ipaddress.ip_address(text) for text in self._lookups.submit(self._resolve, host, port).result(timeout)
+            ]
+        except FutureTimeoutError as error:
+            raise httpcore.ConnectTimeout(f"no address of {host} was found in time") from error
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(str(error)) from error
         reachable = [address for address in found if is_public(address) or self._allowed.has(host, address)]
         if found and not reachable:
             raise RefusedHostError(host, found[0])
         return reachable
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection that keeps to the network's time limit."""
-
-    def __init__(self, inner: httpcore.NetworkStream, network: CheckedNetwork) -> None:
-        self._inner = inner
-        self._network = network
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._network.within(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, self._network.within(timeout))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        inner = self._inner.start_tls(ssl_context, server_hostname, self._network.within(timeout))
-        return _Stream(inner, self._network)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-
-class CheckedTransport(httpx.HTTPTransport):
-    """HTTP over a `CheckedNetwork`. A client that is given it takes no proxy from the environment."""
-
-    def __init__(self, network: CheckedNetwork) -> None:
-        certificates = httpx.create_ssl_context()
-        super().__init__(verify=certificates)
-        # httpx has no argument for what httpcore, which it is made of, documents as `network_backend`.
-        self._pool.close()
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=certificates,
-            max_connections=100,
-            max_keepalive_connections=20,
-            keepalive_expiry=5.0,
-            network_backend=network,
-        )

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from captionloop.backend.label_studio.annotations import read_moment
+from captionloop.backend.label_studio.network_environment import certificates, through_which_proxy, why_not_trusted
 from captionloop.errors import LabelStudioError
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ _CONNECT_TIMEOUT_S = 5.0
 _TIMEOUT_S = 60.0
 # Uploads and imports are worked on before they are answered; adding a backend makes Label Studio call it first.
 _LONG_TIMEOUT_S = 300.0
+# A request with its further tries, and a server that goes on sending, but slowly, get so many times as long as one
+# that sends nothing.
+_PATIENCE = 3.0
+# A page of a hundred tasks with their annotations and whatever their data hold.
+_LARGEST_ANSWER_BYTES = 500_000_000
 _RETRY_DELAYS_S = (0.5, 1.0, 2.0, 4.0)
 _LONGEST_RETRY_AFTER_S = 30.0
 _WORTH_ANOTHER_TRY = frozenset({429, 500, 502, 503, 504})
@@ -76,15 +82,24 @@ class TaskSummary:
 class LabelStudio:
     """A Label Studio server, and the account whose token is given. Safe to use from several threads."""
 
-    def __init__(self, url: str, api_key: str, *, retry_delays_s: Sequence[float] = _RETRY_DELAYS_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        names: Sequence[str] = (),
+        retry_delays_s: Sequence[float] = _RETRY_DELAYS_S,
+    ) -> None:
         """Name the server without calling it yet.
 
         Args:
             url: its address, with the path when it lives under one.
             api_key: a legacy token, or a personal access token (a JWT, which is exchanged for short-lived ones).
+            names: further addresses of the same server, as tasks may hold them; it is never called by one of these.
             retry_delays_s: how long to wait before each further try when the server is busy or away.
         """
         self.url = url.rstrip("/")
+        self._names = tuple(name.rstrip("/") for name in names)
         self._retry_delays_s = tuple(retry_delays_s)
         self._authorization = _Authorization(api_key.strip())
         self._client_lock = threading.Lock()
@@ -329,12 +344,16 @@ class LabelStudio:
 
     def owns(self, url: str) -> bool:
         """True when an absolute address lies on this server, below its path: only there may the token go."""
-        ours, theirs = urlsplit(self.url), urlsplit(url)
-        try:
-            same_origin = _origin(ours) == _origin(theirs)
-        except ValueError:  # a port that is none
-            return False
-        return same_origin and (theirs.path + "/").startswith(ours.path + "/")
+        return _lies_below(url, self.url)
+
+    def renamed(self, url: str) -> str:
+        """An absolute address below one of the server's further names as the one below its own; others as they are."""
+        for name in self._names:
+            if _lies_below(url, name):
+                parts = urlsplit(url)
+                path = parts.path[len(urlsplit(name).path) :] or "/"
+                return self.url + path + (f"?{parts.query}" if parts.query else "")
+        return url
 
     def authorization(self) -> str:
         """The value of the Authorization header that the server accepts now."""
@@ -466,17 +485,23 @@ class LabelStudio:
         """Send a request, again and again while there is hope and it does no harm."""
         import httpx
 
-        headers = {"Accept": "application/json"} | ({"Authorization": authorization} if authorization else {})
+        from captionloop.backend.label_studio.deadlines import until
+
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"} | (
+            {"Authorization": authorization} if authorization else {}
+        )
         timeout = httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S)
+        give_up_at = time.monotonic() + _PATIENCE * timeout_s
         for delay_s in (*self._retry_delays_s, None):
             try:
-                with self._as_label_studio_error():
-                    response = self._http().request(
-                        method, self.url + path, headers=headers, timeout=timeout, **request
-                    )
+                with self._as_label_studio_error(), until(give_up_at):
+                    response = self._exchanged(method, path, headers=headers, timeout=timeout, **request)
             except LabelStudioError as error:
                 unsent = isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout))
-                if delay_s is None or not (unsent or method in _REPEATABLE):
+                is_answer = error.status is not None
+                if delay_s is None or is_answer or not (unsent or method in _REPEATABLE):
+                    raise
+                if time.monotonic() + delay_s >= give_up_at:
                     raise
                 self._before_retry()
                 time.sleep(_with_jitter(delay_s))
@@ -488,13 +513,40 @@ class LabelStudio:
             time.sleep(_wait_s(response, delay_s))
         raise AssertionError("unreachable")
 
-    def _http(self) -> httpx.Client:
+    def _exchanged(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """One request and its whole answer, which is read as it is sent, and is bounded in size."""
         import httpx
+
+        with self._http().stream(method, self.url + path, **request) as response:
+            coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+            if coding not in {"", "identity"}:
+                raise LabelStudioError(
+                    f"Label Studio at {self.url} answered in the coding {coding[:40]!r}, which nobody asked for. Have "
+                    "what stands before it (a proxy?) pass answers on as they are.",
+                    status=response.status_code,
+                )
+            content = self._bounded(response)
+        return httpx.Response(response.status_code, headers=response.headers, content=content, request=response.request)
+
+    def _bounded(self, response: httpx.Response) -> bytes:
+        content = bytearray()
+        for chunk in response.iter_raw():
+            content += chunk
+            if len(content) > _LARGEST_ANSWER_BYTES:
+                raise LabelStudioError(
+                    f"Label Studio at {self.url} answered with more than {_LARGEST_ANSWER_BYTES:,} bytes. If tasks "
+                    "hold whole pictures as data: addresses, upload these instead.",
+                    status=response.status_code,
+                )
+        return bytes(content)
+
+    def _http(self) -> httpx.Client:
+        from captionloop.backend.label_studio.deadlines import TimedNetwork, client_on
 
         with self._client_lock:
             if self._client is None:
                 # Redirects are not followed: a misconfigured address should be told of, and no token leave for another.
-                self._client = httpx.Client(follow_redirects=False)
+                self._client = client_on(TimedNetwork(), certificates=certificates(), by_environment=True)
             return self._client
 
     @contextmanager
@@ -514,10 +566,15 @@ class LabelStudio:
                 f"{self.url!r} is no address of a Label Studio ({error}). Correct LABEL_STUDIO_URL."
             ) from error
         except httpx.HTTPError as error:
+            if problem := why_not_trusted(error):
+                raise LabelStudioError(f"Label Studio at {self.url} cannot be reached: {problem}") from error
             raise LabelStudioError(self._unreachable(str(error) or type(error).__name__)) from error
 
     def _unreachable(self, cause: str) -> str:
-        return f"Label Studio at {self.url} cannot be reached ({cause}). Start it, or correct LABEL_STUDIO_URL."
+        return (
+            f"Label Studio at {self.url} cannot be reached ({cause}). Start it, or correct LABEL_STUDIO_URL."
+            + through_which_proxy(self.url)
+        )
 
     def _read_json(self, response: httpx.Response) -> Any:
         if not response.content:
@@ -527,7 +584,7 @@ class LabelStudio:
         except (ValueError, RecursionError) as error:
             raise LabelStudioError(
                 f"{self.url} answered with {_kind(response)} instead of JSON. Check that LABEL_STUDIO_URL names a "
-                "Label Studio, with the path that it lives under.",
+                f"Label Studio, with the path that it lives under.{through_which_proxy(self.url)}",
                 status=response.status_code,
             ) from error
 
@@ -563,6 +620,8 @@ class LabelStudio:
             )
         else:
             message = f"Label Studio at {self.url} refused the request about the {what} ({status}){detail}."
+        if not _is_json(response):
+            message += through_which_proxy(self.url)
         return LabelStudioError(message, status=status)
 
 
@@ -656,6 +715,16 @@ def _upload_batches(images: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[
 def _origin(url: Any) -> tuple[str, str | None, int | None]:
     standard_port = {"http": 80, "https": 443}.get(url.scheme)
     return url.scheme, url.hostname, url.port or standard_port
+
+
+def _lies_below(url: str, server: str) -> bool:
+    """Whether an absolute address has the origin of a server, and a path below its own."""
+    ours, theirs = urlsplit(server), urlsplit(url)
+    try:
+        same_origin = _origin(ours) == _origin(theirs)
+    except ValueError:  # a port that is none
+        return False
+    return same_origin and (theirs.path + "/").startswith(ours.path.rstrip("/") + "/")
 
 
 def _go_on() -> None:

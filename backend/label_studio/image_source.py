@@ -10,12 +10,15 @@ The token goes to the configured Label Studio only, and there only to the paths 
 make us call its API. Anything else is fetched from public addresses only, and from hosts that a setting names
 (`checked_network`), past the proxies of the environment, which would look up the names themselves. Redirects are
 followed one by one under the same rules. Nothing is ever read from a local path.
+
+An image is taken as it is sent. What is packed (Content-Encoding) is refused: a few bytes can unpack to gigabytes.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 import threading
 import time
@@ -25,6 +28,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
+from captionloop.backend.label_studio.network_environment import (
+    certificates,
+    proxy_in_force,
+    through_which_proxy,
+    why_not_trusted,
+)
 from captionloop.errors import ImageError, LabelStudioError
 from captionloop.hosts import Hosts
 
@@ -47,11 +56,16 @@ _LONGEST_SHOWN = 200
 _PUBLIC_ONLY = Hosts()
 
 
+# What a web page begins with, whatever it is called. No picture that can be read begins so.
+_WEB_PAGE = re.compile(rb"\s*<(!doctype\s+html|!--|(html|head|body|title|meta|script)\b)", re.IGNORECASE)
+_WHOLE_FILE = re.compile(r"bytes 0-(\d+)/(\d+)")
+
+
 @dataclass(frozen=True)
 class _Clients:
     label_studio: httpx.Client  # for the files of the configured one, wherever it lies
-    elsewhere: httpx.Client  # on `network`
-    network: CheckedNetwork
+    elsewhere: httpx.Client
+    network: CheckedNetwork  # of `elsewhere`
 
 
 class ImageSource:
@@ -87,6 +101,7 @@ class ImageSource:
         if clients is not None:
             clients.label_studio.close()
             clients.elsewhere.close()
+            clients.network.close()
 
     def read(self, value: str, *, task_id: int) -> bytes:
         """The bytes of the image that a task's field names.
@@ -99,7 +114,8 @@ class ImageSource:
                 return self._decode(value)
             return self._fetch(self._address(value.strip(), task_id))
         except ImageError as error:
-            raise ImageError(f"Task {task_id}, image {_shown(value)}: {error}") from error.__cause__
+            hint = self._another_name(value.strip())
+            raise ImageError(f"Task {task_id}, image {_shown(value)}: {error}{hint}") from error.__cause__
         except ValueError as error:  # from urllib, which so refuses to split an address
             raise ImageError(f"Task {task_id}, image {_shown(value)}: this is no valid address ({error}).") from error
 
@@ -107,7 +123,7 @@ class ImageSource:
         """The http(s) address behind a value."""
         scheme = urlsplit(value).scheme.lower() if _SCHEME.match(value) else ""
         if scheme in {"http", "https"}:
-            return value
+            return self._renamed(value)
         if scheme in _STORAGE_SCHEMES:
             uri = _STORAGE_SCHEMES[scheme] + value[len(scheme) :]
             encoded = base64.urlsafe_b64encode(uri.encode()).decode()
@@ -132,6 +148,26 @@ class ImageSource:
             )
         return url
 
+    def _another_name(self, value: str) -> str:
+        """What to do where a file of Label Studio's is looked for elsewhere, which may be the same server."""
+        with suppress(ValueError):
+            parts = urlsplit(value)
+            is_elsewhere = parts.scheme in {"http", "https"} and not self._may_have_token(self._renamed(value))
+            if self._label_studio is not None and is_elsewhere and _LABEL_STUDIO_FILES.search(parts.path):
+                address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+                return (
+                    f" If this is the Label Studio at {self._label_studio.url} under another name, add {address} to "
+                    "CAPTIONLOOP_LABEL_STUDIO_NAMES."
+                )
+        return ""
+
+    def _renamed(self, url: str) -> str:
+        """The address at LABEL_STUDIO_URL, where one is for a file of the same server under another of its names."""
+        if self._label_studio is None:
+            return url
+        renamed = self._label_studio.renamed(url)
+        return renamed if self._may_have_token(renamed) else url
+
     def _server(self, what: str) -> LabelStudio:
         if self._label_studio is None:
             raise ImageError(f"Label Studio is needed to read {what}. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
@@ -146,10 +182,12 @@ class ImageSource:
         return not climbs and _LABEL_STUDIO_FILES.match(path) is not None
 
     def _fetch(self, url: str) -> bytes:
-        clients = self._http()  # the first time takes a while, and none of the image's
+        from captionloop.backend.label_studio.deadlines import until
+
+        self._http()  # the first time takes a while, and none of the image's
         give_up_at = time.monotonic() + self._max_seconds
         renewed = False
-        with clients.network.until(give_up_at):
+        with until(give_up_at):
             for _ in range(_MOST_REDIRECTS + 1):
                 with_token = self._may_have_token(url)
                 with self._opened(url, give_up_at, with_token=with_token) as response:
@@ -189,78 +227,97 @@ class ImageSource:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise ImageError(f"this is no valid address ({error}).") from error
         except httpx.HTTPError as error:
-            cause = str(error) or type(error).__name__
-            raise ImageError(f"its server cannot be reached ({cause}). Check the address and the network.") from error
+            raise ImageError(self._unreachable(url, error, with_token=with_token)) from error
+
+    def _unreachable(self, url: str, error: httpx.HTTPError, *, with_token: bool) -> str:
+        if problem := why_not_trusted(error):
+            return f"its server cannot be reached: {problem}"
+        found = f"its server cannot be reached ({error or type(error).__name__}). Check the address and the network."
+        if with_token:
+            return found + through_which_proxy(url)
+        if proxy := proxy_in_force(url):
+            # A proxy would look up the name itself, so that no address could be checked before it is asked.
+            found += f" Pictures that are not on Label Studio are fetched without the proxy of {proxy[0]}."
+        return found
 
     def _refusal(self, url: str, error: RefusedHostError) -> str:
         found = f"{_shown(url)} is at {error.address}, which is no public address"
-        if self._label_studio is not None and self._label_studio.owns(url):
+        if self._label_studio is not None and self._label_studio.owns(self._label_studio.renamed(url)):
             return (
                 f"{found}, and no image of Label Studio's, whose paths begin with /data/upload/ or /data/local-files/. "
                 "If Label Studio redirects to its login, check LABEL_STUDIO_API_KEY."
             )
-        return (
-            f"{found}. If pictures are meant to come from there, add {error.host} to CAPTIONLOOP_IMAGE_HOSTS; if it is "
-            "the Label Studio at LABEL_STUDIO_URL under another name, import the task with a path (/data/…)."
-        )
+        return f"{found}. If pictures are meant to come from there, add {error.host} to CAPTIONLOOP_IMAGE_HOSTS."
 
     def _http(self) -> _Clients:
         import httpx
 
-        from captionloop.backend.label_studio.checked_network import CheckedNetwork, CheckedTransport
+        from captionloop.backend.label_studio.checked_network import CheckedNetwork
+        from captionloop.backend.label_studio.deadlines import TimedNetwork, client_on
 
         with self._clients_lock:
             if self._clients is None:
                 timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
-                network = CheckedNetwork(self._allowed)
+                network, trusted = CheckedNetwork(self._allowed), certificates()
                 self._clients = _Clients(
-                    label_studio=httpx.Client(follow_redirects=False, timeout=timeout),
-                    elsewhere=httpx.Client(
-                        follow_redirects=False, timeout=timeout, trust_env=False, transport=CheckedTransport(network)
-                    ),
+                    label_studio=client_on(TimedNetwork(), certificates=trusted, by_environment=True, timeout=timeout),
+                    elsewhere=client_on(network, certificates=trusted, by_environment=False, timeout=timeout),
                     network=network,
                 )
             return self._clients
 
     def _next_address(self, url: str, location: str) -> str:
-        url = urljoin(url, location)
+        url = self._renamed(urljoin(url, location))
         if urlsplit(url).scheme not in {"http", "https"}:
             raise ImageError(f"its server redirects to {_shown(url)}, which is not http(s).")
         return url
 
     def _refuse_failure(self, response: httpx.Response, url: str, *, with_token: bool) -> None:
-        if response.status_code == 200:
+        if response.status_code in {200, 203} or _is_whole_file(response):
             return
         status = response.status_code
         whose = "Label Studio" if with_token else "its server"
         if status in {401, 403} and with_token:
             remedy = "Check that LABEL_STUDIO_API_KEY is current and that its account may see the project."
-        elif status in {401, 403}:
+        elif status == 401:
             remedy = (
-                "It wants a login, which is only given to the Label Studio at LABEL_STUDIO_URL. If this is the same "
-                "one under another name, import the task with a path (/data/…) instead; else make the image readable."
+                "It wants a login, which is only given to the Label Studio at LABEL_STUDIO_URL. Make the image "
+                "readable without, or upload it to Label Studio."
             )
+        elif status == 403:
+            remedy = (
+                "It gives the image to some and not to us: to who may see it, or to pages of its own (a rule against "
+                "hot-linking). Make the image readable to everybody, or upload it to Label Studio."
+            )
+        elif status == 206:
+            remedy = "That is a part of the image, for which nobody asked. See that server's settings."
         elif status == 404 and "/resolve/" in url:
             remedy = "Add the storage of this address to the project's settings in Label Studio (Cloud Storage)."
         elif status in {404, 410}:
             remedy = "The image is gone; upload it again or delete the task."
         else:
             remedy = "Try again later; if it stays, see that server's log."
-        raise ImageError(f"{whose} answered with status {status}. {remedy}")
+        raise ImageError(
+            f"{whose} answered with status {status}. {remedy}{through_which_proxy(url) if with_token else ''}"
+        )
 
     def _body(self, response: httpx.Response, give_up_at: float) -> bytes:
-        content_type = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
-        if content_type == "text/html":
-            raise ImageError("its server answered with a web page, perhaps a login, instead of an image.")
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding not in {"", "identity"}:
+            raise ImageError(
+                f"its server sent it packed ({coding[:40]}), although asked not to. Have it sent as it is."
+            )
         announced = response.headers.get("Content-Length", "")
         if announced.isdecimal():
             self._refuse_size(int(announced))
         data = bytearray()
-        for chunk in response.iter_bytes():  # as they come: waiting for full chunks would outlast the deadline
+        for chunk in response.iter_raw():  # as they come: waiting for full chunks would outlast the deadline
             data += chunk
             self._refuse_size(len(data))
             if time.monotonic() > give_up_at:
                 raise ImageError(self._too_slow())
+        if _WEB_PAGE.match(data.removeprefix(codecs.BOM_UTF8)):
+            raise ImageError("its server answered with a web page, perhaps a login, instead of an image.")
         return _not_empty(bytes(data))
 
     def _too_slow(self) -> str:
@@ -291,6 +348,12 @@ def _not_empty(data: bytes) -> bytes:
     if not data:
         raise ImageError("it is empty.")
     return data
+
+
+def _is_whole_file(response: httpx.Response) -> bool:
+    """Whether an answer with status 206 holds all: some servers send a whole file as the range from 0 to its end."""
+    found = _WHOLE_FILE.fullmatch(response.headers.get("Content-Range", "").strip())
+    return response.status_code == 206 and found is not None and int(found[1]) + 1 == int(found[2])
 
 
 def _shown(value: str) -> str:

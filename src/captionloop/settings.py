@@ -74,6 +74,27 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+class Addresses(tuple[str, ...]):
+    """Some http(s) addresses. `str` gives a text that `parse` reads again."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Addresses":
+        """Read `http://10.0.0.5:8080, ls.example/tools`; one without http:// or https:// stands for both.
+
+        Raises:
+            ValueError: an entry is no address.
+        """
+        entries = text.replace(",", " ").split()
+        return cls(
+            _http_url(address)
+            for entry in entries
+            for address in ([entry] if "://" in entry else [f"http://{entry}", f"https://{entry}"])
+        )
+
+    def __str__(self) -> str:
+        return ", ".join(self)
+
+
 def _redis_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -197,6 +218,12 @@ class Settings:
     )  # fmt: skip
     label_studio_api_key: Secret | None = _setting(
         "LABEL_STUDIO_API_KEY", "Its access token, legacy or personal.", Secret, default=None
+    )
+    label_studio_names: Addresses = _setting(
+        "CAPTIONLOOP_LABEL_STUDIO_NAMES",
+        "Further addresses of the same Label Studio, as tasks hold them: `http://10.0.0.5:8080, ls.example`.",
+        Addresses.parse,
+        default=Addresses(),
     )
     server: str | None = _setting(
         "CAPTIONLOOP_SERVER",

@@ -18,10 +18,11 @@ from cryptography.x509.oid import NameOID
 
 from captionloop.backend.label_studio.checked_network import (
     CheckedNetwork,
-    CheckedTransport,
     RefusedHostError,
     is_public,
 )
+from captionloop.backend.label_studio.deadlines import client_on
+from captionloop.backend.label_studio.network_environment import certificates
 from captionloop.hosts import Hosts
 
 NOT_PUBLIC = {
@@ -122,7 +123,7 @@ def client() -> Iterator[GetClient]:
 
     def make(names: Names, allowed: str = "") -> httpx.Client:
         network = CheckedNetwork(Hosts.parse(allowed), resolve=names)
-        made.append(httpx.Client(transport=CheckedTransport(network), trust_env=False, timeout=5.0))
+        made.append(client_on(network, certificates=certificates(), by_environment=False, timeout=5.0))
         return made[-1]
 
     yield make
@@ -178,9 +179,29 @@ def test_a_name_that_nobody_knows_cannot_be_connected_to(answer: Any) -> None:
             raise answer
         return list(answer)
 
-    transport = CheckedTransport(CheckedNetwork(Hosts(), resolve=resolve))
-    with httpx.Client(transport=transport) as client, pytest.raises(httpx.ConnectError):
+    network = CheckedNetwork(Hosts(), resolve=resolve)
+    with (
+        client_on(network, certificates=certificates(), by_environment=False) as client,
+        pytest.raises(httpx.ConnectError),
+    ):
         client.get("http://nowhere.test/")
+
+
+def test_a_look_up_that_does_not_end_is_given_up() -> None:
+    answered = threading.Event()
+
+    def resolve(_host: str, _port: int) -> list[str]:
+        answered.wait(30)
+        return ["127.0.0.1"]
+
+    network = CheckedNetwork(Hosts.parse("127.0.0.1"), resolve=resolve)
+    with (
+        client_on(network, certificates=certificates(), by_environment=False, timeout=0.2) as client,
+        pytest.raises(httpx.ConnectTimeout, match=r"no address of slow\.test was found in time"),
+    ):
+        client.get("http://slow.test/")
+    answered.set()
+    network.close()
 
 
 @pytest.fixture

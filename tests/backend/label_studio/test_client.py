@@ -373,6 +373,35 @@ class TestBadServer:
         with pytest.raises(LabelStudioError, match="answered GET /api/projects/3/ with something unexpected"):
             client.project(3)
 
+    @pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "br", "identity, gzip"])
+    def test_an_answer_that_is_packed_is_not_unpacked(
+        self, client: LabelStudio, bad_server: BadServer, coding: str
+    ) -> None:
+        bad_server.answer(200, PROJECT, Content_Encoding=coding)
+        with pytest.raises(LabelStudioError, match=f"in the coding '{coding}', which nobody asked for"):
+            client.project(3)
+        assert len(bad_server.asked) == 1
+
+    def test_an_answer_without_end_is_cut_off(
+        self, client: LabelStudio, bad_server: BadServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("captionloop.backend.label_studio.client._LARGEST_ANSWER_BYTES", 1000)
+        bad_server.answer(200, PROJECT | {"description": "x" * 2000})
+        with pytest.raises(LabelStudioError, match="answered with more than 1,000 bytes"):
+            client.project(3)
+        assert len(bad_server.asked) == 1
+
+    def test_a_request_with_its_further_tries_ends(
+        self, bad_server: BadServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("captionloop.backend.label_studio.client._PATIENCE", 0.01)
+        client = LabelStudio(bad_server.url, "0" * 40, retry_delays_s=(5.0,) * 10)
+        for _ in range(10):
+            bad_server.answer(200, PROJECT, Content_Length="500")
+        with pytest.raises(LabelStudioError, match="cannot be reached"):
+            client.project(3)
+        assert len(bad_server.asked) == 1
+
     def test_a_body_cut_off_is_tried_again(self, client: LabelStudio, bad_server: BadServer) -> None:
         bad_server.answer(200, PROJECT, Content_Length="500")
         bad_server.answer(200, PROJECT)

@@ -1,6 +1,7 @@
 """Images are read from wherever tasks keep them, and the token of Label Studio goes to Label Studio alone."""
 
 import base64
+import gzip
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,8 +36,9 @@ class Host:
             request.send_response(status)
             for name, value in {"Content-Type": "image/png", "Content-Length": str(len(body))}.items():
                 request.send_header(name, headers.get(name.replace("-", "_"), value))
-            if "Location" in headers:
-                request.send_header("Location", headers["Location"])
+            for name in ("Location", "Content-Range", "Content-Encoding"):
+                if (value := headers.get(name.replace("-", "_"))) is not None:
+                    request.send_header(name, value)
             request.end_headers()
             request.wfile.write(body)
 
@@ -191,7 +193,7 @@ class TestHttp:
         ("status", "remedy"),
         [
             (401, "It wants a login, which is only given to the Label Studio at LABEL_STUDIO_URL"),
-            (403, "It wants a login"),
+            (403, "a rule against hot-linking"),
             (404, "The image is gone"),
             (410, "The image is gone"),
             (500, "Try again later"),
@@ -205,9 +207,47 @@ class TestHttp:
         assert f"answered with status {status}" in message
         assert remedy in message
 
-    def test_a_login_page_is_no_image(self, source: ImageSource, host: Host) -> None:
-        message = failure(source, host.send("/a.png", b"<html>", Content_Type="text/html; charset=utf-8"))
-        assert "a web page, perhaps a login" in message
+    @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "image/png", "application/octet-stream"])
+    @pytest.mark.parametrize(
+        "page", [b"<html>", b"\n <!DOCTYPE html>\n<title>Login", b"\xef\xbb\xbf<!-- made by -->", b"<HEAD lang=en>"]
+    )
+    def test_a_login_page_is_no_image(self, source: ImageSource, host: Host, page: bytes, content_type: str) -> None:
+        assert "a web page, perhaps a login" in failure(source, host.send("/a.png", page, Content_Type=content_type))
+
+    @pytest.mark.parametrize("content_type", ["text/html", "text/plain", "application/json", ""])
+    def test_an_image_is_known_by_its_bytes(self, source: ImageSource, host: Host, content_type: str) -> None:
+        assert source.read(host.send("/a.png", Content_Type=content_type), task_id=7) == PICTURE
+
+    def test_a_whole_file_may_be_called_a_range(self, source: ImageSource, host: Host) -> None:
+        last = len(PICTURE) - 1
+        sent = host.send("/a.png", status=206, Content_Range=f"bytes 0-{last}/{last + 1}")
+        assert source.read(sent, task_id=7) == PICTURE
+
+    @pytest.mark.parametrize("part", ["bytes 0-9/44", "bytes 5-43/44", "bytes 0-43/*", "bytes */44", "pages 0-43/44"])
+    def test_a_part_of_a_file_is_no_image(self, source: ImageSource, host: Host, part: str) -> None:
+        assert "a part of the image" in failure(source, host.send("/a.png", status=206, Content_Range=part))
+
+    @pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "br", "zstd", "deflate, identity"])
+    def test_what_is_packed_is_not_unpacked(self, source: ImageSource, host: Host, coding: str) -> None:
+        bomb = gzip.compress(gzip.compress(bytes(10_000_000)))
+        assert f"sent it packed ({coding})" in failure(source, host.send("/a.png", bomb, Content_Encoding=coding))
+
+    def test_identity_is_no_packing(self, source: ImageSource, host: Host) -> None:
+        assert source.read(host.send("/a.png", Content_Encoding="identity"), task_id=7) == PICTURE
+
+    def test_interim_answers_without_end_are_given_up(self, host: Host) -> None:
+        def hints(request: BaseHTTPRequestHandler) -> None:
+            try:
+                for _ in range(2000):
+                    request.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+                    time.sleep(0.005)
+            except OSError:
+                pass
+
+        for source in _source(None, max_seconds=0.5):
+            started = time.monotonic()
+            assert "took longer than 0.5 seconds" in failure(source, host.answer("/a.png", hints))
+            assert time.monotonic() - started < 8
 
     def test_an_empty_file_is_no_image(self, source: ImageSource, host: Host) -> None:
         assert "it is empty" in failure(source, host.send("/a.png", b""))
@@ -333,6 +373,90 @@ class TestLabelStudio:
     def test_without_it_others_can(self, host: Host) -> None:
         for source in _source(None):
             assert source.read(host.send("/a.png"), task_id=7) == PICTURE
+
+
+class TestLabelStudioUnderSeveralNames:
+    """Tasks hold an address of the same server that is not LABEL_STUDIO_URL."""
+
+    @pytest.fixture
+    def read(self, label_studio_host: Host) -> Callable[..., str]:
+        """Read an address with these names known, from no private host; what the server was asked."""
+
+        def read_with(value: str, *names: str, below: str = "") -> str:
+            label_studio = LabelStudio(label_studio_host.url + below, TOKEN, names=names)
+            for source in _source(label_studio, allowed=Hosts()):
+                assert source.read(value, task_id=7) == PICTURE
+            ((asked, authorization),) = label_studio_host.asked
+            assert authorization == f"Token {TOKEN}"
+            return asked
+
+        return read_with
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("http://studio.test", "http://studio.test/data/upload/1/a.png"),
+            ("https://studio.test", "https://studio.test/data/upload/1/a.png"),
+            ("https://studio.test/", "https://STUDIO.test:443/data/upload/1/a.png"),
+            ("http://10.0.0.5:8080", "http://10.0.0.5:8080/data/upload/1/a.png"),
+            ("http://[fd00::5]:8080", "http://[fd00::5]:8080/data/upload/1/a.png"),
+            ("https://tools.test/ls", "https://tools.test/ls/data/upload/1/a.png"),
+        ],
+    )
+    def test_its_files_are_read_from_it(
+        self, read: Callable[..., str], label_studio_host: Host, name: str, value: str
+    ) -> None:
+        label_studio_host.send("/data/upload/1/a.png")
+        assert read(value, "http://other.test", name) == "/data/upload/1/a.png"
+
+    def test_its_query_is_kept(self, read: Callable[..., str], label_studio_host: Host) -> None:
+        label_studio_host.send("/data/local-files/")
+        asked = read("http://studio.test/data/local-files/?d=photos%2Fa b.png", "http://studio.test")
+        assert asked == "/data/local-files/?d=photos%2Fa%20b.png"
+
+    def test_it_may_live_below_a_path_that_the_name_lacks(
+        self, read: Callable[..., str], label_studio_host: Host
+    ) -> None:
+        label_studio_host.send("/tools/ls/data/upload/1/a.png")
+        asked = read("http://studio.test/data/upload/1/a.png", "http://studio.test", below="/tools/ls")
+        assert asked == "/tools/ls/data/upload/1/a.png"
+
+    def test_a_redirect_to_its_own_name_is_followed(self, label_studio_host: Host) -> None:
+        label_studio_host.send("/data/upload/1/a.png")
+        label_studio_host.redirect("/tasks/7/resolve/", "https://studio.test/data/upload/1/a.png")
+        label_studio = LabelStudio(label_studio_host.url, TOKEN, names=["https://studio.test"])
+        for source in _source(label_studio, allowed=Hosts()):
+            assert source.read("s3://bucket/a.png", task_id=7) == PICTURE
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "http://localhost/api/projects/1/export",
+            "http://localhost/data/upload/../../api/projects/",
+            "http://localhost.elsewhere.invalid/data/upload/1/a.png",
+            "http://localhost:81/data/upload/1/a.png",
+            "https://localhost/data/upload/1/a.png",
+        ],
+    )
+    def test_nothing_else_is_asked_of_it(self, label_studio_host: Host, value: str) -> None:
+        label_studio = LabelStudio(label_studio_host.url, TOKEN, names=["http://localhost"])
+        for source in _source(label_studio, allowed=Hosts()):
+            failure(source, value)
+        assert label_studio_host.asked == []
+
+    @pytest.mark.parametrize("path", ["/data/upload/1/a.png", "/ls/data/local-files/?d=a.png", "/tasks/7/resolve/"])
+    def test_a_name_that_is_not_known_is_proposed(self, label_studio_host: Host, path: str) -> None:
+        for source in _source(LabelStudio(label_studio_host.url, TOKEN), allowed=Hosts()):
+            message = failure(source, f"http://localhost:9{path}")
+        assert "add http://localhost:9 to CAPTIONLOOP_LABEL_STUDIO_NAMES" in message
+
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    def test_it_is_proposed_where_the_server_answers(self, source: ImageSource, host: Host, status: int) -> None:
+        message = failure(source, host.send("/data/upload/1/a.png", status=status))
+        assert f"add {host.url} to CAPTIONLOOP_LABEL_STUDIO_NAMES" in message
+
+    def test_no_name_is_proposed_for_pictures_of_others(self, source: ImageSource, host: Host) -> None:
+        assert "CAPTIONLOOP_LABEL_STUDIO_NAMES" not in failure(source, host.send("/photos/a.png", status=401))
 
 
 class TestData:

@@ -1,0 +1,110 @@
+"""A moment by which a whole HTTP exchange is over, whatever the other side does.
+
+The time limits of httpx are for one read or write each, so a server that sends a byte now and then, or one interim
+answer (103) after the other, could hold a thread for ever. Here the moment is looked at wherever bytes are read and
+written.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from ssl import SSLContext
+from typing import Any
+
+import httpcore
+import httpx
+
+# A peer that takes a few bytes at a time is given up within one such piece.
+_BYTES_PER_WRITE = 16_384
+
+
+_this_thread = threading.local()
+
+
+@contextmanager
+def until(moment: float) -> Iterator[None]:
+    """Within the block, and in this thread, no `TimedNetwork` waits beyond a moment of `time.monotonic()`.
+
+    Of blocks in one another the earliest moment counts.
+    """
+    before: float | None = getattr(_this_thread, "moment", None)
+    _this_thread.moment = moment if before is None else min(before, moment)
+    try:
+        yield
+    finally:
+        _this_thread.moment = before
+
+
+def left_of(timeout: float | None, too_late: type[Exception]) -> float | None:
+    """A time limit in seconds, cut to what `until` leaves.
+
+    Raises:
+        Exception: of the kind `too_late`: nothing is left.
+    """
+    moment: float | None = getattr(_this_thread, "moment", None)
+    if moment is None:
+        return timeout
+    left = moment - time.monotonic()
+    if left <= 0:
+        raise too_late("the time for the whole exchange is over")
+    return left if timeout is None else min(timeout, left)
+
+
+class TimedNetwork(httpcore.NetworkBackend):
+    """Opens connections that keep to the moment which `until` sets. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        limit = left_of(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._inner.connect_tcp(host, port, limit, local_address, socket_options))
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, left_of(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _BYTES_PER_WRITE):
+            limit = left_of(timeout, httpcore.WriteTimeout)
+            self._inner.write(buffer[start : start + _BYTES_PER_WRITE], limit)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        limit = left_of(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, limit))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+def client_on(network: TimedNetwork, *, certificates: SSLContext, by_environment: bool, **options: Any) -> httpx.Client:
+    """An httpx client whose connections, those to a proxy as well, are opened by `network`.
+
+    Args:
+        by_environment: whether it goes through the proxies that the environment names.
+    """
+    client = httpx.Client(verify=certificates, trust_env=by_environment, follow_redirects=False, **options)
+    # httpx has no argument for what httpcore, which it is made of, documents as `network_backend`.
+    for transport in (client._transport, *client._mounts.values()):
+        if isinstance(transport, httpx.HTTPTransport):
+            transport._pool._network_backend = network
+    return client

@@ -1,0 +1,110 @@
+"""What the environment says about connections: proxies and certificates, and how to name them in a message.
+
+Proxies are those that httpx goes through (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, in small or capital
+letters). Certificates are those of `SSL_CERT_FILE` or `SSL_CERT_DIR`, as OpenSSL knows them, or of `REQUESTS_CA_BUNDLE`
+or `CURL_CA_BUNDLE`, which sites with a certificate authority of their own set for other programs.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator, MutableMapping
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
+from captionloop.errors import SettingsError
+from captionloop.settings import without_password
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+# OpenSSL's X509_V_ERR_…: what a certificate is refused for (openssl/x509_vfy.h).
+_EXPIRED, _NOT_YET_VALID, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
+
+
+def keep_loopback_direct(environment: MutableMapping[str, str]) -> None:
+    """Have no proxy asked for an address of this machine: there, `localhost` would be the proxy's own."""
+    if not any(name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in environment):
+        return
+    variable = "NO_PROXY" if "NO_PROXY" in environment and "no_proxy" not in environment else "no_proxy"
+    hosts = [host.strip() for host in environment.get(variable, "").split(",") if host.strip()]
+    if "*" not in hosts:
+        environment[variable] = ",".join(dict.fromkeys([*hosts, *_LOOPBACK]))
+
+
+def proxy_in_force(url: str) -> tuple[str, str] | None:
+    """The variable that names a proxy for this address, and that proxy without its password; None: there is none."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or "", {"no": os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))}):
+        return None
+    for name in (f"{parts.scheme}_proxy", "all_proxy"):
+        for variable in (name, name.upper()):
+            if proxy := os.environ.get(variable):
+                return variable, without_password(proxy)
+    return None
+
+
+def through_which_proxy(url: str) -> str:
+    """A sentence for a message about this address, or nothing where no proxy is in force."""
+    found = proxy_in_force(url)
+    if found is None:
+        return ""
+    variable, proxy = found
+    host = urlsplit(url).hostname
+    return (
+        f" It was asked through the proxy {proxy} ({variable}); if it is to be asked directly, add {host} to no_proxy."
+    )
+
+
+def certificates() -> ssl.SSLContext:
+    """Whose certificates are trusted: those that the environment names, else those that httpx brings.
+
+    Raises:
+        SettingsError: a variable names what is not there, or what holds no certificates.
+    """
+    import httpx
+
+    variable = ca_variable()
+    if variable is None:
+        return httpx.create_ssl_context(trust_env=False)
+    path = os.environ[variable]
+    try:
+        if os.path.isdir(path):
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"{variable} is {path!r}, from which no certificates can be read ({error}). Name a file in PEM format, a "
+            "directory of such files, or unset it."
+        ) from error
+
+
+def ca_variable() -> str | None:
+    """The variable that says whose certificates are trusted."""
+    return next((name for name in _CA_VARIABLES if os.environ.get(name)), None)
+
+
+def why_not_trusted(error: BaseException) -> str | None:
+    """What to do about a failed TLS handshake; None where the failure was another one."""
+    found = next((cause for cause in _chain(error) if isinstance(cause, ssl.SSLError)), None)
+    if isinstance(found, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({found.verify_message}). {_remedy(found.verify_code)}"
+    if found is not None and found.reason == "WRONG_VERSION_NUMBER":
+        return "it does not speak TLS there. Write http:// instead of https://, or name the port that does."
+    return None if found is None else f"no TLS connection can be made with it ({found.reason or found})."
+
+
+def _remedy(code: int) -> str:
+    if code in {_EXPIRED, _NOT_YET_VALID}:
+        return "Renew it, or correct this machine's clock."
+    if code in {_OTHER_NAME, _OTHER_ADDRESS}:
+        return "Use the name that the certificate was made for."
+    variable = ca_variable()
+    now = f"now {variable} names {os.environ[variable]}" if variable else "now it is unset"
+    return f"If it is from a certificate authority of your own, name that one's certificate in SSL_CERT_FILE ({now})."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

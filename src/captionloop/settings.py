@@ -223,7 +223,7 @@ class Settings:
         "CAPTIONLOOP_LABEL_STUDIO_NAMES",
         "Further addresses of the same Label Studio, as tasks hold them: `http://10.0.0.5:8080, ls.example`.",
         Addresses.parse,
-        default=Addresses(),
+        default_factory=Addresses,
     )
     server: str | None = _setting(
         "CAPTIONLOOP_SERVER",

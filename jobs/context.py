@@ -116,6 +116,7 @@ class Context:
 
         Raises:
             CheckpointError: its files are damaged or gone.
+            SettingsError: CAPTIONLOOP_DEVICE names what is not here.
         """
         self.versions.verify(version.path)
         with _IMPORTING:
@@ -126,6 +127,7 @@ class Context:
             version=version.version,
             generation=version.generation,
             precision=self.precision,
+            device=self.settings.device,
             features=self.features,
         )
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from captionloop.model.blip.checkpoint import computes_in_bf16
+from captionloop.device import bf16_unit_of_cpu, computes_in_bf16, device_name, give_back_memory, is_gpu, wait_for
 
-_SIDES = {"cpu": 4096, "cuda": 8192}  # of the matrices
+_SIDE, _GPU_SIDE = 4096, 8192  # of the matrices
 _COPIED_BYTES = 512 * 2**20  # more than any cache holds
 _LOOKS = 5  # of which the best counts: whatever else runs can only make it slower
 
@@ -62,13 +62,12 @@ def look_at_machine(device: torch.device) -> Machine:
         load=load,
         torch=torch.__version__,
     )
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # for those who are compared
+    give_back_memory(device)  # for those who are compared
     return machine
 
 
 def _products(dtype: torch.dtype, device: torch.device) -> float:
-    side = _SIDES[device.type]
+    side = _GPU_SIDE if is_gpu(device) else _SIDE
     first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     return 2 * side**3 / _best(lambda: first @ second, device)
 
@@ -85,15 +84,14 @@ def _best(work: Callable[[], object], device: torch.device) -> float:
     for _ in range(1 + _LOOKS):  # the first one warms up, and never is the best
         begun = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        wait_for(device)
         best = min(best, time.perf_counter() - begun)
     return best
 
 
 def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    if is_gpu(device):
+        return device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -103,8 +101,6 @@ def _name(device: torch.device) -> str:
 
 
 def _bf16_unit(device: torch.device) -> str | None:
-    if not computes_in_bf16(device):
-        return None
-    if device.type == "cuda":
-        return "GPU"
-    return "AMX" if torch.cpu._is_amx_tile_supported() else "AVX-512"
+    if is_gpu(device):
+        return "GPU" if computes_in_bf16(device) else None
+    return bf16_unit_of_cpu()

@@ -32,6 +32,7 @@ from captionloop.backend.bench.settings import (
 )
 from captionloop.backend.bench.turns import say, take_turns
 from captionloop.batches import batches
+from captionloop.device import chosen_device, is_gpu, limit_memory, wait_for
 from captionloop.errors import RunCancelled
 from captionloop.memory import keep_freed_memory
 from captionloop.model.blip.checkpoint import load_checkpoint
@@ -42,6 +43,7 @@ from captionloop.model.dataset.images import content_hash, open_image
 from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
+from captionloop.settings import Settings
 
 if TYPE_CHECKING:
     from captionloop.model.training.log import StepFigures, TrainingLog
@@ -59,7 +61,7 @@ def captioning(captioner: Captioner, pictures: Sequence[bytes]) -> None:
     A turn of `bulk` has pictures that were never seen, `recaption` the same again. For a GPU there are not enough of
     them, and no features are kept.
     """
-    on_gpu = captioner.device.type == "cuda"
+    on_gpu = is_gpu(captioner.device)
     never_seen, endless = batches(pictures, PER_TURN), cycle(pictures)
     last: list[bytes] = []
 
@@ -98,12 +100,10 @@ def _ahead(readers: ThreadPoolExecutor, read: Callable[[bytes], T], files: Itera
         waiting.extend(readers.submit(read, file) for file in islice(coming, 1))
 
 
-def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
+def training(directory: str, pictures: Sequence[bytes], way: Way, device: torch.device) -> None:
     """The fine-tuning itself; a turn is a step. From the second epoch on an encoder that is frozen is not run."""
-    checkpoint = load_checkpoint(directory)
-    on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        checkpoint.model.to("cuda")
+    checkpoint = load_checkpoint(directory, device=device)
+    on_gpu = is_gpu(device)
     batch = GPU_TRAINING_BATCH if on_gpu else TRAINING_BATCH
     files = {content_hash(file): file for file in pictures}
     examples = [Example(name, name, CAPTION) for name in files]
@@ -120,7 +120,7 @@ def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
             found = features.get_many(hashes, encoder)
             return torch.stack([found[name] for name in hashes])
 
-        turns = _Turns(batch, steps=GPU_STEPS if on_gpu else 1)
+        turns = _Turns(batch, steps=GPU_STEPS if on_gpu else 1, device=device)
         with suppress(RunCancelled):  # by ourselves
             finetune(
                 checkpoint,
@@ -136,8 +136,9 @@ def training(directory: str, pictures: Sequence[bytes], way: Way) -> None:
 class _Turns:
     """A training log that is waited for: after the first steps so many are a turn."""
 
-    def __init__(self, batch: int, *, steps: int) -> None:
+    def __init__(self, batch: int, *, steps: int, device: torch.device) -> None:
         self.are_over = False
+        self._device = device
         self._batch, self._in_turn = batch, steps
         self._steps = 0
         self._begun = 0.0
@@ -149,8 +150,7 @@ class _Turns:
         self._steps += 1
         if self._steps < _WARM_STEPS or (self._steps - _WARM_STEPS) % self._in_turn:
             return
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()  # the optimizer's part of the step, too
+        wait_for(self._device)  # for the optimizer's part of the step, too
         if self._steps == _WARM_STEPS:
             say({})
         else:
@@ -161,16 +161,18 @@ class _Turns:
 
 def main(arguments: Sequence[str]) -> None:
     part, directory, given = arguments
-    if torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(SHARE_OF_GPU)
+    device = chosen_device(Settings.read().device)
+    limit_memory(device, SHARE_OF_GPU)
     pictures = read_pictures(Path(given))
     if part in {"decoder", "full"}:
-        training(directory, pictures, cast("Way", part))
+        training(directory, pictures, cast("Way", part), device)
         return
     generation = GenerationSettings(num_beams=BEAMS, min_length=SHORTEST, max_length=LONGEST)
     with tempfile.TemporaryDirectory() as cached:
         features = FeatureCache(Path(cached), max_bytes=10**10)
-        captioner = Captioner.load(directory, version="bench", generation=generation, features=features)
+        captioner = Captioner.load(
+            directory, version="bench", generation=generation, device=device.type, features=features
+        )
         captioning(captioner, pictures)
 
 

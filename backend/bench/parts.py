@@ -18,6 +18,7 @@ from captionloop.backend.bench.material import read_pictures
 from captionloop.backend.bench.served import our_server, plain_server
 from captionloop.backend.bench.settings import BATCH, CLIENTS, GPU, GPU_BATCH, PARTS, part_of
 from captionloop.backend.bench.turns import Side, Turn
+from captionloop.device import nvidia_name
 from captionloop.threads import BRIEF_SPINS
 
 # What libgomp does when nobody says anything; importing our package says something.
@@ -89,7 +90,13 @@ class Result:
 
 
 def compare(
-    model: Path, pictures: Path, keys: Collection[str], *, prefix: str = "", said: Callable[[str], None]
+    model: Path,
+    pictures: Path,
+    keys: Collection[str],
+    *,
+    device: torch.device,
+    prefix: str = "",
+    said: Callable[[str], None],
 ) -> Iterator[Result]:
     """Compare what `settings.PARTS` has under a prefix, as far as it is asked for.
 
@@ -97,7 +104,8 @@ def compare(
         model: a directory with a BLIP model.
         pictures: a directory of at least `settings.PICTURES` JPEG files, no two the same.
         keys: of results; those with another prefix are for another call.
-        prefix: says the device, too.
+        device: what both sides compute on.
+        prefix: of the parts.
         said: told what happens, some times in each minute.
 
     Raises:
@@ -105,19 +113,24 @@ def compare(
     """
     parts = [part for part in PARTS[prefix] if prefix + part in keys]
     if {"latency", "bulk", "recaption"} & set(parts):
-        yield from _captioning(model, pictures, parts, prefix, said)
+        yield from _captioning(model, pictures, parts, device, prefix, said)
     if {"train_decoder", "train_full"} & set(parts):
-        yield from _training(model, pictures, parts, prefix, said)
+        yield from _training(model, pictures, parts, device, prefix, said)
     if "serve" in parts:
-        yield _serving(model, pictures, prefix, said)
+        yield _serving(model, pictures, device, prefix, said)
 
 
 def _captioning(
-    model: Path, pictures: Path, parts: Collection[str], prefix: str, said: Callable[[str], None]
+    model: Path,
+    pictures: Path,
+    parts: Collection[str],
+    device: torch.device,
+    prefix: str,
+    said: Callable[[str], None],
 ) -> Iterator[Result]:
     with (
-        _side("plain", "caption", model, pictures, prefix) as plain,
-        _side("ours", "caption", model, pictures, prefix) as ours,
+        _side("plain", "caption", model, pictures, device, prefix) as plain,
+        _side("ours", "caption", model, pictures, device, prefix) as ours,
     ):
         tokens = ours.facts["tokens"]
         if "latency" in parts:
@@ -133,7 +146,7 @@ def _captioning(
         for place in range(_BULK_TURNS):
             said(f"{prefix}bulk{' and recaption' if 'recaption' in parts else ''}, {place + 1} of {_BULK_TURNS}")
             baseline = plain.turn("bulk")
-            with GpuUse(_name_of_gpu()) if prefix.startswith(GPU) else nullcontext() as use:
+            with GpuUse(gpu) if (gpu := nvidia_name(device)) else nullcontext() as use:
                 bulk.append((ours.turn("bulk"), baseline))
             if use and use.share is not None:
                 uses.append(use.share)
@@ -146,15 +159,20 @@ def _captioning(
 
 
 def _training(
-    model: Path, pictures: Path, parts: Collection[str], prefix: str, said: Callable[[str], None]
+    model: Path,
+    pictures: Path,
+    parts: Collection[str],
+    device: torch.device,
+    prefix: str,
+    said: Callable[[str], None],
 ) -> Iterator[Result]:
     # One side of ours at a time, as each holds gigabytes.
-    with _side("plain", "train", model, pictures, prefix) as plain:
+    with _side("plain", "train", model, pictures, device, prefix) as plain:
         for part, way in (("train_decoder", "decoder"), ("train_full", "full")):
             if part not in parts:
                 continue
             said(f"{prefix}{part}")
-            with _side("ours", way, model, pictures, prefix) as ours:
+            with _side("ours", way, model, pictures, device, prefix) as ours:
                 turns = []
                 for place in range(_TRAINING_TURNS):
                     said(f"{prefix}{part}, {place + 1} of {_TRAINING_TURNS}")
@@ -162,11 +180,11 @@ def _training(
             yield _result(f"{prefix}{part}", turns)
 
 
-def _serving(model: Path, pictures: Path, prefix: str, said: Callable[[str], None]) -> Result:
+def _serving(model: Path, pictures: Path, device: torch.device, prefix: str, said: Callable[[str], None]) -> Result:
     said(f"{prefix}serve")
     ours_see, plain_sees = cycle(read_pictures(pictures)), cycle(read_pictures(pictures))
-    ours_has = _AS_SERVE | _device(prefix) | {"CAPTIONLOOP_MODEL": str(model)}
-    with our_server(ours_has) as ours, plain_server(model, _AS_USUAL | _device(prefix)) as plain:
+    ours_has = _AS_SERVE | _on(device) | {"CAPTIONLOOP_MODEL": str(model)}
+    with our_server(ours_has) as ours, plain_server(model, _AS_USUAL | _on(device)) as plain:
         for server in (ours, plain):
             server.wait_for("/ready")
         ours.turn(list(islice(ours_see, CLIENTS)))  # the first one loads the model
@@ -178,19 +196,16 @@ def _serving(model: Path, pictures: Path, prefix: str, said: Callable[[str], Non
     return _result(f"{prefix}serve", turns)
 
 
-def _side(name: Literal["ours", "plain"], work: str, model: Path, pictures: Path, prefix: str) -> Side:
+def _side(
+    name: Literal["ours", "plain"], work: str, model: Path, pictures: Path, device: torch.device, prefix: str
+) -> Side:
     as_usual = _AS_USUAL if name == "plain" else _AS_SERVE if work == "caption" else {}
     command = [sys.executable, "-m", f"captionloop.backend.bench.{name}", work, str(model), str(pictures)]
-    return Side(f"{prefix}{work} ({name})", command, as_usual | _device(prefix))
+    return Side(f"{prefix}{work} ({name})", command, as_usual | _on(device))
 
 
-def _name_of_gpu() -> str:
-    return f"GPU-{torch.cuda.get_device_properties(0).uuid}"
-
-
-def _device(prefix: str) -> dict[str, str]:
-    """What is not of a GPU is of the processor, even where there is a GPU."""
-    return {} if prefix.startswith(GPU) else {"CUDA_VISIBLE_DEVICES": ""}
+def _on(device: torch.device) -> dict[str, str]:
+    return {"CAPTIONLOOP_DEVICE": device.type}
 
 
 def _together(turns: list[Turn]) -> Turn:

@@ -33,6 +33,8 @@ from captionloop.backend.bench.settings import (
     SHORTEST,
 )
 from captionloop.backend.bench.turns import take_turns
+from captionloop.device import chosen_device, computes_in_bf16, is_gpu, limit_memory
+from captionloop.settings import Settings
 
 _SMALLEST, _WORTH_MORE, _TRIES = 8, 1.03, 3
 _GPU_BATCHES = 8
@@ -40,11 +42,10 @@ _GPU_BATCHES = 8
 
 class Plain:
     def __init__(self, directory: str) -> None:
-        self.device, dtype = "cpu", torch.float32
-        if torch.cuda.is_available():
-            torch.cuda.set_per_process_memory_fraction(SHARE_OF_GPU)
-            self.device = "cuda"
-            dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        self.device = chosen_device(Settings.read().device)
+        self.on_gpu = is_gpu(self.device)
+        limit_memory(self.device, SHARE_OF_GPU)
+        dtype = torch.bfloat16 if self.on_gpu and computes_in_bf16(self.device) else torch.float32
         self.processor = BlipImageProcessorPil.from_pretrained(directory)
         self.tokenizer = AutoTokenizer.from_pretrained(directory)
         self.model = BlipForConditionalGeneration.from_pretrained(directory, dtype=dtype).to(self.device)
@@ -55,7 +56,7 @@ class Plain:
             pixels: torch.Tensor = self.processor(images, return_tensors="pt")["pixel_values"]
             return pixels
 
-        if self.device == "cpu":
+        if not self.on_gpu:
             return pixels_of(pictures)
         with ThreadPoolExecutor(torch.get_num_threads()) as readers:
             pixels = torch.cat(list(readers.map(lambda picture: pixels_of([picture]), pictures)))
@@ -78,14 +79,13 @@ def captioning(plain: Plain, pictures: Sequence[bytes]) -> dict[str, Callable[[]
         return len(plain.caption(list(islice(coming, amount))))
 
     caption(1)
-    on_cpu = plain.device == "cpu"
-    batch, batches = (BATCH, 1) if on_cpu else (quickest_batch(caption), _GPU_BATCHES)
+    batch, batches = (quickest_batch(caption), _GPU_BATCHES) if plain.on_gpu else (BATCH, 1)
     return {"latency": lambda: caption(1), "bulk": lambda: sum(caption(batch) for _ in range(batches))}
 
 
 def training(plain: Plain, pictures: Sequence[bytes]) -> Callable[[], int]:
     """Full fine-tuning as in the notebook that we come from."""
-    optimizer = torch.optim.AdamW(plain.model.parameters(), lr=1e-5, fused=plain.device != "cpu")
+    optimizer = torch.optim.AdamW(plain.model.parameters(), lr=1e-5, fused=plain.on_gpu)
     coming = cycle(pictures)
 
     def step(batch: int) -> int:
@@ -105,7 +105,7 @@ def training(plain: Plain, pictures: Sequence[bytes]) -> Callable[[], int]:
         return batch
 
     step(PLAIN_TRAINING_BATCH)
-    if plain.device == "cpu":
+    if not plain.on_gpu:
         return lambda: step(PLAIN_TRAINING_BATCH)
     batch = quickest_batch(step)
     return lambda: sum(step(batch) for _ in range(GPU_STEPS))

@@ -9,6 +9,7 @@ import click
 
 from captionloop.backend.bench.settings import GPU, GPU_LARGE, KEYS, PARTS, PICTURES, STARTER
 from captionloop.backend.commands.shared import json_option
+from captionloop.settings import Settings
 
 
 @click.command()
@@ -46,6 +47,7 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
     from captionloop.backend.bench.parts import Result, compare
     from captionloop.backend.bench.random_blip import write_random_blip
     from captionloop.backend.bench.work import work_of
+    from captionloop.device import CPU, chosen_device, is_gpu
     from captionloop.home import write_atomically
     from captionloop.model.starter import STARTER_DIR
 
@@ -53,8 +55,9 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
         click.echo(f"{text} …", err=True)
 
     keys = only or KEYS
-    processor = look_at_machine(torch.device("cpu"))
-    gpu = look_at_machine(torch.device("cuda")) if torch.cuda.is_available() else None
+    cpu, chosen = torch.device(CPU), chosen_device(Settings.read().device)
+    processor = look_at_machine(cpu)
+    gpu = look_at_machine(chosen) if is_gpu(chosen) else None
     results: list[Result] = []
     rows: list[report.Row] = []
     with tempfile.TemporaryDirectory(prefix="captionloop-bench-") as directory:
@@ -80,7 +83,8 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
                 continue
             compared = models[prefix]()
             config = BlipConfig.from_pretrained(compared)
-            for result in compare(compared, pictures, keys, prefix=prefix, said=say):
+            device = cpu if machine is processor else chosen
+            for result in compare(compared, pictures, keys, device=device, prefix=prefix, said=say):
                 results.append(result)
                 work = work_of(result, config, bytes_each=machine.bytes_each)
                 rows.append(report.row(result, work, machine))

@@ -25,6 +25,7 @@ def caption_files(paths: Sequence[Path], settings: Settings) -> list[dict[str, A
     Raises:
         ImageError: a file is not there or holds no picture; it is named. Nothing is captioned then.
         CheckpointError: the model cannot be loaded.
+        SettingsError: CAPTIONLOOP_DEVICE names what is not here.
     """
     from captionloop.model.captioning.captioner import Captioner
 
@@ -34,7 +35,9 @@ def caption_files(paths: Sequence[Path], settings: Settings) -> list[dict[str, A
     generation = GenerationSettings(num_beams=settings.beams, prompt=settings.prompt)
     precision = cast(Literal["auto", "fp32", "bf16"], settings.precision)
     version, generation = name_and_generation(Base(settings.model, generation))
-    captioner = Captioner.load(settings.model, version=version, generation=generation, precision=precision)
+    captioner = Captioner.load(
+        settings.model, version=version, generation=generation, precision=precision, device=settings.device
+    )
     found: list[dict[str, Any]] = []
     with Progress("Captioning") as progress:
         for start in range(0, len(paths), _BATCH):

@@ -171,7 +171,12 @@ def _captioner(context: "Context", version: str, project_id: int | None) -> "Cap
         return context.captioner(_version_info(context, version, project_id))
     name, generation = name_and_generation(Base(version, context.base.generation))
     return Captioner.load(
-        version, version=name, generation=generation, precision=context.precision, features=context.features
+        version,
+        version=name,
+        generation=generation,
+        precision=context.precision,
+        device=context.settings.device,
+        features=context.features,
     )
 
 

@@ -170,7 +170,9 @@ def _prepared(
     name, generation = name_and_generation(
         Base(settings.model, GenerationSettings(num_beams=settings.beams, prompt=settings.prompt))
     )
-    captioner = Captioner.load(settings.model, version=name, generation=generation, precision="fp32")
+    captioner = Captioner.load(
+        settings.model, version=name, generation=generation, precision="fp32", device=settings.device
+    )
     if chosen is None:
         return captioner, DrawnScenes(captioner, easy=easy)
     return captioner, replayed(

@@ -189,6 +189,7 @@ def _train(
         run.id,
         settings.to_dict(),
         processes=context.settings.processes,
+        device=context.settings.device,
         scratch=context.home.runs / run.id / "processes",
         log_level=context.settings.log_level,
         log_format=context.settings.log_format,
@@ -252,7 +253,7 @@ def _start(champion: VersionInfo, captioner: "Captioner") -> "Checkpoint":
     """The champion in float32: the very model that captions, which training leaves as it is, if it is in that."""
     if captioner.precision == "fp32":
         return captioner.checkpoint
-    return load_checkpoint(champion.path, device=str(captioner.device))
+    return load_checkpoint(champion.path, device=captioner.device)
 
 
 def _log(context: Context, run: Run) -> TrainingLog:
@@ -324,7 +325,13 @@ def _candidate(context: Context, directory: Path, generation: "GenerationSetting
     """The candidate as it will serve: read back from its files, in the precision of serving."""
     from captionloop.model.captioning.captioner import Captioner
 
-    return Captioner.load(directory, version="candidate", generation=generation, precision=context.precision)
+    return Captioner.load(
+        directory,
+        version="candidate",
+        generation=generation,
+        precision=context.precision,
+        device=context.settings.device,
+    )
 
 
 def _compare(

@@ -68,7 +68,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     scratch = context.home.runs / sweep.id / str(trial.record.first)
     identity = {"snapshot": sweep.snapshot, "champion": champion.version} | settings.to_dict()
     result = finetune(
-        load_checkpoint(champion.path, device=str(captioner.device)),
+        load_checkpoint(champion.path, device=captioner.device),
         training_set(context, champion, snapshot, settings, training),
         settings=settings,
         features=features,

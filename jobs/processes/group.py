@@ -25,6 +25,7 @@ def in_processes(
     function: Callable[..., Mapping[str, Any]],
     *arguments: Any,
     processes: int,
+    device: str,
     scratch: Path,
     log_level: str,
     log_format: str = TEXT,
@@ -34,7 +35,8 @@ def in_processes(
     Args:
         function: known by module and name; it gives plain data.
         arguments: of the function; they are pickled.
-        processes: how many; where there are GPUs, one on each.
+        processes: how many.
+        device: as CAPTIONLOOP_DEVICE has it; where it comes to a GPU, each process has one of its own.
         scratch: a directory for what passes between them.
         log_level: of the main process; the others tell of errors alone.
         log_format: of all.
@@ -46,19 +48,25 @@ def in_processes(
         RunError: there are fewer GPUs, a process was killed, or it failed unexpectedly.
         CaptionloopError: what a process raised, as it raised it.
     """
-    import torch
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
-    if torch.cuda.is_available() and torch.cuda.device_count() < processes:
+    from captionloop.device import chosen_device, device_count, is_gpu
+
+    chosen = chosen_device(device)
+    if is_gpu(chosen) and (there := device_count(chosen)) < processes:
         raise RunError(
-            f"CAPTIONLOOP_PROCESSES is {processes}, and there are {torch.cuda.device_count()} GPUs; each process needs "
-            "one of its own."
+            f"CAPTIONLOOP_PROCESSES is {processes}, and there are {there} GPUs ({chosen.type}); each process needs one "
+            "of its own."
         )
     scratch.mkdir(parents=True, exist_ok=True)
     for name in (_RESULT, _FAILURE, _MEETING):
         (scratch / name).unlink(missing_ok=True)
     try:
-        spawn(_join_in, (os.getpid(), processes, scratch, log_level, log_format, function, arguments), processes)  # type: ignore[no-untyped-call]
+        spawn(
+            _join_in,
+            (os.getpid(), processes, is_gpu(chosen), scratch, log_level, log_format, function, arguments),
+            processes,
+        )  # type: ignore[no-untyped-call]
     except (ProcessRaisedException, ProcessExitedException) as error:
         failure = read_json(scratch / _FAILURE) or {"unexpected": str(error)}
         if "kind" in failure:
@@ -71,6 +79,7 @@ def _join_in(
     rank: int,
     parent: int,
     processes: int,
+    on_gpus: bool,
     scratch: Path,
     log_level: str,
     log_format: str,
@@ -90,7 +99,7 @@ def _join_in(
 
     torch.set_num_threads(threads)
     state = PartialState(
-        cpu=not torch.cuda.is_available(),
+        cpu=not on_gpus,
         init_method=(scratch / _MEETING).as_uri(),
         rank=rank,
         world_size=processes,

@@ -19,8 +19,9 @@ import torch
 from PIL import Image
 from transformers import BlipForConditionalGeneration
 
+from captionloop.device import AUTO, chosen_device, computes_in_bf16, is_gpu
 from captionloop.errors import CheckpointError
-from captionloop.model.blip.checkpoint import Checkpoint, computes_in_bf16, encoder_hash, load_checkpoint
+from captionloop.model.blip.checkpoint import Checkpoint, encoder_hash, load_checkpoint
 from captionloop.model.blip.generation_settings import START_AND_END, GenerationSettings
 from captionloop.model.blip.image_tensors import Pixels
 from captionloop.model.captioning.beam_search import SearchRules, Written, search
@@ -70,11 +71,10 @@ class Captioner:
     """A loaded model version. Callers from several threads take turns.
 
     Args:
-        checkpoint: the model; it belongs to the captioner from here on, which casts and moves it.
+        checkpoint: the model; it belongs to the captioner from here on, which casts it. It computes where it is.
         version: the name that goes with every caption.
         generation: how captions are generated.
         precision: of the weights and the computation; "auto" is bf16 where the device computes in it, else fp32.
-        device: "auto" is CUDA where there is one.
         features: where encoder outputs are kept; None keeps none.
 
     Raises:
@@ -88,18 +88,17 @@ class Captioner:
         version: str,
         generation: GenerationSettings,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
-        device: str = "auto",
         features: FeatureCache | None = None,
     ) -> None:
         self.version = version
         self.generation = generation
-        self.device = _resolve_device(device)
+        self.device = checkpoint.model.device
         self.precision: Precision = _resolve_precision(precision, self.device)
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         # Features in another precision are other features.
         self.encoder_hash = hashlib.sha256(f"{encoder_hash(checkpoint)} {self.precision}".encode()).hexdigest()
         self.checkpoint = checkpoint
-        self._model = checkpoint.model.to(self.device, self.dtype).eval()
+        self._model = checkpoint.model.to(self.dtype).eval()
         self._pixels = Pixels(checkpoint.image_processor, self.device)
         self._features = features
         self._lock = threading.Lock()
@@ -123,20 +122,23 @@ class Captioner:
         version: str,
         generation: GenerationSettings,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
-        device: str = "auto",
+        device: str = AUTO,
         features: FeatureCache | None = None,
     ) -> Captioner:
         """Load a hub id, a directory or "starter"; the arguments are those of the class and of `load_checkpoint`.
 
+        Args:
+            device: as CAPTIONLOOP_DEVICE has it.
+
         Raises:
             CheckpointError: the model cannot be loaded or does not fit the generation settings.
+            SettingsError: there is no such device here.
         """
         return cls(
-            load_checkpoint(source),
+            load_checkpoint(source, device=chosen_device(device)),
             version=version,
             generation=generation,
             precision=precision,
-            device=device,
             features=features,
         )
 
@@ -208,7 +210,7 @@ class Captioner:
     @property
     def batch_size(self) -> int:
         """How many pictures are best computed at once."""
-        return _GPU_BATCH_SIZE if self.device.type == "cuda" else _BATCH_SIZE
+        return _GPU_BATCH_SIZE if is_gpu(self.device) else _BATCH_SIZE
 
     @property
     def prompt_length(self) -> int:
@@ -254,12 +256,6 @@ class Captioner:
                 f"the prompt {settings.prompt!r} ({len(ids) - 1} tokens)."
             )
         return ids
-
-
-def _resolve_device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
 
 
 def _resolve_precision(precision: str, device: torch.device) -> Precision:

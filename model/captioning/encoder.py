@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.models.blip.modeling_blip import BlipEncoderLayer, BlipVisionModel
 
+from captionloop.device import bf16_unit_of_cpu, is_gpu
 from captionloop.model.captioning.packed_linear import packed
 
 # A matrix is packed for a number of rows; this is the number of patches of one picture of 384 x 384.
@@ -79,4 +80,4 @@ def _by_products(queries: Tensor, keys: Tensor, values: Tensor, scale: float) ->
 
 def _products_are_quicker(weight: Tensor) -> bool:
     """In bf16 on a CPU, unless it has AMX: only then PyTorch's fused attention uses what multiplies bf16 quickly."""
-    return weight.device.type == "cpu" and weight.dtype is torch.bfloat16 and not torch.cpu._is_amx_tile_supported()
+    return not is_gpu(weight.device) and weight.dtype is torch.bfloat16 and bf16_unit_of_cpu() != "AMX"

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from captionloop.device import is_gpu
+
 # In fp32. A call of a packed matrix takes longer to begin: of 128 x 512 it takes one and a half of plain `linear`'s
 # time, of 768 x 3072 a fifth.
 _FEW_ROWS, _LARGE = 64, 2**18
@@ -39,7 +41,7 @@ def packed(*linears: nn.Linear, rows: int) -> Linear:
 
 
 def _is_worth_packing(weight: Tensor, rows: int) -> bool:
-    if weight.device.type != "cpu" or not torch._C._has_mkldnn:
+    if is_gpu(weight.device) or not torch._C._has_mkldnn:
         return False
     if weight.dtype is torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -14,6 +14,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers.models.blip.modeling_blip import BlipAttention, BlipEncoderLayer, BlipVisionModel
 
+from captionloop.device import is_gpu
+
 
 def encode_pixels(
     encoder: BlipVisionModel, pixels: Tensor, *, dtype: torch.dtype | None = None, recompute: bool = False
@@ -47,7 +49,7 @@ def _attend(attention: BlipAttention, hidden: Tensor) -> Tensor:
     qkv = attention.qkv(hidden).view(images, patches, 3, attention.num_heads, attention.head_dim)
     queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
     dropout = attention.dropout.p if attention.training else 0.0
-    if qkv.requires_grad and qkv.device.type == "cpu" and not dropout:
+    if qkv.requires_grad and not is_gpu(qkv.device) and not dropout:
         read: Tensor = _Attention.apply(queries, keys, values, attention.scale)  # type: ignore[no-untyped-call]
     else:
         read = functional.scaled_dot_product_attention(queries, keys, values, scale=attention.scale, dropout_p=dropout)

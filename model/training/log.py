@@ -144,10 +144,11 @@ def read_losses(directory: Path) -> list[tuple[int, float]]:
 
 def memory_mib(device: torch.device) -> float:
     """The most memory taken so far: of the GPU's on a GPU, else of this process's."""
-    if device.type == "cuda":
-        import torch
+    from captionloop.device import peak_memory
 
-        return torch.cuda.max_memory_allocated(device) / 2**20
+    of_gpu = peak_memory(device)
+    if of_gpu is not None:
+        return of_gpu / 2**20
     taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return taken / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB on Linux
 

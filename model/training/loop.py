@@ -22,11 +22,11 @@ from itertools import islice
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import AutocastKwargs
 from torch import Tensor, nn
 
+from captionloop.device import computes_in_bf16, give_back_memory, is_gpu, own_random_numbers
 from captionloop.errors import RunCancelled, RunError
-from captionloop.model.blip.checkpoint import Checkpoint, computes_in_bf16
+from captionloop.model.blip.checkpoint import Checkpoint
 from captionloop.model.training.caption_targets import (
     Example,
     Rejected,
@@ -144,9 +144,9 @@ def finetune(
     begun = last_report = last_save = time.monotonic()
 
     device = next(checkpoint.model.text_decoder.parameters()).device
-    accelerator = Accelerator(mixed_precision="bf16" if computes_in_bf16(device) else "no", cpu=device.type == "cpu")
+    accelerator = Accelerator(cpu=not is_gpu(device))
     is_main = accelerator.is_main_process
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with own_random_numbers(device):
         torch.manual_seed(settings.seed)
         trainable = Trainable(checkpoint, settings)
         optimizer = torch.optim.AdamW(trainable.groups(peak_rate), lr=peak_rate, betas=(0.9, 0.98), fused=True)
@@ -331,8 +331,7 @@ def _backward_within_memory(
             ) from cause
         for parameter in trainable.parameters.values():
             parameter.grad = None
-        if trainable.device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_back_memory(trainable.device)
         micro_batch = (micro_batch + 1) // 2
         logger.warning("Out of memory at step %d: going on with %d examples at a time", step + 1, micro_batch)
 
@@ -351,7 +350,7 @@ def _backward(
     `accelerator.accumulate` would take the mean of micro-batches; this is a mean over the tokens of the whole batch.
     """
     device = trainable.device
-    is_mixed = accelerator.mixed_precision == "bf16" and (settings.trains_encoder or trainable.is_wide)
+    is_mixed = computes_in_bf16(device) and (settings.trains_encoder or trainable.is_wide)
     total = asked_for(data.text(batch).labels, data.weights(batch)).to(device)
     mine = batch[accelerator.process_index :: accelerator.num_processes]
     sum_of_losses = 0.0
@@ -359,7 +358,7 @@ def _backward(
         part = mine[start : start + micro_batch]
         text = data.text(part).to(device)
         features, pixels = data.images(step, part)
-        with accelerator.autocast(AutocastKwargs(enabled=is_mixed)):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_mixed):
             logits = trainable.logits(
                 text,
                 features=None if features is None else features.to(device),
@@ -416,7 +415,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 def _examples_at_once(checkpoint: Checkpoint, settings: FinetuneSettings) -> int:
     """How many examples are computed at once when nobody says, as long as there is memory."""
     vision = checkpoint.model.vision_model
-    if not settings.trains_encoder or vision.device.type != "cpu":
+    if not settings.trains_encoder or is_gpu(vision.device):
         return settings.batch_size
     return max(_PATCHES_AT_ONCE // vision.embeddings.num_positions, 1)
 

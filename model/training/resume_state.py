@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from captionloop.device import random_state, set_random_state
 from captionloop.errors import RunError
 from captionloop.home import atomically, storing
 
-_WEIGHT, _OPTIMISER, _KEPT, _RANDOM, _RANDOM_CUDA = "weight/", "adam/", "kept/", "random", "random_cuda"
+_WEIGHT, _OPTIMISER, _KEPT, _RANDOM = "weight/", "adam/", "kept/", "random"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,9 @@ class TrainingState:
         for name, parameter in parameters.items():
             tensors |= {f"{_OPTIMISER}{name}/{key}": value for key, value in optimizer.state[parameter].items()}
         tensors[_RANDOM] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors[_RANDOM_CUDA] = torch.cuda.get_rng_state()
+        device = _device_of(parameters)
+        if (state := random_state(device)) is not None:
+            tensors[_random_on(device)] = state
         header = {"identity": self._identity, "notes": json.dumps(notes)}
         # From where the tensors are: a copy of all would take as much memory as training itself.
         with storing(self._path, also=(SafetensorError,)), atomically(self._path) as temporary:
@@ -95,7 +97,16 @@ class TrainingState:
                 if key.startswith(prefix)
             }
         torch.set_rng_state(tensors[_RANDOM])
-        if torch.cuda.is_available() and _RANDOM_CUDA in tensors:
-            torch.cuda.set_rng_state(tensors[_RANDOM_CUDA])
+        device = _device_of(parameters)
+        if (state := tensors.get(_random_on(device))) is not None:
+            set_random_state(device, state)
         kept = {name.removeprefix(_KEPT): value for name, value in tensors.items() if name.startswith(_KEPT)}
         return Resumed(kept=kept, notes=json.loads(header["notes"]))
+
+
+def _device_of(parameters: Mapping[str, nn.Parameter]) -> torch.device:
+    return next(iter(parameters.values())).device
+
+
+def _random_on(device: torch.device) -> str:
+    return f"{_RANDOM}_{device.type}"

@@ -148,6 +148,12 @@ class Settings:
         "The BLIP that every project starts from: `starter`, a directory, or a hub id.",
         default="starter",
     )
+    device: str = _setting(
+        "CAPTIONLOOP_DEVICE",
+        "Where models compute: `cuda`, `mps` (Apple), `xpu` (Intel) or `cpu`; `auto`: the first that is there.",
+        _choice("auto", "cuda", "mps", "xpu", "cpu"),
+        default="auto",
+    )
     precision: str = _setting(
         "CAPTIONLOOP_PRECISION",
         "Number format for captioning: `auto` is bf16 where the hardware is fast at it.",

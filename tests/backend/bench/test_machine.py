@@ -16,8 +16,7 @@ WITH_BF16 = replace(WITHOUT_BF16, bf16_unit="AVX-512", bf16=4e11)
 
 @pytest.mark.slow
 def test_a_machine_that_does_not_multiply_in_bf16_is_not_measured_in_it(monkeypatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
 
     machine = look_at_machine(torch.device("cpu"))
 

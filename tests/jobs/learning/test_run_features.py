@@ -48,7 +48,6 @@ def captioner(context: Context) -> Captioner:
         version="v",
         generation=GenerationSettings(),
         precision="fp32",
-        device="cpu",
         features=context.features,
     )
 

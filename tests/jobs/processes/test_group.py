@@ -20,7 +20,7 @@ _ROOT = Path(__file__).parents[3]
 
 
 def run(function: Any, *arguments: Any, scratch: Path) -> dict[str, Any]:
-    return in_processes(function, *arguments, processes=2, scratch=scratch, log_level="warning")
+    return in_processes(function, *arguments, processes=2, device="cpu", scratch=scratch, log_level="warning")
 
 
 def added_up(amount: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tests.model.captioning.published_layout import write_base, write_fp16, write_large
 
+from captionloop.device import bf16_unit_of_cpu
 from captionloop.errors import CheckpointError
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings
@@ -106,7 +107,7 @@ def test_a_caption_starts_from_the_start_token_of_the_configuration(directory: P
     start = checkpoint.model.config.text_config.bos_token_id
     with torch.no_grad():
         checkpoint.model.text_decoder.bert.embeddings.word_embeddings.weight[start] *= -1
-    after = Captioner(checkpoint, version="v2", generation=GREEDY, precision="fp32", device="cpu").caption(IMAGES)
+    after = Captioner(checkpoint, version="v2", generation=GREEDY, precision="fp32").caption(IMAGES)
     assert captions(after) != before
 
 
@@ -295,7 +296,7 @@ def test_a_captioner_says_what_it_is(directory: Path) -> None:
 
 def test_auto_precision_is_one_of_the_two(directory: Path) -> None:
     captioner = load(directory, precision="auto")
-    hardware = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    hardware = bf16_unit_of_cpu() is not None
     assert captioner.precision == ("bf16" if hardware else "fp32")
     assert all(0 <= s.score <= 1 for s in captioner.caption(IMAGES))
 
@@ -326,7 +327,7 @@ def test_generation_keys_in_the_models_own_files_change_nothing(directory: Path)
     checkpoint.model.text_decoder.generation_config.update(
         do_sample=True, num_beams=7, max_length=9, no_repeat_ngram_size=1, length_penalty=-5.0, suppress_tokens=[20]
     )
-    stubborn = Captioner(checkpoint, version="v1", generation=BEAMS, precision="fp32", device="cpu")
+    stubborn = Captioner(checkpoint, version="v1", generation=BEAMS, precision="fp32")
     assert captions(stubborn.caption(IMAGES)) == captions(load(directory).caption(IMAGES))
 
 

@@ -153,7 +153,7 @@ def test_the_encoder_passes_gradients_on_as_transformers_does() -> None:
 @pytest.mark.parametrize("has_amx", [True, False])
 def test_in_bf16_pictures_are_read_as_exactly_as_by_transformers(has_amx: bool, monkeypatch) -> None:
     """Both roundings are as far from fp32, whichever way attention is computed."""
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_tile": has_amx, "avx512_bf16": True})
     model, some = model_of("base").vision_model, next(pixels())
     rounded = copy.deepcopy(model).bfloat16()
     with torch.inference_mode():
@@ -173,7 +173,7 @@ def captions_of_the_starter_model() -> tuple[list[str], list[str], dict[str, lis
     for precision in ("fp32", "bf16"):
         captioner = Captioner(
             load_checkpoint(STARTER_DIR), version="starter", generation=GenerationSettings(),
-            precision=precision, device="cpu",
+            precision=precision,
         )  # fmt: skip
         both.append([suggestion.caption for suggestion in captioner.caption(pictures, batch_size=BATCH)])
     return both[0], both[1], {str(number): [caption(scene)] for number, (scene, _) in enumerate(scenes)}

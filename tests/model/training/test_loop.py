@@ -50,7 +50,7 @@ def trained(captions: Sequence[str], base: Checkpoint | None = None, **settings)
 
 def captions_of(result: FinetuneResult, features: dict[str, torch.Tensor], *, num_beams: int = 1) -> list[str]:
     generation = GenerationSettings(num_beams=num_beams, min_length=0, max_length=60, prompt=result.settings.prompt)
-    captioner = Captioner(result.checkpoint, version="new", generation=generation, precision="fp32", device="cpu")
+    captioner = Captioner(result.checkpoint, version="new", generation=generation, precision="fp32")
     return [suggestion.caption for suggestion in captioner.caption_features(torch.stack(list(features.values())))]
 
 

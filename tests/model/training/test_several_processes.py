@@ -81,7 +81,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(directory: Path) -> dict[str, Any]:
-    return in_processes(runs_of_both, directory, processes=2, scratch=directory / "scratch", log_level="warning")
+    return in_processes(
+        runs_of_both, directory, processes=2, device="cpu", scratch=directory / "scratch", log_level="warning"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -78,7 +78,7 @@ def test_a_way_with_the_encoder_learns_a_style_on_the_starter_model(settings: di
         settings=FinetuneSettings(steps=60, batch_size=4, **UNREGULARISED, **settings),
         pictures=drawn.__getitem__,
     )
-    captioner = Captioner(result.checkpoint, version="new", generation=GenerationSettings(max_length=60), device="cpu")
+    captioner = Captioner(result.checkpoint, version="new", generation=GenerationSettings(max_length=60))
     assert [found.caption for found in captioner.caption(list(drawn.values()))] == wanted
 
 

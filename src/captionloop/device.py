@@ -1,0 +1,138 @@
+"""Where models compute: the device is chosen here, and what differs from one kind to another is asked of it here.
+
+Nothing else names a kind of GPU or calls what only one of them has (`torch.cuda`, `torch.mps`, `torch.xpu`):
+`tests/test_device.py` holds our sources to that, and runs encoder, decoder and training on a device of its own making.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captionloop.errors import SettingsError
+
+AUTO, CPU = "auto", "cpu"
+KINDS = ("cuda", "mps", "xpu", CPU)
+"""In the order in which they are taken. ROCm's PyTorch calls an AMD GPU "cuda"."""
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of a kind.
+
+    It may ask a GPU's driver, which does not survive a fork: call it in the process that computes.
+
+    Args:
+        name: a value of CAPTIONLOOP_DEVICE: one of `KINDS`, or "auto" for the first of them that is here.
+
+    Raises:
+        SettingsError: there is none of that kind here.
+    """
+    here = [kind for kind in KINDS if _is_here(kind)]
+    if name == AUTO:
+        return torch.device(here[0])
+    if name not in here:
+        raise SettingsError(
+            f"CAPTIONLOOP_DEVICE is {name!r}, but PyTorch {torch.__version__} finds no such device here, only "
+            f"{', '.join(here)}. Name one of these, leave it at auto, or install a PyTorch and a driver for {name}."
+        )
+    return torch.device(name)
+
+
+def is_gpu(device: torch.device) -> bool:
+    """Whether it computes beside the processor, with memory of its own, and is the better the more it is given."""
+    return device.type != CPU
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 matrices itself; where it does not, bf16 is slower than fp32.
+
+    Apple's GPUs take bf16, but PyTorch does not say which of them gain from it: False.
+    """
+    if device.type == CPU:
+        return bf16_unit_of_cpu() is not None
+    is_supported = getattr(_module(device), "is_bf16_supported", None)
+    return is_supported is not None and bool(is_supported(including_emulation=False))
+
+
+def bf16_unit_of_cpu() -> str | None:
+    """What multiplies bf16 matrices in this processor: "AMX", "AVX-512" or nothing."""
+    has = torch.cpu.get_capabilities()
+    return "AMX" if has.get("amx_tile") else "AVX-512" if has.get("avx512_bf16") else None
+
+
+def device_name(device: torch.device) -> str:
+    """Of the GPU."""
+    name_of = getattr(_module(device), "get_device_name", None)
+    return str(name_of(device)) if name_of else f"GPU ({device.type})"
+
+
+def nvidia_name(device: torch.device) -> str | None:
+    """As `nvidia-smi` names a GPU of NVIDIA's."""
+    if device.type != "cuda":
+        return None
+    return f"GPU-{_module(device).get_device_properties(device).uuid}"
+
+
+def device_count(device: torch.device) -> int:
+    """How many there are of its kind."""
+    return int(_module(device).device_count())
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most memory that tensors on a GPU have taken so far, in bytes; None for the CPU.
+
+    Apple's GPUs keep no count of it: what is taken now.
+    """
+    if not is_gpu(device):
+        return None
+    module = _module(device)
+    if hasattr(module, "max_memory_allocated"):
+        return int(module.max_memory_allocated(device))
+    return int(module.driver_allocated_memory())
+
+
+def limit_memory(device: torch.device, share: float) -> None:
+    """Let this process have so much of a GPU's memory, 0 to 1."""
+    if is_gpu(device):
+        _module(device).set_per_process_memory_fraction(share)
+
+
+def give_back_memory(device: torch.device) -> None:
+    """Give back what PyTorch keeps of a GPU's memory for tensors to come."""
+    if is_gpu(device):
+        _module(device).empty_cache()
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until all that was asked of the device is done."""
+    _module(device).synchronize()
+
+
+def random_state(device: torch.device) -> Tensor | None:
+    """Of a GPU's own random numbers, uint8 on the CPU; None for the CPU, whose state is `torch.get_rng_state()`."""
+    return _module(device).get_rng_state(device) if is_gpu(device) else None
+
+
+def set_random_state(device: torch.device, state: Tensor) -> None:
+    """Go on with the random numbers of `random_state`."""
+    _module(device).set_rng_state(state, device)
+
+
+@contextmanager
+def own_random_numbers(device: torch.device) -> Iterator[None]:
+    """What is drawn or seeded within changes nothing outside, on the CPU or on the device."""
+    with torch.random.fork_rng(devices=[device] if is_gpu(device) else [], device_type=device.type):
+        yield
+
+
+def _is_here(kind: str) -> bool:
+    return bool(torch.get_device_module(kind).is_available())
+
+
+def _module(device: torch.device) -> Any:
+    """PyTorch's module for devices of a kind, such as `torch.cuda`."""
+    return torch.get_device_module(device)

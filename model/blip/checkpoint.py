@@ -34,6 +34,7 @@ from transformers.utils import logging as transformers_logging
 
 from captionloop.errors import CheckpointError
 from captionloop.home import storing
+from captionloop.model.blip.fit import check_fit
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.blip.model_source import local_directory
 
@@ -102,8 +103,8 @@ def load_checkpoint(
         model = _in_memory(_load_model(directory, dtype=dtype, use_safetensors=safe))
         tokenizer = load_tokenizer(directory)
         image_processor = _load_image_processor(directory)
-    _check_fit(directory, model, tokenizer)
-    return Checkpoint(model.to(device).eval(), tokenizer, image_processor, str(source))
+    check_fit(directory, model.eval(), tokenizer, image_processor)
+    return Checkpoint(model.to(device), tokenizer, image_processor, str(source))
 
 
 def save_checkpoint(
@@ -301,24 +302,6 @@ def _load_image_processor(directory: Path) -> BlipImageProcessorPil:
         return BlipImageProcessorPil.from_pretrained(directory, local_files_only=True)
     except Exception as error:  # as above
         raise CheckpointError(f"The image processor in {directory} cannot be loaded: {_first_line(error)}.") from error
-
-
-def _check_fit(directory: Path, model: BlipForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> None:
-    text = model.config.text_config
-    if len(tokenizer) > text.vocab_size:
-        raise CheckpointError(
-            f"The tokenizer in {directory} has {len(tokenizer):,} words, more than the model's {text.vocab_size:,}."
-        )
-    if text.sep_token_id != tokenizer.sep_token_id:
-        raise CheckpointError(
-            f"In {directory} captions end with id {text.sep_token_id} (sep_token_id of text_config), but the "
-            f"tokenizer's end token has id {tokenizer.sep_token_id}."
-        )
-    if text.bos_token_id is None or not 0 <= text.bos_token_id < text.vocab_size:
-        raise CheckpointError(
-            f"In {directory} captions start with id {text.bos_token_id} (bos_token_id of text_config), which is "
-            f"outside the model's vocabulary of {text.vocab_size:,}."
-        )
 
 
 @contextmanager

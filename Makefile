@@ -42,8 +42,8 @@ format: $(VENV)/.installed-dev  ## Put the code into its format
 
 # For every Python and system at once. What is pinned already stays, unless: make lock ARGS=--upgrade
 lock: $(VENV)/.installed-audit  ## Pin everything that an installation needs, with hashes, in requirements.lock
-	@$(BIN)/uv pip compile --quiet pyproject.toml --extra postgres --universal --python-version 3.11 \
-		--generate-hashes --no-header --no-annotate --output-file requirements.lock $(ARGS)
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra postgres --extra tensorboard \
+		--universal --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements.lock $(ARGS)
 
 # Strict: a package of which nobody could be asked is a failure, and not one without known weaknesses.
 audit: $(VENV)/.installed-audit  ## Ask the package index whether anything in requirements.lock has a known weakness
@@ -70,7 +70,7 @@ $(VENV)/.python:
 $(VENV)/.installed: $(VENV)/.python pyproject.toml
 	@echo "Installing Captionloop and what it needs (PyTorch is large: several minutes the first time) …"
 	@$(BIN)/python -m tools.small_torch
-	@$(PIP_INSTALL) --editable .
+	@$(PIP_INSTALL) --editable '.[tensorboard]'
 	@touch $@
 
 $(VENV)/.installed-audit: $(VENV)/.installed

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import resource
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +26,8 @@ from captionloop.model.training.validation import Look
 
 if TYPE_CHECKING:
     import torch  # the pages, which read what is written here, are up a second earlier without it
+
+_log = logging.getLogger(__name__)
 
 STEPS_FILE, EVALUATIONS_FILE = "training_log.csv", "evaluations.jsonl"
 
@@ -48,7 +52,7 @@ class TrainingLog:
 
     Args:
         directory: for the flat files.
-        tensorboard: for the event files; None writes none.
+        tensorboard: for the event files; None writes none, and so does an installation without TensorBoard.
         pictures: image hash → the picture, RGB, to show beside its caption; None shows none.
         trackers: what else is to hear of the figures.
     """
@@ -154,6 +158,12 @@ def memory_mib(device: torch.device) -> float:
 
 
 def _event_writer(directory: Path, *, purge_step: int) -> Any:
+    if find_spec("tensorboard") is None:
+        _log.info(
+            "TensorBoard is not installed, so it will not show this run; the same figures are kept with the version. "
+            "For the next one: pip install 'captionloop[tensorboard]'"
+        )
+        return None
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(directory), purge_step=purge_step)

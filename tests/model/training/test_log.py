@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,13 @@ def look(text: str = "a red car") -> Look:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
+    return written_by_a_run(tmp_path)
+
+
+def written_by_a_run(directory: Path) -> Path:
     """A run that looks at validation images every two steps, and what it left."""
     with TrainingLog(
-        tmp_path, tensorboard=tmp_path / "events", pictures=lambda image: Image.new("RGB", (8, 6), "red")
+        directory, tensorboard=directory / "events", pictures=lambda image: Image.new("RGB", (8, 6), "red")
     ) as log:
         finetune(
             checkpoint(),
@@ -36,7 +41,7 @@ def run(tmp_path: Path) -> Path:
             log=log,
         )
         log.look(STEPS, look("a cat"), at="held-out")
-    return tmp_path
+    return directory
 
 
 def test_each_step_has_its_row(run: Path) -> None:
@@ -72,3 +77,16 @@ def test_tensorboard_shows_steps_and_looks_with_captions_and_pictures(run: Path)
     assert len(tags["images"]) == 2 * len(REFERENCES)
     assert {event.step for event in events.Images(tags["images"][0])} >= {STEPS}
     assert all(f"{tag}/text_summary" in tags["tensors"] for tag in tags["images"])
+
+
+def test_without_tensorboard_the_rest_is_written_and_the_log_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    caplog.set_level("INFO")
+
+    run = written_by_a_run(tmp_path)
+
+    assert len((run / "evaluations.jsonl").read_text().splitlines()) == STEPS // 2 + 1
+    assert not (run / "events").exists()
+    assert "pip install 'captionloop[tensorboard]'" in caplog.text

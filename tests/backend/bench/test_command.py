@@ -1,22 +1,25 @@
 """The whole command, on the starter model, which is small."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
+from tests.support.machine import multiply_small_matrices
 
-_COMMAND = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", "bench"]
+from captionloop.backend.cli import cli
 
 
 @pytest.mark.slow
-def test_it_compares_with_plain_transformers_and_says_what_the_machine_can_do(tmp_path: Path) -> None:
+def test_it_compares_with_plain_transformers_and_says_what_the_machine_can_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multiply_small_matrices(monkeypatch)
     page = tmp_path / "bench.html"
     only = [f"--only={key}" for key in ("starter_latency", "starter_bulk", "gpu_bulk")]
 
-    done = subprocess.run([*_COMMAND, *only, "--json", "--html", str(page)], stdout=subprocess.PIPE, check=True)
+    done = CliRunner().invoke(cli, ["bench", *only, "--json", "--html", str(page)], obj={}, catch_exceptions=False)
 
     figures = json.loads(done.stdout)
     assert figures["machine"]["fp32"] > 0

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.support.machine import multiply_small_matrices
 
 from captionloop.backend.bench.machine import Machine, look_at_machine
 from captionloop.backend.bench.report import machine_text
@@ -14,8 +15,8 @@ WITHOUT_BF16 = Machine(
 WITH_BF16 = replace(WITHOUT_BF16, bf16_unit="AVX-512", bf16=4e11)
 
 
-@pytest.mark.slow
-def test_a_machine_that_does_not_multiply_in_bf16_is_not_measured_in_it(monkeypatch) -> None:
+def test_a_machine_that_does_not_multiply_in_bf16_is_not_measured_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    multiply_small_matrices(monkeypatch)
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
 
     machine = look_at_machine(torch.device("cpu"))

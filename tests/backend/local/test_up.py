@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,16 +37,44 @@ def person(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Person:
     return newcomer(tmp_path_factory.mktemp("person"), cache=cache)
 
 
+@dataclass
+class Terminal:
+    """Where the person types `captionloop up`, each time after the one before has ended."""
+
+    person: Person
+    up: "subprocess.Popen[bytes] | None" = None
+
+    def starts(self, *, within_s: float) -> "subprocess.Popen[bytes]":
+        self.up = self.person.starts()
+        took = self.person.waits_until_ready(self.up, within_s=within_s)
+        print(f"this start took {took:.0f} s")
+        return self.up
+
+    def running(self) -> "subprocess.Popen[bytes]":
+        """The one that a test has left, else a new one; ready."""
+        if self.up is not None and self.up.poll() is None:
+            return self.up
+        return self.starts(within_s=_FIRST_START_WITHIN_S)
+
+    def ends(self) -> None:
+        if self.up is not None and self.up.poll() is None:
+            self.up.send_signal(signal.SIGINT)
+            self.up.wait(60)
+
+
 @pytest.fixture(scope="module")
-def running(person: Person) -> Iterator["subprocess.Popen[bytes]"]:
-    """A first `up`, ready; ended after the tests of this module that use it."""
-    up = person.starts()
+def terminal(person: Person) -> Iterator[Terminal]:
+    its = Terminal(person)
     try:
-        person.waits_until_ready(up, within_s=_FIRST_START_WITHIN_S)
-        yield up
+        yield its
     finally:
-        up.send_signal(signal.SIGINT)
-        up.wait(60)
+        its.ends()
+
+
+@pytest.fixture
+def running(terminal: Terminal) -> "subprocess.Popen[bytes]":
+    """An `up` that is ready."""
+    return terminal.running()
 
 
 def test_status_tells_other_programs_how_to_reach_everything(
@@ -137,7 +166,7 @@ def test_a_killed_worker_and_backend_come_back(person: Person, running: "subproc
 
 @pytest.mark.faults
 def test_ctrl_c_ends_every_process_and_the_next_start_finds_all_data(
-    person: Person, running: "subprocess.Popen[bytes]"
+    person: Person, terminal: Terminal, running: "subprocess.Popen[bytes]"
 ) -> None:
     before = person.asks("status")
     family = descendants(running.pid)
@@ -150,34 +179,27 @@ def test_ctrl_c_ends_every_process_and_the_next_start_finds_all_data(
     assert is_free(int(person.environment["CAPTIONLOOP_LABEL_STUDIO_PORT"]))
     assert person.asks("status")["ready"] is False
 
-    second = person.starts()
-    try:
-        took = person.waits_until_ready(second, within_s=_second_start_within_s())
-        after = person.asks("status")
-    finally:
-        second.send_signal(signal.SIGINT)
-        second.wait(60)
-    print(f"the second start took {took:.0f} s")
+    terminal.starts(within_s=_second_start_within_s())
+    after = person.asks("status")
     assert after["label_studio"]["project_id"] == before["label_studio"]["project_id"]
     assert after["label_studio"]["ml_backend_id"] == before["label_studio"]["ml_backend_id"]
     assert after["champion"] == before["champion"]
 
 
 @pytest.mark.faults
-def test_a_killed_up_leaves_nothing_behind_and_the_next_one_starts(person: Person) -> None:
-    first = person.starts()
-    person.waits_until_ready(first, within_s=_second_start_within_s())
-    family = descendants(first.pid)
-    first.kill()
-    first.wait()
+def test_a_killed_up_leaves_nothing_behind_and_the_next_one_starts(
+    person: Person, terminal: Terminal, running: "subprocess.Popen[bytes]"
+) -> None:
+    family = descendants(running.pid)
+    running.kill()
+    running.wait()
     deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in family):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     with sole_owner(person.home):  # the lock went with its holder
         pass
-    second = person.starts()
-    person.waits_until_ready(second, within_s=_second_start_within_s())
+    second = terminal.starts(within_s=_second_start_within_s())
     second.terminate()
     assert second.wait(60) == 0
     assert "The last run did not end properly" in person.screen()

@@ -24,6 +24,8 @@ from tests.support.servers import STUDIO_VERSION, LabelStudioServer, RedisServer
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from tests.support.versions import FinishedRun
+
 # Where the suite keeps what takes minutes to make; read before a test cleans the environment.
 _CACHE = Settings.read({name: value for name, value in os.environ.items() if name == "CAPTIONLOOP_CACHE"}).cache
 _OURS = ("CAPTIONLOOP_", "LABEL_STUDIO_")
@@ -74,6 +76,29 @@ def database(migrated: Path, home: Home) -> Iterator[Database]:
     opened = Database(f"sqlite:///{home.database}")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def _finished(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> "tuple[FinishedRun, Home]":
+    """A finished run and its home, made once."""
+    from tests.support.versions import finished_run  # imports torch, which many tests can do without
+
+    directory = tmp_path_factory.mktemp("finished")
+    home = Home(directory / "home")
+    home.create()
+    shutil.copy(migrated, home.database)
+    database = Database(f"sqlite:///{home.database}")
+    made = finished_run(database, home, directory)
+    database.close()
+    return made, home
+
+
+@pytest.fixture
+def finished(_finished: "tuple[FinishedRun, Home]", database: Database, home: Home, tmp_path: Path) -> "FinishedRun":
+    """A project with corrections and a fine-tuned version, copied into the test's own home and database."""
+    from tests.support.versions import copied
+
+    return copied(*_finished, home, tmp_path, database)
 
 
 @pytest.fixture(scope="session")

@@ -44,12 +44,6 @@ def disk(request: pytest.FixtureRequest) -> Disk:
 
 
 @pytest.fixture
-def finished(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
-    """A home with images, a snapshot and two versions."""
-    return finished_run(database, home, tmp_path)
-
-
-@pytest.fixture
 def finished_on_either(either_database: Database, home: Home, tmp_path: Path) -> FinishedRun:
     """The same, for what writes to the database as well."""
     return finished_run(either_database, home, tmp_path)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,7 +22,7 @@ from captionloop.settings import Settings
 from tests.support.pictures import picture
 from tests.support.servers import LabelStudioServer
 from tests.support.studio import annotate
-from tests.support.versions import FinishedRun, finished_run
+from tests.support.versions import FinishedRun
 
 TARGET = CaptionTarget("caption", "image", "image", max_submissions=1)
 
@@ -100,10 +99,9 @@ class Studio:
 
 @contextmanager
 def opening_studio(
-    server: LabelStudioServer, database: Database, home: Home, redis_url: str, directory: Path
+    server: LabelStudioServer, finished: FinishedRun, database: Database, home: Home, redis_url: str
 ) -> Iterator[Callable[[str], Studio]]:
     """Opens it by an address, so that something can stand between it and us."""
-    finished = finished_run(database, home, directory)
     with ExitStack() as stack:
         headers = {"Authorization": f"Token {server.token}"}
         api = stack.enter_context(httpx.Client(base_url=server.url, headers=headers, timeout=60))

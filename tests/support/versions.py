@@ -4,13 +4,14 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
+from sqlalchemy import select
 
 from captionloop.home import Home
-from captionloop.model.database import CorrectionState, Database, Project, VersionState, utc_now
+from captionloop.model.database import CorrectionState, Database, Project, Version, VersionState, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, Snapshot
 from captionloop.model.dataset.images import ImageLimits
@@ -98,6 +99,23 @@ def finished_run(
     )  # fmt: skip
     name = store.create(project.id, write, lineage=lineage, generation=base.generation)
     return FinishedRun(project, store, base, snapshot, held_out, store.get(project.id, name))
+
+
+def copied(made: FinishedRun, original: Home, home: Home, directory: Path, database: Database) -> FinishedRun:
+    """A finished run in another home, which gets all that the original has, its database included.
+
+    Args:
+        database: that home's, in which nothing was done yet.
+    """
+    shutil.copytree(original.root, home.root, dirs_exist_ok=True)
+    base = replace(made.base, source=str(shutil.copytree(made.base.source, directory / "base")))
+    with database.session() as session:
+        for version in session.scalars(select(Version)):
+            version.path = str(home.versions / version.name)
+    store = VersionStore(database, home.versions)
+    snapshot = replace(made.snapshot, path=home.datasets / made.snapshot.path.name)
+    version = store.get(made.project.id, made.version.version)
+    return replace(made, store=store, base=base, snapshot=snapshot, version=version)
 
 
 def _write_logs(directory: Path, held_out: Mapping[str, Sequence[str]]) -> None:

@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.support.versions import FinishedRun, finished_run
+from tests.support.versions import FinishedRun
 
 from captionloop.backend.cli import main
-from captionloop.home import Home
-from captionloop.model.database import Database
 from captionloop.model.versions.store import read_manifest
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "golden.json").read_text(encoding="utf-8"))
@@ -28,8 +26,8 @@ def golden(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
-    return finished_run(database, home, tmp_path)
+def run(finished: FinishedRun) -> FinishedRun:
+    return finished
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from tests.support.damage import damage
 from tests.support.scripted_studio import scripted_studio
 from tests.support.servers import LabelStudioServer
-from tests.support.versions import finished_run
+from tests.support.versions import FinishedRun
 
 from captionloop.backend.health import doctor
 from captionloop.backend.health.doctor import Check, examine
@@ -64,8 +64,7 @@ def test_one_broken_link_does_not_hide_the_others(home: Home, database: Database
 
 
 @pytest.mark.faults
-def test_a_damaged_version_is_told_with_what_to_do(home: Home, database: Database, tmp_path: Path) -> None:
-    finished = finished_run(database, home, tmp_path)
+def test_a_damaged_version_is_told_with_what_to_do(finished: FinishedRun, home: Home) -> None:
     finished.store.promote(finished.project.id, finished.version.version, reason="test")
     damage(finished.version.path / "model.safetensors", "bit flipped")
 

@@ -1,47 +1,17 @@
 """A project with a fine-tuned version and corrections, behind the pages."""
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from threading import Thread
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
 from tests.support.room import READER_PASSWORD, app_of, opened_room, signed_in
-from tests.support.versions import FinishedRun, finished_run
+from tests.support.versions import FinishedRun
 from werkzeug.serving import make_server
 
 from captionloop.backend.pages.room import Room
 from captionloop.home import Home
-from captionloop.model.database import Database, Version
-from captionloop.model.versions.store import VersionStore
-
-
-@pytest.fixture(scope="session")
-def _finished(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, FinishedRun]:
-    """A finished run in a home of its own, which each test gets a copy of: making one takes a second."""
-    directory = tmp_path_factory.mktemp("finished")
-    home = Home(directory / "home")
-    home.create()
-    shutil.copy(migrated, home.database)
-    database = Database(f"sqlite:///{home.database}")
-    made = finished_run(database, home, directory)
-    database.close()
-    return home, made
-
-
-@pytest.fixture
-def finished(_finished: tuple[Home, FinishedRun], database: Database, home: Home) -> FinishedRun:
-    original, made = _finished
-    shutil.copytree(original.root, home.root, dirs_exist_ok=True)
-    with database.session() as session:
-        for version in session.scalars(select(Version)):
-            version.path = str(home.versions / version.name)
-    store = VersionStore(database, home.versions)
-    return replace(made, store=store, version=store.get(made.project.id, made.version.version))
 
 
 @pytest.fixture

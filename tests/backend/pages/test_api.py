@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from jsonschema import Draft202012Validator
-from openapi_spec_validator import validate
 from tests.support.corrections import correct
 from tests.support.room import PASSWORD, READER_PASSWORD, USER, token_in
 from tests.support.versions import FinishedRun
@@ -89,6 +87,8 @@ def _operations(description: dict[str, Any]) -> dict[str, tuple[str, str, dict[s
 
 
 def test_the_description_is_valid_openapi(description: dict[str, Any]) -> None:
+    from openapi_spec_validator import validate
+
     assert description["openapi"].startswith("3.1")
     validate(description)
 
@@ -181,6 +181,8 @@ def test_what_is_wrong_is_a_sentence_in_the_one_shape_of_errors(
 
 def _conforms(value: Any, description: dict[str, Any], operation: str, status: str) -> None:
     content = _operations(description)[operation][2]["responses"][status]["content"]
+    from jsonschema import Draft202012Validator  # takes seconds to import: it draws up the grammar of addresses
+
     schema = {**content["application/json"]["schema"], "components": description["components"]}
     Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(value)
 

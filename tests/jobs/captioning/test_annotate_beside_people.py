@@ -12,6 +12,7 @@ from sqlalchemy import select
 from tests.support.captioning import Studio, opening_studio
 from tests.support.people import another_annotator
 from tests.support.servers import LabelStudioServer, running_label_studio
+from tests.support.versions import FinishedRun
 
 from captionloop.home import Home
 from captionloop.jobs.project.sync import sync
@@ -24,9 +25,9 @@ _WITHIN_S = 600
 
 @pytest.fixture
 def studio(
-    label_studio_server: LabelStudioServer, database: Database, home: Home, redis_url: str, tmp_path: Path
+    label_studio_server: LabelStudioServer, finished: FinishedRun, database: Database, home: Home, redis_url: str
 ) -> Iterator[Studio]:
-    with opening_studio(label_studio_server, database, home, redis_url, tmp_path) as open_at:
+    with opening_studio(label_studio_server, finished, database, home, redis_url) as open_at:
         yield open_at(label_studio_server.url)
 
 
@@ -73,11 +74,11 @@ def test_two_annotators_at_work_meanwhile_lose_nothing(studio: Studio) -> None:
 
 @pytest.mark.faults
 def test_a_restart_of_label_studio_costs_only_time(
-    cache: Path, database: Database, home: Home, redis_url: str, tmp_path: Path
+    cache: Path, finished: FinishedRun, database: Database, home: Home, redis_url: str, tmp_path: Path
 ) -> None:
     with (
         running_label_studio(tmp_path / "label-studio", cache=cache) as server,
-        opening_studio(server, database, home, redis_url, tmp_path) as open_at,
+        opening_studio(server, finished, database, home, redis_url) as open_at,
         ThreadPoolExecutor() as at_work,
     ):
         studio = open_at(server.url)

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from tests.support.faults import Fault, faulty_proxy
 from tests.support.people import another_annotator
 from tests.support.servers import LabelStudioServer
 from tests.support.studio import annotate
+from tests.support.versions import FinishedRun
 
 from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.errors import LabelStudioError, RunCancelled
@@ -33,9 +33,9 @@ from captionloop.model.dataset.suggestion_log import SuggestionLog
 
 @pytest.fixture
 def open_studio(
-    label_studio_server: LabelStudioServer, database: Database, home: Home, redis_url: str, tmp_path: Path
+    label_studio_server: LabelStudioServer, finished: FinishedRun, database: Database, home: Home, redis_url: str
 ) -> Iterator[Callable[[str], Studio]]:
-    with opening_studio(label_studio_server, database, home, redis_url, tmp_path) as open_at:
+    with opening_studio(label_studio_server, finished, database, home, redis_url) as open_at:
         yield open_at
 
 

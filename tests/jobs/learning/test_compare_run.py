@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.versions import FinishedRun, finished_run
+from tests.support.versions import FinishedRun
 
 from captionloop.errors import NotFoundError, RunCancelled, RunError
 from captionloop.home import Home
@@ -13,11 +13,6 @@ from captionloop.jobs.learning.compare_run import run_compare
 from captionloop.model.database import Correction, Database, Run, RunKind
 from captionloop.model.evaluation.comparison_file import read_comparison
 from captionloop.settings import Settings
-
-
-@pytest.fixture
-def finished(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
-    return finished_run(database, home, tmp_path)
 
 
 @pytest.fixture

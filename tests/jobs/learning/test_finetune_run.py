@@ -3,27 +3,20 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 import torch
-from tests.support.versions import COLOURS, FinishedRun, finished_run
+from tests.support.versions import COLOURS, FinishedRun
 
 from captionloop.errors import RunCancelled, RunError
 from captionloop.home import write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.learning.finetune_run import _examples, _Plan, _Reporter, _train, _Trained
 from captionloop.model.blip.checkpoint import load_checkpoint
-from captionloop.model.database import Database, Run, RunKind
+from captionloop.model.database import Run, RunKind
 from captionloop.model.dataset.split import split_images
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.settings import Settings
-
-
-@pytest.fixture
-def finished(database: Database, home, tmp_path: Path) -> FinishedRun:
-    """A project with corrections, and a version that has learnt from them."""
-    return finished_run(database, home, tmp_path)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from sqlalchemy import MetaData, select
 from tests.support.corrections import correct
 from tests.support.models import add_project
-from tests.support.versions import FinishedRun, finished_run
+from tests.support.versions import FinishedRun
 
 from captionloop.errors import BackupError, BusyError, ServiceError
 from captionloop.home import PASSING, SECRET, Home
@@ -30,10 +30,14 @@ from captionloop.model.versions.store import VersionStore
 
 
 @pytest.fixture
-def lived_in(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
+def lived_in(finished: FinishedRun, database: Database, home: Home) -> FinishedRun:
     """A home with everything in it: images, corrections, versions, a snapshot, a sweep, other programs' data."""
-    run = finished_run(database, home, tmp_path)
-    correct(database, run.project, version=run.version.version, caption="emoji \N{CAT FACE}, right-to-left \u202eabc")
+    correct(
+        database,
+        finished.project,
+        version=finished.version.version,
+        caption="emoji \N{CAT FACE}, right-to-left \u202eabc",
+    )
     trials.create_trials(database, "sweep-1", 3, first=[{"way": "decoder"}])
     for name, content in {
         "secrets.json": "{}", "session.key": "key", "seal.keys": "key", "services.json": "{}", "sample.json": "[1]",
@@ -46,7 +50,7 @@ def lived_in(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
         path.write_text(content)
     with closing(sqlite3.connect(home.label_studio / "label_studio.sqlite3")) as theirs:
         theirs.executescript("CREATE TABLE task (id INTEGER PRIMARY KEY, data TEXT); INSERT INTO task VALUES (1, 'x')")
-    return run
+    return finished
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from PIL import Image
 from tests.model.exchange.test_importing import Importer
@@ -30,12 +29,16 @@ _COUNT = 12
 
 def load(directory: Path, kind: str) -> Any:
     """By Hugging Face's library, without its cache of a person's home."""
+    import datasets  # takes seconds
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the library's own dependencies
         return datasets.load_dataset(kind, data_dir=str(directory), cache_dir=str(directory.parent / "cache"))
 
 
 def hashes_and(found: Any, column: str) -> tuple[list[str], list[str]]:
+    import datasets
+
     undecoded = found.cast_column("image", datasets.Image(decode=False))
     return [Path(row["image"]["path"]).stem for row in undecoded], list(found[column])
 

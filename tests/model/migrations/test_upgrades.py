@@ -20,7 +20,7 @@ from sqlalchemy import Table as Reflected
 from tests.model.migrations.test_migrations import migrate_to
 from tests.support.pictures import picture
 from tests.support.postgres import empty_database
-from tests.support.versions import finished_run
+from tests.support.versions import FinishedRun, finished_run
 
 import captionloop.model.migrations
 from captionloop.home import Home
@@ -240,9 +240,8 @@ def test_a_version_directory_of_the_first_release_loads_and_captions(
 
 
 def test_a_version_directory_that_was_copied_to_another_home_is_found_by_its_name(
-    database: Database, home: Home, tmp_path: Path
+    finished: FinishedRun, database: Database, home: Home, tmp_path: Path
 ) -> None:
-    finished = finished_run(database, home, tmp_path)
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(home.versions, elsewhere)
 

@@ -1,20 +1,12 @@
 """Where the comparison of two versions is found, and how its images are ordered."""
 
-from pathlib import Path
-
 import pytest
-from tests.support.versions import FinishedRun, finished_run
+from tests.support.versions import FinishedRun
 
 from captionloop.home import Home
-from captionloop.model.database import Database
 from captionloop.model.evaluation.comparison_file import ComparedImage, Written, write_comparison
 from captionloop.model.versions.comparisons import fewer_words, find_comparison, ordered
 from captionloop.model.versions.store import VersionInfo
-
-
-@pytest.fixture
-def finished(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
-    return finished_run(database, home, tmp_path)
 
 
 @pytest.fixture

@@ -6,19 +6,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.support.versions import FinishedRun, finished_run
+from tests.support.versions import FinishedRun
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from captionloop.errors import CheckpointError
-from captionloop.home import Home
-from captionloop.model.database import Database
 from captionloop.model.versions.export import zip_of
 from captionloop.model.versions.store import MANIFEST
-
-
-@pytest.fixture
-def finished(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
-    return finished_run(database, home, tmp_path)
 
 
 def unpacked(finished: FinishedRun, name: str, target: Path) -> Path:

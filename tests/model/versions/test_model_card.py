@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 from tests.support.models import add_project
-from tests.support.versions import finished_run
+from tests.support.versions import FinishedRun
 from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil, BlipProcessor
 
 from captionloop.home import Home
@@ -73,19 +73,18 @@ def test_the_example_gives_the_prompt(tmp_path: Path) -> None:
     assert ', text="a picture of "' in card(tmp_path, prompt="a picture of ").text
 
 
-def test_every_fine_tuned_version_has_a_card_with_a_checksum(database: Database, home: Home, tmp_path: Path) -> None:
-    version = finished_run(database, home, tmp_path).version
+def test_every_fine_tuned_version_has_a_card_with_a_checksum(finished: FinishedRun) -> None:
+    version = finished.version
     assert version.version in (version.path / MODEL_CARD).read_text()
     assert MODEL_CARD in read_manifest(version.path)["files"]
 
 
-def test_the_card_names_the_base_of_the_whole_line(database: Database, home: Home, tmp_path: Path) -> None:
-    run = finished_run(database, home, tmp_path)
-    lineage = replace(LINEAGE, parent=run.version.version)
+def test_the_card_names_the_base_of_the_whole_line(finished: FinishedRun) -> None:
+    lineage, project = replace(LINEAGE, parent=finished.version.version), finished.project.id
 
-    name = run.store.create(run.project.id, lambda path: None, lineage=lineage, generation=GenerationSettings())
+    name = finished.store.create(project, lambda path: None, lineage=lineage, generation=GenerationSettings())
 
-    assert "The first of its line: `base`" in (run.store.get(run.project.id, name).path / MODEL_CARD).read_text()
+    assert "The first of its line: `base`" in (finished.store.get(project, name).path / MODEL_CARD).read_text()
 
 
 @pytest.fixture

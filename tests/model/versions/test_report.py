@@ -3,7 +3,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.support.versions import finished_run
+from tests.support.versions import FinishedRun, finished_run
 
 from captionloop.errors import CheckpointError
 from captionloop.home import Home
@@ -45,19 +45,17 @@ def test_nothing_held_out_shows_nothing() -> None:
     assert choose_examples([]) == ()
 
 
-def test_all_that_a_run_left_is_gathered(database: Database, home: Home, tmp_path: Path) -> None:
-    run = finished_run(database, home, tmp_path)
-
-    report = read_report(run.version, home)
+def test_all_that_a_run_left_is_gathered(finished: FinishedRun, home: Home) -> None:
+    report = read_report(finished.version, home)
 
     assert report.comparison is not None
-    assert {each.image for each in report.comparison.images} == set(run.held_out)
+    assert {each.image for each in report.comparison.images} == set(finished.held_out)
     assert (len(report.log["loss"]), report.log["loss"][0]) == (40, 4.0)
     assert math.isnan(report.log["memory_mib"][0])
     assert [point.step for point in report.evaluations] == [20, 40]
     assert report.evaluations[1].metrics["score"] == pytest.approx(4.4)
     assert report.dataset is not None
-    assert (report.dataset.images, report.dataset.held_out_images) == (12, len(run.held_out))
+    assert (report.dataset.images, report.dataset.held_out_images) == (12, len(finished.held_out))
 
 
 def test_an_older_version_has_a_report_without_what_it_lacks(database: Database, home: Home, tmp_path: Path) -> None:
@@ -70,9 +68,9 @@ def test_an_older_version_has_a_report_without_what_it_lacks(database: Database,
     assert report.log == {}
 
 
-def test_a_base_has_a_report(database: Database, home: Home, tmp_path: Path) -> None:
-    run = finished_run(database, home, tmp_path)
-    assert read_report(run.store.get(run.project.id, run.base.name), home).comparison is None
+def test_a_base_has_a_report(finished: FinishedRun, home: Home) -> None:
+    base = finished.store.get(finished.project.id, finished.base.name)
+    assert read_report(base, home).comparison is None
 
 
 @pytest.mark.parametrize(
@@ -85,8 +83,8 @@ def test_a_base_has_a_report(database: Database, home: Home, tmp_path: Path) -> 
         (EVALUATIONS, "[]"),
     ],
 )
-def test_a_damaged_log_is_named(database: Database, home: Home, tmp_path: Path, name: str, content: str) -> None:
-    version = finished_run(database, home, tmp_path).version
+def test_a_damaged_log_is_named(finished: FinishedRun, home: Home, name: str, content: str) -> None:
+    version = finished.version
     (version.path / name).write_text(content)
     with pytest.raises(CheckpointError, match=f"{name} is damaged"):
         read_report(version, home)

@@ -81,24 +81,17 @@ def database(migrated: Path, home: Home) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def _finished(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> "tuple[FinishedRun, Home]":
     """A finished run and its home, made once."""
-    from tests.support.versions import finished_run  # imports torch, which many tests can do without
+    from tests.support.versions import finished_home  # imports torch, which many tests can do without
 
-    directory = tmp_path_factory.mktemp("finished")
-    home = Home(directory / "home")
-    home.create()
-    shutil.copy(migrated, home.database)
-    database = Database(f"sqlite:///{home.database}")
-    made = finished_run(database, home, directory)
-    database.close()
-    return made, home
+    return finished_home(tmp_path_factory.mktemp("finished"), migrated)
 
 
 @pytest.fixture
-def finished(_finished: "tuple[FinishedRun, Home]", database: Database, home: Home, tmp_path: Path) -> "FinishedRun":
+def finished(_finished: "tuple[FinishedRun, Home]", database: Database, home: Home) -> "FinishedRun":
     """A project with corrections and a fine-tuned version, copied into the test's own home and database."""
     from tests.support.versions import copied
 
-    return copied(*_finished, home, tmp_path, database)
+    return copied(*_finished, home, database)
 
 
 @pytest.fixture(scope="session")
@@ -108,18 +101,29 @@ def postgres_server() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """The address of an empty PostgreSQL database."""
+@pytest.fixture(scope="session")
+def _migrated_on_postgres(postgres_server: str) -> Iterator[str]:
+    """The name of a PostgreSQL database with all tables and no rows."""
     with empty_database(postgres_server) as address:
+        database = Database(address)
+        database.migrate()
+        database.close()
+        yield str(database.engine.url.database)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, _migrated_on_postgres: str) -> Iterator[str]:
+    """The address of a fresh PostgreSQL database with all its tables."""
+    with empty_database(postgres_server, like=_migrated_on_postgres) as address:
         yield address
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def either_url(request: pytest.FixtureRequest, home: Home) -> str:
-    """The address of an empty database: the test is done on both kinds."""
+    """The address of a fresh database with all its tables: the test is done on both kinds."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
+    shutil.copy(request.getfixturevalue("migrated"), home.database)
     return f"sqlite:///{home.database}"
 
 
@@ -127,7 +131,6 @@ def either_url(request: pytest.FixtureRequest, home: Home) -> str:
 def either_database(either_url: str) -> Iterator[Database]:
     """A fresh database with all its tables, of both kinds."""
     opened = Database(either_url)
-    opened.migrate()
     yield opened
     opened.close()
 

@@ -33,17 +33,18 @@ def running_postgres() -> Iterator[str]:
 
 
 @contextmanager
-def empty_database(server: str, *, tablespace: str = "pg_default") -> Iterator[str]:
+def empty_database(server: str, *, tablespace: str = "pg_default", like: str = "template1") -> Iterator[str]:
     """The address of a database that is made for this block.
 
     Args:
         server: the address of any database on it.
+        like: the name of a database that is copied; by default an empty one.
     """
     name = f"test_{next(_NUMBERS)}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TABLESPACE {tablespace}"))
+            connection.execute(text(f"CREATE DATABASE {name} TABLESPACE {tablespace} TEMPLATE {like}"))
         yield make_url(server).set(database=name).render_as_string(hide_password=False)
         with engine.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

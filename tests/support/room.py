@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.pages.room import Room
@@ -19,6 +20,23 @@ from captionloop.settings import Secret, Settings
 
 USER, PASSWORD, READER_PASSWORD = "lead", "right", "look"
 _PATIENCE_S = 60  # a test is to see what a look finds in the end
+
+
+class _Compiled(BytecodeCache):
+    """Compiled templates: those of an app serve the next one as well."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._codes:
+            bucket.bytecode_from_string(self._codes[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._codes[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
 
 
 @contextmanager
@@ -43,7 +61,9 @@ def opened_room(home: Home, redis_url: str, **settings: Any) -> Iterator[Room]:
 
 def app_of(room: Room) -> Flask:
     gatekeeper = Gatekeeper(USER, Secret(PASSWORD), reader_password=Secret(READER_PASSWORD))
-    return create_app(room.service, gatekeeper, room)
+    app = create_app(room.service, gatekeeper, room)
+    app.jinja_env.bytecode_cache = _COMPILED
+    return app
 
 
 def signed_in(app: Flask, user: str = USER, password: str = PASSWORD) -> FlaskClient:

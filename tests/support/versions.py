@@ -4,8 +4,10 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from sqlalchemy import select
@@ -101,21 +103,34 @@ def finished_run(
     return FinishedRun(project, store, base, snapshot, held_out, store.get(project.id, name))
 
 
-def copied(made: FinishedRun, original: Home, home: Home, directory: Path, database: Database) -> FinishedRun:
-    """A finished run in another home, which gets all that the original has, its database included.
+def finished_home(directory: Path, migrated: Path, **how: Any) -> tuple[FinishedRun, Home]:
+    """A finished run in a home of its own, to be copied.
+
+    Args:
+        migrated: a database file with all tables.
+        how: as `finished_run` takes it.
+    """
+    home = Home(directory / "home")
+    home.create()
+    shutil.copy(migrated, home.database)
+    with closing(Database(f"sqlite:///{home.database}")) as database:
+        return finished_run(database, home, directory, **how), home
+
+
+def copied(made: FinishedRun, original: Home, home: Home, database: Database) -> FinishedRun:
+    """A finished run in another home, which gets all that the original has, its database included; not the base.
 
     Args:
         database: that home's, in which nothing was done yet.
     """
     shutil.copytree(original.root, home.root, dirs_exist_ok=True)
-    base = replace(made.base, source=str(shutil.copytree(made.base.source, directory / "base")))
     with database.session() as session:
         for version in session.scalars(select(Version)):
             version.path = str(home.versions / version.name)
     store = VersionStore(database, home.versions)
     snapshot = replace(made.snapshot, path=home.datasets / made.snapshot.path.name)
     version = store.get(made.project.id, made.version.version)
-    return replace(made, store=store, base=base, snapshot=snapshot, version=version)
+    return replace(made, store=store, snapshot=snapshot, version=version)
 
 
 def _write_logs(directory: Path, held_out: Mapping[str, Sequence[str]]) -> None:

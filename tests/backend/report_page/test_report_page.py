@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.versions import FinishedRun, finished_run
+from tests.support.versions import FinishedRun, copied, finished_home, finished_run
 
 from captionloop.backend.report_page import kept, kept_report, report_html, report_text
 from captionloop.backend.report_page.figures import figure_rows
@@ -19,14 +19,22 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
-@pytest.fixture
-def run(database: Database, home: Home, tmp_path: Path) -> FinishedRun:
+@pytest.fixture(scope="module")
+def original(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FinishedRun, Home]:
     """A run whose version says "thing" of what people call "nothing else"."""
-    return finished_run(database, home, tmp_path, candidate=lambda caption: caption.replace("nothing else", "thing"))
+    directory = tmp_path_factory.mktemp("original")
+    return finished_home(directory, migrated, candidate=lambda caption: caption.replace("nothing else", "thing"))
 
 
 @pytest.fixture
-def html(run: FinishedRun, home: Home) -> str:
+def run(original: tuple[FinishedRun, Home], database: Database, home: Home) -> FinishedRun:
+    """The same in a home of the test's own."""
+    return copied(*original, home, database)
+
+
+@pytest.fixture(scope="module")
+def html(original: tuple[FinishedRun, Home]) -> str:
+    run, home = original
     return report_html(read_report(run.version, home))
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from sqlalchemy import select
 
 from captionloop.home import Home
-from captionloop.model.database import CorrectionState, Database, Project, Version, VersionState, utc_now
+from captionloop.model.database import CorrectionState, Database, Project, VersionState, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, Snapshot
 from captionloop.model.dataset.images import ImageLimits
@@ -124,9 +123,6 @@ def copied(made: FinishedRun, original: Home, home: Home, database: Database) ->
         database: that home's, in which nothing was done yet.
     """
     shutil.copytree(original.root, home.root, dirs_exist_ok=True)
-    with database.session() as session:
-        for version in session.scalars(select(Version)):
-            version.path = str(home.versions / version.name)
     store = VersionStore(database, home.versions)
     snapshot = replace(made.snapshot, path=home.datasets / made.snapshot.path.name)
     version = store.get(made.project.id, made.version.version)

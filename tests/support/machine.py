@@ -7,5 +7,5 @@ from captionloop.backend.bench import machine
 
 def multiply_small_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rates that are measured then are lower ones, for matrices that would be too small for a figure."""
-    monkeypatch.setattr(machine, "_SIDES", {"cpu": 256, "cuda": 256})
-    monkeypatch.setattr(machine, "_COPIED_BYTES", 2**20)
+    for name, small in {"_SIDE": 256, "_GPU_SIDE": 256, "_COPIED_BYTES": 2**20}.items():
+        monkeypatch.setattr(machine, name, small)

@@ -6,20 +6,16 @@ worth; in fp32 where few rows are multiplied by a large matrix.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from captionloop.device import is_gpu
+from captionloop.private_operators import Linear, pack_for_cpu
 
 # In fp32. A call of a packed matrix takes longer to begin: of 128 x 512 it takes one and a half of plain `linear`'s
 # time, of 768 x 3072 a fifth.
 _FEW_ROWS, _LARGE = 64, 2**18
-
-Linear = Callable[[Tensor], Tensor]
-"""(..., in) to (..., out)."""
 
 
 def packed(*linears: nn.Linear, rows: int) -> Linear:
@@ -34,15 +30,14 @@ def packed(*linears: nn.Linear, rows: int) -> Linear:
     else:
         weight = torch.cat([linear.weight.detach() for linear in linears])
         bias = torch.cat([linear.bias.detach() for linear in linears])
-    if not _is_worth_packing(weight, rows):
-        return lambda inputs: functional.linear(inputs, weight, bias)
-    ordered = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-    return lambda inputs: torch.ops.mkldnn._linear_pointwise(inputs, ordered, bias, "none", [], "")
+    if _is_worth_packing(weight, rows) and (pack := pack_for_cpu(weight.dtype)):
+        return pack(weight, bias, rows)
+    return lambda inputs: functional.linear(inputs, weight, bias)
 
 
 def _is_worth_packing(weight: Tensor, rows: int) -> bool:
-    if is_gpu(weight.device) or not torch._C._has_mkldnn:
+    if is_gpu(weight.device):
         return False
-    if weight.dtype is torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return weight.dtype is torch.float32 and rows <= _FEW_ROWS and weight.numel() >= _LARGE
+    if weight.dtype is torch.float32:
+        return rows <= _FEW_ROWS and weight.numel() >= _LARGE
+    return weight.dtype is torch.bfloat16

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.models.blip.modeling_blip import BlipAttention, BlipEncoderLayer, BlipVisionModel
 
 from captionloop.device import is_gpu
+from captionloop.private_operators import softmax_backward
 
 
 def encode_pixels(
@@ -71,12 +72,13 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         queries, keys, values = ctx.saved_tensors
-        found = torch.empty(len(queries), 3, *queries.shape[1:], dtype=queries.dtype)
+        to_scores = softmax_backward()
+        found = queries.new_empty(len(queries), 3, *queries.shape[1:])
         for picture, (query, key, value, gradient) in enumerate(zip(queries, keys, values, *gradients, strict=True)):
             query = query * ctx.scale
             shares = (query @ key.transpose(1, 2)).softmax(dim=-1)
             of_shares = gradient @ value.transpose(1, 2)
-            of_scores = torch._softmax_backward_data(of_shares, shares, -1, shares.dtype)
+            of_scores = to_scores(of_shares, shares)
             torch.matmul(of_scores, key, out=found[picture, 0]).mul_(ctx.scale)
             torch.matmul(of_scores.transpose(1, 2), query, out=found[picture, 1])
             torch.matmul(shares.transpose(1, 2), gradient, out=found[picture, 2])

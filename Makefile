@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check types format lock audit clean
+.PHONY: help run demo test label-studio faults check types format lock audit clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,8 +22,12 @@ demo: $(VENV)/.installed  ## Watch the loop turn for five minutes, with a script
 	@$(BIN)/captionloop demo $(ARGS)
 
 # Two processes, for two cores, of which each has one: threads of both that wait for the same core would slow each other.
-test: check types  ## Run the checks and the whole suite (half an hour on two cores)
+test: $(VENV)/.installed-dev  ## Run the checks and the whole suite
+	@$(MAKE) --no-print-directory --jobs 2 check types label-studio
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder --durations=15 $(ARGS)
+
+label-studio: $(VENV)/.installed-dev  # what the suite needs and takes minutes to install, once
+	@$(BIN)/python -m tests.support.install_label_studio
 
 faults: $(VENV)/.installed-dev  ## Run the fault tests alone: kills, full disks, lost services (docs/reliability.md)
 	@$(BIN)/python -m pytest -m faults --durations=15 $(ARGS)

@@ -16,18 +16,22 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # for `from tests.support
 
 from captionloop.home import Home
 from captionloop.model.database import Database
-from captionloop.settings import Settings
 from tests.support.browser import ARGUMENTS, NO_BROWSER, NoBrowserError, find_or_install
 from tests.support.postgres import empty_database, running_postgres
-from tests.support.servers import STUDIO_VERSION, LabelStudioServer, RedisServer, running_redis, shared_label_studio
+from tests.support.servers import (
+    CACHE,
+    STUDIO_VERSION,
+    LabelStudioServer,
+    RedisServer,
+    running_redis,
+    shared_label_studio,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from tests.support.versions import FinishedRun
 
-# Where the suite keeps what takes minutes to make; read before a test cleans the environment.
-_CACHE = Settings.read({name: value for name, value in os.environ.items() if name == "CAPTIONLOOP_CACHE"}).cache
 _OURS = ("CAPTIONLOOP_", "LABEL_STUDIO_")
 _BROWSER_TIMEOUT_MS = 30_000
 _E2E = Path(__file__).parent / "e2e"
@@ -40,7 +44,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(_OURS) or name == "REDIS_URL":
             monkeypatch.delenv(name)
     monkeypatch.setenv("CAPTIONLOOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("CAPTIONLOOP_CACHE", str(_CACHE))
+    monkeypatch.setenv("CAPTIONLOOP_CACHE", str(CACHE))
     monkeypatch.chdir(tmp_path)  # a `.env` is read from the current directory
 
 
@@ -175,7 +179,7 @@ def _emptied(server: RedisServer) -> str:
 @pytest.fixture(scope="session")
 def cache() -> Path:
     """Where Label Studio's virtual environment lives, from one run of the suite to the next."""
-    return _CACHE
+    return CACHE
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,12 @@ import httpx
 from captionloop.backend.local import label_studio_install, label_studio_server, label_studio_tables, redis_server
 from captionloop.backend.local.ports import free_port
 from captionloop.backend.local.processes import Process
-from captionloop.settings import LABEL_STUDIO_VERSION, Secret
+from captionloop.settings import LABEL_STUDIO_VERSION, Secret, Settings
 from tests.support.sharing import Facts, shared
 
-# Read before a test cleans the environment.
+# Both are read before a test cleans the environment.
+CACHE = Settings.read({name: value for name, value in os.environ.items() if name == "CAPTIONLOOP_CACHE"}).cache
+"""Where the suite keeps what takes minutes to make."""
 STUDIO_VERSION = os.environ.get("CAPTIONLOOP_TEST_LABEL_STUDIO", LABEL_STUDIO_VERSION)
 """The Label Studio that the suite runs against."""
 

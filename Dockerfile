@@ -2,41 +2,90 @@
 #
 #   docker build -t captionloop .                                  CPU
 #   docker build -t captionloop:cuda --build-arg TORCH=cuda .      NVIDIA GPU; run it with --gpus all
+#   docker build -t captionloop --build-arg TORCH=index .          the PyTorch that pip finds, for example on a mirror
 #
-# The worker and the backend find each other by REDIS_URL, CAPTIONLOOP_DATABASE_URL and the volume at CAPTIONLOOP_HOME.
+# What is installed is pinned in requirements.lock and requirements-cpu.lock, and checked by its hash. docs/containers.md
+# says more. The worker and the backend find each other by REDIS_URL, CAPTIONLOOP_DATABASE_URL and the volume at
+# CAPTIONLOOP_HOME.
 
-FROM python:3.11-slim AS build
+ARG PYTHON=3.13
+
+FROM python:${PYTHON}-slim AS tools
+
+RUN pip install --no-cache-dir --target /tools 'pip>=23.1' 'uv>=0.8'
+
+
+# The pins of each of the two large layers, so that a layer is made anew when those change, and not otherwise.
+FROM tools AS pins
+
+WORKDIR /pins
+COPY pyproject.toml requirements.lock requirements-cpu.lock ./
+RUN mkdir torch libraries && cp requirements-cpu.lock torch && cp *.lock libraries && \
+    sed -n '/^\(torch\|triton\|cuda-[^=]*\|nvidia-[^=]*\)==/,/[^\\]$/p' requirements.lock >torch/requirements.lock && \
+    sed '/^\[tool\./,$d' pyproject.toml >libraries/pyproject.toml
+
+
+# PyTorch alone. The ordinary one has gigabytes of CUDA beside it; uv knows where PyTorch keeps the one for the CPU. What is
+# taken out are headers, for which there is no compiler here, and PyTorch's own tests. Bytecode is made now: what runs later
+# has a read-only file system, and would compile all of it at each start.
+FROM tools AS torch
 
 ARG TORCH=cpu
-# Compiled now: what runs later has a read-only file system, and would compile all of PyTorch at each start.
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
+WORKDIR /pins
+COPY --from=pins /pins/torch ./
+RUN uv="/tools/bin/uv pip install --no-cache --python /opt/captionloop --no-deps --require-hashes" && \
+    pip="python /tools/pip --python /opt/captionloop/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes" && \
+    /tools/bin/uv venv /opt/captionloop && \
+    case "$TORCH" in \
+        cpu) $uv --torch-backend cpu -r requirements-cpu.lock ;; \
+        cuda) $uv -r requirements.lock ;; \
+        index) $pip -r requirements-cpu.lock || $pip -r requirements.lock ;; \
+        *) echo "TORCH is cpu, cuda or index, not $TORCH" >&2; exit 1 ;; \
+    esac && \
+    cd /opt/captionloop/lib/python3.*/site-packages && rm -rf torch/include torch/test && \
+    find torch/bin -type f ! -name torch_shm_manager -delete && \
+    python -m compileall -q -j 0 -x torch/testing/_internal .
 
-RUN pip install uv && python -m venv /opt/captionloop
-ENV PATH=/opt/captionloop/bin:$PATH VIRTUAL_ENV=/opt/captionloop
+
+# All else: with PyTorch there, so that nothing is resolved for another one, and then without it. There is no Java for the
+# metrics of pycocoevalcap that need it.
+FROM torch AS libraries
+
+ARG EXTRAS=postgres
+COPY --from=pins /pins/libraries ./
+RUN /tools/bin/uv pip freeze --python /opt/captionloop >torch.txt && \
+    /tools/bin/uv pip install --no-cache --python /opt/captionloop --require-hashes \
+        -c requirements.lock -c requirements-cpu.lock -r pyproject.toml $(printf ' --extra %s' $EXTRAS) && \
+    /tools/bin/uv pip uninstall --python /opt/captionloop -r torch.txt && \
+    cd /opt/captionloop/lib/python3.*/site-packages && rm -rf pycocoevalcap/meteor pycocoevalcap/spice && \
+    find . -type d '(' -name test -o -name tests ')' -prune -exec rm -rf {} + && \
+    python -m compileall -q -j 0 .
+
+
+FROM tools AS package
 
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
-
-# PyTorch first: it is by far the largest layer, and changes only with its range, which is read from pyproject.toml. The
-# ordinary build brings gigabytes of CUDA with it; uv knows where PyTorch keeps the one for the CPU.
-RUN torch="$(sed -n 's/^ *"\(torch>=[^"]*\)".*/\1/p' pyproject.toml)" && test -n "$torch" && \
-    case "$TORCH" in \
-        cpu) uv pip install --torch-backend cpu "$torch" ;; \
-        cuda) uv pip install "$torch" ;; \
-        *) echo "TORCH is cpu or cuda, not $TORCH" >&2; exit 1 ;; \
-    esac
-
+COPY requirements.lock ./
+RUN sed -n '/^setuptools==/,/[^\\]$/p' requirements.lock >setuptools.lock && \
+    pip install --no-cache-dir --target /setuptools --require-hashes -r setuptools.lock
+COPY pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY src src
 COPY backend backend
 COPY jobs jobs
 COPY model model
-RUN pip install '.[postgres]'
+RUN PYTHONPATH=/setuptools pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . && \
+    /tools/bin/uv venv /opt/captionloop && \
+    /tools/bin/uv pip install --python /opt/captionloop --no-deps --compile-bytecode /wheel/*.whl
 
 
-FROM python:3.11-slim
+FROM python:${PYTHON}-slim
 
-RUN useradd --create-home --uid 10001 captionloop && install -d -o captionloop -g captionloop -m 700 /data
-COPY --from=build /opt/captionloop /opt/captionloop
+# No installer, since what was tried is all that runs.
+RUN pip uninstall --yes pip && rm -rf /usr/local/lib/python3.*/ensurepip && \
+    useradd --create-home --uid 10001 captionloop && install -d -o captionloop -g captionloop -m 700 /data
+COPY --from=torch /opt/captionloop /opt/captionloop
+COPY --from=libraries /opt/captionloop /opt/captionloop
+COPY --from=package /opt/captionloop /opt/captionloop
 
 ENV PATH=/opt/captionloop/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test label-studio faults check types format lock audit clean
+.PHONY: help run demo test label-studio faults check types format lock audit image clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ format: $(VENV)/.installed-dev  ## Put the code into its format
 lock: $(VENV)/.installed-audit  ## Pin everything that an installation needs, with hashes, in requirements.lock
 	@$(BIN)/uv pip compile --quiet pyproject.toml --extra postgres --extra tensorboard \
 		--universal --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements.lock $(ARGS)
+	@sed -n 's/^\(torch==[^ ]*\).*/\1+cpu/p' requirements.lock | $(BIN)/uv pip compile --quiet - --no-deps --torch-backend cpu \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements-cpu.lock || \
+		echo "PyTorch's own index does not answer, so requirements-cpu.lock stays as it is." >&2
 
 # Strict: a package of which nobody could be asked is a failure, and not one without known weaknesses.
 audit: $(VENV)/.installed-audit  ## Ask the package index whether anything in requirements.lock has a known weakness
@@ -55,6 +58,10 @@ audit: $(VENV)/.installed-audit  ## Ask the package index whether anything in re
 		--requirement requirements.lock $(ARGS) || { \
 		echo "Not audited, or not without findings: see above. It needs the index's list of weaknesses, which a" \
 			"mirror may not have; ARGS='--vulnerability-service osv' asks another one." >&2; exit 1; }
+
+# As root on Linux, with Debian's buildah, runc and debootstrap; elsewhere it says why not. ARGS='--python 3.11 --torch index'
+image:  ## Build the container image without a container engine, start it and ask for its health
+	@$(PYTHON) -m tools.image $(ARGS)
 
 clean:  ## Delete the virtual environment and what the tools left; no data of yours
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-results build dist

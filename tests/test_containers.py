@@ -1,4 +1,4 @@
-"""The Dockerfile and the compose file agree with the code. (No image is built here: that takes a Docker engine.)"""
+"""The Dockerfile and the compose file agree with the code. (`make image` builds the image and tries it.)"""
 
 import re
 from dataclasses import fields
@@ -15,6 +15,8 @@ from captionloop.settings import LABEL_STUDIO_VERSION, Settings
 _ROOT = Path(__file__).parent.parent
 _VARIABLES = {item.metadata["variable"]: item for item in fields(Settings)}
 _DOCKERFILE = (_ROOT / "Dockerfile").read_text(encoding="utf-8")
+_LOCK = (_ROOT / "requirements.lock").read_text(encoding="utf-8")
+_CPU_LOCK = (_ROOT / "requirements-cpu.lock").read_text(encoding="utf-8")
 _COMPOSE_TEXT = (_ROOT / "compose.yaml").read_text(encoding="utf-8")
 _COMPOSE: dict[str, Any] = yaml.safe_load(_COMPOSE_TEXT)
 _EXAMPLE = dict(
@@ -158,12 +160,23 @@ def test_no_secret_is_in_the_image() -> None:
     assert not {name for name in secrets if re.search(rf"{name}[= ]\S", _DOCKERFILE.partition("\nFROM ")[2])}
 
 
-def test_the_image_finds_the_range_of_pytorch() -> None:
-    pattern = re.search(r"sed -n 's/(.*?)/\\1/p' pyproject\.toml", _DOCKERFILE)
-    assert pattern is not None
-    expression = pattern.group(1).replace(r"\(", "(").replace(r"\)", ")")
-    pins = [re.match(expression, line) for line in (_ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()]
-    assert [pin.group(1).partition(">=")[0] for pin in pins if pin] == ["torch"]
+def test_the_small_pytorch_has_the_version_of_the_lock() -> None:
+    """Its wheels are others than the package index's, so their hashes stand in a file of their own."""
+    (pin,) = re.findall(r"^torch==(\S+)", _LOCK, re.MULTILINE)
+    assert re.match(rf"torch=={re.escape(pin)}\+cpu \\\n( +--hash=sha256:[0-9a-f]{{64}}( \\)?\n)+\Z", _CPU_LOCK)
+
+
+@pytest.mark.parametrize("name", ["torch", "setuptools"])
+def test_the_image_finds_in_the_lock_what_it_picks_out(name: str) -> None:
+    assert f"{name}==" in _DOCKERFILE or rf"\({name}\|" in _DOCKERFILE
+    assert re.search(rf"^{name}==\S+ \\\n +--hash", _LOCK, re.MULTILINE)
+
+
+def test_everything_in_the_image_is_checked_by_its_hash() -> None:
+    """But for what installs it, and our own wheel, made in the build."""
+    installs = re.findall(r"pip install (.*?)(?: &&|\n\n)", _DOCKERFILE.replace("\\\n", ""), re.DOTALL)
+    unchecked = [line for line in installs if "--require-hashes" not in line]
+    assert [line.split()[-1] for line in unchecked] == ["'uv>=0.8'", "/wheel/*.whl"]
 
 
 def test_what_the_image_copies_is_there_and_not_ignored() -> None:

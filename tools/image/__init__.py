@@ -1,0 +1,1 @@
+"""`make image`: builds the container image without a container engine, and tries it."""

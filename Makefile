@@ -1,5 +1,5 @@
-# Captionloop needs Python 3.11 or 3.12 and make; everything else is installed into .venv by plain pip.
-# Another Python: make run PYTHON=python3.12
+# Captionloop needs Python 3.11 to 3.14 and make; everything else is installed into .venv by plain pip.
+# Another Python: make run PYTHON=python3.13
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test label-studio faults check types format lock audit image clean
+.PHONY: help run demo test label-studio faults check types format lock audit image newcomer clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,15 +63,19 @@ audit: $(VENV)/.installed-audit  ## Ask the package index whether anything in re
 image:  ## Build the container image without a container engine, start it and ask for its health
 	@$(PYTHON) -m tools.image $(ARGS)
 
+# With root and debootstrap; another Debian, hence another Python: make newcomer ARGS='--suite sid'
+newcomer:  ## Do all that a newcomer does in a clean Debian with Python, make and git (docs/install.md)
+	@$(PYTHON) -m tools.newcomer $(ARGS)
+
 clean:  ## Delete the virtual environment and what the tools left; no data of yours
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-results build dist
 
 # A virtual environment that works is kept; one that is half made, or whose Python has gone, is made anew.
 $(VENV)/.python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
-		echo "Captionloop needs Python 3.11 or 3.12, but $(PYTHON) is" \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || { \
+		echo "Captionloop needs Python 3.11 to 3.14, but $(PYTHON) is" \
 			"$$($(PYTHON) --version 2>/dev/null || echo 'not there')."; \
-		echo "Name another one, for example: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12"; exit 1; } >&2
+		echo "Name another one, for example: make $(or $(MAKECMDGOALS),run) PYTHON=python3.13"; exit 1; } >&2
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		echo "Making $(VENV) …"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); } || { rm -rf $(VENV); \
 		echo "On Debian and Ubuntu, venv is a package of its own: apt install python3-venv" >&2; exit 1; }

@@ -17,7 +17,7 @@ _PINNED = [entry.split("\\\n") for entry in re.split(r"\n(?=\S)", _LOCK.strip())
 # Of each Python that Captionloop runs on, and of the systems that people have.
 _PLACES = [
     {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": system, "extra": ""}
-    for python in ("3.11", "3.12")
+    for python in ("3.11", "3.12", "3.13", "3.14")
     for system in ("linux", "darwin")
 ]
 

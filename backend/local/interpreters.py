@@ -11,8 +11,8 @@ from captionloop.errors import SettingsError
 
 _VARIABLE = "CAPTIONLOOP_LABEL_STUDIO_PYTHON"
 _OLDEST = (3, 10)  # of those that Label Studio says it runs on
-# In the order in which they are taken. Each has wheels for all that Label Studio pins.
-_WITH_ALL_WHEELS = ((3, 13), (3, 12), (3, 11), (3, 10))
+# In the order in which they are taken. All that Label Studio pins has wheels for them and runs on them.
+_SUITING_THE_PINS = ((3, 13), (3, 12), (3, 11), (3, 10))
 # On Debian, venv can be there without ensurepip, and then makes nothing.
 _PROBE = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
 _PROBE_WITHIN_S = 30
@@ -26,9 +26,9 @@ class Interpreter:
     version: tuple[int, int]
 
     @property
-    def has_all_wheels(self) -> bool:
-        """False on a Python that some package which Label Studio pins has no wheel for."""
-        return self.version <= _WITH_ALL_WHEELS[0]
+    def suits_the_pins(self) -> bool:
+        """False on a Python that something which Label Studio pins has no wheel for, or does not run on."""
+        return self.version <= _SUITING_THE_PINS[0]
 
     def __str__(self) -> str:
         return f"Python {self.version[0]}.{self.version[1]}"
@@ -52,9 +52,9 @@ def interpreter(named: str | None) -> Interpreter:
     return Interpreter(Path(path), version)
 
 
-def one_with_all_wheels() -> Interpreter | None:
-    """Another Python on the PATH, for which everything that Label Studio pins can be had; None if there is none."""
-    for version in _WITH_ALL_WHEELS:
+def one_that_suits_the_pins() -> Interpreter | None:
+    """Another Python on the PATH, on which all that Label Studio pins works; None if there is none."""
+    for version in _SUITING_THE_PINS:
         path = shutil.which(f"python{version[0]}.{version[1]}")
         if path and _version(path) == version:
             return Interpreter(Path(path), version)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captionloop.backend.local import uv
-from captionloop.backend.local.interpreters import Interpreter, interpreter, one_with_all_wheels
+from captionloop.backend.local.interpreters import Interpreter, interpreter, one_that_suits_the_pins
 from captionloop.backend.local.processes import Process, Program, how_it_ended
 from captionloop.errors import ServiceError
 from captionloop.home import read_json, write_json
@@ -31,9 +31,9 @@ _PIP_INSTALL = (
     "--no-compile",
     "--progress-bar=off",
 )
-# label-studio-sdk 2.1.2 pins opencv 4.12, which holds numpy to 2.2.6, which has no wheel for Python 3.14. uv can
-# install another opencv than the one that is pinned, pip cannot.
-_OVERRIDE = "opencv-python-headless>=4.13,<5"
+OVERRIDES = ("opencv-python-headless>=4.13,<5", "django-environ>=0.12,<1")
+"""In place of two pins of Label Studio that do not work on Python 3.14: opencv 4.12 holds numpy to 2.2.6, which has no
+wheel there, and django-environ 0.10 imports what 3.14 no longer has. uv can replace a pin, pip cannot."""
 _OR_YOURS = "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to one that runs already"
 
 
@@ -129,7 +129,7 @@ def _make(made: _Environment, requirement: str, python: Interpreter) -> None:
     made.begin(python)
     if _by_uv(made, requirement, python):
         return
-    if not python.has_all_wheels:
+    if not python.suits_the_pins:
         made.begin(_another(python))
     made.run(made.python, *_PIP_INSTALL, requirement)
 
@@ -140,7 +140,7 @@ def _by_uv(made: _Environment, requirement: str, python: Interpreter) -> bool:
     if variables is None:
         return False
     override = made.venv / "override.txt"
-    override.write_text("" if python.has_all_wheels else _OVERRIDE, encoding="utf-8")
+    override.write_text("" if python.suits_the_pins else "\n".join(OVERRIDES), encoding="utf-8")
     try:
         command = uv.ours()
         if command is None:
@@ -155,10 +155,10 @@ def _by_uv(made: _Environment, requirement: str, python: Interpreter) -> bool:
 
 
 def _another(python: Interpreter) -> Interpreter:
-    found = one_with_all_wheels()
+    found = one_that_suits_the_pins()
     if found is None:
         raise ServiceError(
-            f"Label Studio {LABEL_STUDIO_VERSION} pins packages that have no wheel for {python}. uv gets around that, "
+            f"Label Studio {LABEL_STUDIO_VERSION} pins packages that do not work on {python}. uv gets around that, "
             "but could not be used here. Name a Python from 3.10 to 3.13 in CAPTIONLOOP_LABEL_STUDIO_PYTHON, "
             f"or {_OR_YOURS}."
         )

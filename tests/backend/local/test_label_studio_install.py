@@ -135,35 +135,35 @@ class TestAtASiteWithAnIndexOfItsOwn:
 
 
 @pytest.fixture
-def without_all_wheels(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> Interpreter:
-    """Our Python, taken for one of 3.14, and a Label Studio that pins what has no wheel there."""
+def not_suiting(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> Interpreter:
+    """Our Python, taken for one of 3.14, and a Label Studio that pins what does not work there."""
     index.add(_NAME, f"{LABEL_STUDIO_VERSION}.post1", requires=("opencv-python-headless<4.13",), command=_NAME)
     for version in ("4.12.0", "4.14.0", "5.0.0"):
         index.add("opencv-python-headless", version)
     python = Interpreter(Path(sys.executable), (3, 14))
     monkeypatch.setattr(label_studio_install, "interpreter", lambda named: python)
-    monkeypatch.setattr(label_studio_install, "one_with_all_wheels", _gone)
+    monkeypatch.setattr(label_studio_install, "one_that_suits_the_pins", _gone)
     return python
 
 
 @pytest.mark.slow
-class TestOnAPythonThatAPinHasNoWheelFor:
-    def test_uv_installs_another_opencv(self, without_all_wheels: Interpreter, tmp_path: Path) -> None:
+class TestOnAPythonThatDoesNotSuitThePins:
+    def test_uv_installs_another_opencv(self, not_suiting: Interpreter, tmp_path: Path) -> None:
         command = _install(tmp_path / "cache", _NAME)
         assert command.parent.parent.name == f"label-studio-{LABEL_STUDIO_VERSION}-py3.14"
         assert _version(command, "opencv-python-headless") == "4.14.0"
 
     def test_without_uv_another_python_is_taken(
-        self, without_all_wheels: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, not_suiting: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(uv, "ours", _gone)
         monkeypatch.setattr(
-            label_studio_install, "one_with_all_wheels", lambda: Interpreter(Path(sys.executable), (3, 13))
+            label_studio_install, "one_that_suits_the_pins", lambda: Interpreter(Path(sys.executable), (3, 13))
         )
         assert _version(_install(tmp_path / "cache", _NAME), "opencv-python-headless") == "4.12.0"
 
     def test_without_either_one_sentence_says_what_to_do(
-        self, without_all_wheels: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, not_suiting: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(uv, "ours", _gone)
         with pytest.raises(ServiceError, match=r"Python 3\.14.* Name a Python .* in CAPTIONLOOP_LABEL_STUDIO_PYTHON"):

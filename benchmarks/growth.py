@@ -19,12 +19,11 @@ from pathlib import Path
 
 from benchmarks.measured import Used, measured, say_used
 from sqlalchemy import func, select
+from tests.support.contexts import opened_context
 from tests.support.models import add_project
 from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, moment, scripted_studio
 
-from captionloop.backend.label_studio.client import LabelStudio
-from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.home import Home
 from captionloop.jobs.project.sync import sync
 from captionloop.model.database import Correction, Database, utc_now
@@ -77,10 +76,9 @@ def _synced(url: str, home: Home, project_id: int) -> Used:
 def _sync(url: str, home: Home, project_id: int) -> None:
     with (
         closing(Database(f"sqlite:///{home.database}")) as database,
-        closing(LabelStudio(url, TOKEN)) as label_studio,
-        closing(ImageSource(label_studio)) as source,
+        opened_context(database, home, url=url, token=TOKEN) as context,
     ):
-        sync(project_id, database=database, label_studio=label_studio, image_source=source, home=home)
+        sync(context, project_id)
     say_used()
 
 

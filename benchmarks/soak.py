@@ -304,13 +304,7 @@ def _reckon(stage: _Stage, tally: _Tally, sizes: Sequence[tuple[int, int]], say:
         problems.append(f"{left} runs are not over {_QUIET_WITHIN_S:.0f} s after the last kill")
 
     before = disagreements(context, project)
-    result = sync(
-        project.id,
-        database=context.database,
-        label_studio=context.label_studio,
-        image_source=context.image_source,
-        home=context.home,
-    )
+    result = sync(context, project.id)
     differing = disagreements(context, project)
     say(
         f"corrections: {result.corrections}; other than Label Studio's annotations: {len(differing)} "

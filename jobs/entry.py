@@ -79,13 +79,7 @@ def sync(project_id: int) -> None:
         time.sleep(_DEBOUNCE_S)
         context.queue.sync_begins(project_id)
         try:
-            result = sync_project(
-                project_id,
-                database=context.database,
-                label_studio=context.label_studio,
-                image_source=context.image_source,
-                home=context.home,
-            )
+            result = sync_project(context, project_id)
         except CaptionloopError as error:
             # Nothing is lost: the next event, or the sync before the next run, reads the same annotations.
             _log.error("project %s could not be synced: %s", project_id, error)

@@ -93,14 +93,7 @@ def sync(*, project_id: int | None, as_json: bool) -> None:
     from captionloop.jobs.project.sync import sync as sync_project
 
     with ready_context() as context, Progress("Reading annotations") as progress:
-        result = sync_project(
-            chosen_project(context, project_id).id,
-            database=context.database,
-            label_studio=context.label_studio,
-            image_source=context.image_source,
-            home=context.home,
-            on_progress=progress.update,
-        )
+        result = sync_project(context, chosen_project(context, project_id).id, on_progress=progress.update)
     said = (
         f"{result.new} new, {result.changed} changed, {result.removed} removed; {result.corrections} corrections. "
         f"{result.failed} images cannot be read."

@@ -34,15 +34,7 @@ def take_snapshot(context: Context, project: Project, on_progress: Callable[[int
         LabelStudioError: Label Studio does not answer.
         RunError: there is nothing to learn from.
     """
-    sync(
-        project.id,
-        database=context.database,
-        label_studio=context.label_studio,
-        image_source=context.image_source,
-        home=context.home,
-        limits=context.image_limits,
-        on_progress=on_progress,
-    )
+    sync(context, project.id, on_progress=on_progress)
     with context.database.session() as session:
         snapshot = corrections.snapshot(session, project.id, context.home)
     if len({example.image for example in snapshot.examples}) < 2:

@@ -17,17 +17,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from captionloop.backend.label_studio.annotations import Annotation, prediction_captions, read_annotation
-from captionloop.backend.label_studio.client import Json, LabelStudio
-from captionloop.backend.label_studio.image_source import ImageSource
+from captionloop.backend.label_studio.client import Json
 from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config, task_image
 from captionloop.batches import batches
 from captionloop.errors import ImageError, NotFoundError
-from captionloop.home import Home
+from captionloop.jobs.context import Context
 from captionloop.model.active_learning.strategies import RANDOM_CLUSTER
-from captionloop.model.database import Correction, CorrectionState, Database, Project, utc_now
+from captionloop.model.database import Correction, CorrectionState, Project, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Change, CorrectionRecord, StoredImage
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.near_duplicates import settle_all
 
 _log = logging.getLogger(__name__)
@@ -51,21 +49,11 @@ class SyncResult:
     corrections: int
 
 
-def sync(
-    project_row_id: int,
-    *,
-    database: Database,
-    label_studio: LabelStudio,
-    image_source: ImageSource,
-    home: Home,
-    limits: ImageLimits | None = None,
-    on_progress: Progress | None = None,
-) -> SyncResult:
+def sync(context: Context, project_id: int, *, on_progress: Progress | None = None) -> SyncResult:
     """Read what changed in a project's annotations since the last sync.
 
     Args:
-        project_row_id: `project.id` in our database.
-        limits: which images are too large; None: the defaults.
+        project_id: `project.id` in our database.
         on_progress: told how many tasks have been looked at, and how many there are to look at.
 
     Raises:
@@ -73,12 +61,11 @@ def sync(
         LabelStudioError: Label Studio does not answer, or the project is gone.
         LabelConfigError: the project's label config has no place for captions any more.
     """
-    with database.reading() as session:
-        project = session.get(Project, project_row_id)
+    with context.database.reading() as session:
+        project = session.get(Project, project_id)
     if project is None:
-        raise NotFoundError(f"There is no project with the row id {project_row_id} in the database.")
-    run = _Sync(project, database, label_studio, image_source, home, limits or ImageLimits(), on_progress)
-    result = run.run()
+        raise NotFoundError(f"There is no project with the row id {project_id} in the database.")
+    result = _Sync(context, project, on_progress).run()
     _log.info(
         "Synced project %d: %d new, %d changed, %d removed, %d with unreadable images; %d corrections.",
         project.label_studio_id, result.new, result.changed, result.removed, result.failed, result.corrections,
@@ -88,12 +75,8 @@ def sync(
 
 @dataclass
 class _Sync:
+    context: Context
     project: Project
-    database: Database
-    label_studio: LabelStudio
-    image_source: ImageSource
-    home: Home
-    limits: ImageLimits
     on_progress: Progress | None
     new: int = 0
     changed: int = 0
@@ -103,13 +86,16 @@ class _Sync:
     target: CaptionTarget = field(init=False)
     emails: dict[int, str] | None = None
 
+    def __post_init__(self) -> None:
+        self.database, self.label_studio = self.context.database, self.context.label_studio
+
     def run(self) -> SyncResult:
         self._read_project()
         until = self._read_changed_tasks()
         self._retry_unreadable_images()
         self._find_what_vanished()
         self._remember(until)
-        settle_all(self.database, self.home)
+        settle_all(self.database, self.context.home)
         with self.database.reading() as session:
             counts = corrections.counts(session, self.project.id)
         return SyncResult(
@@ -268,8 +254,8 @@ class _Sync:
     def _read_image(self, task: Json) -> StoredImage | str:
         try:
             value = task_image(self.target, task["data"])
-            data = self.image_source.read(value, task_id=task["id"])
-            return corrections.write_image(self.home, data, limits=self.limits)
+            data = self.context.image_source.read(value, task_id=task["id"])
+            return corrections.write_image(self.context.home, data, limits=self.context.image_limits)
         except ImageError as error:
             _log.warning("The image of task %d cannot be used: %s", task["id"], error)
             return str(error)

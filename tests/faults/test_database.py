@@ -105,10 +105,7 @@ def test_a_sync_heals_a_database_that_was_restored_from_yesterdays_backup(
     archive = tmp_path / "yesterday.tar"
 
     def synced(loop: Loop) -> list[str]:
-        sync(
-            loop.project.id, database=loop.context.database, label_studio=loop.context.label_studio,
-            image_source=loop.context.image_source, home=loop.context.home,
-        )  # fmt: skip
+        sync(loop.context, loop.project.id)
         return disagreements(loop.context, loop.project)
 
     restored = Home(tmp_path / "restored")

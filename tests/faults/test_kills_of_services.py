@@ -270,10 +270,7 @@ def test_after_everything_was_killed_at_once_nothing_is_lost_and_the_run_goes_on
         redis.start()
         with loop.worker(), backend(loop.variables, port, tmp_path / "second.log"):
             ended = loop.until_over(run)
-        sync(
-            loop.project.id, database=loop.context.database, label_studio=loop.context.label_studio,
-            image_source=loop.context.image_source, home=loop.context.home,
-        )  # fmt: skip
+        sync(loop.context, loop.project.id)
 
         assert (ended.state, ended.attempts) == (RunState.FINISHED, 2)
         assert disagreements(loop.context, loop.project) == []

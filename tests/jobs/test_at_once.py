@@ -14,14 +14,13 @@ import pytest
 from PIL import Image
 from redis import Redis
 from sqlalchemy import select
+from tests.support.contexts import opened_context
 from tests.support.models import add_project, tiny_base
 from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, scripted_studio
 from tests.support.service import AUTH, caption_service, client_of
 from tests.support.versions import add_copy
 
-from captionloop.backend.label_studio.client import LabelStudio
-from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.serving.champions import Champions
 from captionloop.home import Home
@@ -244,10 +243,8 @@ def test_two_syncs_at_once_hold_each_correction_once(
             studio.annotate(task, f"caption {number}")
 
         def run(database: Database) -> int:
-            label_studio = opened.enter_context(closing(LabelStudio(studio.url, TOKEN)))
-            source = opened.enter_context(closing(ImageSource(label_studio)))
-            done = sync(project.id, database=database, label_studio=label_studio, image_source=source, home=home)
-            return done.new
+            context = opened.enter_context(opened_context(database, home, url=studio.url, token=TOKEN))
+            return sync(context, project.id).new
 
         new = at_once([lambda database=database: run(database) for database in databases])  # type: ignore[misc]
 

@@ -2,16 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 from sqlalchemy import select
+from tests.support.contexts import opened_context
 from tests.support.models import add_project
 from tests.support.odd_captions import KEPT, NOT_A_LETTER_LEFT
 from tests.support.scripted_studio import TOKEN, ScriptedStudio, scripted_studio
 
-from captionloop.backend.label_studio.client import LabelStudio
-from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.home import Home
 from captionloop.jobs.project.sync import SyncResult, sync
 from captionloop.model.database import Correction, CorrectionState, Database, Project
@@ -31,11 +29,8 @@ def project(either_database: Database) -> Project:
 
 
 def synced(studio: ScriptedStudio, database: Database, home: Home, project: Project) -> SyncResult:
-    with (
-        closing(LabelStudio(studio.url, TOKEN, retry_delays_s=())) as label_studio,
-        closing(ImageSource(label_studio)) as source,
-    ):
-        return sync(project.id, database=database, label_studio=label_studio, image_source=source, home=home)
+    with opened_context(database, home, url=studio.url, token=TOKEN) as context:
+        return sync(context, project.id)
 
 
 def rows(database: Database) -> list[Correction]:

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import select
+from tests.support.contexts import opened_context
 from tests.support.models import add_project, tiny_base
 from tests.support.scripted_studio import TOKEN, ScriptedStudio, moment, scripted_studio
 from tests.support.service import caption_service, client_of
 
-from captionloop.backend.label_studio.client import LabelStudio
-from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.backend.serving.caption_service import CaptionService
 from captionloop.home import Home
 from captionloop.jobs.project.sync import sync
@@ -61,13 +60,12 @@ class Loop:
 def loop(service: CaptionService, database: Database, home: Home, project: Project, redis_url: str) -> Iterator[Loop]:
     with ExitStack() as opened:
         studio = opened.enter_context(scripted_studio())
-        label_studio = opened.enter_context(closing(LabelStudio(studio.url, TOKEN, retry_delays_s=())))
-        source = opened.enter_context(closing(ImageSource(label_studio)))
+        context = opened.enter_context(opened_context(database, home, url=studio.url, token=TOKEN))
         redis = opened.enter_context(Redis.from_url(redis_url))
 
         def work() -> None:
             service.queue.sync_begins(project.id)
-            sync(project.id, database=database, label_studio=label_studio, image_source=source, home=home)
+            sync(context, project.id)
 
         yield Loop(studio, client_of(service), work, redis, project.webhook_secret)
 

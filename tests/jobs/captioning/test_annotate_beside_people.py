@@ -58,13 +58,7 @@ def test_two_annotators_at_work_meanwhile_lose_nothing(studio: Studio) -> None:
         job.result(_WITHIN_S)
 
     context = studio.context
-    sync(
-        studio.project.id,
-        database=context.database,
-        label_studio=context.label_studio,
-        image_source=context.image_source,
-        home=context.home,
-    )
+    sync(context, studio.project.id)
     chosen = select(Correction).where(Correction.task_id.in_(tasks))
     with context.database.reading() as session:
         kept = {found.task_id: found.captions for found in session.scalars(chosen)}

@@ -11,11 +11,11 @@ import httpx
 import pytest
 from PIL import Image
 from sqlalchemy import select
+from tests.support.contexts import opened_context
 from tests.support.servers import LabelStudioServer
 
 from captionloop.backend.label_studio.annotations import to_prediction
 from captionloop.backend.label_studio.client import Json, LabelStudio
-from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.errors import LabelConfigError, LabelStudioError, NotFoundError
 from captionloop.home import Home
@@ -23,19 +23,19 @@ from captionloop.jobs.project import sync as syncing
 from captionloop.jobs.project.sync import SyncResult
 from captionloop.model.database import Correction, CorrectionState, Database, Project
 from captionloop.model.dataset.corrections import ImportedCaption, add_imported, training_examples
-from captionloop.model.dataset.images import ImageLimits, content_hash
+from captionloop.model.dataset.images import content_hash
 
 TARGET = CaptionTarget("caption", "image", "image", max_submissions=1)
 
 
-def png(colour: str = "red") -> bytes:
+def png(colour: str = "red", *, size: tuple[int, int] = (8, 6)) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (8, 6), colour).save(file, "PNG")
+    Image.new("RGB", size, colour).save(file, "PNG")
     return file.getvalue()
 
 
-def inline(colour: str = "red") -> str:
-    return "data:image/png;base64," + base64.b64encode(png(colour)).decode()
+def inline(colour: str = "red", *, size: tuple[int, int] = (8, 6)) -> str:
+    return "data:image/png;base64," + base64.b64encode(png(colour, size=size)).decode()
 
 
 @pytest.fixture(scope="module")
@@ -83,19 +83,11 @@ class Annotator:
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
-    def sync(self, **options: Any) -> SyncResult:
-        source = ImageSource(self.label_studio)
-        try:
-            return syncing.sync(
-                self.project.id,
-                database=self.database,
-                label_studio=self.label_studio,
-                image_source=source,
-                home=self.home,
-                **options,
-            )
-        finally:
-            source.close()
+    def sync(self, *, on_progress: syncing.Progress | None = None, **variables: str) -> SyncResult:
+        """With settings by their names in the environment."""
+        opened = opened_context(self.database, self.home, url=self.server.url, token=self.server.token, **variables)
+        with opened as context:
+            return syncing.sync(context, self.project.id, on_progress=on_progress)
 
     def corrections(self) -> list[Correction]:
         with self.database.reading() as session:
@@ -377,8 +369,8 @@ class TestUnreadableImages:
         assert annotator.learnt() == ["a small cat"]
 
     def test_what_is_too_large_is_not_kept(self, annotator: Annotator) -> None:
-        annotator.submit(annotator.add_task(), "a cat")
-        assert annotator.sync(limits=ImageLimits(max_pixels=47)).failed == 1
+        annotator.submit(annotator.add_task(image=inline(size=(1001, 1000))), "a cat")
+        assert annotator.sync(CAPTIONLOOP_MAX_IMAGE_MEGAPIXELS="1").failed == 1
 
 
 class TestTrouble:
@@ -389,16 +381,16 @@ class TestTrouble:
         for number in range(5):
             annotator.submit(annotator.add_task(), f"caption {number}")
         monkeypatch.setattr(syncing, "_TASKS_PER_BATCH", 2)
-        read, calls = annotator.label_studio.tasks, []
+        read, calls = LabelStudio.tasks, []
 
-        def dies_at_the_second_batch(project_id: int, ids: list[int]) -> list[Json]:
+        def dies_at_the_second_batch(label_studio: LabelStudio, project_id: int, ids: list[int]) -> list[Json]:
             calls.append(ids)
             if len(calls) == 2:
                 raise LabelStudioError("gone")
-            return read(project_id, ids)
+            return read(label_studio, project_id, ids)
 
         with monkeypatch.context() as patched:
-            patched.setattr(annotator.label_studio, "tasks", dies_at_the_second_batch)
+            patched.setattr(LabelStudio, "tasks", dies_at_the_second_batch)
             with pytest.raises(LabelStudioError):
                 annotator.sync()
         assert annotator.learnt() == ["caption 0", "caption 1"]

@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from tests.support.contexts import opened_context
 from tests.support.models import add_project
 from tests.support.processes import running_worker, until
 from tests.support.scripted_studio import CUT_OFF, HANG_UP, PAGE, TOKEN, Reply, ScriptedStudio, moment, scripted_studio
 
 from captionloop.backend.label_studio.client import LabelStudio
-from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.local.ports import free_port
 from captionloop.errors import CaptionloopError, LabelConfigError, LabelStudioError
 from captionloop.home import Home
+from captionloop.jobs.context import Context
 from captionloop.jobs.project.sync import SyncResult, sync
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import Runs
@@ -80,13 +81,12 @@ def synced(
     with ExitStack() as opened:
 
         @cache
-        def client(token: str, retry_delays_s: tuple[float, ...]) -> tuple[LabelStudio, ImageSource]:
-            label_studio = LabelStudio(studio.url, token, retry_delays_s=retry_delays_s)
-            return opened.enter_context(closing(label_studio)), opened.enter_context(closing(ImageSource(label_studio)))
+        def context_of(token: str, retry_delays_s: tuple[float, ...]) -> Context:
+            made = opened_context(database, home, url=studio.url, token=token, retry_delays_s=retry_delays_s)
+            return opened.enter_context(made)
 
         def run(*, token: str = TOKEN, retry_delays_s: tuple[float, ...] = ()) -> SyncResult:
-            label_studio, source = client(token, retry_delays_s)
-            return sync(project.id, database=database, label_studio=label_studio, image_source=source, home=home)
+            return sync(context_of(token, retry_delays_s), project.id)
 
         yield run
 

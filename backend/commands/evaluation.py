@@ -200,8 +200,9 @@ def _write_files(
 def _print_evaluation(facts: Mapping[str, Any], evaluation: "Evaluation", as_json: bool) -> None:
     from captionloop.backend.commands.evaluation_text import evaluation_text
 
-    figures = evaluation.to_dict()
-    print_result({**facts, **figures}, as_json, evaluation_text(figures))
+    figures, notes = evaluation.to_dict(), evaluation.notes
+    data = {**facts, **figures} | ({"notes": notes} if notes else {})
+    print_result(data, as_json, "\n".join([evaluation_text(figures), *notes]))
 
 
 def _write(path: Path, text: str) -> None:

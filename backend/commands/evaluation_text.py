@@ -50,7 +50,7 @@ def differences_text(found: Differences, *, first: str, second: str) -> str:
         for row in figure_rows(found.figures)
     ]
     based_on = f"On {found.second.images} images; 2,000 paired bootstrap resamples."
-    return f"{table(titles, rows, figures=True)}\n{based_on}"
+    return "\n".join([table(titles, rows, figures=True), based_on, *found.second.notes])
 
 
 def per_image_data(evaluation: Evaluation, captions: Mapping[str, str]) -> dict[str, dict[str, Any]]:

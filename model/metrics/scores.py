@@ -50,7 +50,8 @@ class Evaluation:
 
     BLEU, ROUGE-L, METEOR, exact match and distinct-n lie in 0–1, CIDEr-D in 0–10. `word_edit_rate` is all edits by all
     reference words. `caption_words` is a caption's mean length in tokens. `distinct_n` is the share of different ones
-    among all n-grams of the captions: low when a model says the same of every picture.
+    among all n-grams of the captions: low when a model says the same of every picture. `cider_d_can_tell` is False
+    where CIDEr-D is 0 for any captions whatever.
     """
 
     bleu_1: float
@@ -67,11 +68,22 @@ class Evaluation:
     images: int
     per_image: Mapping[str, ImageScores]
     meteor: float | None = None
+    cider_d_can_tell: bool = True
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be known beside the figures, in sentences."""
+        if self.cider_d_can_tell:
+            return []
+        return [
+            "CIDEr-D is 0 whatever the captions say: it weighs words by how few of the images have them in a "
+            "reference, and here all images have all words, as a single image does."
+        ]
 
     def to_dict(self) -> dict[str, float | int]:
         """The corpus figures as plain data; METEOR only if it was asked for."""
         fields = asdict(self)
-        del fields["per_image"]
+        del fields["per_image"], fields["cider_d_can_tell"]
         return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -99,7 +111,7 @@ def evaluate_captions(
     edits = {image: _nearest(captions[image], references[image]) for image in captions}
     bleu, bleu_per_image = _bleu(tokens)
     rouge, rouge_per_image = Rouge().compute_score(tokens.references, tokens.captions)
-    cider_per_image = _cider_d(tokens)
+    cider_per_image, cider_can_tell = _cider_d(tokens)
     meteor_corpus, meteor_per_image = _meteor(tokens) if meteor else (None, [None] * len(captions))
 
     per_image = {
@@ -127,6 +139,7 @@ def evaluate_captions(
         images=len(captions),
         per_image=per_image,
         meteor=meteor_corpus,
+        cider_d_can_tell=cider_can_tell,
     )
 
 
@@ -231,7 +244,8 @@ def bleu_4_from_counts(counts: np.ndarray) -> np.ndarray:
     return bleu_from_counts(counts)[:, BLEU_ORDER - 1]
 
 
-def _cider_d(tokens: Tokens) -> list[float]:
+def _cider_d(tokens: Tokens) -> tuple[list[float], bool]:
+    """Each caption's, and whether any caption could have one: an n-gram that all images have weighs log(1)."""
     scorer = CiderScorer(n=4, sigma=6.0)
     for image, (caption,) in tokens.captions.items():
         scorer += (caption, tokens.references[image])
@@ -239,9 +253,10 @@ def _cider_d(tokens: Tokens) -> list[float]:
     for texts in tokens.corpus:
         scorer += ("", texts)
     if not any(ngrams for image in scorer.crefs for ngrams in image):
-        return [0.0] * len(tokens.captions)  # references of punctuation alone, on which the scorer fails
+        return [0.0] * len(tokens.captions), True  # references of punctuation alone, on which the scorer fails
     _, per_image = scorer.compute_score()
-    return [float(score) for score in per_image[: len(tokens.captions)]]
+    can_tell = any(count < len(scorer.crefs) for count in scorer.document_frequency.values())
+    return [float(score) for score in per_image[: len(tokens.captions)]], can_tell
 
 
 def _meteor(tokens: Tokens) -> tuple[float, list[float]]:

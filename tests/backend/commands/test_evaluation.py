@@ -76,6 +76,17 @@ def test_the_figures_are_printed_for_people(call, golden: Path) -> None:  # type
     assert out.endswith(f"images          {len(GOLDEN['captions'])}\n")
 
 
+def test_a_nought_of_cider_d_on_a_single_image_has_its_reason(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "R.json").write_text(json.dumps({"1": ["a red car"]}))
+    (tmp_path / "C.json").write_text(json.dumps({"1": "a red car"}))
+
+    code, out, _ = call("evaluate", *files(tmp_path))
+
+    assert code == 0
+    assert "CIDEr-D is 0 whatever the captions say" in out
+    assert data(call("evaluate", *files(tmp_path), "--json"))["notes"]
+
+
 def test_cocos_formats_score_the_same(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     references = {"1": ["a red car", "one car"], "2": ["the dog"]}
     captions = {"1": "a red car", "2": "the cat"}

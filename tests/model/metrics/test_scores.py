@@ -94,6 +94,24 @@ def test_a_corpus_of_the_same_images_leaves_the_scores_of_all_of_them() -> None:
         assert scores.cider_d == pytest.approx(GOLDEN["per_image"]["cider_d"][image], abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("references", "corpus", "is_said"),
+    [
+        pytest.param({"1": ["a red car"]}, [], True, id="a single image"),
+        pytest.param({"1": ["a red car"], "2": ["a red car"]}, [], True, id="images with the same words"),
+        pytest.param({"1": ["a red car"], "2": ["a blue boat"]}, [], False, id="two images"),
+        pytest.param({"1": ["a red car"]}, [["a blue boat"]], False, id="a single image of many"),
+    ],
+)
+def test_where_cider_d_can_only_be_nought_that_is_said(
+    references: dict[str, list[str]], corpus: list[list[str]], is_said: bool
+) -> None:
+    found = evaluate_captions(references, {image: texts[0] for image, texts in references.items()}, corpus=corpus)
+
+    assert (found.cider_d == 0) is is_said
+    assert any("CIDEr-D is 0 whatever the captions say" in note for note in found.notes) is is_said
+
+
 @pytest.mark.parametrize("caption", ["", "...", "😀", " "])
 def test_a_caption_without_a_word_scores_nothing(caption: str) -> None:
     found = evaluate_captions({"a": ["a dog"], "b": ["a cat"]}, {"a": caption, "b": "a cat"})

@@ -65,6 +65,10 @@ class Context:
             features=FeatureCache(home.features, max_bytes=settings.features_gb * 10**9),
         )
 
+    @property
+    def knows_label_studio(self) -> bool:
+        return self.settings.label_studio_url is not None and self.settings.label_studio_api_key is not None
+
     @cached_property
     def label_studio(self) -> LabelStudio:
         """
@@ -90,12 +94,24 @@ class Context:
 
     @property
     def image_limits(self) -> ImageLimits:
-        settings = self.settings
-        return ImageLimits.in_millions(megabytes=settings.max_image_mb, megapixels=settings.max_image_megapixels)
+        return self.settings.image_limits
 
     @cached_property
     def image_source(self) -> ImageSource:
-        return ImageSource(self.label_studio, allowed=self.settings.image_hosts, max_bytes=self.image_limits.max_bytes)
+        """Without a Label Studio that is known, it reads what lies elsewhere."""
+        return ImageSource(
+            self.label_studio if self.knows_label_studio else None,
+            allowed=self.settings.image_hosts,
+            max_bytes=self.image_limits.max_bytes,
+        )
+
+    def read_image(self, value: str, task_id: int) -> bytes:
+        """The bytes of the image that a task's field names.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return self.image_source.read(value, task_id=task_id)
 
     @cached_property
     def base(self) -> Base:

@@ -9,6 +9,7 @@ from datetime import datetime
 from captionloop.backend.api.endpoints import api
 from captionloop.backend.api.runs import RunFacts
 from captionloop.backend.health.checkups import Checkup
+from captionloop.backend.label_studio.controls import boxes_of
 from captionloop.backend.pages.overview import read_overview
 from captionloop.backend.pages.room import current_room
 from captionloop.model.database import Project
@@ -44,6 +45,9 @@ class OverviewFacts:
         figures: of the loop, per version.
         run: the one in progress, else the last one; null before any.
         proposes_training: whether there is enough that is new.
+        control: the text box that captions go into; null before a label config was read.
+        controls: the text boxes that they could go into.
+        question: what somebody has to decide about the text box, and how; null: nothing.
     """
 
     champion: str
@@ -51,6 +55,16 @@ class OverviewFacts:
     figures: LoopFigures
     run: RunFacts | None
     proposes_training: bool
+    control: str | None
+    controls: Sequence[str]
+    question: str | None
+
+
+@dataclass(frozen=True)
+class ControlChoice:
+    """The text box that captions go into, by its name in the label config."""
+
+    control: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,9 @@ def get_overview(number: int) -> OverviewFacts:
         figures=shown.figures,
         run=RunFacts.of(shown.run) if shown.run else None,
         proposes_training=shown.proposes_training,
+        control=project.control,
+        controls=boxes_of(project),
+        question=str(shown.question) if shown.question else None,
     )
 
 
@@ -94,6 +111,14 @@ def post_sync(number: int) -> Asked:
     room = current_room()
     is_new = room.context.queue.request_sync(room.project(number).id)
     return Asked("A sync is queued." if is_new else "A sync that has not begun yet takes this request, too.")
+
+
+@api.post("/projects/<int:number>/control")
+def post_control(number: int, body: ControlChoice) -> Asked:
+    """Choose the text box that captions go into, or confirm that it was renamed."""
+    room = current_room()
+    room.choose_control(room.project(number), body.control)
+    return Asked(f"Captions go into the text box {body.control}.")
 
 
 def _project(project: Project) -> ProjectFacts:

@@ -29,7 +29,7 @@ def caption_files(paths: Sequence[Path], settings: Settings) -> list[dict[str, A
     """
     from captionloop.model.captioning.captioner import Captioner
 
-    limits = ImageLimits.in_millions(megabytes=settings.max_image_mb, megapixels=settings.max_image_megapixels)
+    limits = settings.image_limits
     for path in paths:  # before the model loads, and holding one picture at a time
         _open(path, limits)
     generation = GenerationSettings(num_beams=settings.beams, prompt=settings.prompt)

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,11 +16,20 @@ from captionloop.backend.commands.shared import (
     running_settings,
 )
 
+if TYPE_CHECKING:
+    from captionloop.backend.projects.connect import Connection
+
 
 @click.command()
 @click.option("--project", "project_id", type=int, required=True, metavar="ID", help="Its number in Label Studio.")
+@click.option(
+    "--control",
+    metavar="NAME",
+    help="The text box that captions go into. Default: the one of before, else one whose name says caption, "
+    "description or alt, else the first.",
+)
 @json_option
-def connect(*, project_id: int, as_json: bool) -> None:
+def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
     """Attach the backend to a project of a Label Studio that already runs.
 
     LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say which one; the key may be a legacy token or a personal access token.
@@ -27,6 +37,7 @@ def connect(*, project_id: int, as_json: bool) -> None:
     \b
     Example:
         LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=… captionloop connect --project 3
+        captionloop connect --project 3 --control caption
     """
     from captionloop.backend.label_studio.supported_versions import UPGRADE, too_old
     from captionloop.backend.local.services import local_url
@@ -37,6 +48,7 @@ def connect(*, project_id: int, as_json: bool) -> None:
         # Before the attempt: what fails then may fail for this reason, and Label Studio names another.
         if said := too_old(context.label_studio.version()):
             click.echo(f"Warning: Label Studio {said}. {UPGRADE}", err=True)
+        context.label_studio.check_address()
         connection = attach(
             project_id,
             label_studio=context.label_studio,
@@ -46,15 +58,27 @@ def connect(*, project_id: int, as_json: bool) -> None:
             backend_url=settings.backend_url or local_url(settings.port),
             user=settings.user,
             password=settings.password.reveal() if settings.password else None,
+            control=control,
         )
         context.queue.request_sync(connection.project_row_id)  # what people annotated before teaches as well
     shown = {
         "project_id": connection.project_id,
         "title": connection.title,
+        "control": connection.target.from_name,
+        "other_controls": list(connection.other_controls),
         "ml_backend_id": connection.ml_backend_id,
         "webhook_id": connection.webhook_id,
     }
-    print_result(shown, as_json, f"Project {connection.project_id} ({connection.title}) is connected.")
+    said = f"Project {connection.project_id} ({connection.title}) is connected. {_where_captions_go(connection)}"
+    print_result(shown, as_json, said)
+
+
+def _where_captions_go(connection: "Connection") -> str:
+    said = f"Captions go into the text box {connection.target.from_name!r}."
+    if connection.other_controls:
+        others = ", ".join(map(repr, connection.other_controls))
+        said += f" (Others: {others}. Choose with --control.)"
+    return said
 
 
 @click.command()
@@ -81,21 +105,26 @@ def doctor(*, project_id: int | None, as_json: bool) -> None:
 
 @click.command()
 @project_option
+@click.option("--all", "reads_all", is_flag=True, help="Read every annotation again, changed or not.")
 @json_option
-def sync(*, project_id: int | None, as_json: bool) -> None:
+def sync(*, project_id: int | None, reads_all: bool, as_json: bool) -> None:
     """Fetch corrections from Label Studio, now.
+
+    What changed since the last time is read; after a change of the label config's text boxes, everything.
 
     \b
     Example:
         captionloop sync --project 3
+        captionloop sync --all
     """
     from captionloop.backend.terminal.progress import Progress
     from captionloop.jobs.project.sync import sync as sync_project
 
     with ready_context() as context, Progress("Reading annotations") as progress:
-        result = sync_project(context, chosen_project(context, project_id).id, on_progress=progress.update)
+        project = chosen_project(context, project_id)
+        result = sync_project(context, project.id, reads_all=reads_all, on_progress=progress.update)
     said = (
         f"{result.new} new, {result.changed} changed, {result.removed} removed; {result.corrections} corrections. "
         f"{result.failed} images cannot be read."
     )
-    print_result(asdict(result), as_json, said)
+    print_result(asdict(result), as_json, f"{said}\n{result.notice}".strip())

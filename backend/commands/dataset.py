@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from captionloop.backend.commands.shared import chosen_project, json_option, print_result, project_option, ready_context
+from captionloop.backend.commands.shared import (
+    SOME_FAILED,
+    chosen_project,
+    json_option,
+    print_result,
+    project_option,
+    ready_context,
+)
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
@@ -14,7 +21,6 @@ if TYPE_CHECKING:
     from captionloop.model.exchange.export import Format, SplitName
     from captionloop.model.exchange.importing import Format as ImportFormat
 
-_SOME_ROWS_BAD = 6
 _MOST_BAD_ROWS_IN_JSON = 1000  # all of them are on standard error
 
 
@@ -215,7 +221,7 @@ def import_(
     shown = {"format": found.format, **asdict(result), "bad_rows": bad}
     text = f"{result.new} captions imported, {result.known} were there already, {result.bad} rows could not be used."
     print_result(shown, as_json, text)
-    ctx.exit(_SOME_ROWS_BAD if result.bad else 0)
+    ctx.exit(SOME_FAILED if result.bad else 0)
 
 
 def _taken(context: "Context", name: str | None, project_id: int | None) -> "Snapshot":

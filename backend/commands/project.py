@@ -17,12 +17,12 @@ from captionloop.backend.terminal.table import table
 
 @click.group("project")
 def project_group() -> None:
-    """See and change a project's settings: what people are asked about, and when to train.
+    """See and change a project's settings: where captions go, what people are asked about, and when to train.
 
     \b
     Example:
         captionloop project show
-        captionloop project set order=sampling train_after=50
+        captionloop project set control=caption order=sampling train_after=50
     """
 
 
@@ -36,10 +36,10 @@ def show(*, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop project show --json
     """
-    from captionloop.model.active_learning.project_settings import settings_of
+    from captionloop.jobs.project.change_settings import all_settings
 
     with ready_context() as context:
-        settings = settings_of(chosen_project(context, project_id)).to_dict()
+        settings = all_settings(chosen_project(context, project_id))
     print_result(settings, as_json, _listed(settings))
 
 
@@ -53,11 +53,14 @@ def set_(*, pairs: Sequence[str], project_id: int | None, as_json: bool) -> None
     \b
     Example:
         captionloop project set order=sampling strategy=uncertainty train_after=50
+        captionloop project set control=caption
     """
-    from captionloop.jobs.project.change_settings import change_settings
+    from captionloop.jobs.project.change_settings import all_settings, change_settings
 
     with ready_context() as context:
-        settings = change_settings(context, chosen_project(context, project_id), pairs, by="command line").to_dict()
+        project = chosen_project(context, project_id)
+        change_settings(context, project, pairs, by="command line")
+        settings = all_settings(context.project(project.id))
     print_result(settings, as_json, _listed(settings))
 
 

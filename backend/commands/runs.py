@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import click
 
-from captionloop.backend.commands.shared import chosen_project, json_option, print_result, project_option, ready_context
+from captionloop.backend.commands.shared import (
+    SOME_FAILED,
+    chosen_project,
+    json_option,
+    print_result,
+    project_option,
+    ready_context,
+)
 
 
 @click.command()
@@ -61,7 +68,8 @@ def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], name: 
 def annotate(*, project_id: int | None, only_missing: bool, limit: int | None, wait: bool, as_json: bool) -> None:
     """Caption the unlabelled tasks of a project that do not show the champion's suggestion yet.
 
-    The worker does it, as after each promotion. A run whose worker is killed goes on where it was.
+    The worker does it, as after each promotion. A run whose worker is killed goes on where it was. With --wait the exit
+    code is 6 where some tasks could not be captioned.
 
     \b
     Example:
@@ -79,6 +87,8 @@ def annotate(*, project_id: int | None, only_missing: bool, limit: int | None, w
     print_result(describe_run(run), as_json, f"{run.message or requested.outcome} ({run.id})")
     if wait and run.state is not RunState.FINISHED:
         sys.exit(1)
+    if wait and run.detail.get("failed"):
+        sys.exit(SOME_FAILED)
 
 
 @click.command()

@@ -21,6 +21,9 @@ project_option = click.option(
 model_option = click.option(
     "--model", metavar="DIR|HUB_ID", help="The BLIP to start from. Default: CAPTIONLOOP_MODEL, else the starter model."
 )
+SOME_FAILED = 6
+"""The exit code where most was done, and some could not be."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 
 

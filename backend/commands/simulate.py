@@ -159,7 +159,6 @@ def _prepared(
     from captionloop.home import Home
     from captionloop.model.blip.generation_settings import GenerationSettings
     from captionloop.model.captioning.captioner import Captioner
-    from captionloop.model.dataset.images import ImageLimits
     from captionloop.model.exchange.evaluation_set import open_evaluation_set
     from captionloop.model.simulation.material import DrawnScenes, replayed
     from captionloop.model.versions.store import Base, name_and_generation
@@ -178,7 +177,7 @@ def _prepared(
     return captioner, replayed(
         chosen,
         captioner,
-        limits=ImageLimits.in_millions(megabytes=settings.max_image_mb, megapixels=settings.max_image_megapixels),
+        limits=settings.image_limits,
     )
 
 

@@ -16,21 +16,28 @@ from typing import Any, Protocol, TypeVar
 import httpx
 
 from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.controls import (
+    boxes_of,
+    question_of,
+    reading_target,
+    take_label_config,
+    target_of,
+)
 from captionloop.backend.label_studio.image_source import ImageSource
-from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config, task_image
+from captionloop.backend.label_studio.label_config import task_image
 from captionloop.backend.label_studio.supported_versions import UPGRADE, too_old
 from captionloop.backend.local import redis_server, services
 from captionloop.backend.projects import webhook_secret
 from captionloop.backend.projects.connect import WEBHOOK_ACTIONS
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
-from captionloop.errors import CaptionloopError, LostKeyError, ServiceError
+from captionloop.errors import CaptionloopError, LabelConfigError, LostKeyError, ServiceError
 from captionloop.home import Home
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import Runs
 from captionloop.jobs.queue.sweeps import Sweeps
 from captionloop.model.database import Database, Project
-from captionloop.model.dataset.images import ImageLimits, open_image
+from captionloop.model.dataset.images import open_image
 from captionloop.model.versions.store import VersionStore
 from captionloop.seal import Seal
 from captionloop.settings import OLDEST_LABEL_STUDIO, Settings, without_password
@@ -153,7 +160,6 @@ class _Patient:
         self._opened = opened
         self._home = Home(settings.home)
         self._backend_url = settings.backend_url or services.local_url(settings.port)
-        self._target: CaptionTarget | None = None
 
     def chains(self) -> list[list[_Link]]:
         """The links, in the order in which they are shown."""
@@ -207,7 +213,9 @@ class _Patient:
                 "LABEL_STUDIO_API_KEY is not set",
                 f"Copy an access token from {url}/user/account and set it in the environment or in .env.",
             )
-        return f"version {self._label_studio().version()} answers at {url}"
+        version = self._label_studio().version()
+        self._label_studio().check_address()
+        return f"version {version} answers at {url}"
 
     def _label_studio_version(self) -> str:
         version = self._label_studio().version()
@@ -232,8 +240,13 @@ class _Patient:
         return f"{row.label_studio_id} ({found['title']}), {found.get('task_number', 0)} tasks"
 
     def _label_config(self) -> str:
-        target = self._read_target()
-        return f"captions go to <TextArea name={target.from_name!r}>, images are in the field {target.image_field!r}"
+        row = self._row_with_label_config()
+        if question := question_of(row):
+            raise _BrokenError(question.found, question.remedy)
+        target = target_of(row)
+        others = ", ".join(repr(name) for name in boxes_of(row) if name != target.from_name)
+        said = f"captions go to <TextArea name={target.from_name!r}>, images are in the field {target.image_field!r}"
+        return said + (f"; other text boxes: {others}" if others else "")
 
     def _attached(self) -> str:
         row = self._row()
@@ -283,20 +296,18 @@ class _Patient:
         return None
 
     def _images(self) -> str:
-        target = self._read_target()
+        target = reading_target(self._row_with_label_config())
         tasks = list(islice(self._label_studio().all_tasks(self._row().label_studio_id), _IMAGES_TO_READ))
         if not tasks:
             return "the project has no tasks yet"
+        limits = self._settings.image_limits
         source = self._open(
             ImageSource(
                 self._label_studio(),
                 allowed=self._settings.image_hosts,
-                max_bytes=self._settings.max_image_mb * 10**6,
+                max_bytes=limits.max_bytes,
                 max_seconds=_TIMEOUT_S,
             )
-        )
-        limits = ImageLimits(
-            max_bytes=self._settings.max_image_mb * 10**6, max_pixels=self._settings.max_image_megapixels * 10**6
         )
         for task in tasks:
             try:
@@ -351,7 +362,10 @@ class _Patient:
         body = {"project": str(row.label_studio_id), "label_config": row.label_config, "tasks": []}
         answer = self._ask_backend("POST", "/predict", json=body)
         if answer.status_code != 200:
-            said = answer.json().get("error") if answer.headers.get("content-type") == "application/json" else ""
+            told = answer.json() if answer.headers.get("content-type") == "application/json" else {}
+            if told.get("type") == LabelConfigError.__name__:
+                raise _BrokenError(NOT_LOOKED_AT, "First: label config.")
+            said = told.get("error")
             raise ServiceError(f"{champion.version} does not serve: {said or answer.status_code}")
         return f"{champion.version} serves"
 
@@ -370,8 +384,12 @@ class _Patient:
     def _row(self) -> Project:
         return Projects(self._open_database(), server=self._settings.server_name).choose(self._label_studio_id)
 
-    def _read_target(self) -> CaptionTarget:
-        return read_label_config(self._label_studio().project(self._row().label_studio_id)["label_config"])
+    def _row_with_label_config(self) -> Project:
+        """The project's row as it will be once its present label config is known; nothing is written."""
+        row = self._row()
+        with self._open_database().reading() as session:
+            take_label_config(session, row, self._label_studio().project(row.label_studio_id)["label_config"])
+        return row
 
     def _label_studio(self) -> LabelStudio:
         settings = self._settings

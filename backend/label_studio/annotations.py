@@ -13,6 +13,8 @@ from captionloop.backend.label_studio.label_config import CaptionTarget
 
 # Left to themselves these are invisible, break PostgreSQL (NUL) or UTF-8 (halves of surrogate pairs), or both.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+# What the value of an item about a region has beside its text: of boxes, ellipses and points; polygons; brushes; paths.
+_GEOMETRY = frozenset({"x", "points", "rle", "vertices"})
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Annotation:
 
     id: int
     captions: list[str]
+    control: str | None  # the TextArea that they came out of
+    to_name: str | None  # the Image that they describe
     skipped: bool
     origin: str | None  # prediction, prediction-changed or manual
     parent_prediction: int | None
@@ -61,14 +65,21 @@ def empty_prediction(model_version: str, reason: str) -> dict[str, Any]:
     return {"result": [], "score": 0.0, "model_version": model_version, "reason": reason}
 
 
-def late_prediction(model_version: str) -> dict[str, Any]:
-    """The entry of a task that was not come to in time. Without a result Label Studio stores none, and asks again."""
-    return {"score": 0.0, "model_version": model_version}
+def unstored_prediction(model_version: str, reason: str = "") -> dict[str, Any]:
+    """The entry of a task that has no suggestion yet: without a result Label Studio stores none, and asks again."""
+    return {"score": 0.0, "model_version": model_version} | ({"reason": reason} if reason else {})
+
+
+def is_suggestion_for(target: CaptionTarget, result: Any) -> bool:
+    """Whether a prediction's result is shown: a caption in another text box, or of another picture, is not."""
+    place = (target.from_name, target.to_name)
+    items = result if isinstance(result, list) else []
+    return any(isinstance(item, Mapping) and (item.get("from_name"), item.get("to_name")) == place for item in items)
 
 
 def prediction_captions(target: CaptionTarget, result: Any) -> list[str]:
     """The texts of a prediction's result."""
-    return _without_repeats(text for text, _ in _texts(target, result))
+    return _without_repeats(text.text for text in _texts(target, result))
 
 
 def read_captions(target: CaptionTarget, result: Any, suggestions: Iterable[str] = ()) -> list[str]:
@@ -77,16 +88,21 @@ def read_captions(target: CaptionTarget, result: Any, suggestions: Iterable[str]
     White space around a caption goes, and runs of it within (a new line, for one) become one space; texts without a
     letter left are dropped, and so are repetitions. Other controls' results are not looked at.
 
-    Without `maxSubmissions="1"`, an annotator who types a caption leaves the suggestion standing as another text. So a
-    text equal to a suggestion only counts when it is all there is: then the person accepted it.
+    Where one text is wanted (`maxSubmissions="1"`), a text equal to a suggestion only counts when it is all there is:
+    then the person accepted it. Where several are wanted, all that was submitted counts. Where the label config does
+    not say, an annotator who types a caption leaves the suggestion standing as another text, perhaps without noticing:
+    beside one text of theirs it does not count, beside several it does.
 
     Args:
         result: the annotation's `result`, as Label Studio gives it.
         suggestions: the texts that were suggested for the task.
     """
-    written = _without_repeats(text for text, _ in _texts(target, result))
+    written = _without_repeats(text.text for text in _texts(target, result))
     suggested = {clean_text(suggestion) for suggestion in suggestions}
-    return [text for text in written if text not in suggested] or written
+    typed = [text for text in written if text not in suggested]
+    most = target.max_submissions
+    is_one_wanted = len(typed) == 1 if most is None else most == 1
+    return typed if typed and is_one_wanted else written
 
 
 def read_origin(target: CaptionTarget, result: Any) -> str | None:
@@ -94,7 +110,7 @@ def read_origin(target: CaptionTarget, result: Any) -> str | None:
 
     Of several texts the most human one speaks for all of them.
     """
-    origins = {origin for _, origin in _texts(target, result)}
+    origins = {text.origin for text in _texts(target, result)}
     return next((origin for origin in ("prediction-changed", "manual", "prediction") if origin in origins), None)
 
 
@@ -103,19 +119,28 @@ def read_annotation(
 ) -> Annotation:
     """An annotation out of Label Studio's JSON; `suggestions` as in `read_captions`."""
     result = annotation.get("result")
-    completed_by = annotation.get("completed_by")
+    text = next(iter(_texts(target, result)), None)
     return Annotation(
         id=annotation["id"],
         captions=read_captions(target, result, suggestions),
+        control=text.control if text else None,
+        to_name=text.to_name if text else None,
         skipped=bool(annotation.get("was_cancelled")),
         origin=read_origin(target, result),
         parent_prediction=annotation.get("parent_prediction"),
-        # A number in lists of tasks, an object where one task is opened.
-        completed_by=completed_by.get("id") if isinstance(completed_by, Mapping) else completed_by,
+        completed_by=annotator_of(annotation),
         lead_time_s=annotation.get("lead_time"),
         created_at=read_moment(annotation["created_at"]),
         updated_at=read_moment(annotation["updated_at"]),
     )
+
+
+def annotator_of(annotation: Mapping[str, Any]) -> int | None:
+    """The id of the user who submitted an annotation."""
+    # A number in lists of tasks, an object where one task is opened.
+    found = annotation.get("completed_by")
+    user: int | None = found.get("id") if isinstance(found, Mapping) else found
+    return user
 
 
 def read_moment(text: str) -> datetime:
@@ -129,22 +154,45 @@ def clean_text(text: str) -> str:
     return " ".join(_UNPRINTABLE.sub("", text).split())
 
 
-def _texts(target: CaptionTarget, result: Any) -> Iterator[tuple[str, str | None]]:
-    """Each non-empty text of the target's control with the origin of its item."""
-    for item in result if isinstance(result, list) else ():
-        if not isinstance(item, Mapping) or not _is_ours(target, item):
-            continue
-        value = item.get("value")
-        texts = value.get("text") if isinstance(value, Mapping) else None
-        for text in [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else ():
-            if isinstance(text, str) and clean_text(text):
-                origin = item.get("origin")  # whoever imports an annotation may write there what they like
-                yield clean_text(text), origin if isinstance(origin, str) else None
+@dataclass(frozen=True)
+class _Text:
+    text: str
+    control: str
+    to_name: str | None
+    origin: str | None
 
 
-def _is_ours(target: CaptionTarget, item: Mapping[str, Any]) -> bool:
-    # Only a TextArea with a text for each image of a list says which image an item is about.
-    return item.get("from_name") == target.from_name and item.get("item_index") in (None, 0)
+def _texts(target: CaptionTarget, result: Any) -> list[_Text]:
+    """The non-empty texts of the target's control; where it has none, those under the latest of its earlier names."""
+    items = [item for item in result if isinstance(item, Mapping)] if isinstance(result, list) else []
+    for name in (target.from_name, *target.earlier_names):
+        if found := [text for item in items if item.get("from_name") == name for text in _texts_of(name, item)]:
+            return found
+    return []
+
+
+def _texts_of(control: str, item: Mapping[str, Any]) -> Iterator[_Text]:
+    value = item.get("value")
+    if not isinstance(value, Mapping) or not _describes_whole_picture(item, value):
+        return
+    texts = value.get("text")
+    for text in [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else ():
+        if isinstance(text, str) and clean_text(text):
+            # Whoever imports an annotation may write into its items what they like.
+            yield _Text(clean_text(text), control, _text(item.get("to_name")), _text(item.get("origin")))
+
+
+def _describes_whole_picture(item: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    """Whether the item is not about a region, nor about another than the first image of a list.
+
+    A control may have been for regions before it was for the picture; and only one with a text for each image of a list
+    says which image an item is about.
+    """
+    return item.get("item_index") in (None, 0) and value.keys().isdisjoint(_GEOMETRY)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _without_repeats(texts: Iterable[str]) -> list[str]:

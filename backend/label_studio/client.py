@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,6 +55,8 @@ _REPEATABLE = frozenset({"GET", "PUT", "PATCH", "DELETE"})
 _FILES_PER_UPLOAD = 50
 _BYTES_PER_UPLOAD = 50_000_000
 _TASKS_PER_PAGE = 100
+# Where the path of a page of Label Studio begins, as people copy it out of the browser.
+_PAGES = re.compile(r"/(?:api|data|docs|organization|projects|user)(?:/|$)")
 _OK = 200
 # What others build on, field by field.
 _KEPT = {"id": int}
@@ -133,6 +136,27 @@ class LabelStudio:
         """The version of Label Studio."""
         path = "/api/version/"
         return str(self._expected(self._get(path, what="version"), f"GET {path}", {"release": str})["release"])
+
+    def check_address(self) -> None:
+        """See that it is Label Studio's own address, and not that of one of its pages.
+
+        It tells its version below any path, so that tells nothing.
+
+        Raises:
+            LabelStudioError: it is not.
+        """
+        try:
+            self.who_am_i()
+        except LabelStudioError as error:
+            if error.status != 404:
+                return  # whatever else is wrong with it
+            own = _PAGES.split(self.url)[0]
+            remedy = f": {own}" if own != self.url else ", with the path that it lives under and no further"
+            raise LabelStudioError(
+                f"A Label Studio answers at {self.url}, but its API is not there. Set LABEL_STUDIO_URL to its own "
+                f"address{remedy}.",
+                status=404,
+            ) from error
 
     def who_am_i(self) -> Json:
         """The account that the token belongs to: `id`, `email`, …"""

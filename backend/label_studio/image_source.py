@@ -115,7 +115,8 @@ class ImageSource:
             return self._fetch(self._address(value.strip(), task_id))
         except ImageError as error:
             hint = self._another_name(value.strip())
-            raise ImageError(f"Task {task_id}, image {_shown(value)}: {error}{hint}") from error.__cause__
+            said = f"Task {task_id}, image {_shown(value)}: {error}{hint}"
+            raise ImageError(said, may_pass=error.may_pass) from error.__cause__
         except ValueError as error:  # from urllib, which so refuses to split an address
             raise ImageError(f"Task {task_id}, image {_shown(value)}: this is no valid address ({error}).") from error
 
@@ -170,7 +171,8 @@ class ImageSource:
 
     def _server(self, what: str) -> LabelStudio:
         if self._label_studio is None:
-            raise ImageError(f"Label Studio is needed to read {what}. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.")
+            said = f"Label Studio is needed to read {what}. Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY."
+            raise ImageError(said, may_pass=True)
         return self._label_studio
 
     def _may_have_token(self, url: str) -> bool:
@@ -217,17 +219,18 @@ class ImageSource:
             with client.stream("GET", url, headers=headers) as response:
                 yield response
         except LabelStudioError as error:
-            raise ImageError(str(error)) from error
+            raise ImageError(str(error), may_pass=True) from error
         except RefusedHostError as error:
-            raise ImageError(self._refusal(url, error)) from error
+            raise ImageError(self._refusal(url, error), may_pass=True) from error
         except httpx.TimeoutException as error:
             if time.monotonic() >= give_up_at:
-                raise ImageError(self._too_slow()) from error
-            raise ImageError("its server did not answer in time. Check that it is up and can be reached.") from error
+                raise ImageError(self._too_slow(), may_pass=True) from error
+            said = "its server did not answer in time. Check that it is up and can be reached."
+            raise ImageError(said, may_pass=True) from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise ImageError(f"this is no valid address ({error}).") from error
         except httpx.HTTPError as error:
-            raise ImageError(self._unreachable(url, error, with_token=with_token)) from error
+            raise ImageError(self._unreachable(url, error, with_token=with_token), may_pass=True) from error
 
     def _unreachable(self, url: str, error: httpx.HTTPError, *, with_token: bool) -> str:
         if problem := why_not_trusted(error):
@@ -297,8 +300,11 @@ class ImageSource:
             remedy = "The image is gone; upload it again or delete the task."
         else:
             remedy = "Try again later; if it stays, see that server's log."
+        # Nothing of these is about the image: rights and a busy or failing server can be put right.
+        may_pass = status in {401, 403, 408, 425, 429} or status >= 500
         raise ImageError(
-            f"{whose} answered with status {status}. {remedy}{through_which_proxy(url) if with_token else ''}"
+            f"{whose} answered with status {status}. {remedy}{through_which_proxy(url) if with_token else ''}",
+            may_pass=may_pass,
         )
 
     def _body(self, response: httpx.Response, give_up_at: float) -> bytes:
@@ -315,7 +321,7 @@ class ImageSource:
             data += chunk
             self._refuse_size(len(data))
             if time.monotonic() > give_up_at:
-                raise ImageError(self._too_slow())
+                raise ImageError(self._too_slow(), may_pass=True)
         if _WEB_PAGE.match(data.removeprefix(codecs.BOM_UTF8)):
             raise ImageError("its server answered with a web page, perhaps a login, instead of an image.")
         return _not_empty(bytes(data))

@@ -1,4 +1,4 @@
-"""From a label config to the one pair that matters here: a text box and the picture that it describes.
+"""From a label config to what matters here: its text boxes for captions, and the picture that each describes.
 
 A label config is a small XML document. It is read here directly, and not with the SDK's `LabelInterface`: that one
 builds every tag of a config, refuses whole configs for a tag it does not know or a broken neighbour, and takes
@@ -6,7 +6,7 @@ seconds to import, all for the two attributes that are needed.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -41,6 +41,14 @@ _NUMBER = re.compile(r"[0-9]{1,9}")  # Python refuses to read numbers of thousan
 _MOST_FIELDS_SHOWN = 10
 # The key of a file that was uploaded before the project had a label config.
 _UNDEFINED_FIELD = "$undefined$"
+# The words of a name such as `image_caption`, `imageCaption` or `ALT-text`.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# A name with such a word says that captions are meant; the first of these kinds wins.
+_CAPTION_WORDS = (
+    re.compile("[a-z]*captions?"),
+    re.compile("[a-z]*descriptions?|describe"),
+    re.compile("alt|alttext"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class CaptionTarget:
         image_field: the task field that holds the image's address, without the dollar sign; may be a path (`a.b[0]`).
         max_submissions: how many texts the annotator may leave; None: any number.
         per_item: True for a TextArea that has a text for each image of a list; captions then belong to the first.
+        earlier_names: those that the TextArea had before, under which older annotations hold their texts.
     """
 
     from_name: str
@@ -60,16 +69,56 @@ class CaptionTarget:
     image_field: str
     max_submissions: int | None = None
     per_item: bool = False
+    earlier_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """What a label config says of captions.
+
+    Attributes:
+        boxes: the TextAreas that can hold captions, in the order of the document; at least one.
+        images: by the name of each Image, the task field that it takes its picture from.
+        tags: by the name of each tag that has one, what it is, such as "Choices", as the document writes it.
+    """
+
+    boxes: tuple[CaptionTarget, ...]
+    images: Mapping[str, str]
+    tags: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the boxes, in the order of the document."""
+        return [box.from_name for box in self.boxes]
+
+    def box(self, name: str) -> CaptionTarget | None:
+        return next((box for box in self.boxes if box.from_name == name), None)
+
+    @property
+    def likeliest(self) -> CaptionTarget:
+        """The box that captions are meant for, as far as names tell.
+
+        One whose name says caption, else description, else alt (text); of those, or where none does, the first.
+        """
+        return min(self.boxes, key=lambda box: _rank(box.from_name))
+
+
+def read_label_config(xml: str) -> CaptionTarget:
+    """Find the TextArea that most likely holds captions, and its picture; see `parse_label_config`.
+
+    Raises:
+        LabelConfigError: it is not XML, or holds no such pair.
+    """
+    return parse_label_config(xml).likeliest
 
 
 @lru_cache(maxsize=256)
-def read_label_config(xml: str) -> CaptionTarget:
-    """Find the TextArea that holds captions, and its picture.
+def parse_label_config(xml: str) -> LabelConfig:
+    """Find the TextAreas that can hold captions: those that describe an Image.
 
-    The first TextArea, in the order of the document, that labels an Image wins. Not candidates: a TextArea for each
-    region (`perRegion`), since its text describes a part of the picture, and tags inside a `Repeater`, whose names are
-    only known in the browser. Of several images, the first one that the TextArea labels is taken; of an image list
-    (`valueList`), the first image.
+    Not among them: a TextArea for each region (`perRegion`), since its text describes a part of the picture, and tags
+    inside a `Repeater`, whose names are only known in the browser. Of several images, the first one that a TextArea
+    labels is taken; of an image list (`valueList`), the first image.
 
     Raises:
         LabelConfigError: it is not XML, or holds no such pair.
@@ -80,20 +129,11 @@ def read_label_config(xml: str) -> CaptionTarget:
     except RecursionError as error:
         raise LabelConfigError("The label config has tags within tags of too many levels.") from error
     images = {element.get("name", ""): element for element in elements if _is_tag(element, "Image")}
-    for element in elements:
-        if not _is_tag(element, "TextArea") or not element.get("name") or _is_true(element.get("perRegion")):
-            continue
-        for to_name in _split_names(element.get("toName")):
-            field = _image_field(images.get(to_name))
-            if field is not None:
-                return CaptionTarget(
-                    from_name=element.get("name", ""),
-                    to_name=to_name,
-                    image_field=field,
-                    max_submissions=_whole_number(element.get("maxSubmissions")),
-                    per_item=_is_true(element.get("perItem")),
-                )
-    raise LabelConfigError(_what_is_missing(elements, images))
+    fields = {name: field for name, image in images.items() if (field := _image_field(image)) is not None}
+    boxes = tuple(box for element in elements if (box := _caption_box(element, fields)) is not None)
+    if not boxes:
+        raise LabelConfigError(_what_is_missing(elements, images))
+    return LabelConfig(boxes, fields, {name: element.tag for element in elements if (name := element.get("name"))})
 
 
 def task_image(target: CaptionTarget, task_data: Mapping[str, Any]) -> str:
@@ -137,14 +177,35 @@ def _outside_repeaters(element: Element) -> Iterator[Element]:
         yield from _outside_repeaters(child)
 
 
-def _image_field(image: Element | None) -> str | None:
-    if image is None:
+def _caption_box(element: Element, fields: Mapping[str, str]) -> CaptionTarget | None:
+    """The tag as a box for captions; None where it is none."""
+    if not _is_tag(element, "TextArea") or _is_true(element.get("perRegion")):
         return None
+    name = element.get("name")
+    to_name = next((found for found in _split_names(element.get("toName")) if found in fields), None)
+    if not name or to_name is None:
+        return None
+    return CaptionTarget(
+        from_name=name,
+        to_name=to_name,
+        image_field=fields[to_name],
+        max_submissions=_whole_number(element.get("maxSubmissions")),
+        per_item=_is_true(element.get("perItem")),
+    )
+
+
+def _rank(name: str) -> int:
+    words = [word.lower() for word in _WORD.findall(name)]
+    kinds = enumerate(_CAPTION_WORDS)
+    return next((rank for rank, kind in kinds if any(map(kind.fullmatch, words))), len(_CAPTION_WORDS))
+
+
+def _image_field(image: Element) -> str | None:
     value = (image.get("value") or image.get("valueList") or "").strip()
     return value[1:] if _VARIABLE.fullmatch(value) else None
 
 
-def _what_is_missing(elements: list[Element], images: Mapping[str, Element]) -> str:
+def _what_is_missing(elements: Sequence[Element], images: Mapping[str, Element]) -> str:
     if not images:
         found = "it has no Image"
     elif not any(_is_tag(element, "TextArea") for element in elements):

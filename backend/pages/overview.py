@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from captionloop.backend.label_studio.controls import ControlQuestion, question_of
 from captionloop.backend.pages.access import own_address, visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.charts import Point, version_chart
@@ -35,6 +36,7 @@ class Overview:
         run: the one in progress, or the last one; None before any.
         previous: figures of the version that the champion's are compared with; None without one.
         outlook: what more corrections are likely to bring.
+        question: what somebody has to decide about the text box that captions go into; None: nothing.
     """
 
     champion: VersionInfo
@@ -42,6 +44,7 @@ class Overview:
     run: Run | None
     previous: VersionFigures | None
     outlook: Outlook
+    question: ControlQuestion | None
 
     @property
     def current(self) -> VersionFigures | None:
@@ -70,6 +73,7 @@ def read_overview(room: Room, project: Project) -> Overview:
         run=room.runs.current(project.id),
         previous=earlier[-1] if earlier else None,
         outlook=outlook_of(stands(versions, figures.versions), corrections=figures.corrections),
+        question=question_of(project),
     )
 
 
@@ -130,6 +134,15 @@ def sync(number: int) -> AnyResponse:
     room.context.queue.request_sync(room.project(number).id)
     flash("Corrections are being fetched from Label Studio. New ones show up here in a moment.")
     return redirect(url_for("pages.overview", number=number))
+
+
+@pages.post("/projects/<int:number>/control")
+def choose_control(number: int) -> AnyResponse:
+    room = current_room()
+    name = request.form.get("control", "")
+    room.choose_control(room.project(number), name)
+    flash(f"Captions go into the text box {name}. What was written there is being read.")
+    return _back(number)
 
 
 @pages.post("/projects/<int:number>/annotate")

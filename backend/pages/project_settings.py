@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from flask import flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from captionloop.backend.label_studio.controls import boxes_of
 from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import current_room
 from captionloop.errors import ServiceError, SettingsError
+from captionloop.jobs.project.change_settings import CONTROL
 from captionloop.model.active_learning.project_settings import AUTO, ORDERS, ProjectSettings, settings_of
 from captionloop.model.active_learning.strategies import STRATEGIES
 
@@ -89,6 +91,10 @@ GROUPS: Mapping[str, Sequence[Field]] = {
     ),
 }
 _NAMES = [field.name for fields in GROUPS.values() for field in fields]
+_CONTROL_HELP = (
+    "Suggestions go into this box of the label config, and what people write in it is learnt. When another one is "
+    "chosen, what was written there is read instead; earlier captions stay in the history."
+)
 
 
 @pages.route("/projects/<int:number>/settings", methods=["GET", "POST"])
@@ -97,11 +103,17 @@ def project_settings(number: int) -> str | tuple[str, int] | Response:
     room = current_room()
     project = room.project(number)
     typed = _shown(settings_of(project))
+    control, boxes = project.control or "", boxes_of(project)
     problems: dict[str, str] = {}
     if request.method == "POST":
         typed |= {name: request.form[name].strip() for name in _NAMES if name in request.form}
         pairs = {name: f"{name}={text or 'off'}" for name, text in typed.items()}
         problems = {name: said for name, pair in pairs.items() if (said := _problem(pair))}
+        chosen = request.form.get(CONTROL, "")
+        if chosen not in {"", control}:
+            pairs[CONTROL], control = f"{CONTROL}={chosen}", chosen
+            if chosen not in boxes:
+                problems[CONTROL] = f"The label config has no text box {chosen!r} any more."
         if not problems:
             try:
                 room.change_settings(project, pairs.values(), by=visitor().name)
@@ -109,8 +121,20 @@ def project_settings(number: int) -> str | tuple[str, int] | Response:
             except ServiceError as error:
                 flash(f"The settings are kept, but not carried out yet: {error}")
             return redirect(url_for("pages.overview", number=number))
-    page = render("project_settings.html", project, groups=GROUPS, typed=typed, problems=problems)
+    groups = {**_where_captions_go(control, boxes), **GROUPS}
+    typed[CONTROL] = control if control in boxes else ""
+    page = render("project_settings.html", project, groups=groups, typed=typed, problems=problems)
     return (page, 422) if problems else page
+
+
+def _where_captions_go(control: str, boxes: Sequence[str]) -> Mapping[str, Sequence[Field]]:
+    """The choice of a text box; none before a label config is known."""
+    if not boxes:
+        return {}
+    choices = [(name, name) for name in boxes]
+    if control not in boxes:  # nothing is chosen then by pressing Keep for another setting's sake
+        choices.insert(0, ("", "to be chosen"))
+    return {"Captions": [Field(CONTROL, "Text box", _CONTROL_HELP, choices)]}
 
 
 def _shown(settings: ProjectSettings) -> dict[str, str]:

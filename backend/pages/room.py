@@ -19,7 +19,7 @@ from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.jobs.project import promotion
-from captionloop.jobs.project.change_settings import change_settings
+from captionloop.jobs.project.change_settings import change_settings, choose_control
 from captionloop.jobs.queue.runs import Requested, Runs
 from captionloop.model.captions.text import is_representable
 from captionloop.model.database import Database, NamedSettings, Project, Run, RunKind
@@ -193,8 +193,12 @@ class Room:
         return self.context.queue.request(project.id, RunKind.ANNOTATE, asked_by=by)
 
     def change_settings(self, project: Project, pairs: Iterable[str], *, by: str) -> None:
-        """Change a project's settings; see `jobs.project_settings.change_settings` for arguments and errors."""
+        """Change a project's settings; see `jobs.project.change_settings` for arguments and errors."""
         change_settings(self.context, project, pairs, by=by)
+
+    def choose_control(self, project: Project, name: str) -> None:
+        """Say which text box holds the captions; see `change_settings.choose_control` for errors."""
+        choose_control(self.context, project, name)
 
     def start_again(self, project: Project, run: Run, *, by: str) -> Requested:
         """Ask for a run of the same kind with the same settings as one that is over.

@@ -6,12 +6,14 @@ suggestions; and our own row, which says that a person wanted this.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from captionloop.backend.label_studio.client import BACKEND_TITLE, Json, LabelStudio
-from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config
+from captionloop.backend.label_studio.controls import Control, take_label_config, target_of
+from captionloop.backend.label_studio.label_config import CaptionTarget, parse_label_config
 from captionloop.backend.projects import webhook_secret
 from captionloop.backend.projects.project_rows import find_or_add
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
@@ -41,6 +43,7 @@ class Connection:
     project_id: int
     title: str
     target: CaptionTarget
+    other_controls: Sequence[str]  # text boxes that captions could go into as well
     ml_backend_id: int
     webhook_id: int
 
@@ -55,6 +58,7 @@ def connect(
     backend_url: str,
     user: str | None,
     password: str | None,
+    control: str | None = None,
     is_sample: bool = False,
 ) -> Connection:
     """Attach our backend, which must be running, to a project.
@@ -65,17 +69,20 @@ def connect(
         server: what `project.server` says of this Label Studio.
         backend_url: where Label Studio reaches the backend.
         user, password: the backend's Basic auth, if it has one.
+        control: the text box that captions go into; None: the one that is remembered, else the likeliest.
         is_sample: True for the project that `captionloop up` makes.
 
     Raises:
-        LabelConfigError: the project's label config has no place for captions.
+        LabelConfigError: the project's label config has no place for captions, or `control` has to say which one.
+        SettingsError: the label config has no text box of the name `control`.
         BusyError: another ML backend is attached to the project.
         LabelStudioError: Label Studio does not answer or refuses; what was half done by then is undone.
     """
     found = label_studio.project(project_id)
-    target = read_label_config(found["label_config"])
+    config = parse_label_config(found["label_config"])
     # The row comes first: Label Studio calls the backend, and the backend looks there, before the connection stands.
-    row = _remember(database, seal, server, found, is_sample=is_sample)
+    row = _remember(database, seal, server, found, control=control, is_sample=is_sample)
+    target = target_of(row)
     access = _access(backend_url.rstrip("/"), user, password)
     ml_backend_id, is_new = _attach_backend(label_studio, project_id, access, before=row.ml_backend_id)
     try:
@@ -95,17 +102,23 @@ def connect(
         project_id=project_id,
         title=found["title"],
         target=target,
+        other_controls=[name for name in config.names if name != target.from_name],
         ml_backend_id=ml_backend_id,
         webhook_id=webhook_id,
     )
 
 
-def _remember(database: Database, seal: Seal, server: str, found: Json, *, is_sample: bool) -> Project:
+def _remember(
+    database: Database, seal: Seal, server: str, found: Json, *, control: str | None, is_sample: bool
+) -> Project:
     with database.session() as session:
         # Beside `captionloop key rotate` a secret could be encrypted with a key that is forgotten a moment later.
         wait_for_lock(session.connection(), SECRETS_LOCK)
         row = find_or_add(session, server, found["id"])
-        row.title, row.label_config = found["title"], found["label_config"]
+        row.title = found["title"]
+        take_label_config(session, row, found["label_config"])
+        if control is not None:
+            Control.of(row).chosen(control, parse_label_config(row.label_config)).keep(row)
         row.is_sample = row.is_sample or is_sample
         row.webhook_secret = webhook_secret.kept_or_new(row.webhook_secret, seal)
         return row

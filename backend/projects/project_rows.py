@@ -3,6 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from captionloop.backend.label_studio.controls import take_label_config
 from captionloop.errors import NotFoundError
 from captionloop.model.database import Database, Project, add_unless_there
 
@@ -21,10 +22,12 @@ class Projects:
     def seen(self, label_studio_id: int, *, label_config: str | None = None) -> Project:
         """The project's row, made if need be, with its label config brought up to date."""
         known = self.find(label_studio_id)
-        if known is None or (label_config is not None and known.label_config != label_config):
-            with self._database.session() as session:
-                known = find_or_add(session, self.server, label_studio_id)
-                known.label_config = label_config if label_config is not None else known.label_config
+        if known is not None and (label_config is None or (known.label_config == label_config and known.control)):
+            return known
+        with self._database.session() as session:
+            known = find_or_add(session, self.server, label_studio_id)
+            if label_config is not None:
+                take_label_config(session, known, label_config)
         return known
 
     def find(self, label_studio_id: int) -> Project | None:

@@ -80,7 +80,7 @@ def build_service(context: Context) -> CaptionService:
         suggestions=SuggestionLog(context.database),
         chances=RecentChances(context.database),
         queue=context.queue,
-        read_image=lambda value, task_id: context.image_source.read(value, task_id=task_id),
+        read_image=context.read_image,
         limits=context.image_limits,
         metrics=metrics,
     )

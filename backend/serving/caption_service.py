@@ -8,22 +8,23 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from captionloop.backend.label_studio.annotations import empty_prediction, late_prediction, to_prediction
-from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config, task_image
+from captionloop.backend.label_studio.annotations import empty_prediction, to_prediction, unstored_prediction
+from captionloop.backend.label_studio.controls import target_of
+from captionloop.backend.label_studio.label_config import CaptionTarget, parse_label_config
+from captionloop.backend.label_studio.task_pictures import ReadImage, read_task_picture
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.serving.champions import Champions
 from captionloop.backend.serving.prometheus import Metrics
 from captionloop.errors import CaptionloopError, ImageError, ServiceError, SettingsError
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.model.database import LARGEST_ID, Project, RunKind
-from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
+from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.evaluation.calibration import Chances, RecentChances
 from captionloop.model.versions.store import VersionStore
@@ -43,7 +44,8 @@ _READERS = 8
 
 T = TypeVar("T")
 
-ReadImage = Callable[[str, int], bytes]  # (the task's value, the task's id) -> bytes; raises ImageError
+# What becomes of a task that was not come to in time.
+_LATE = Answer(0, None, may_pass=True)
 
 
 class _LateError(Exception):
@@ -89,10 +91,9 @@ class CaptionService:
         """Check that a project's label config has room for captions; give the version that serves it.
 
         Raises:
-            LabelConfigError: it has none.
+            LabelConfigError: it has none, or somebody has to say first which text box they go into.
         """
-        cached_target(label_config)
-        project = self.projects.seen(label_studio_id, label_config=label_config)
+        project, _ = self._project(label_studio_id, label_config)
         return self.champions.version(project.id)
 
     def predict(
@@ -100,18 +101,19 @@ class CaptionService:
     ) -> list[dict[str, Any]]:
         """One prediction per task, in order, all by the same version.
 
-        A task that cannot be captioned gets a prediction without a result; why is logged and kept in the database. What
-        cannot be done in time gets an entry that Label Studio does not store, and the worker is asked to caption the
-        unlabelled ones. The score in an answer is the chance that a person leaves the caption unchanged, as in the
+        A task that cannot be captioned gets a prediction with an empty result; why is logged and kept in the database.
+        Where the reason may pass, such as a server that is away, it gets an entry that Label Studio does not store, so
+        that it asks again. So does what cannot be done in time, and the worker is asked to caption the unlabelled ones.
+        The score in an answer is the chance that a person leaves the caption unchanged, as in the
         worker's suggestions; the database keeps the model's own, which that chance is learnt from.
 
         Raises:
-            LabelConfigError: the label config has no room for captions.
+            LabelConfigError: the label config has no room for captions, or somebody has to say first which text box
+                they go into.
             CaptionloopError: no version can be loaded.
         """
         give_up_at = time.monotonic() + self.answer_within_s
-        target = cached_target(label_config)
-        project = self.projects.seen(label_studio_id, label_config=label_config)
+        project, target = self._project(label_studio_id, label_config)
         with self.champions.lease(project.id) as batcher:
             answers = self._answers(batcher, target, tasks, give_up_at)
             version = batcher.version
@@ -123,10 +125,13 @@ class CaptionService:
         self._keep(project.id, version, list(answers.values()))
         if len(answers) < len(tasks):
             self._hand_over(project, len(tasks) - len(answers))
-        return [
-            _to_entry(target, answers[place], chance, version) if place in answers else late_prediction(version)
-            for place in range(len(tasks))
-        ]
+        return [_to_entry(target, answers.get(place, _LATE), chance, version) for place in range(len(tasks))]
+
+    def _project(self, label_studio_id: int, label_config: str) -> tuple[Project, CaptionTarget]:
+        """A project's row, up to date, and where its captions go. A label config without any room makes no row."""
+        parse_label_config(label_config)
+        project = self.projects.seen(label_studio_id, label_config=label_config)
+        return project, target_of(project)
 
     def _answers(
         self, batcher: "Batcher", target: CaptionTarget, tasks: Sequence[Mapping[str, Any]], give_up_at: float
@@ -158,15 +163,14 @@ class CaptionService:
             answers[place] = Answer(task_id, _in_time(_in_time(request, give_up_at), give_up_at))
         except _LateError:
             pass
-        except ImageError as error:
+        except CaptionloopError as error:
             self.metrics.failed(error)
-            answers[place] = Answer(task_id, None, str(error))
-        except CaptionloopError:
-            raise
+            stays = isinstance(error, ImageError) and not error.may_pass
+            answers[place] = Answer(task_id, None, str(error), may_pass=not stays)
         except Exception as error:  # noqa: BLE001 (one task must never harm its neighbours; the log says why)
             self.metrics.failed(error)
             _log.exception("task %s", task_id)
-            answers[place] = Answer(task_id, None, f"Unexpected {type(error).__name__}: {error}.")
+            answers[place] = Answer(task_id, None, f"Unexpected {type(error).__name__}: {error}.", may_pass=True)
 
     def _keep(self, project_id: int, version: str, answers: Sequence[Answer]) -> None:
         """Remember what was answered. Where that cannot be, people get their captions all the same."""
@@ -185,9 +189,8 @@ class CaptionService:
             _log.error("%s", error)
 
     def _ask(self, batcher: "Batcher", target: CaptionTarget, task: Mapping[str, Any]) -> "Future[Suggestion]":
-        data = self._read_image(task_image(target, task["data"]), int(task["id"]))
-        picture = batcher.captioner.shrink(open_image(data, limits=self._limits))
-        return batcher.submit(picture, content_hash(data))
+        found = read_task_picture(task, target, batcher.captioner, read=self._read_image, limits=self._limits)
+        return batcher.submit(found.image, found.hash)
 
     def close(self) -> None:
         self._readers.shutdown(cancel_futures=True)
@@ -209,14 +212,9 @@ def _in_time(future: "Future[T]", give_up_at: float) -> T:
 
 def _to_entry(target: CaptionTarget, answer: Answer, chance: Chances, version: str) -> dict[str, Any]:
     if answer.suggestion is None:
-        return empty_prediction(version, answer.reason or "")
+        entry = unstored_prediction if answer.may_pass else empty_prediction
+        return entry(version, answer.reason or "")
     return to_prediction(target, answer.suggestion.caption, chance(answer.suggestion.score), version)
-
-
-@lru_cache(maxsize=256)
-def cached_target(label_config: str) -> CaptionTarget:
-    """`read_label_config`, remembered: every request carries the same few configs."""
-    return read_label_config(label_config)
 
 
 def project_number(value: object) -> int:

@@ -16,7 +16,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,9 +24,10 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from captionloop.backend.label_studio.annotations import to_prediction
+from captionloop.backend.label_studio.annotations import is_suggestion_for, to_prediction
 from captionloop.backend.label_studio.client import Json
-from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config
+from captionloop.backend.label_studio.controls import take_label_config, target_of
+from captionloop.backend.label_studio.label_config import CaptionTarget
 from captionloop.batches import batches
 from captionloop.errors import LabelStudioError
 from captionloop.jobs.captioning.asking_order import AskingOrder, Change, Standing, let_backend_answer
@@ -120,7 +121,7 @@ class _Annotation:
     def _carry_out(self) -> str:
         try:
             found = self.patience.until_done(partial(self.context.label_studio.project, self.project.label_studio_id))
-            target = read_label_config(found["label_config"])
+            target = self._target(found["label_config"])
             self.patience.until_done(partial(let_backend_answer, self.context, self.project, unless=self.version))
             look = self._caption_all(target)
             # A version in Label Studio's project hides the suggestions of all others.
@@ -128,13 +129,26 @@ class _Annotation:
                 self._put_in_order(target, look.standing)
         except _Superseded as newer:
             return f"{newer} has become champion meanwhile; the run that follows renews the suggestions."
-        return self._outcome(look)
+        failed = {task_id: self.reasons[task_id] for task_id in look.to_caption if task_id in self.reasons}
+        self._report_end(look, failed)
+        return _outcome(look, failed, self.version)
+
+    def _target(self, label_config: str) -> CaptionTarget:
+        """Where captions go, by the label config of this moment.
+
+        Raises:
+            LabelConfigError: nowhere, or somebody has to choose first.
+        """
+        with self.context.database.session() as session:
+            row = session.get_one(Project, self.project.id)
+            take_label_config(session, row, label_config)
+        return target_of(row)
 
     def _caption_all(self, target: CaptionTarget) -> _Look:
         """Caption until a look finds nothing more to do; that look."""
         captioning = (0.0, 1.0 if self.settings.order == "off" else _CAPTIONING_SHARE)
         while True:
-            look = self.patience.until_done(self._look)
+            look = self.patience.until_done(partial(self._look, target))
             waiting = [task_id for task_id in look.to_caption if self.tries[task_id] < _TRIES]
             if self.chosen.limit is not None:
                 waiting = waiting[: self.chosen.limit - self.tries.total()]
@@ -147,7 +161,7 @@ class _Annotation:
                 self._report("captioning", before + did, all_tasks, did=did, begun=begun, share=captioning)
                 self.patience.until_done(partial(self._caption_batch, target, batch))
 
-    def _look(self) -> _Look:
+    def _look(self, target: CaptionTarget) -> _Look:
         """Go through all unlabelled tasks, and delete what suggestions they have too many."""
         scores: dict[int, float | None] = {}
         standing: list[Standing] = []
@@ -158,7 +172,7 @@ class _Annotation:
             if number % _BATCH == 0:
                 self.context.queue.runs.check_cancelled(self.run.id)
             predictions = sorted(task["predictions"], key=itemgetter("id"))
-            if _shows(predictions, self.version):
+            if _shows(predictions, self.version, target):
                 shown = predictions[-1]
                 standing.append(Standing(task["id"], shown["id"], shown["score"], shown["cluster"]))
                 surplus += _surplus(predictions, self.version, keep=self.settings.earlier_suggestions)
@@ -181,7 +195,7 @@ class _Annotation:
         tasks = [
             task
             for task in label_studio.tasks(project_id, task_ids)
-            if not _shows(sorted(task["predictions"], key=itemgetter("id")), self.version)
+            if not _shows(sorted(task["predictions"], key=itemgetter("id")), self.version, target)
         ]
         answers = self._caption(target, tasks)
         # The model's own score is known from the log alone, so a suggestion is there before Label Studio has it.
@@ -279,25 +293,32 @@ class _Annotation:
         low, high = share
         self.context.queue.runs.report(self.run.id, low + (high - low) * step / max(steps, 1), **detail)
 
-    def _outcome(self, look: _Look) -> str:
+    def _report_end(self, look: _Look, failed: Mapping[int, str]) -> None:
+        """Leave the number of tasks that could not be captioned, for who waits for the end."""
         count = len(look.standing)
-        said = (
-            f"{count} unlabelled task{' has a suggestion' if count == 1 else 's have suggestions'} of {self.version}."
+        self.context.queue.runs.report(
+            self.run.id, 1.0, stage="captioning", step=count, steps=count + len(failed), failed=len(failed)
         )
-        failed = {task_id: self.reasons[task_id] for task_id in look.to_caption if task_id in self.reasons}
-        left = len(look.to_caption) - len(failed)
-        if left:
-            said += f" {left} more {'has' if left == 1 else 'have'} none of it yet."
-        if failed:
-            shown = " ".join(f"Task {task_id}: {reason}" for task_id, reason in islice(failed.items(), _SHOWN_FAILURES))
-            more = " The worker's log has the others." if len(failed) > _SHOWN_FAILURES else ""
-            said += f" {len(failed)} could not be captioned. {shown}{more}"
-        return said
 
 
-def _shows(predictions: Sequence[Json], version: str) -> bool:
-    """Whether the newest of a task's predictions, by id, is a suggestion of this version."""
-    return bool(predictions) and predictions[-1]["model_version"] == version and bool(predictions[-1]["result"])
+def _outcome(look: _Look, failed: Mapping[int, str], version: str) -> str:
+    count = len(look.standing)
+    said = f"{count} unlabelled task{' has a suggestion' if count == 1 else 's have suggestions'} of {version}."
+    left = len(look.to_caption) - len(failed)
+    if left:
+        said += f" {left} more {'has' if left == 1 else 'have'} none of it yet."
+    if failed:
+        shown = " ".join(f"Task {task_id}: {reason}" for task_id, reason in islice(failed.items(), _SHOWN_FAILURES))
+        more = " The worker's log has the others." if len(failed) > _SHOWN_FAILURES else ""
+        said += f" {len(failed)} could not be captioned. {shown}{more}"
+    return said
+
+
+def _shows(predictions: Sequence[Json], version: str, target: CaptionTarget) -> bool:
+    """Whether the newest of a task's predictions, by id, is a suggestion of this version where captions go now."""
+    if not predictions or predictions[-1]["model_version"] != version:
+        return False
+    return is_suggestion_for(target, predictions[-1]["result"])
 
 
 def _surplus(predictions: Sequence[Json], version: str, *, keep: int) -> list[int]:

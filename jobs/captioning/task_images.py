@@ -2,30 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from captionloop.backend.label_studio.client import Json
-from captionloop.backend.label_studio.label_config import CaptionTarget, task_image
+from captionloop.backend.label_studio.label_config import CaptionTarget
+from captionloop.backend.label_studio.task_pictures import TaskPicture, read_task_picture
 from captionloop.errors import ImageError
 from captionloop.jobs.context import Context
-from captionloop.model.dataset.images import content_hash, open_image
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from captionloop.model.captioning.captioner import Captioner
 
 _READERS = 8
-
-
-@dataclass(frozen=True)
-class TaskImage:
-    """A task's image, as large as a captioner sees it, with the hash of its file."""
-
-    task_id: int
-    hash: str
-    image: "Image"
 
 
 class TaskImages:
@@ -44,20 +32,21 @@ class TaskImages:
         self._context, self._target, self._tasks, self._captioner = context, target, tasks, captioner
         self.reasons: dict[int, str] = {}
 
-    def __iter__(self) -> Iterator[TaskImage]:
+    def __iter__(self) -> Iterator[TaskPicture]:
         with ThreadPoolExecutor(_READERS) as readers:
             for task, found in zip(self._tasks, readers.map(self._read, self._tasks), strict=True):
-                if isinstance(found, TaskImage):
+                if isinstance(found, TaskPicture):
                     yield found
                 else:
                     self.reasons[task["id"]] = found
         if self.reasons:
             self._context.label_studio.version()  # when it is away, that says nothing about the images
 
-    def _read(self, task: Json) -> TaskImage | str:
+    def _read(self, task: Json) -> TaskPicture | str:
+        context = self._context
         try:
-            data = self._context.image_source.read(task_image(self._target, task["data"]), task_id=task["id"])
-            picture = self._captioner.shrink(open_image(data, limits=self._context.image_limits))
-            return TaskImage(task["id"], content_hash(data), picture)
+            return read_task_picture(
+                task, self._target, self._captioner, read=context.read_image, limits=context.image_limits
+            )
         except ImageError as error:
             return str(error)

@@ -1,17 +1,29 @@
 """Changing a project's settings, with what follows from it in Label Studio."""
 
 from collections.abc import Iterable
+from typing import Any
 
+from captionloop.backend.label_studio.controls import Control, boxes_of, take_label_config
+from captionloop.backend.label_studio.label_config import parse_label_config
 from captionloop.jobs.captioning.asking_order import stop_asking_in_order
 from captionloop.jobs.context import Context
 from captionloop.model.active_learning.project_settings import ProjectSettings, keep_settings, settings_of
 from captionloop.model.database import Project, RunKind
 
+CONTROL = "control"
+"""The setting that is no `ProjectSettings`: the text box that captions go into, which the label config has to have."""
+
+
+def all_settings(project: Project) -> dict[str, Any]:
+    """Every setting by name, ready for JSON."""
+    return {CONTROL: project.control, **settings_of(project).to_dict()}
+
 
 def change_settings(context: Context, project: Project, pairs: Iterable[str], *, by: str) -> ProjectSettings:
-    """Change some of a project's settings; what they say of the order is then carried out.
+    """Change some of a project's settings; what they say is then carried out.
 
-    An order that is no longer wanted is taken back at once. Another one is written by a captioning run.
+    An order that is no longer wanted is taken back at once. Another one is written by a captioning run. Captions out of
+    another text box are read by a sync.
 
     Args:
         pairs: `name=value`.
@@ -19,11 +31,14 @@ def change_settings(context: Context, project: Project, pairs: Iterable[str], *,
 
     Raises:
         SettingsError: a setting is unknown or wrong; nothing is changed.
-        LabelStudioError: Label Studio does not answer or refuses; the settings are kept.
+        LabelStudioError: Label Studio does not answer or refuses; the settings are kept, but for an unknown `control`.
         ServiceError: Redis does not answer; the settings are kept, and the run begins once it does.
     """
+    control, others = _apart(pairs)
     before = settings_of(project)
-    after = before.changed(pairs)
+    after = before.changed(others)
+    if control is not None:
+        choose_control(context, project, None if control == "off" else control)
     with context.database.session() as session:
         keep_settings(session, project.id, after)
     if before.order not in {"off", after.order}:
@@ -31,3 +46,40 @@ def change_settings(context: Context, project: Project, pairs: Iterable[str], *,
     if after.order != "off" and not after.asks_like(before):
         context.queue.request(project.id, RunKind.ANNOTATE, asked_by=f"{by}: another order")
     return after
+
+
+def choose_control(context: Context, project: Project, name: str | None) -> None:
+    """Say which text box holds a project's captions; a sync then reads them out of it, and has suggestions renewed.
+
+    Args:
+        name: None: the likeliest. It is also how a rename is confirmed.
+
+    Raises:
+        SettingsError: the label config has no such box.
+        LabelConfigError: it has none at all.
+        LabelStudioError: Label Studio does not answer when it is asked whether the label config has become another one.
+        ServiceError: Redis does not answer; the choice is kept, and the next sync reads by it.
+    """
+    is_known = name is None or name in boxes_of(project)
+    found = None if is_known else context.label_studio.project(project.label_studio_id)
+    with context.database.session() as session:
+        row = session.get_one(Project, project.id)
+        if found is not None:
+            take_label_config(session, row, found["label_config"])
+        before, now = Control.of(row), parse_label_config(row.label_config)
+        after = before.chosen(name or now.likeliest.from_name, now)
+        after.keep(row)
+    if after != before:
+        context.queue.request_sync(project.id)
+
+
+def _apart(pairs: Iterable[str]) -> tuple[str | None, list[str]]:
+    """The value for the control, the last one if there are several, and the pairs of the other settings."""
+    control, others = None, []
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if equals and name.strip() == CONTROL:
+            control = value.strip()
+        else:
+            others.append(pair)
+    return control, others

@@ -5,28 +5,33 @@ reason to look now. A sync reads the tasks that changed since the last one. That
 with its task or left a task without annotations; whether something did is seen by comparing two numbers, and only if
 they differ is every annotated task counted.
 
+When the text boxes or pictures of the label config are others than those that annotations were read by, all are read
+again. What was read out of a box stays when that is gone: nobody could have emptied it (see `annotation_reading`).
+
 It commits after each few tasks, and the moment up to which all is known moves last: a sync that dies loses nothing, and
 two at once do the same work twice.
 """
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from captionloop.backend.label_studio.annotations import Annotation, prediction_captions, read_annotation
+from captionloop.backend.label_studio.annotations import annotator_of
 from captionloop.backend.label_studio.client import Json
-from captionloop.backend.label_studio.label_config import CaptionTarget, read_label_config, task_image
+from captionloop.backend.label_studio.controls import question_of, take_label_config
+from captionloop.backend.label_studio.label_config import task_image
 from captionloop.batches import batches
-from captionloop.errors import ImageError, NotFoundError
+from captionloop.errors import ImageError, NotFoundError, ServiceError
 from captionloop.jobs.context import Context
-from captionloop.model.active_learning.strategies import RANDOM_CLUSTER
-from captionloop.model.database import Correction, CorrectionState, Project, utc_now
+from captionloop.jobs.project.annotation_reading import AnnotationReader, Found
+from captionloop.model.database import CorrectionState, Project, RunKind, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Change, CorrectionRecord, StoredImage
 from captionloop.model.dataset.near_duplicates import settle_all
+from captionloop.model.dataset.suggestion_log import SuggestionLog
 
 _log = logging.getLogger(__name__)
 
@@ -36,24 +41,33 @@ _TASKS_PER_BATCH = 25
 _IMAGES_AT_ONCE = 8
 
 Progress = Callable[[int, int], None]
+_Picture = tuple[int, str]  # a task's id, and the field of its data
 
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What a sync found. `corrections` is how many teach the model now; `failed`, whose image could not be read."""
+    """What a sync found. `corrections` is how many teach the model now; `failed`, whose image could not be read.
+
+    Args:
+        notice: what somebody has to decide before captions can go on; empty: nothing.
+    """
 
     new: int
     changed: int
     removed: int
     failed: int
     corrections: int
+    notice: str = ""
 
 
-def sync(context: Context, project_id: int, *, on_progress: Progress | None = None) -> SyncResult:
+def sync(
+    context: Context, project_id: int, *, reads_all: bool = False, on_progress: Progress | None = None
+) -> SyncResult:
     """Read what changed in a project's annotations since the last sync.
 
     Args:
         project_id: `project.id` in our database.
+        reads_all: read every annotation again, changed or not.
         on_progress: told how many tasks have been looked at, and how many there are to look at.
 
     Raises:
@@ -65,11 +79,13 @@ def sync(context: Context, project_id: int, *, on_progress: Progress | None = No
         project = session.get(Project, project_id)
     if project is None:
         raise NotFoundError(f"There is no project with the row id {project_id} in the database.")
-    result = _Sync(context, project, on_progress).run()
+    result = _Sync(context, project, reads_all, on_progress).run()
     _log.info(
         "Synced project %d: %d new, %d changed, %d removed, %d with unreadable images; %d corrections.",
         project.label_studio_id, result.new, result.changed, result.removed, result.failed, result.corrections,
     )  # fmt: skip
+    if result.notice:
+        _log.warning("project %d: %s", project.label_studio_id, result.notice)
     return result
 
 
@@ -77,13 +93,13 @@ def sync(context: Context, project_id: int, *, on_progress: Progress | None = No
 class _Sync:
     context: Context
     project: Project
+    reads_all: bool
     on_progress: Progress | None
     new: int = 0
     changed: int = 0
     removed: int = 0
     done: int = 0
     to_do: int = 0
-    target: CaptionTarget = field(init=False)
     emails: dict[int, str] | None = None
 
     def __post_init__(self) -> None:
@@ -95,6 +111,7 @@ class _Sync:
         self._retry_unreadable_images()
         self._find_what_vanished()
         self._remember(until)
+        self._renew_suggestions()
         settle_all(self.database, self.context.home)
         with self.database.reading() as session:
             counts = corrections.counts(session, self.project.id)
@@ -104,6 +121,7 @@ class _Sync:
             removed=self.removed,
             failed=counts[CorrectionState.IMAGE_UNREADABLE],
             corrections=counts[CorrectionState.ACTIVE],
+            notice=str(question_of(self.project) or ""),
         )
 
     def _remember(self, until: datetime | None) -> None:
@@ -112,20 +130,37 @@ class _Sync:
             moments = [moment for moment in (row.synced_until, until) if moment is not None]
             # A moment in the future, from a clock that was wrong, would hide all changes until then.
             row.synced_until = min(max(moments), utc_now()) if moments else None
+            row.synced_by = self.reader.goes_by
 
     def _read_project(self) -> None:
         """Take over the title and label config, which people may have changed."""
         found = self.label_studio.project(self.project.label_studio_id)
-        self.target = read_label_config(found["label_config"])
         with self.database.session() as session:
             row = session.get_one(Project, self.project.id)
-            row.title, row.label_config = found["title"], found["label_config"]
+            row.title = found["title"]
+            take_label_config(session, row, found["label_config"])
+        self.project, self.reader = row, AnnotationReader(row, reads_all=self.reads_all)
+
+    def _renew_suggestions(self) -> None:
+        """Have suggestions that wait in another text box, or are for another picture, made again where they belong."""
+        before = self.project.synced_by.get("target")
+        if before is None or before == self.reader.goes_by["target"] or not self.project.is_connected:
+            return
+        if not SuggestionLog(self.database).count(self.project.id):
+            return
+        try:
+            self.context.queue.request(self.project.id, RunKind.ANNOTATE, asked_by="another label config")
+        except ServiceError as error:  # the run is kept, and so is what was read
+            _log.error("project %d: %s", self.project.label_studio_id, error)
 
     def _read_changed_tasks(self) -> datetime | None:
         """Read the tasks changed since the last sync; the latest change seen, by Label Studio's clock."""
         known_until = self.project.synced_until
         # When a clock was put back, nobody knows which changes carry a time that had been before: all are read then.
-        since = known_until - _OVERLAP if known_until and known_until <= utc_now() else None
+        is_known = (
+            known_until is not None and known_until <= utc_now() and self.project.synced_by == self.reader.goes_by
+        )
+        since = known_until - _OVERLAP if known_until and is_known and not self.reads_all else None
         changed: list[int] = []
         until: datetime | None = None
         for task in self.label_studio.annotated_tasks(self.project.label_studio_id, since=since):
@@ -180,18 +215,21 @@ class _Sync:
                 task_id: corrections.suggested_captions(session, self.project.id, task_id) for task_id in tasks
             }
             scores = corrections.suggested_scores(session, self.project.id, task_ids)
-        records = [
-            self._record(task, annotation, known.get(annotation["id"]), suggested[task["id"]], scores)
+        found = [
+            self.reader.read(
+                task, annotation, known.get(annotation["id"]), suggested=suggested[task["id"]], scores=scores,
+                email=self._email(annotator_of(annotation)),
+            )
             for task in tasks.values()
             for annotation in task["annotations"]
-        ]
-        images = self._read_images([tasks[record.task_id] for record in records if _wants_image(record, known)])
+        ]  # fmt: skip
+        images = self._read_images({one.picture for one in found if one.wants_image}, tasks)
         with self.database.session() as session:
             stored = [image for image in images.values() if isinstance(image, StoredImage)]
             for image in sorted(stored, key=lambda image: image.sha256):  # two syncs must not wait crosswise
                 corrections.register_image(session, image)
-            for record in records:
-                self._count(corrections.upsert(session, self.project.id, _with_image(record, known, images)))
+            for one in found:
+                self._count(corrections.upsert(session, self.project.id, _with_image(one, images)))
             for task_id in task_ids:
                 if task_id in tasks:
                     present = [annotation["id"] for annotation in tasks[task_id]["annotations"]]
@@ -205,39 +243,6 @@ class _Sync:
         self.new += change is Change.NEW
         self.changed += change is Change.CHANGED
 
-    def _record(
-        self,
-        task: Json,
-        annotation: Json,
-        known: Correction | None,
-        suggested: Iterable[str],
-        scores: Mapping[tuple[int, str], float],
-    ) -> CorrectionRecord:
-        prediction = _parent(task, annotation)
-        texts = prediction_captions(self.target, prediction["result"]) if prediction else []
-        if not texts:
-            others = [
-                text for other in task["predictions"] for text in prediction_captions(self.target, other["result"])
-            ]
-            texts = [known.suggestion] if known is not None and known.suggestion else [*others, *suggested]
-        read = read_annotation(self.target, annotation, texts)
-        return CorrectionRecord(
-            annotation_id=read.id,
-            task_id=task["id"],
-            state=_state(read),
-            captions=read.captions,
-            annotated_at=read.created_at,
-            updated_at=read.updated_at,
-            suggestion=texts[0] if prediction and texts else None,
-            suggestion_version=prediction["model_version"] if prediction else None,
-            suggestion_score=_score(task["id"], prediction, scores) if prediction else None,
-            parent_prediction=read.parent_prediction,
-            asked_at_random=_asked_at_random(prediction) if prediction else None,
-            origin=read.origin,
-            annotator=self._email(read.completed_by),
-            lead_time_s=read.lead_time_s,
-        )
-
     def _email(self, user_id: int | None) -> str | None:
         if user_id is None:
             return None
@@ -245,63 +250,34 @@ class _Sync:
             self.emails = self.label_studio.emails()
         return self.emails.get(user_id, f"user {user_id}")
 
-    def _read_images(self, tasks: list[Json]) -> dict[int, StoredImage | str]:
-        """Each task's image, or the reason why it cannot be read."""
-        wanted = {task["id"]: task for task in tasks}
-        with ThreadPoolExecutor(_IMAGES_AT_ONCE) as threads:
-            return dict(zip(wanted, threads.map(self._read_image, wanted.values()), strict=True))
+    def _read_images(
+        self, pictures: Collection[_Picture], tasks: Mapping[int, Json]
+    ) -> dict[_Picture, StoredImage | str]:
+        """Each picture, or the reason why it cannot be read."""
 
-    def _read_image(self, task: Json) -> StoredImage | str:
+        def read(picture: _Picture) -> StoredImage | str:
+            task_id, field = picture
+            return self._read_image(tasks[task_id], field)
+
+        with ThreadPoolExecutor(_IMAGES_AT_ONCE) as threads:
+            return dict(zip(pictures, threads.map(read, pictures), strict=True))
+
+    def _read_image(self, task: Json, field: str) -> StoredImage | str:
         try:
-            value = task_image(self.target, task["data"])
-            data = self.context.image_source.read(value, task_id=task["id"])
+            value = task_image(replace(self.reader.target, image_field=field), task["data"])
+            data = self.context.read_image(value, task["id"])
             return corrections.write_image(self.context.home, data, limits=self.context.image_limits)
         except ImageError as error:
             _log.warning("The image of task %d cannot be used: %s", task["id"], error)
             return str(error)
 
 
-def _parent(task: Json, annotation: Json) -> Json | None:
-    wanted = annotation.get("parent_prediction")
-    return next((prediction for prediction in task["predictions"] if prediction["id"] == wanted), None)
-
-
-def _asked_at_random(prediction: Json) -> bool | None:
-    """Whether the prediction is among an order's random picks; None where it is in no order."""
-    return None if prediction["cluster"] is None else prediction["cluster"] == RANDOM_CLUSTER
-
-
-def _score(task_id: int, prediction: Json, scores: Mapping[tuple[int, str], float]) -> float | None:
-    score: float | None = scores.get((task_id, prediction["model_version"]), prediction["score"])
-    return score
-
-
-def _state(annotation: Annotation) -> CorrectionState:
-    if annotation.skipped:
-        return CorrectionState.SKIPPED
-    return CorrectionState.ACTIVE if annotation.captions else CorrectionState.EMPTIED
-
-
-def _wants_image(record: CorrectionRecord, known: dict[int, Correction]) -> bool:
-    """Whether a picture has to be read: when there is something to learn that was not there before."""
-    before = known.get(record.annotation_id)
-    return record.state is CorrectionState.ACTIVE and not (
-        before is not None
-        and before.image_sha256 is not None
-        and before.state is CorrectionState.ACTIVE
-        and before.updated_at >= record.updated_at
-    )
-
-
-def _with_image(
-    record: CorrectionRecord, known: dict[int, Correction], images: dict[int, StoredImage | str]
-) -> CorrectionRecord:
-    image = images.get(record.task_id) if _wants_image(record, known) else None
+def _with_image(found: Found, images: Mapping[_Picture, StoredImage | str]) -> CorrectionRecord:
+    image = images.get(found.picture) if found.wants_image else None
     if image is None:
-        return record
+        return found.record
     if isinstance(image, StoredImage):
-        return CorrectionRecord(**vars(record) | {"image_sha256": image.sha256})
-    before = known.get(record.annotation_id)
-    if before is not None and before.image_sha256 is not None:
-        return record  # The copy that we have is what the person saw before.
-    return CorrectionRecord(**vars(record) | {"state": CorrectionState.IMAGE_UNREADABLE, "reason": image})
+        return replace(found.record, image_sha256=image.sha256)
+    if found.keeps_image:
+        return found.record  # The copy that we have is what the person saw before.
+    return replace(found.record, state=CorrectionState.IMAGE_UNREADABLE, reason=image)

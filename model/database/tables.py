@@ -221,6 +221,8 @@ class Project(Table):
     # False until somebody connected it on purpose: a project id read from a request alone promises nothing.
     is_connected: Mapped[bool] = mapped_column(default=False)
     label_config: Mapped[str] = mapped_column(default="")
+    control: Mapped[str | None]  # the text box that captions go into; None until a label config was read
+    control_history: Mapped[dict[str, Any]] = mapped_column(default=dict)  # see `backend.label_studio.controls`
     ml_backend_id: Mapped[int | None]
     webhook_id: Mapped[int | None]
     webhook_secret: Mapped[str] = mapped_column(default="")  # encrypted; empty until the project is connected
@@ -228,6 +230,8 @@ class Project(Table):
     champion: Mapped[str | None]
     champion_since: Mapped[datetime | None]
     synced_until: Mapped[datetime | None]  # corrections changed up to this moment of Label Studio's clock are here
+    # By which boxes and pictures of the label config they were read; empty before all were.
+    synced_by: Mapped[dict[str, Any]] = mapped_column(default=dict)
     shows_annotators: Mapped[bool] = mapped_column(default=True)  # whether the pages have figures of single people
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # see `project_settings`
     # Label Studio's own sampling, to be put back; None while we have not changed it.
@@ -341,6 +345,7 @@ class Correction(Table):
     imported_from: Mapped[str | None]  # the file, and where in it
     image_sha256: Mapped[str | None] = mapped_column(ForeignKey("image.sha256"), index=True)
     captions: Mapped[list[str]] = mapped_column(default=list)  # what the person wrote; several for one image are fine
+    control: Mapped[str | None]  # the text box that they came out of; None: imported, or not known any more
     suggestion: Mapped[str | None]
     suggestion_version: Mapped[str | None]
     suggestion_score: Mapped[float | None]
@@ -374,6 +379,7 @@ class CorrectionRevision(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     correction_id: Mapped[int] = mapped_column(ForeignKey("correction.id"), index=True)
     captions: Mapped[list[str]]
+    control: Mapped[str | None]
     state: Mapped[CorrectionState]
     updated_at: Mapped[datetime]
     replaced_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -57,6 +57,7 @@ class CorrectionRecord:
     captions: list[str]
     annotated_at: datetime
     updated_at: datetime
+    control: str | None = None
     image_sha256: str | None = None
     suggestion: str | None = None
     suggestion_version: str | None = None
@@ -190,8 +191,8 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Chang
     for name, value in (differing | derived(values["suggestion"], values["captions"])).items():
         setattr(known, name, value)
     session.flush()
-    # The same failure in other words is no news.
-    return Change.NONE if differing.keys() == {"reason"} else Change.CHANGED
+    # The same failure in other words is no news, nor is from which box the same caption comes.
+    return Change.NONE if differing.keys() <= {"reason", "control"} else Change.CHANGED
 
 
 def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
@@ -326,6 +327,13 @@ def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
     return {state: found.get(state, 0) for state in CorrectionState}
 
 
+def has_learnt(session: Session, project_id: int) -> bool:
+    """Whether there is any caption out of an annotation."""
+    of_annotations = [Correction.project_id == project_id, Correction.annotation_id.is_not(None)]
+    with_captions = Correction.state.in_({CorrectionState.ACTIVE, CorrectionState.IMAGE_UNREADABLE})
+    return session.scalar(select(Correction.id).where(*of_annotations, with_captions).limit(1)) is not None
+
+
 def count_teaching(session: Session, project_id: int) -> int:
     """How many corrections teach the model: the active ones that nobody left out."""
     chosen = select(func.count()).select_from(Correction).where(*teaching(project_id))
@@ -427,6 +435,8 @@ def _kept(known: Correction, record: CorrectionRecord) -> dict[str, Any]:
         kept = {name: getattr(known, name) for name in _SUGGESTION_FIELDS}
     if record.image_sha256 is None:
         kept["image_sha256"] = known.image_sha256
+    if record.control is None:
+        kept["control"] = known.control
     return kept
 
 
@@ -446,6 +456,7 @@ def _keep_revision(session: Session, correction: Correction) -> None:
         CorrectionRevision(
             correction_id=correction.id,
             captions=correction.captions,
+            control=correction.control,
             state=correction.state,
             updated_at=correction.updated_at,
         )

@@ -12,12 +12,12 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from captionloop.errors import ImageError
+from captionloop.image_limits import ImageLimits as ImageLimits
 
 # Pillow's own bomb guard is one number for the whole process that warns before it refuses, and warnings are of no
 # use in a server. `open_image` refuses from the header, by `ImageLimits`, before a pixel is decoded.
@@ -48,19 +48,6 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 # What is converted at once: beside the picture and its RGB, memory is only needed for so many pixels.
 _STRIP_PIXELS = 1_000_000
-
-
-@dataclass(frozen=True)
-class ImageLimits:
-    """What is refused before decoding: files over `max_bytes` bytes, pictures over `max_pixels` (width x height)."""
-
-    max_bytes: int = 50_000_000
-    max_pixels: int = 100_000_000
-
-    @classmethod
-    def in_millions(cls, *, megabytes: int, megapixels: int) -> ImageLimits:
-        """As the settings say them."""
-        return cls(max_bytes=megabytes * 10**6, max_pixels=megapixels * 10**6)
 
 
 _DEFAULT_LIMITS = ImageLimits()
@@ -104,7 +91,8 @@ def open_image(data: bytes, *, limits: ImageLimits = _DEFAULT_LIMITS) -> Image.I
             image = _to_rgb(image)  # lets go of the picture as it was in the file
             return _upright(image, orientation)
     except MemoryError as error:
-        raise ImageError(f"There is not enough memory to decode an image of {width:,} x {height:,} pixels.") from error
+        said = f"There is not enough memory to decode an image of {width:,} x {height:,} pixels."
+        raise ImageError(said, may_pass=True) from error
     except Exception as error:
         raise ImageError(f"The {file_format} image is damaged or cut short ({_reason(error)}).") from error
 

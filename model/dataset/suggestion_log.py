@@ -19,11 +19,16 @@ _INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresq
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one task: a suggestion, or the reason why there is none."""
+    """What became of one task: a suggestion, or the reason why there is none.
+
+    Args:
+        may_pass: whether the reason may be none any more when the task is asked about again.
+    """
 
     task_id: int
     suggestion: "Suggestion | None"
     reason: str | None = None
+    may_pass: bool = False
 
 
 class SuggestionLog:

@@ -72,7 +72,14 @@ class LabelConfigError(CaptionloopError):
 
 
 class ImageError(CaptionloopError):
-    pass
+    """One image that cannot be read or used.
+
+    `may_pass` is True where that says nothing about the image, as when its server is away: later it may be read.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class CaptionFileError(CaptionloopError):

@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 
 from captionloop.errors import SettingsError
 from captionloop.hosts import Hosts
+from captionloop.image_limits import ImageLimits
 
 # The Label Studio that `captionloop up` installs and that everything is written for.
 LABEL_STUDIO_VERSION = "1.23.2"
@@ -298,6 +299,10 @@ class Settings:
     def server_name(self) -> str:
         """What tells the projects of one Label Studio from those of another, also after it changed its port."""
         return self.server or self.label_studio_url or LOCAL_SERVER
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        return ImageLimits(max_bytes=self.max_image_mb * 10**6, max_pixels=self.max_image_megapixels * 10**6)
 
     def as_environment(self) -> dict[str, str]:
         """The variables from which a child process reads equal settings (secrets included)."""

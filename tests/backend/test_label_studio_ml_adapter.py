@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.annotator import png
 from tests.support.models import tiny_base
 from tests.support.pictures import picture
+from tests.support.scripted_studio import TOKEN, Reply, scripted_studio
 
 from captionloop.model.database import Database
 
@@ -32,15 +34,26 @@ def label_studio_ml(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
+def known() -> dict[str, str]:
+    """What the environment says of Label Studio."""
+    return {"LABEL_STUDIO_URL": "http://localhost:9", "LABEL_STUDIO_API_KEY": "5" * 40}
+
+
+@pytest.fixture
 def client(
-    label_studio_ml: Any, database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    label_studio_ml: Any,
+    database: Database,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    known: dict[str, str],
 ) -> Iterator[Any]:
     """The app that `label-studio-ml start` serves, with our model class."""
     tiny_base(tmp_path / "base")
     monkeypatch.setenv("CAPTIONLOOP_MODEL", str(tmp_path / "base"))
     monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("LABEL_STUDIO_URL", "http://localhost:9")
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "5" * 40)
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
     from captionloop.backend import label_studio_ml_adapter
 
     label_studio_ml_adapter._service.cache_clear()
@@ -75,3 +88,45 @@ def test_start_training_queues_a_run(client: Any) -> None:
     answer = client.post("/webhook", json=body).get_json()
 
     assert (answer["status"], bool(answer["result"]["job"])) == ("ok", True)
+
+
+def predicted(client: Any, *images: str) -> list[dict[str, Any]]:
+    """The entries of tasks with these images."""
+    body = recorded("predict_one_task")
+    (task,) = body["tasks"]
+    body["tasks"] = [task | {"id": place, "data": {"image": image}} for place, image in enumerate(images, start=1)]
+    return list(client.post("/predict", json=body).get_json()["results"])
+
+
+class TestWithoutALabelStudioThatIsKnown:
+    @pytest.fixture
+    def known(self) -> dict[str, str]:
+        return {}
+
+    def test_a_picture_that_needs_none_is_captioned_and_the_other_gets_the_reason(self, client: Any) -> None:
+        inline, uploaded = predicted(client, picture("red"), "/data/upload/1/a.png")
+
+        assert inline["result"][0]["value"]["text"]
+        assert "result" not in uploaded
+        assert "LABEL_STUDIO_URL" in uploaded["reason"]
+
+
+class TestWhatLabelStudioMlGoesBy:
+    @pytest.fixture
+    def known(self) -> Iterator[dict[str, str]]:
+        with scripted_studio(lambda method, path: Reply(200, png(), "image/png")) as studio:
+            yield {"LABEL_STUDIO_HOST": studio.url, "LABEL_STUDIO_ACCESS_TOKEN": TOKEN}
+
+    def test_names_the_label_studio_where_ours_is_unset(self, client: Any) -> None:
+        (uploaded,) = predicted(client, "/data/upload/1/a.png")
+        assert uploaded["result"][0]["value"]["text"]
+
+
+class TestAnAddressThatIsNone:
+    @pytest.fixture
+    def known(self) -> dict[str, str]:
+        return {"LABEL_STUDIO_HOST": "label-studio", "LABEL_STUDIO_ACCESS_TOKEN": TOKEN}
+
+    def test_ends_no_batch(self, client: Any) -> None:
+        (inline,) = predicted(client, picture("red"))
+        assert inline["result"][0]["value"]["text"]

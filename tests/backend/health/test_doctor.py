@@ -1,19 +1,25 @@
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
+from tests.support.corrections import correct
 from tests.support.damage import damage
-from tests.support.scripted_studio import scripted_studio
+from tests.support.label_configs import label_config
+from tests.support.models import add_project
+from tests.support.scripted_studio import ScriptedStudio, scripted_studio
 from tests.support.servers import LabelStudioServer
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.health import doctor
-from captionloop.backend.health.doctor import Check, examine
+from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check, examine
+from captionloop.backend.label_studio.controls import take_label_config
 from captionloop.backend.local import services
 from captionloop.backend.local.ports import free_port
 from captionloop.home import Home
-from captionloop.model.database import Database
+from captionloop.model.database import Database, Project
 from captionloop.settings import OLDEST_LABEL_STUDIO, Settings
 
 _NAMES = [
@@ -90,6 +96,63 @@ def test_a_project_that_nobody_connected_is_told_how(
     checks = _examine(home, **given)
     assert checks["token"].ok
     assert checks["project"].remedy == "Connect one: `captionloop connect --project ID`."
+
+
+@pytest.mark.parametrize("page", ["/projects/1/data", "/projects", "/user/account", "/api", "/some/where"])
+def test_the_address_of_a_page_is_not_label_studios_own(
+    home: Home, database: Database, label_studio_server: LabelStudioServer, page: str
+) -> None:
+    given = {"LABEL_STUDIO_URL": label_studio_server.url + page, "LABEL_STUDIO_API_KEY": label_studio_server.token}
+
+    checks = _examine(home, **given)
+
+    own = "with the path that it lives under" if page == "/some/where" else f": {label_studio_server.url}."
+    assert not checks["Label Studio"].ok
+    assert own in checks["Label Studio"].message
+    assert checks["token"].message == NOT_LOOKED_AT
+
+
+class TestTheLabelConfig:
+    @pytest.fixture
+    def studio(self) -> Iterator[ScriptedStudio]:
+        with scripted_studio() as running:
+            yield running
+
+    @pytest.fixture
+    def look(self, home: Home, database: Database, studio: ScriptedStudio) -> Callable[..., Check]:
+        """At the label config of a project whose captions are in `caption`, once it has these text boxes."""
+        project = add_project(database, server=studio.url)
+        correct(database, project, caption="a cat", version="v1")
+
+        def look(*boxes: str) -> Check:
+            with database.session() as session:
+                take_label_config(session, session.get_one(Project, project.id), label_config("title", "caption"))
+            studio.project["label_config"] = label_config(*boxes)
+            return _examine(home, LABEL_STUDIO_URL=studio.url, LABEL_STUDIO_API_KEY=studio.token)["label config"]
+
+        return look
+
+    def test_names_the_text_box_and_the_others(self, look: Callable[..., Check]) -> None:
+        check = look("remarks", "title", "caption")
+        assert check.ok
+        assert check.message == (
+            "captions go to <TextArea name='caption'>, images are in the field 'image'; other text boxes: 'remarks', "
+            "'title'"
+        )
+
+    def test_says_that_it_was_renamed_with_how_to_confirm_it(self, look: Callable[..., Check]) -> None:
+        check = look("title", "text")
+        assert not check.ok
+        assert "'text' came in its place" in check.message
+        assert "captionloop project set control=text" in check.remedy
+
+    def test_says_that_it_is_gone_with_the_choice(self, look: Callable[..., Check], database: Database) -> None:
+        check = look("title")
+        assert not check.ok
+        assert "'caption', which captions went into, is gone" in check.message
+        assert "captionloop project set control=NAME` (title)" in check.remedy
+        with database.reading() as session:  # whoever looks changes nothing
+            assert "caption" in session.scalars(select(Project.label_config)).one()
 
 
 def test_a_label_studio_older_than_all_that_were_tried_is_told_to_be_upgraded(home: Home) -> None:

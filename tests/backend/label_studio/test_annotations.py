@@ -95,6 +95,56 @@ def test_a_suggestion_left_standing_is_not_the_persons_caption(texts: list[str],
 
 
 @pytest.mark.parametrize(
+    ("most", "texts", "captions"),
+    [
+        pytest.param(3, ["the suggestion", "a", "b"], ["the suggestion", "a", "b"], id="three wanted, three left"),
+        pytest.param(2, ["the suggestion", "a"], ["the suggestion", "a"], id="two wanted, two left"),
+        pytest.param(3, ["the suggestion"], ["the suggestion"], id="three wanted, the suggestion accepted"),
+        pytest.param(None, ["the suggestion", "a", "b"], ["the suggestion", "a", "b"], id="any number, two added"),
+        pytest.param(None, ["the suggestion", "a"], ["a"], id="any number, one typed instead"),
+        pytest.param(1, ["the suggestion", "a", "b"], ["a", "b"], id="one wanted, in an annotation of before"),
+    ],
+)
+def test_a_suggestion_that_is_kept_counts_where_several_captions_are_wanted(
+    most: int | None, texts: list[str], captions: list[str]
+) -> None:
+    target = CaptionTarget("caption", "image", "image", max_submissions=most)
+    assert read_captions(target, [item(*texts, origin="prediction-changed")], ["the suggestion"]) == captions
+
+
+@pytest.mark.parametrize(
+    ("items", "captions"),
+    [
+        pytest.param([item("old", from_name="text"), item("new")], ["new"], id="the present name first"),
+        pytest.param([item("older", from_name="words"), item("old", from_name="text")], ["old"], id="the latest name"),
+        pytest.param([item(" "), item("older", from_name="words")], ["older"], id="an empty text is none"),
+        pytest.param([item("a remark", from_name="remarks")], [], id="another name"),
+    ],
+)
+def test_texts_under_an_earlier_name_count_where_there_are_none_under_the_present_one(
+    items: list[dict[str, Any]], captions: list[str]
+) -> None:
+    target = CaptionTarget("caption", "image", "image", earlier_names=("text", "words"))
+    assert read_captions(target, items) == captions
+    assert prediction_captions(target, items) == captions
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"x": 10, "y": 10, "width": 5, "height": 5, "rotation": 0},
+        {"points": [[1, 1], [2, 2]], "closed": True},
+        {"format": "rle", "rle": [1, 2, 3]},
+        {"vertices": [{"x": 1, "y": 1}], "closed": False},
+    ],
+)
+def test_a_text_about_a_region_is_no_caption_of_the_picture(geometry: dict[str, Any]) -> None:
+    region = item("the ear of the cat")
+    region["value"] |= geometry
+    assert read_captions(TARGET, [region, item("a cat")]) == ["a cat"]
+
+
+@pytest.mark.parametrize(
     ("origins", "origin"),
     [
         (["prediction"], "prediction"),
@@ -125,6 +175,7 @@ ANNOTATION: dict[str, Any] = {
 def test_an_annotation_is_read_whole() -> None:
     read = read_annotation(TARGET, ANNOTATION)
     assert (read.id, read.captions, read.skipped, read.origin) == (8, ["a cat"], False, "prediction-changed")
+    assert (read.control, read.to_name) == ("caption", "image")
     assert (read.parent_prediction, read.completed_by, read.lead_time_s) == (5, 3, 3.2)
     assert read.updated_at == datetime(2026, 11, 23, 9, 1, 2, tzinfo=UTC)
 

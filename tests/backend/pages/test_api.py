@@ -12,12 +12,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from tests.support.corrections import correct
+from tests.support.label_configs import label_config
 from tests.support.room import PASSWORD, READER_PASSWORD, USER, token_in
 from tests.support.versions import FinishedRun
 from werkzeug.test import TestResponse
 
+from captionloop.backend.label_studio.controls import take_label_config
 from captionloop.backend.pages.room import Room
-from captionloop.model.database import Database, RunKind
+from captionloop.model.database import Database, Project, RunKind
 from captionloop.model.training import named_settings
 
 
@@ -35,6 +37,7 @@ _CALLS = [
     Call("get_openapi", "GET", "/openapi.json"),
     Call("list_projects", "GET", "/projects"),
     Call("get_overview", "GET", "/projects/1/overview"),
+    Call("post_control", "POST", "/projects/1/control", {"control": "caption"}),
     Call("get_health", "GET", "/projects/1/health"),
     Call("list_runs", "GET", "/projects/1/runs?state=finished"),
     Call("get_run", "GET", "/projects/1/runs/RUN"),
@@ -136,6 +139,8 @@ def test_what_is_answered_is_what_is_described(
     run = room.context.queue.request(finished.project.id, RunKind.FINETUNE, asked_by="somebody").run
     if call.operation == "post_rollback":
         room.promote(finished.project, finished.version.version, by="somebody")
+    with database.session() as session:
+        take_label_config(session, session.get_one(Project, finished.project.id), label_config("caption"))
     correct(database, finished.project, version=finished.version.version, annotator="ada@example.org")
     names = {"RUN": run.id, "VERSION": finished.version.version, "BASE": str(finished.version.parent)}
     path = re.sub("RUN|VERSION|BASE", lambda found: names[found[0]], call.path)
@@ -195,6 +200,22 @@ def test_the_overview_has_the_figures_of_the_page(client: FlaskClient, finished:
 
     assert shown["champion"] == finished.store.champion(finished.project.id).version
     assert (shown["figures"]["corrections"], shown["run"]) == (12, None)
+
+
+def test_the_text_box_that_captions_go_into_is_told_and_chosen(
+    client: FlaskClient, finished: FinishedRun, database: Database
+) -> None:
+    with database.session() as session:
+        take_label_config(session, session.get_one(Project, finished.project.id), label_config("caption"))
+        take_label_config(session, session.get_one(Project, finished.project.id), label_config("title", "text"))
+    shown = send(client, "GET", "/projects/1/overview").get_json()
+    assert (shown["control"], shown["controls"]) == ("caption", ["title", "text"])
+    assert "is gone from the label config" in shown["question"]
+
+    send(client, "POST", "/projects/1/control", {"control": "text"})
+
+    shown = send(client, "GET", "/projects/1/overview").get_json()
+    assert (shown["control"], shown["question"]) == ("text", None)
 
 
 def test_a_run_has_the_settings_that_were_sent_and_no_others(client: FlaskClient) -> None:

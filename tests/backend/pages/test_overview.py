@@ -1,20 +1,24 @@
 """The overview: a sentence that answers the lead's question, the figures behind it, and what can be done now."""
 
 import csv
+import html
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from tests.support.corrections import correct
+from tests.support.label_configs import label_config
 from tests.support.models import add_project
 from tests.support.room import post
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.health import checkups
 from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check
+from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.controls import take_label_config
 from captionloop.backend.pages import live, overview
 from captionloop.backend.pages.room import Room
 from captionloop.model.database import Database, Project, Run, RunKind, RunState
@@ -397,6 +401,63 @@ def test_many_visitors_within_a_minute_are_one_look(lead: FlaskClient, reader: F
         client.get("/projects/1/health")
 
     assert looks == [1]
+
+
+class TestTheTextBoxThatCaptionsGoInto:
+    @pytest.fixture
+    def boxes(self, finished: FinishedRun, database: Database) -> Callable[..., None]:
+        """Changes the label config of a project whose captions are in `caption`."""
+
+        def change(*tags: str) -> None:
+            with database.session() as session:
+                take_label_config(session, session.get_one(Project, finished.project.id), label_config(*tags))
+
+        change("caption", "remarks")
+        return change
+
+    def test_needs_no_word_while_it_is_there(self, lead: FlaskClient, boxes: Callable[..., None]) -> None:
+        assert "Where do captions go?" not in text_of(lead)
+
+    def test_that_was_renamed_is_confirmed_by_a_button(
+        self, lead: FlaskClient, room: Room, boxes: Callable[..., None]
+    ) -> None:
+        boxes("description", "remarks")
+        page = text_of(lead)
+        assert "'caption', which captions went into, is gone from the label config" in html.unescape(page)
+        assert "description is right" in page
+
+        post(lead, "/projects/1/control", control="description")
+
+        assert room.project(1).control == "description"
+        assert "Where do captions go?" not in text_of(lead)
+
+    def test_that_is_gone_is_chosen_anew(self, lead: FlaskClient, room: Room, boxes: Callable[..., None]) -> None:
+        boxes("remarks")
+        assert "nothing is suggested" in text_of(lead)
+
+        page = post(lead, "/projects/1/control", control="remarks").get_data(as_text=True)
+
+        assert "Captions go into the text box remarks." in page
+        assert room.project(1).control == "remarks"
+
+    def test_that_nobody_can_choose_is_refused_in_a_sentence(
+        self, lead: FlaskClient, room: Room, boxes: Callable[..., None]
+    ) -> None:
+        boxes("remarks")
+        room.context.__dict__["label_studio"] = LabelStudio("http://localhost:9", "x", retry_delays_s=())
+        answer = post(lead, "/projects/1/control", control="subject")
+        assert answer.status_code == 503  # Label Studio is asked whether it has such a box by now
+        assert room.project(1).control == "caption"
+
+    def test_is_a_question_to_the_lead_alone(self, reader: FlaskClient, boxes: Callable[..., None]) -> None:
+        boxes("remarks")
+        page = text_of(reader)
+        assert "Only the lead decides this." in page
+        assert "Use it" not in page
+
+    def test_without_any_box_says_what_to_put_back(self, lead: FlaskClient, boxes: Callable[..., None]) -> None:
+        boxes('<Choices name="kind" toName="image"><Choice value="a"/></Choices>')
+        assert "Put it back" in text_of(lead)
 
 
 def test_a_button_has_the_whole_project_captioned(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:

@@ -1,17 +1,11 @@
 """Sync, on a real Label Studio: after it, our corrections say what its annotations say, whatever happened between."""
 
-import base64
-import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
-import httpx
 import pytest
-from PIL import Image
 from sqlalchemy import select
-from tests.support.contexts import opened_context
+from tests.support.annotator import TARGET, Annotator, inline, png
 from tests.support.servers import LabelStudioServer
 
 from captionloop.backend.label_studio.annotations import to_prediction
@@ -22,20 +16,8 @@ from captionloop.home import Home
 from captionloop.jobs.project import sync as syncing
 from captionloop.jobs.project.sync import SyncResult
 from captionloop.model.database import Correction, CorrectionState, Database, Project
-from captionloop.model.dataset.corrections import ImportedCaption, add_imported, training_examples
+from captionloop.model.dataset.corrections import ImportedCaption, add_imported
 from captionloop.model.dataset.images import content_hash
-
-TARGET = CaptionTarget("caption", "image", "image", max_submissions=1)
-
-
-def png(colour: str = "red", *, size: tuple[int, int] = (8, 6)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "PNG")
-    return file.getvalue()
-
-
-def inline(colour: str = "red", *, size: tuple[int, int] = (8, 6)) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(colour, size=size)).decode()
 
 
 @pytest.fixture(scope="module")
@@ -45,75 +27,12 @@ def label_studio(label_studio_server: LabelStudioServer) -> Iterator[LabelStudio
     client.close()
 
 
-@dataclass
-class Annotator:
-    """A person at work in one Label Studio project, and our side of it."""
-
-    label_studio: LabelStudio
-    server: LabelStudioServer
-    database: Database
-    home: Home
-    project: Project
-
-    @property
-    def project_id(self) -> int:
-        return self.project.label_studio_id
-
-    def add_task(self, *, image: str | None = None, **more: Any) -> int:
-        data = {"image": inline() if image is None else image}
-        return self.label_studio.import_tasks(self.project_id, [{"data": data, **more}])[0]
-
-    def suggest(self, task_id: int, caption: str) -> int:
-        prediction = {"task": task_id, **to_prediction(TARGET, caption, 0.42, "starter-1")}
-        self.label_studio.import_predictions(self.project_id, [prediction])
-        return int(self.label_studio.predictions(task_id)[-1]["id"])
-
-    def submit(self, task_id: int, *texts: str, origin: str = "manual", **more: Any) -> int:
-        item = to_prediction(TARGET, "", 1.0, "")["result"][0] | {"value": {"text": list(texts)}, "origin": origin}
-        body = {"result": [item] if texts else [], "lead_time": 3.5, **more}
-        return int(self.call("POST", f"/api/tasks/{task_id}/annotations/", json=body)["id"])
-
-    def change(self, annotation_id: int, *texts: str, **more: Any) -> None:
-        item = to_prediction(TARGET, "", 1.0, "")["result"][0] | {"value": {"text": list(texts)}}
-        self.call("PATCH", f"/api/annotations/{annotation_id}/", json={"result": [item] if texts else [], **more})
-
-    def call(self, method: str, path: str, **request: Any) -> Any:
-        headers = {"Authorization": f"Token {self.server.token}"}
-        answer = httpx.request(method, self.server.url + path, headers=headers, timeout=60, **request)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
-
-    def sync(self, *, on_progress: syncing.Progress | None = None, **variables: str) -> SyncResult:
-        """With settings by their names in the environment."""
-        opened = opened_context(self.database, self.home, url=self.server.url, token=self.server.token, **variables)
-        with opened as context:
-            return syncing.sync(context, self.project.id, on_progress=on_progress)
-
-    def corrections(self) -> list[Correction]:
-        with self.database.reading() as session:
-            rows = session.scalars(
-                select(Correction).where(Correction.project_id == self.project.id).order_by(Correction.annotation_id)
-            )
-            return list(rows)
-
-    def states(self) -> list[CorrectionState]:
-        return [correction.state for correction in self.corrections()]
-
-    def learnt(self) -> list[str]:
-        with self.database.reading() as session:
-            return [example.caption for example in training_examples(session, self.project.id)]
-
-
 @pytest.fixture
 def make_annotator(
     label_studio: LabelStudio, label_studio_server: LabelStudioServer, database: Database, home: Home
 ) -> Callable[[str], Annotator]:
     def make(label_config: str) -> Annotator:
-        found = label_studio.create_project("Syncing", label_config)
-        with database.session() as session:
-            row = Project(server="http://test", label_studio_id=found["id"], webhook_secret="x")
-            session.add(row)
-        return Annotator(label_studio, label_studio_server, database, home, row)
+        return Annotator.in_new_project(label_studio, label_studio_server, database, home, label_config=label_config)
 
     return make
 

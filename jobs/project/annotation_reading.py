@@ -1,0 +1,180 @@
+"""From an annotation in Label Studio to what is kept of it, by the present label config and what was known before.
+
+A label config says where captions are, and may be another one than when an annotation was made. What was read out of a
+text box stays when that box is gone: nobody could have emptied it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from captionloop.backend.label_studio.annotations import Annotation, prediction_captions, read_annotation
+from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.controls import Control, reading_target
+from captionloop.backend.label_studio.label_config import parse_label_config
+from captionloop.model.active_learning.strategies import RANDOM_CLUSTER
+from captionloop.model.database import Correction, CorrectionState, Project
+from captionloop.model.dataset.corrections import CorrectionRecord
+
+_WITH_CAPTIONS = frozenset({CorrectionState.ACTIVE, CorrectionState.IMAGE_UNREADABLE})
+
+
+@dataclass(frozen=True)
+class Found:
+    """An annotation as it was found.
+
+    Args:
+        known: what was kept of it before.
+        field: of the task's data, where the picture is that the caption describes.
+        is_of_before: whether what was known stays, since the label config has no place for it now.
+    """
+
+    record: CorrectionRecord
+    known: Correction | None
+    field: str
+    is_of_before: bool = False
+
+    @property
+    def picture(self) -> tuple[int, str]:
+        """The task's id, and the field of its data."""
+        return self.record.task_id, self.field
+
+    @property
+    def wants_image(self) -> bool:
+        """Whether a picture has to be read: when there is something to learn that was not there before."""
+        known = self.known
+        if self.record.state is not CorrectionState.ACTIVE or self.is_of_before:
+            return False
+        if known is None or known.image_sha256 is None or known.state is not CorrectionState.ACTIVE:
+            return True
+        return known.updated_at < self.record.updated_at or not self.keeps_image
+
+    @property
+    def keeps_image(self) -> bool:
+        """Whether the picture that is known is that of the caption, which it is not of one out of another text box."""
+        known = self.known
+        if known is None or known.image_sha256 is None:
+            return False
+        return self.record.captions == known.captions or self.record.control == known.control
+
+
+class AnnotationReader:
+    """Reads the annotations of a project."""
+
+    def __init__(self, project: Project, *, reads_all: bool) -> None:
+        """
+        Args:
+            project: with its label config brought up to date.
+            reads_all: whether also what has not changed is read as if it were new.
+
+        Raises:
+            LabelConfigError: the label config has no place for captions.
+        """
+        self._config = parse_label_config(project.label_config)
+        self._control = Control.of(project)
+        self._reads_all = reads_all
+        self.target = reading_target(project)
+        # An item says which Image it describes, though that may have another name now, or no text box any more.
+        self._images: Mapping[str, str] = project.synced_by.get("images", {}) | dict(self._config.images)
+        box = self._config.box(self._control.name or "")
+        place = project.synced_by.get("target") if box is None else [box.from_name, box.to_name, box.image_field]
+        self.goes_by: dict[str, Any] = {
+            "names": [self.target.from_name, *self.target.earlier_names],
+            "boxes": [[box.from_name, box.to_name, box.image_field] for box in self._config.boxes],
+            "images": dict(self._images),
+            "target": place,
+        }
+        """What annotations are read by, for `Project.synced_by`; `target` is where suggestions go, or last went."""
+
+    def read(
+        self,
+        task: Json,
+        annotation: Json,
+        known: Correction | None,
+        *,
+        suggested: Iterable[str],
+        scores: Mapping[tuple[int, str], float],
+        email: str | None,
+    ) -> Found:
+        """
+        Args:
+            known: what is kept of the annotation.
+            suggested: all that we ever suggested for the task, also without a prediction in Label Studio.
+            scores: the model's own, by task and version.
+            email: the annotator's.
+        """
+        prediction = _parent(task, annotation)
+        texts = prediction_captions(self.target, prediction["result"]) if prediction else []
+        read = read_annotation(self.target, annotation, texts or self._other_suggestions(task, known, suggested))
+        field = self._images.get(read.to_name or "", self.target.image_field)
+        if known is not None and self._has_no_place_for(known, read):
+            return Found(_as_known(known, read), known, field, is_of_before=True)
+        if known is not None and self._says_the_same(known, read):
+            read = replace(read, captions=known.captions, control=known.control)
+        suggestion = texts[0] if texts else known.suggestion if known is not None else None
+        record = CorrectionRecord(
+            annotation_id=read.id,
+            task_id=task["id"],
+            state=_state(read),
+            captions=read.captions,
+            control=read.control,
+            annotated_at=read.created_at,
+            updated_at=read.updated_at,
+            suggestion=suggestion if prediction else None,
+            suggestion_version=prediction["model_version"] if prediction else None,
+            suggestion_score=_score(task["id"], prediction, scores) if prediction else None,
+            parent_prediction=read.parent_prediction,
+            asked_at_random=_asked_at_random(prediction) if prediction else None,
+            origin=read.origin,
+            annotator=email,
+            lead_time_s=read.lead_time_s,
+        )
+        return Found(record, known, field)
+
+    def _other_suggestions(self, task: Json, known: Correction | None, suggested: Iterable[str]) -> list[str]:
+        """What may have been suggested, where no prediction says so."""
+        if known is not None and known.suggestion:
+            return [known.suggestion]
+        results = [prediction["result"] for prediction in task["predictions"]]
+        return [*(text for result in results for text in prediction_captions(self.target, result)), *suggested]
+
+    def _has_no_place_for(self, known: Correction, read: Annotation) -> bool:
+        """Whether a caption is missed only because of the label config, and not because somebody emptied it."""
+        if read.captions or read.skipped or known.state not in _WITH_CAPTIONS:
+            return False
+        control = known.control or self.target.from_name
+        if control in self._control.rejected:
+            return False
+        return self._config.box(control) is None or read.updated_at == known.updated_at
+
+    def _says_the_same(self, known: Correction, read: Annotation) -> bool:
+        """Whether an annotation is unchanged, so that another `maxSubmissions` alone does not change its captions."""
+        is_unchanged = read.updated_at == known.updated_at and read.control == known.control
+        return is_unchanged and known.state in _WITH_CAPTIONS and not self._reads_all
+
+
+def _as_known(known: Correction, read: Annotation) -> CorrectionRecord:
+    """What is known, as of the annotation's last change."""
+    kept = {field.name: getattr(known, field.name) for field in fields(CorrectionRecord)}
+    return CorrectionRecord(**kept | {"updated_at": read.updated_at})
+
+
+def _parent(task: Json, annotation: Json) -> Json | None:
+    wanted = annotation.get("parent_prediction")
+    return next((prediction for prediction in task["predictions"] if prediction["id"] == wanted), None)
+
+
+def _asked_at_random(prediction: Json) -> bool | None:
+    """Whether the prediction is among an order's random picks; None where it is in no order."""
+    return None if prediction["cluster"] is None else prediction["cluster"] == RANDOM_CLUSTER
+
+
+def _score(task_id: int, prediction: Json, scores: Mapping[tuple[int, str], float]) -> float | None:
+    score: float | None = scores.get((task_id, prediction["model_version"]), prediction["score"])
+    return score
+
+
+def _state(annotation: Annotation) -> CorrectionState:
+    if annotation.skipped:
+        return CorrectionState.SKIPPED
+    return CorrectionState.ACTIVE if annotation.captions else CorrectionState.EMPTIED

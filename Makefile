@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test label-studio faults check types format lock audit image newcomer clean
+.PHONY: help run demo test label-studio faults test-torch test-with-torch check types format lock audit image newcomer clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,17 @@ label-studio: $(VENV)/.installed-dev  # what the suite needs and takes minutes t
 
 faults: $(VENV)/.installed-dev  ## Run the fault tests alone: kills, full disks, lost services (docs/reliability.md)
 	@$(BIN)/python -m pytest -m faults --durations=15 $(ARGS)
+
+# Each PyTorch has an environment of its own; TORCH_VENV names one that is there.
+test-torch:  ## Run the tests of what computes with another PyTorch: make test-torch TORCH=2.14.1
+	@test -n "$(TORCH)" || { echo "Which one? For example: make test-torch TORCH=2.14.1" >&2; exit 2; }
+	@$(MAKE) --no-print-directory VENV="$(or $(TORCH_VENV),.venv-torch-$(TORCH))" test-with-torch
+
+test-with-torch: $(VENV)/.installed-dev
+	@$(BIN)/python -c 'import sys, torch; sys.exit(torch.__version__.partition("+")[0] != "$(TORCH)")' || { \
+		echo "The PyTorch in $(VENV) is not $(TORCH)." >&2; exit 1; }
+	@$(BIN)/python -m pytest -n 0 tests/model/blip tests/model/captioning tests/model/training \
+		tests/test_device.py tests/test_on_another_device.py tests/test_private_operators.py $(ARGS)
 
 check: $(VENV)/.installed-dev  ## Check format, style and who imports whom
 	@$(BIN)/ruff format --check .
@@ -94,6 +105,6 @@ $(VENV)/.installed-audit: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.python pyproject.toml
 	@echo "Installing Captionloop and what its tests need (PyTorch is large: several minutes the first time) …"
-	@$(BIN)/python -m tools.small_torch
-	@$(PIP_INSTALL) --editable '.[dev]'
+	@$(BIN)/python -m tools.small_torch $(TORCH)
+	@$(PIP_INSTALL) --editable '.[dev]' $(addprefix torch==,$(TORCH))
 	@touch $@ $(VENV)/.installed

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,10 +21,11 @@ _SMALL = "+cpu"  # how PyTorch names its builds without CUDA
 _PIP = [sys.executable, "-m", "pip"]
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
+    """Take one within the range that the project asks for, or the version that is named."""
     if sys.platform != "linux" or find_spec("torch") or has_nvidia_driver():
         return
-    wanted = requirement(_PROJECT.read_text(encoding="utf-8"))
+    wanted = f"torch=={arguments[0]}" if arguments else requirement(_PROJECT.read_text(encoding="utf-8"))
     print(f"No NVIDIA driver is here: looking for {wanted} without CUDA …", flush=True)
     if not (_by_pip(wanted) or _by_uv(wanted)):
         print(
@@ -49,10 +51,18 @@ def requirement(project: str) -> str:
 
 
 def newest_small(versions: str, wanted: str) -> str | None:
-    """Of what `pip index versions` says, newest first, the newest small one that will do."""
-    lowest, above = (_numbers(bound) for bound in re.findall(r"[\d.]+", wanted))
+    """Of what `pip index versions` says, newest first, the newest small one that will do.
+
+    Args:
+        wanted: `torch>=2.13,<2.15`, or `torch==2.14.1`.
+    """
+    lowest, *above = (_numbers(bound) for bound in re.findall(r"[\d.]+", wanted))
     small = [version for version in re.findall(r"[\w.+]+", versions) if version.endswith(_SMALL)]
-    return next((version for version in small if lowest <= _numbers(version.removesuffix(_SMALL)) < above), None)
+    for version in small:
+        numbers = _numbers(version.removesuffix(_SMALL))
+        if lowest <= numbers < above[0] if above else numbers == lowest:
+            return version
+    return None
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -84,4 +94,4 @@ def _succeeds(command: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

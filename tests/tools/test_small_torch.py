@@ -40,6 +40,11 @@ def test_the_newest_small_one_within_the_range_is_taken(versions: str, found: st
     assert newest_small(f"torch (2.15.0)\nAvailable versions: {versions}\n", "torch>=2.13,<2.15") == found
 
 
+@pytest.mark.parametrize(("wanted", "found"), [("2.14.0", "2.14.0+cpu"), ("2.14.1", None), ("2.14", None)])
+def test_of_a_version_that_is_named_no_other_is_taken(wanted: str, found: str | None) -> None:
+    assert newest_small("2.15.0, 2.14.1, 2.14.0+cpu, 2.13.0+cpu", f"torch=={wanted}") == found
+
+
 def test_the_readmes_line_installs_what_the_project_asks_for() -> None:
     line = f"uv pip install --torch-backend cpu '{requirement(_PROJECT)}'"
     assert line in (_ROOT / "README.md").read_text(encoding="utf-8")

@@ -39,7 +39,8 @@ from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Database, RunKind, RunState
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import caption
-from captionloop.model.versions.store import Base, VersionStore
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.store import VersionStore
 from captionloop.settings import Settings
 
 _PEOPLE, _TASKS, _ANNOTATED = 50, 400, 60

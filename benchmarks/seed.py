@@ -38,7 +38,9 @@ from captionloop.model.dataset.near_duplicates import fingerprint
 from captionloop.model.evaluation.comparison_file import COMPARISON, write_comparison
 from captionloop.model.evaluation.gate import judge
 from captionloop.model.starter.scenes import COLOURS, Scene, caption, draw, random_scene
-from captionloop.model.versions.store import MANIFEST, Base, Lineage, VersionStore
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.manifest import MANIFEST, Lineage
+from captionloop.model.versions.store import VersionStore
 
 _ANNOTATORS = ("ada@example.org", "grace@example.org", "katherine@example.org")
 _COMPARED_IMAGES = 40

@@ -19,7 +19,9 @@ from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import Database, Project
 from captionloop.model.dataset.images import ImageLimits
-from captionloop.model.versions.store import Base, VersionInfo, VersionStore
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.manifest import verify_files
+from captionloop.model.versions.store import VersionInfo, VersionStore
 from captionloop.seal import Seal
 from captionloop.settings import Settings
 
@@ -134,7 +136,7 @@ class Context:
             CheckpointError: its files are damaged or gone.
             SettingsError: CAPTIONLOOP_DEVICE names what is not here.
         """
-        self.versions.verify(version.path)
+        verify_files(version.path)
         with _IMPORTING:
             from captionloop.model.captioning.captioner import Captioner
 

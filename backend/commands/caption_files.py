@@ -10,7 +10,7 @@ from captionloop.backend.terminal.progress import Progress
 from captionloop.errors import ImageError
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.dataset.images import ImageLimits, open_image
-from captionloop.model.versions.store import Base, name_and_generation
+from captionloop.model.versions.base import Base, name_and_generation
 from captionloop.settings import Settings
 
 _BATCH = 16

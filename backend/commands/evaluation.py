@@ -165,7 +165,7 @@ def _captioner(context: "Context", version: str, project_id: int | None) -> "Cap
     """A version of the project; or, where the name says so, any BLIP with the settings of a base."""
     from captionloop.model.blip.model_source import local_directory
     from captionloop.model.captioning.captioner import Captioner
-    from captionloop.model.versions.store import Base, name_and_generation
+    from captionloop.model.versions.base import Base, name_and_generation
 
     if local_directory(version) is None and "/" not in version:
         return context.captioner(_version_info(context, version, project_id))

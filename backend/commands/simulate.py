@@ -161,7 +161,7 @@ def _prepared(
     from captionloop.model.captioning.captioner import Captioner
     from captionloop.model.exchange.evaluation_set import open_evaluation_set
     from captionloop.model.simulation.material import DrawnScenes, replayed
-    from captionloop.model.versions.store import Base, name_and_generation
+    from captionloop.model.versions.base import Base, name_and_generation
     from captionloop.settings import Settings
 
     settings = Settings.read(model=model)

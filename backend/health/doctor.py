@@ -38,6 +38,7 @@ from captionloop.jobs.queue.runs import Runs
 from captionloop.jobs.queue.sweeps import Sweeps
 from captionloop.model.database import Database, Project
 from captionloop.model.dataset.images import open_image
+from captionloop.model.versions.manifest import verify_files
 from captionloop.model.versions.store import VersionStore
 from captionloop.seal import Seal
 from captionloop.settings import OLDEST_LABEL_STUDIO, Settings, without_password
@@ -376,7 +377,7 @@ class _Patient:
         names = [row.champion, store.rollback_target(row.id)]
         looked_at = [name for name in names if name is not None]
         for name in looked_at:
-            store.verify(self._home.versions / name)
+            verify_files(self._home.versions / name)
         return f"all files of {' and '.join(looked_at)} are whole" if looked_at else "none is needed yet"
 
     # Shared by the links -----------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from captionloop.model.dataset.near_duplicates import near_duplicates
 from captionloop.model.dataset.problem_watch import PATIENCE_S, DatasetWatch, Looked
 from captionloop.model.training import named_settings
 from captionloop.model.training.settings import FinetuneSettings
+from captionloop.model.versions.manifest import verify_files
 from captionloop.model.versions.store import VersionInfo, VersionStore
 from captionloop.settings import Settings
 
@@ -123,7 +124,7 @@ class Room:
 
     @cached_property
     def _version_checks(self) -> VersionChecks:
-        return VersionChecks(self.versions.verify)
+        return VersionChecks(verify_files)
 
     def look_at_dataset(self, project: Project, *, patience_s: float | None = None) -> Looked:
         """The problems of a project's dataset, as far as they are known after so many seconds.

@@ -19,7 +19,8 @@ from captionloop.errors import CheckpointError
 from captionloop.model.database import Project
 from captionloop.model.evaluation.calibration import chances
 from captionloop.model.versions.export import zip_of
-from captionloop.model.versions.store import VersionInfo, read_manifest
+from captionloop.model.versions.manifest import read_manifest
+from captionloop.model.versions.store import VersionInfo
 
 # The report has its style and its pictures within itself, and neither script nor form.
 _REPORT_POLICY = (

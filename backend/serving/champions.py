@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from captionloop.backend.serving.batcher import Batcher, OnBatch, Retired
 from captionloop.backend.serving.version_checks import Signature, signature_of
 from captionloop.errors import CaptionloopError, CheckpointError, NotFoundError
-from captionloop.model.versions.store import Base, VersionInfo, VersionStore
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.store import VersionInfo, VersionStore
 
 if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import Captioner

@@ -40,7 +40,8 @@ from captionloop.model.training.resume_state import TrainingState
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.training.trackers import Trackers
 from captionloop.model.training.validation import Look
-from captionloop.model.versions.store import Lineage, VersionInfo
+from captionloop.model.versions.manifest import Lineage
+from captionloop.model.versions.store import VersionInfo
 
 if TYPE_CHECKING:
     from captionloop.model.blip.checkpoint import Checkpoint

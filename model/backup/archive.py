@@ -36,7 +36,7 @@ from captionloop.model.backup.database_copy import (
     sqlite_file,
 )
 from captionloop.model.database import Database, utc_now
-from captionloop.model.versions.store import MANIFEST as VERSION_MANIFEST
+from captionloop.model.versions.manifest import MANIFEST as VERSION_MANIFEST
 
 MANIFEST = "captionloop-backup.json"
 _FORMAT = 1

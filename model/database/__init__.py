@@ -1,18 +1,25 @@
 """The tables, and the connection to the database that holds them."""
 
-from captionloop.model.database.tables import (
+from captionloop.model.database.engine import (
     BASE_LOCK,
-    LARGEST_ID,
     LOOKS_LOCK,
     SCHEMA_VERSION_TABLE,
     SECRETS_LOCK,
+    Database,
+    add_unless_there,
+    engine_arguments,
+    prepare,
+    shown_url,
+    wait_for_lock,
+)
+from captionloop.model.database.tables import (
+    LARGEST_ID,
     Better,
     Category,
     Choice,
     Correction,
     CorrectionRevision,
     CorrectionState,
-    Database,
     Dismissal,
     Image,
     NamedSettings,
@@ -30,12 +37,7 @@ from captionloop.model.database.tables import (
     UtcDateTime,
     Version,
     VersionState,
-    add_unless_there,
-    engine_arguments,
-    prepare,
-    shown_url,
     utc_now,
-    wait_for_lock,
 )
 
 __all__ = [

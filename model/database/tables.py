@@ -1,4 +1,4 @@
-"""The database: its tables, and how a session on it is opened. SQLite by default, PostgreSQL by address.
+"""The tables of the database.
 
     project ──< correction ──< correction_revision
        │            └── image (by content hash)
@@ -19,11 +19,7 @@ Rows are never deleted, only marked.
 
 import enum
 import re
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -35,64 +31,16 @@ from sqlalchemy import (
     Index,
     String,
     UniqueConstraint,
-    column,
-    create_engine,
-    event,
-    inspect,
-    select,
-    table,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DatabaseError,
-    DataError,
-    IntegrityError,
-    InterfaceError,
-    NoSuchModuleError,
-    NotSupportedError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
-
-from captionloop.errors import ServiceError, SettingsError
 
 LARGEST_ID = 2**31 - 1
 """The largest number that a column of whole numbers holds on PostgreSQL; Label Studio's own ids are not larger."""
 
-_MIGRATIONS = Path(__file__).parents[1] / "migrations"
-# Which of our migrations a database has had. Alembic's usual table is left to Optuna, whose migrations use it and
-# which takes a revision that is not its own for a newer Optuna's.
-SCHEMA_VERSION_TABLE = "schema_version"
-_ALEMBIC_TABLE = "alembic_version"
-# How long a writer waits for another one before SQLite says "database is locked".
-_SQLITE_BUSY_TIMEOUT_S = 45
-# Any numbers will do, as long as they differ.
-_SCHEMA_LOCK = 7163528
-LOOKS_LOCK = 7163529
-SECRETS_LOCK = 7163530
-BASE_LOCK = 7163531
-_READ_ONLY = "captionloop_read_only"
-# What SQLite says when it is not the program's fault, and what helps then.
-_FULL = "Its disk is full: make room there, then do the same again."
-_REMEDIES = {
-    "locked": "Another program holds it; the same works once that has let it go.",
-    "full": _FULL,
-    "No space left": _FULL,
-    "read-only transaction": "It takes no changes: it is a standby, or set to be read only. Name in "
-    "CAPTIONLOOP_DATABASE_URL the one that takes them, or let this one do so again.",
-    "readonly": "It may not be written: check the rights of its file and directory, and how its disk is mounted.",
-    "unable to open": "It may be missing, or not to be written: check its directory, the rights there, and its disk.",
-    "disk I/O": "Its disk cannot be read or written: it may be full or failing, see the system's log.",
-    "malformed": "Its file is damaged: end everything and restore a backup into an empty home.",
-}
-_USUAL_REMEDY = "Check that it runs, and CAPTIONLOOP_DATABASE_URL."
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_OF_THE_PROGRAM = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
 def utc_now() -> datetime:
@@ -506,222 +454,3 @@ class NamedSettings(Table):
     settings: Mapped[dict[str, Any]]
     origin: Mapped[str] = mapped_column(default="")  # where they come from, for a person
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
-
-
-class Database:
-    """An opened database. `session()` is the only way in; `close()` may be called twice."""
-
-    def __init__(self, url: str) -> None:
-        """Connect to `url` without touching it yet.
-
-        Raises:
-            SettingsError: the address is not one that SQLAlchemy understands, or its driver is not installed.
-        """
-        self.url = url
-        self.engine = _engine(url)
-        self._writing = sessionmaker(self.engine, expire_on_commit=False)
-        self._reading = sessionmaker(self.engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False)
-
-    def migrate(self) -> None:
-        """Bring the schema up to date; safe when several processes start at once.
-
-        Raises:
-            ServiceError: the database does not answer, or refuses.
-        """
-        from alembic import command
-        from alembic.config import Config
-
-        config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS))
-        try:
-            with self.engine.connect() as connection, _unforced_references(connection), connection.begin():
-                wait_for_lock(connection, _SCHEMA_LOCK)
-                config.attributes["connection"] = connection
-                if revision := _give_up_alembic_table(connection):
-                    command.stamp(config, revision)
-                command.upgrade(config, "head")
-        except SQLAlchemyError as error:
-            raise ServiceError(f"The database {self.shown_url} cannot be used: {_cause(error)}.") from error
-
-    @staticmethod
-    def known_revisions() -> set[str]:
-        """The schemas that `migrate` can begin from, or end with."""
-        from alembic.script import ScriptDirectory
-
-        return {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A transaction that writes: committed at the end of the block, rolled back when the block raises.
-
-        Raises:
-            ServiceError: the database does not answer, is locked for long, or cannot write. Nothing of it is kept.
-        """
-        with self.explained(), self._writing.begin() as session:
-            yield session
-
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """A transaction that only reads, and so waits for nobody. The rows stay usable after the block.
-
-        Raises:
-            ServiceError: the database does not answer.
-        """
-        with self.explained(), self._reading() as session:
-            yield session
-
-    def check(self) -> None:
-        """Ask the database for an answer.
-
-        Raises:
-            ServiceError: it gives none.
-        """
-        try:
-            with self.reading() as session:
-                session.execute(text("SELECT count(*) FROM project"))
-        except SQLAlchemyError as error:  # PostgreSQL's way of saying that there are no tables
-            raise ServiceError(f"The database {self.shown_url} does not answer: {_cause(error)}.") from error
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """For what uses `engine` by itself: say of an error that is not the program's own what it is, and what helps.
-
-        Raises:
-            ServiceError: the database does not answer, is locked for long, or cannot write.
-        """
-        try:
-            yield
-        except (DatabaseError, InterfaceError) as error:
-            if isinstance(error, _OF_THE_PROGRAM):
-                raise
-            cause = _cause(error)
-            remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in cause), _USUAL_REMEDY)
-            raise ServiceError(f"The database {self.shown_url} cannot be used ({cause}). {remedy}") from error
-
-    @property
-    def shown_url(self) -> str:
-        """The address without its password."""
-        return shown_url(self.url)
-
-    def close(self) -> None:
-        self.engine.dispose()
-
-
-def shown_url(url: str) -> str:
-    """A database's address without its password, which may also stand behind the question mark.
-
-    Raises:
-        SettingsError: it is no address.
-    """
-    return _parsed(url).difference_update_query(["password"]).render_as_string(hide_password=True)
-
-
-def add_unless_there(session: Session, kind: type[Table], **values: Any) -> None:
-    """Make a row, unless one with the same unique values is there or is being made by another process."""
-    insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    session.execute(insert(kind).values(**values).on_conflict_do_nothing())
-
-
-def wait_for_lock(connection: Connection, lock: int) -> None:
-    """Keep every other process that asks for this lock out until the transaction ends.
-
-    On SQLite a transaction that writes (BEGIN IMMEDIATE) keeps out all others already.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
-
-
-def _engine(url: str) -> Engine:
-    parsed = _parsed(url)
-    try:
-        engine = create_engine(parsed, **engine_arguments(url))
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise _unusable(error) from error
-    prepare(engine)
-    return engine
-
-
-def _parsed(url: str) -> URL:
-    try:
-        return make_url(url)
-    except (ArgumentError, ValueError) as error:  # ValueError: its port is none
-        raise _unusable(error) from error
-
-
-def _unusable(error: Exception) -> SettingsError:
-    return SettingsError(
-        f"CAPTIONLOOP_DATABASE_URL cannot be used ({error}). Expected sqlite:///FILE or "
-        "postgresql+psycopg://USER:PASSWORD@HOST/NAME (`pip install 'captionloop[postgres]'`)."
-    )
-
-
-def engine_arguments(url: str) -> dict[str, Any]:
-    """What `create_engine` needs to be told for this address beside it."""
-    is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    kind = {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if is_sqlite else {"pool_pre_ping": True}
-    return {**kind, "hide_parameters": True}  # an error goes into logs, and what people wrote does not
-
-
-def prepare(engine: Engine) -> None:
-    """Let several processes write at once to the database of an engine that has no connection yet."""
-    if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
-
-
-def _prepare_sqlite(engine: Engine) -> None:
-    """Readers beside a writer (WAL), enforced references, and writers that lock when their transaction begins.
-
-    Python's driver opens transactions late, so that two writers can both read first and then fail against each other;
-    SQLAlchemy's documentation gives this pair of listeners as the remedy ("Serializable isolation / Savepoints").
-    """
-
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _: Any) -> None:
-        connection.isolation_level = None
-        try:
-            with closing(connection.cursor()) as cursor:
-                cursor.execute("PRAGMA journal_mode=WAL")
-                cursor.execute("PRAGMA synchronous=FULL")
-                cursor.execute("PRAGMA foreign_keys=ON")
-        except sqlite3.Error:  # such as for want of room; nobody else knows of the connection yet
-            connection.close()
-            raise
-
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: Any) -> None:
-        reads = connection.get_execution_options().get(_READ_ONLY, False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _unforced_references(connection: Connection) -> Iterator[None]:
-    """SQLite changes a table by making it anew, and dropping the old one would break what refers to it.
-
-    Steps 1 and 12 of "Making Other Kinds Of Table Schema Changes" in SQLite's documentation. The switch does nothing
-    inside a transaction, hence the driver's own connection, with which SQLAlchemy begins none.
-    """
-    if connection.dialect.name != "sqlite":
-        yield
-        return
-    driver = connection.connection.cursor()
-    driver.execute("PRAGMA foreign_keys=OFF")
-    try:
-        yield
-    finally:
-        driver.execute("PRAGMA foreign_keys=ON")
-        driver.close()
-
-
-def _give_up_alembic_table(connection: Connection) -> str | None:
-    """Drop the table in which databases made by version 0.1.0 keep our revision, and give it; None if there is none."""
-    tables = inspect(connection).get_table_names()
-    is_ours = CorrectionRevision.__tablename__ in tables  # else another program's, which shares the database
-    if SCHEMA_VERSION_TABLE in tables or _ALEMBIC_TABLE not in tables or not is_ours:
-        return None
-    revision = connection.scalar(select(column("version_num")).select_from(table(_ALEMBIC_TABLE)))
-    connection.execute(text(f"DROP TABLE {_ALEMBIC_TABLE}"))
-    return None if revision is None else str(revision)
-
-
-def _cause(error: SQLAlchemyError) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")

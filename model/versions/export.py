@@ -14,8 +14,9 @@ from time import localtime
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from captionloop.model.evaluation.comparison_file import COMPARISON
+from captionloop.model.versions.manifest import MANIFEST, read_manifest
 from captionloop.model.versions.report import EVALUATIONS
-from captionloop.model.versions.store import MANIFEST, VersionInfo, read_manifest
+from captionloop.model.versions.store import VersionInfo
 
 _STAYS_HERE = frozenset({COMPARISON, EVALUATIONS})
 _BLOCK_BYTES = 1 << 20

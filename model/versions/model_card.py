@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from captionloop.model.blip.generation_settings import GenerationSettings
 
 if TYPE_CHECKING:
-    from captionloop.model.versions.store import Lineage
+    from captionloop.model.versions.manifest import Lineage
 
 MODEL_CARD = "README.md"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -25,7 +25,8 @@ from captionloop.model.evaluation.calibration import Chances
 from captionloop.model.evaluation.comparison_file import COMPARISON, ComparedImage, StoredComparison, read_comparison
 from captionloop.model.metrics.differences import SCORE
 from captionloop.model.metrics.scores import word_edits
-from captionloop.model.versions.store import VersionInfo, read_manifest
+from captionloop.model.versions.manifest import read_manifest
+from captionloop.model.versions.store import VersionInfo
 
 TRAINING_LOG = "training_log.csv"
 EVALUATIONS = "evaluations.jsonl"

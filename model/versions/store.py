@@ -7,27 +7,21 @@ Deleting goes the other way round: first the row says so, then the files go, so 
 half gone. What a crash in between leaves is swept. The row stays, since other versions descend from it.
 """
 
-import hashlib
-import json
-import os
-import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from captionloop.errors import BusyError, CheckpointError, NotFoundError
+from captionloop.errors import BusyError, NotFoundError
 from captionloop.home import storing, unfinished_directory
 from captionloop.model.blip.generation_settings import GenerationSettings
-from captionloop.model.blip.model_source import local_directory
 from captionloop.model.database import (
     BASE_LOCK,
     Database,
@@ -38,9 +32,16 @@ from captionloop.model.database import (
     utc_now,
     wait_for_lock,
 )
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.manifest import (
+    Lineage,
+    flush_to_disk,
+    read_manifest,
+    verify_files,
+    write_manifest,
+)
 from captionloop.model.versions.model_card import write_model_card
 
-MANIFEST = "captionloop.json"
 _UNFINISHED = ".unfinished-"
 
 
@@ -78,52 +79,6 @@ class VersionInfo:
         }
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """What a new version came from; all of it is written into the manifest."""
-
-    parent: str
-    snapshot: str
-    corrections: int
-    settings: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    reason: str  # the gate's, for a person
-    state: VersionState
-
-
-@dataclass(frozen=True)
-class Base:
-    """The model that every project starts from, and how it writes captions."""
-
-    source: str  # `starter`, a directory or a hub id
-    generation: GenerationSettings
-
-    @cached_property
-    def name(self) -> str:
-        """The name of the version made from it, known before anything is loaded or copied.
-
-        It changes with the source's files and with the settings, so that two different bases never share a name.
-        """
-        facts = json.dumps([_identity(self.source), self.generation.to_dict()], sort_keys=True)
-        return f"{_slug(self.source)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
-
-
-def name_and_generation(base: Base) -> tuple[str, GenerationSettings]:
-    """What a model is called and how it writes: a version's directory says it itself, another is a base.
-
-    Raises:
-        CheckpointError: the directory's manifest is damaged.
-    """
-    path = Path(base.source) / MANIFEST
-    if not path.is_file():
-        return base.name, base.generation
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        return str(manifest["version"]), GenerationSettings.from_dict(manifest["generation"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error!r}); name another model, or delete that file.") from error
-
-
 class VersionStore:
     """The versions of all projects: their directories below `directory`, their rows in `database`."""
 
@@ -133,7 +88,7 @@ class VersionStore:
 
     # The base ------------------------------------------------------------------------------------------------------
 
-    def add_base(self, base: "Base") -> None:
+    def add_base(self, base: Base) -> None:
         """Copy a base into the store, unless it is there already; one whose directory was lost is made again.
 
         Raises:
@@ -152,7 +107,7 @@ class VersionStore:
                 is_known = session.get(Version, base.name) is not None
                 if not is_known or not (self._directory / base.name).is_dir():  # else another process was quicker
                     facts = {"source": base.source, "generation": base.generation.to_dict()}
-                    self._finish(directory, base.name, facts)
+                    self._keep(directory, base.name, facts)
                 if not is_known:
                     session.add(Version(name=base.name, generation=base.generation.to_dict()))
 
@@ -184,7 +139,7 @@ class VersionStore:
                     "reason": lineage.reason,
                     "generation": generation.to_dict(),
                 }
-                self._finish(directory, name, facts)
+                self._keep(directory, name, facts)
                 session.add(
                     Version(
                         name=name,
@@ -200,18 +155,13 @@ class VersionStore:
                 )
         return name
 
-    def _finish(self, directory: Path, name: str, facts: Mapping[str, Any]) -> None:
-        paths = sorted(path for path in directory.rglob("*") if path.is_file())
-        files = {path.relative_to(directory).as_posix(): _sha256(path) for path in paths}
-        manifest = {"version": name, "created_at": utc_now().isoformat(), **facts, "files": files}
-        (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        for path in directory.rglob("*"):
-            _flush_to_disk(path)
+    def _keep(self, directory: Path, name: str, facts: Mapping[str, Any]) -> None:
+        write_manifest(directory, name, facts)
         final = self._directory / name
         if final.is_dir():  # a crash came between the renaming and the row, which alone makes a version
             shutil.rmtree(final)
         directory.rename(final)
-        _flush_to_disk(self._directory)
+        flush_to_disk(self._directory)
 
     def sweep(self, *, older_than_s: float = 0.0) -> list[Path]:
         """Remove what crashes left behind: unfinished directories, and whole ones whose row is missing or deleted.
@@ -278,26 +228,9 @@ class VersionStore:
             raise _deleted(name, found.deleted_at)
         return found
 
-    def verify(self, path: Path) -> None:
-        """Compare each file of a version with the checksum that was taken when it was written.
-
-        Raises:
-            CheckpointError: a file is missing or has changed.
-        """
-        manifest = read_manifest(path)
-        for name, digest in manifest["files"].items():
-            file = path / name
-            if not file.is_file():
-                raise CheckpointError(f"Version {path.name} has lost its file {name}. {_remedy(path, manifest)}")
-            if _sha256(file) != digest:
-                raise CheckpointError(
-                    f"The file {name} of version {path.name} is damaged (its checksum has changed). "
-                    f"{_remedy(path, manifest)}"
-                )
-
     # Changing the champion -----------------------------------------------------------------------------------------
 
-    def ensure_champion(self, project_id: int, base: "Base") -> str:
+    def ensure_champion(self, project_id: int, base: Base) -> str:
         """Let a project start from `base`, or move to it when it still serves another base; give its champion.
 
         Raises:
@@ -327,7 +260,7 @@ class VersionStore:
             NotFoundError: the project has no such version, or it was deleted.
             CheckpointError: its files are damaged or gone, so it could not serve.
         """
-        self.verify(self.get(project_id, name).path)
+        verify_files(self.get(project_id, name).path)
         with self._database.session() as session:
             project = _project(session, project_id, lock=True)
             if expected is not None and project.champion not in (expected, name):
@@ -348,7 +281,7 @@ class VersionStore:
             CheckpointError: the files of that one are damaged or gone, so it could not serve.
         """
         if (target := self.rollback_target(project_id)) is not None:
-            self.verify(self._directory / target)
+            verify_files(self._directory / target)
         with self._database.session() as session:
             project = _project(session, project_id, lock=True)
             previous = _rollback_target(session, project)
@@ -439,24 +372,6 @@ class VersionStore:
         return str(read_manifest(self._directory / version.name)["source"])
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a version's directory.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged.
-    """
-    try:
-        return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"Version {path.name} has no readable {MANIFEST}. {_remedy(path, {})}") from error
-
-
-def _remedy(path: Path, manifest: Mapping[str, Any]) -> str:
-    if "source" in manifest:
-        return f"It is a base: move {path} away, and it is made again from {manifest['source']}."
-    return f"Let another version serve (`captionloop promote`), or put {path} back from a backup."
-
-
 def _project(session: Session, project_id: int, *, lock: bool = False) -> Project:
     project = session.get(Project, project_id, with_for_update=lock)
     if project is None:
@@ -516,33 +431,3 @@ def _next_name(session: Session, project_id: int) -> str:
     """`v3-9c41f2`: counted within the project for people, with a random tail to be unique among all projects."""
     count = session.scalar(select(func.count()).where(Version.project_id == project_id)) or 0
     return f"v{count + 1}-{secrets.token_hex(3)}"
-
-
-def _identity(source: str) -> str:
-    """What a base is known by: the hub id, or the directory with a hash that changes when its files do."""
-    directory = local_directory(source)
-    if directory is None:
-        return source
-    files: Sequence[Path] = sorted(path for path in directory.iterdir() if path.is_file())
-    digest = hashlib.sha256("".join(f"{path.name}:{_sha256(path)}" for path in files).encode()).hexdigest()
-    return f"{source}@{digest[:16]}"
-
-
-def _slug(source: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", Path(source).name.lower()).strip("-") or "base"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,7 @@ import pytest
 from tests.support.person import Person
 from tests.support.studio import annotate, newest, tasks_of
 
-from captionloop.model.versions.store import read_manifest
+from captionloop.model.versions.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
 

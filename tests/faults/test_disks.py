@@ -31,7 +31,8 @@ from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.evaluation.comparison_file import write_comparison
 from captionloop.model.exchange.export import export
 from captionloop.model.training.resume_state import TrainingState
-from captionloop.model.versions.store import Lineage, VersionStore
+from captionloop.model.versions.manifest import Lineage
+from captionloop.model.versions.store import VersionStore
 
 pytestmark = pytest.mark.faults
 

@@ -43,7 +43,8 @@ from captionloop.model.database import (
 from captionloop.model.database import Suggestion as SuggestionRow
 from captionloop.model.dataset.corrections import StoredImage, register_image
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
-from captionloop.model.versions.store import Base, VersionInfo, VersionStore
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.store import VersionInfo, VersionStore
 
 T = TypeVar("T")
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Database, Project
-from captionloop.model.versions.store import Base, VersionStore
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.store import VersionStore
 
 
 def tiny_base(directory: Path) -> Base:

@@ -23,7 +23,8 @@ from captionloop.model.database import Database
 from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 from captionloop.model.evaluation.calibration import RecentChances
-from captionloop.model.versions.store import Base, VersionInfo, VersionStore
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.store import VersionInfo, VersionStore
 from captionloop.seal import Seal
 from captionloop.settings import Secret
 from tests.support.pictures import picture

@@ -19,8 +19,10 @@ from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.split import split_images
 from captionloop.model.evaluation.comparison_file import COMPARISON, write_comparison
 from captionloop.model.evaluation.gate import judge
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.manifest import MANIFEST, Lineage
 from captionloop.model.versions.report import EVALUATIONS, TRAINING_LOG
-from captionloop.model.versions.store import MANIFEST, Base, Lineage, VersionInfo, VersionStore
+from captionloop.model.versions.store import VersionInfo, VersionStore
 from tests.support.models import add_project, tiny_base
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "white", "orange", "purple", "pink", "brown", "navy", "gold")

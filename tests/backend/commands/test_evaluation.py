@@ -13,7 +13,7 @@ from PIL import Image
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.cli import main
-from captionloop.model.versions.store import read_manifest
+from captionloop.model.versions.manifest import read_manifest, verify_files
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "golden.json").read_text(encoding="utf-8"))
 
@@ -218,4 +218,4 @@ def test_a_file_that_cannot_be_written_is_named(call, run: FinishedRun) -> None:
 def test_what_the_report_is_made_of_has_a_checksum(run: FinishedRun) -> None:
     listed = read_manifest(run.version.path)["files"]
     assert {"README.md", "comparison.json", "training_log.csv", "evaluations.jsonl"} <= listed.keys()
-    run.store.verify(run.version.path)
+    verify_files(run.version.path)

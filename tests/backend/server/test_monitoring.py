@@ -19,7 +19,7 @@ from captionloop import __version__
 from captionloop.backend.pages.room import Room
 from captionloop.home import Home
 from captionloop.model.database import CorrectionState, Database, Project, RunKind
-from captionloop.model.versions.store import Base
+from captionloop.model.versions.base import Base
 
 LEAD, READER = (USER, PASSWORD), ("reader", READER_PASSWORD)
 DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "captionloop.json"

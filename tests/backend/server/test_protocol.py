@@ -18,7 +18,7 @@ from captionloop.backend.serving.caption_service import CaptionService
 from captionloop.home import Home
 from captionloop.model.database import Database, Project, Run, RunKind, Suggestion
 from captionloop.model.evaluation.calibration import chances
-from captionloop.model.versions.store import Base
+from captionloop.model.versions.base import Base
 
 RECORDED = Path(__file__).parents[2] / "data" / "label-studio"
 

@@ -26,6 +26,7 @@ from captionloop.model.database import Database, Image, Project
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.sweep import trials
+from captionloop.model.versions.manifest import verify_files
 from captionloop.model.versions.store import VersionStore
 
 
@@ -117,7 +118,7 @@ def test_the_champion_loads_where_it_was_put(archive: Path, lived_in: FinishedRu
     with closing(Database(f"sqlite:///{empty.database}")) as database:
         store = VersionStore(database, empty.versions)
         champion = store.champion(lived_in.project.id)
-        store.verify(champion.path)
+        verify_files(champion.path)
     assert champion.path.parent == empty.versions
 
 

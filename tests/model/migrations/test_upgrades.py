@@ -29,7 +29,8 @@ from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import SCHEMA_VERSION_TABLE, Correction, Database, Project, Table, Version
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.images import open_image
-from captionloop.model.versions.store import MANIFEST, VersionStore
+from captionloop.model.versions.manifest import MANIFEST, verify_files
+from captionloop.model.versions.store import VersionStore
 
 REVISIONS = sorted(Database.known_revisions())
 ROWS = (1, 2)
@@ -232,7 +233,7 @@ def test_a_version_directory_of_the_first_release_loads_and_captions(
 
     store = VersionStore(database, home.versions)
     version = store.get(finished.project.id, finished.version.version)
-    store.verify(version.path)
+    verify_files(version.path)
     captioner = Captioner.load(version.path, version=version.version, generation=version.generation, precision="fp32")
 
     (suggestion,) = captioner.caption([open_image(_png())])
@@ -248,7 +249,7 @@ def test_a_version_directory_that_was_copied_to_another_home_is_found_by_its_nam
     version = VersionStore(database, elsewhere).get(finished.project.id, finished.version.version)
 
     assert version.path.parent == elsewhere
-    VersionStore(database, elsewhere).verify(version.path)
+    verify_files(version.path)
 
 
 def _png() -> bytes:

@@ -11,7 +11,7 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from captionloop.errors import CheckpointError
 from captionloop.model.versions.export import zip_of
-from captionloop.model.versions.store import MANIFEST
+from captionloop.model.versions.manifest import MANIFEST, verify_files
 
 
 def unpacked(finished: FinishedRun, name: str, target: Path) -> Path:
@@ -49,7 +49,7 @@ def test_its_manifest_names_the_files_that_are_in_it(finished: FinishedRun, tmp_
     directory = unpacked(finished, finished.version.version, tmp_path / "out")
 
     manifest = json.loads((directory / MANIFEST).read_text())
-    finished.store.verify(directory)
+    verify_files(directory)
     assert set(manifest["files"]) | {MANIFEST} == {path.name for path in directory.iterdir()}
 
 

@@ -16,8 +16,10 @@ from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import Database, VersionState
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import draw
+from captionloop.model.versions.base import Base
+from captionloop.model.versions.manifest import Lineage, read_manifest
 from captionloop.model.versions.model_card import MODEL_CARD, write_model_card
-from captionloop.model.versions.store import Base, Lineage, VersionInfo, VersionStore, read_manifest
+from captionloop.model.versions.store import VersionInfo, VersionStore
 
 LINEAGE = Lineage(
     parent="v1-aaaaaa", snapshot="ab" * 32, corrections=60, settings={"steps": 300}, reason="Promoted: it is better.",

@@ -10,7 +10,9 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 from captionloop.errors import BusyError, CheckpointError, NotFoundError, StorageError
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Database, Project, VersionState
-from captionloop.model.versions.store import MANIFEST, Base, Lineage, VersionStore, name_and_generation, read_manifest
+from captionloop.model.versions.base import Base, name_and_generation
+from captionloop.model.versions.manifest import MANIFEST, Lineage, read_manifest, verify_files
+from captionloop.model.versions.store import VersionStore
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_a_version_has_a_manifest_with_the_checksum_of_each_file(
 
 
 def test_an_untouched_version_is_verified(store: VersionStore, project: Project) -> None:
-    store.verify(store.champion(project.id).path)
+    verify_files(store.champion(project.id).path)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_a_damaged_version_is_found_out(store: VersionStore, project: Project, b
     damage(path)
 
     with pytest.raises(CheckpointError, match=said):
-        store.verify(path)
+        verify_files(path)
 
 
 @pytest.mark.faults

@@ -1,0 +1,61 @@
+"""The models that projects start from, each known by a name that tells its files and settings apart."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from captionloop.errors import CheckpointError
+from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.blip.model_source import local_directory
+from captionloop.model.versions.manifest import MANIFEST, sha256
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that every project starts from, and how it writes captions."""
+
+    source: str  # `starter`, a directory or a hub id
+    generation: GenerationSettings
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the version made from it, known before anything is loaded or copied.
+
+        It changes with the source's files and with the settings, so that two different bases never share a name.
+        """
+        facts = json.dumps([_identity(self.source), self.generation.to_dict()], sort_keys=True)
+        return f"{_slug(self.source)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+
+
+def name_and_generation(base: Base) -> tuple[str, GenerationSettings]:
+    """What a model is called and how it writes: a version's directory says it itself, another is a base.
+
+    Raises:
+        CheckpointError: the directory's manifest is damaged.
+    """
+    path = Path(base.source) / MANIFEST
+    if not path.is_file():
+        return base.name, base.generation
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return str(manifest["version"]), GenerationSettings.from_dict(manifest["generation"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); name another model, or delete that file.") from error
+
+
+def _identity(source: str) -> str:
+    """What a base is known by: the hub id, or the directory with a hash that changes when its files do."""
+    directory = local_directory(source)
+    if directory is None:
+        return source
+    files: Sequence[Path] = sorted(path for path in directory.iterdir() if path.is_file())
+    digest = hashlib.sha256("".join(f"{path.name}:{sha256(path)}" for path in files).encode()).hexdigest()
+    return f"{source}@{digest[:16]}"
+
+
+def _slug(source: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", Path(source).name.lower()).strip("-") or "base"

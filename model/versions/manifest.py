@@ -1,0 +1,91 @@
+"""A version's manifest: where the version comes from, and the SHA-256 of each of its files."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captionloop.errors import CheckpointError
+from captionloop.model.database import VersionState, utc_now
+
+MANIFEST = "captionloop.json"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a new version came from; all of it is written into the manifest."""
+
+    parent: str
+    snapshot: str
+    corrections: int
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    reason: str  # the gate's, for a person
+    state: VersionState
+
+
+def write_manifest(directory: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """Write down what a version is called, what is known of it and its files' checksums; all is on disk afterwards."""
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    files = {path.relative_to(directory).as_posix(): sha256(path) for path in paths}
+    manifest = {"version": name, "created_at": utc_now().isoformat(), **facts, "files": files}
+    (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    for path in directory.rglob("*"):
+        flush_to_disk(path)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a version's directory.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    try:
+        return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"Version {path.name} has no readable {MANIFEST}. {_remedy(path, {})}") from error
+
+
+def verify_files(path: Path) -> None:
+    """Compare each file of a version with the checksum that was taken when it was written.
+
+    Raises:
+        CheckpointError: a file is missing or has changed.
+    """
+    manifest = read_manifest(path)
+    for name, digest in manifest["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise CheckpointError(f"Version {path.name} has lost its file {name}. {_remedy(path, manifest)}")
+        if sha256(file) != digest:
+            raise CheckpointError(
+                f"The file {name} of version {path.name} is damaged (its checksum has changed). "
+                f"{_remedy(path, manifest)}"
+            )
+
+
+def _remedy(path: Path, manifest: Mapping[str, Any]) -> str:
+    if "source" in manifest:
+        return f"It is a base: move {path} away, and it is made again from {manifest['source']}."
+    return f"Let another version serve (`captionloop promote`), or put {path} back from a backup."
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def flush_to_disk(path: Path) -> None:
+    """Return when a file's bytes, or a directory's entries, would outlive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

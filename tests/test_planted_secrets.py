@@ -49,7 +49,7 @@ PLANTED = {
 PLANTED["key"] = base64.b64encode(b"planted key of 32 bytes 9d41c7ab").decode()
 PLANTED["session key"] = "planted session key 9d41c7"
 _USUAL_UMASK = 0o022  # with which other users may read what nobody took care of
-_LOOK_EVERY_S = 0.2
+_POLL_INTERVAL_S = 0.2
 
 
 @contextmanager
@@ -143,7 +143,7 @@ class Scene:
         while self.unfinished():
             self.look_at_arguments(worker.pid)
             assert time.monotonic() < deadline, (self.directory / "worker.log").read_text()
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
 
     def unfinished(self) -> list[str]:
         over = [state.value for state in RunState if state.is_over]

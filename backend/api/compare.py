@@ -30,7 +30,7 @@ class ComparisonQuery:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VersionComparison:
     """Two versions on the same held-out images.
 
     Args:
@@ -51,12 +51,12 @@ class Comparison:
 
 
 @api.get("/projects/<int:number>/comparison")
-def get_comparison(number: int, query: ComparisonQuery) -> Comparison:
+def get_comparison(number: int, query: ComparisonQuery) -> VersionComparison:
     """What two versions wrote for the same held-out images, and which is better by how much."""
     room = current_room()
     pair = read_pair(room, room.project(number), query.first, query.second)
     shown = read_compare(room, pair, order=query.order, page=query.page)
-    return Comparison(
+    return VersionComparison(
         first=pair.first.version,
         second=pair.second.version,
         is_made=pair.found is not None,

@@ -48,7 +48,7 @@ _SECURITY = {
 
 
 @dataclass(frozen=True)
-class Problem:
+class ErrorAnswer:
     """Why a request was not answered as wished.
 
     Args:
@@ -92,7 +92,7 @@ def get_openapi() -> Mapping[str, Any]:
 
 def describe(endpoints: list[Endpoint]) -> Mapping[str, Any]:
     """The OpenAPI document of these addresses."""
-    kinds: list[tuple[Any, JsonSchemaMode]] = [(Problem, "serialization")]
+    kinds: list[tuple[Any, JsonSchemaMode]] = [(ErrorAnswer, "serialization")]
     for endpoint in endpoints:
         kinds.append((endpoint.answer, "serialization"))
         kinds += [(kind, "validation") for kind in (endpoint.query, endpoint.body) if kind]
@@ -122,7 +122,7 @@ def describe(endpoints: list[Endpoint]) -> Mapping[str, Any]:
 
 def _operation(endpoint: Endpoint, schemas: Mapping[tuple[str, JsonSchemaMode], JsonSchemaValue]) -> dict[str, Any]:
     told = parse(endpoint.view.__doc__ or "")
-    problem = _json(schemas[repr(Problem), "serialization"])
+    problem = _json(schemas[repr(ErrorAnswer), "serialization"])
     operation: dict[str, Any] = {
         "operationId": endpoint.view.__name__,
         "tags": [endpoint.view.__module__.rpartition(".")[2]],

@@ -27,7 +27,7 @@ _SUBJECTS = {"": "", STARTER: "starter model: ", GPU: "GPU: ", GPU_LARGE: "GPU, 
 
 
 @dataclass(frozen=True)
-class Row:
+class PartRow:
     """A part, written out; empty where something cannot be told."""
 
     title: str
@@ -50,7 +50,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """
     Args:
         machines: on which parts were measured.
@@ -59,7 +59,7 @@ class Report:
     """
 
     machines: Sequence[Machine]
-    rows: Sequence[Row]
+    rows: Sequence[PartRow]
     not_measured: Sequence[str]
 
     def text(self) -> str:
@@ -77,7 +77,7 @@ class Report:
 
     def _table(self) -> list[tuple[str, ...]]:
         """Titles and rows; the GPU's use only where it was looked at."""
-        found = [Row.TITLES, *(row.cells() for row in self.rows)]
+        found = [PartRow.TITLES, *(row.cells() for row in self.rows)]
         return found if any(row.gpu_use for row in self.rows) else [cells[:-1] for cells in found]
 
     def _notes(self) -> list[str]:
@@ -100,7 +100,7 @@ EXPLANATION = (
 )
 
 
-def row(result: Result, work: Work | None, machine: Machine) -> Row:
+def row(result: Result, work: Work | None, machine: Machine) -> PartRow:
     """
     Args:
         result: of a part.
@@ -110,7 +110,7 @@ def row(result: Result, work: Work | None, machine: Machine) -> Row:
     figures = result.figures()
     ours, baseline = (f"{figures[side]:.3g} {figures['unit']}" for side in ("ours", "baseline"))
     low, high = result.spread
-    return Row(
+    return PartRow(
         title=title(result.key),
         ratio=f"{result.ratio:.1f} ×",
         spread=f"{low:.1f} to {high:.1f}",

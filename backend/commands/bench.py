@@ -59,7 +59,7 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
     processor = look_at_machine(cpu)
     gpu = look_at_machine(chosen) if is_gpu(chosen) else None
     results: list[Result] = []
-    rows: list[report.Row] = []
+    rows: list[report.PartRow] = []
     with tempfile.TemporaryDirectory(prefix="captionloop-bench-") as directory:
         say("drawing pictures")
         pictures = Path(directory) / "pictures"
@@ -89,7 +89,7 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
                 work = work_of(result, config, bytes_each=machine.bytes_each)
                 rows.append(report.row(result, work, machine))
     not_measured = [key for key in keys if key.startswith(GPU) and gpu is None]
-    found = report.Report([processor] if gpu is None else [processor, gpu], rows, not_measured)
+    found = report.BenchReport([processor] if gpu is None else [processor, gpu], rows, not_measured)
     if html is not None:
         write_atomically(html, found.page().encode())
     figures = {

@@ -18,7 +18,7 @@ from captionloop.model.dataset import corrections
 from captionloop.model.versions.store import VersionInfo
 from captionloop.settings import Secret, Settings, without_password
 
-_LOOK_EVERY_S = 0.5
+_POLL_INTERVAL_S = 0.5
 _WORDS = {RunKind.FINETUNE: "Fine-tuning", RunKind.ANNOTATE: "Captioning", RunKind.COMPARE: "Comparing"}
 
 
@@ -153,7 +153,7 @@ def watch_run(context: Context, run_id: str) -> Run:
     with Progress(_WORDS[run.kind]) as progress:
         while not run.state.is_over:
             progress.update(run.progress, note=_note(run))
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
             run = _run(context, run_id)
     return run
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from captionloop.model.sweep.sweep_state import SweepState
     from captionloop.model.sweep.trials import Trial
 
-_LOOK_EVERY_S = 1.0
+_POLL_INTERVAL_S = 1.0
 
 plot_option = click.option(
     "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it into this file: .svg, .png or .pdf."
@@ -212,10 +212,10 @@ def sweep_text(shown: "SweepState") -> str:
     begun = [trial for trial in shown.trials if trial.choice and not trial.is_repeated]
     titles = ["trial", "state", "way", "rate", "schedule", "score", "seconds", ""]
     tried = table(titles, [_row(trial) for trial in sorted(begun, key=_rank)]) if begun else ""
-    standing = sweep.message or "So far: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+    outcome = sweep.message or "So far: " + ", ".join(f"{count} {state}" for state, count in counts.items())
     kept = f"To train with it: captionloop finetune --settings {sweep.name}" if sweep.message and shown.best else ""
     head = f"Sweep {sweep.name} on snapshot {sweep.snapshot[:12]}, from {sweep.champion}: {sweep.state.value}"
-    return "\n\n".join(part for part in (head, tried, standing, kept) if part)
+    return "\n\n".join(part for part in (head, tried, outcome, kept) if part)
 
 
 def _rank(trial: "Trial") -> tuple[bool, bool, float]:
@@ -229,7 +229,7 @@ def _row(trial: "Trial") -> list[str]:
     if trial.score is not None:
         score = f"{trial.score:.2f} ± {trial.standard_error or 0:.2f}"
     elif trial.last_score is not None:
-        score = f"{trial.last_score:.2f} at {max(trial.looks)} %"
+        score = f"{trial.last_score:.2f} at {max(trial.validations)} %"
     return [
         str(trial.number),
         trial.state.value,
@@ -261,7 +261,7 @@ def _watch(context: "Context", sweep: "Sweep") -> "SweepState":
                 note = ", ".join(f"{count} {state}" for state, count in counts.items())
                 note += f", best {best.score:.2f}" if best else ""
                 progress.update(over, sum(counts.values()), note)
-                time.sleep(_LOOK_EVERY_S)
+                time.sleep(_POLL_INTERVAL_S)
     except KeyboardInterrupt:
         click.echo(
             f"\nThe sweep {sweep.name} goes on. `captionloop sweep show {sweep.name}` says how it stands, "

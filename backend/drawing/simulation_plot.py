@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from captionloop.model.simulation.summary import Stage
 
 # Okabe and Ito's colours, and markers beside them for print in grey.
-_LOOKS = (
+_LINES = (
     ("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D"), ("#e69f00", "v"), ("#56b4e9", "P"),
 )  # fmt: skip
 _SIZE_INCHES = (10.0, 4.4)
@@ -34,9 +34,9 @@ def plot_simulation(stages: "Sequence[Stage]", path: Path, *, title: str) -> Non
         left, right = figure.subplots(1, 2)
         for number, strategy in enumerate(dict.fromkeys(stage.strategy for stage in stages)):
             course = [stage for stage in stages if stage.strategy == strategy]
-            look = _LOOKS[number % len(_LOOKS)]
-            _draw(left, course, [stage.unchanged for stage in course], look, most=1.0)
-            _draw(right, course, [stage.cider_d for stage in course], look, most=10.0)
+            line = _LINES[number % len(_LINES)]
+            _draw(left, course, [stage.unchanged for stage in course], line, most=1.0)
+            _draw(right, course, [stage.cider_d for stage in course], line, most=10.0)
         left.set(title="Captions left unchanged", ylabel="share of the unseen images", ylim=(0, 1.02))
         right.set(title="CIDEr-D", ylabel="on the unseen images, 0 to 10", ylim=(0, None))
         for axes in (left, right):
@@ -47,9 +47,9 @@ def plot_simulation(stages: "Sequence[Stage]", path: Path, *, title: str) -> Non
 
 
 def _draw(
-    axes: "Axes", course: "Sequence[Stage]", values: "Sequence[Estimate]", look: tuple[str, str], *, most: float
+    axes: "Axes", course: "Sequence[Stage]", values: "Sequence[Estimate]", line: tuple[str, str], *, most: float
 ) -> None:
-    colour, marker = look
+    colour, marker = line
     corrections = [stage.corrections for stage in course]
     axes.plot(
         corrections, [value.value for value in values], color=colour, marker=marker, markersize=5,

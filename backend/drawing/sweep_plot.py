@@ -74,7 +74,7 @@ def _draw_rates(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None") -
 def _draw_courses(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None") -> None:
     """How good the captions were on the way; a pruned trial ends in a cross."""
     for trial in trials:
-        points = sorted(trial.looks.items())
+        points = sorted(trial.validations.items())
         if trial.score is not None:
             points.append((100, trial.score))
         is_best = best is not None and trial.number == best.number

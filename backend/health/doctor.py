@@ -83,10 +83,10 @@ class _BrokenError(CaptionloopError):
 
 @dataclass(frozen=True)
 class _Link:
-    """Something to look at: `look` gives what it found, or raises a CaptionloopError."""
+    """Something to look at: `probe` gives what it found, or raises a CaptionloopError."""
 
     name: str
-    look: Callable[[], str]
+    probe: Callable[[], str]
     remedy: str = ""
     leads_on: bool = False  # True: without it the links behind cannot be looked at
 
@@ -120,7 +120,7 @@ def _follow_all(chains: list[list[_Link]], within_s: float) -> list[Check]:
 
 def _follow(chain: list[_Link], checks: list[Check]) -> None:
     for position, link in enumerate(chain):
-        check = _look(link)
+        check = _checked(link)
         checks.append(check)
         if not check.ok and link.leads_on:
             behind = chain[position + 1 :]
@@ -128,9 +128,9 @@ def _follow(chain: list[_Link], checks: list[Check]) -> None:
             return
 
 
-def _look(link: _Link) -> Check:
+def _checked(link: _Link) -> Check:
     try:
-        return Check(link.name, True, link.look())
+        return Check(link.name, True, link.probe())
     except _BrokenError as error:
         return Check(link.name, False, str(error), error.remedy)
     except CaptionloopError as error:

@@ -19,7 +19,7 @@ from captionloop.jobs.context import Context
 from captionloop.model.database import Project, Run, RunKind, RunState
 from captionloop.model.starter.scenes import Scene
 
-_LOOK_EVERY_S = 0.5
+_POLL_INTERVAL_S = 0.5
 _READING_S = 0.5  # slow enough to be watched
 _BEGINS_WITHIN_S = 60.0
 
@@ -111,9 +111,9 @@ def _train(context: Context, project: Project) -> Run:
     while not (new := [run for run in runs.latest(project.id, RunKind.FINETUNE, count=1) if run.id not in before]):
         if time.monotonic() > deadline:
             raise ServiceError("Start Training was pressed, but no run began; the backend's log says why.")
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_INTERVAL_S)
     while runs.unfinished(project.id):
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_INTERVAL_S)
     run = runs.get(new[0].id)
     assert run is not None
     if run.state is not RunState.FINISHED:

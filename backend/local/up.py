@@ -35,7 +35,7 @@ _STARTER_MODEL = "starter"
 _OWN_COMMAND = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
 # On an idle machine it is seconds; what dies is noticed at once.
 _READY_WITHIN_S = 600.0
-_LOOK_EVERY_S = 0.5
+_POLL_INTERVAL_S = 0.5
 # For the backend to finish what it is answering, and the worker a sync.
 _FINISHING_S = 30.0
 
@@ -121,7 +121,7 @@ class _Up:
         """Look after the processes, for ever."""
         while True:
             self.supervisor.look_after()
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
 
     def forget(self) -> None:
         """Say in the services file that nothing runs any more."""
@@ -248,7 +248,7 @@ class _Up:
         with self._screen.step("Captioning the pictures", "The pictures have captions") as step:
             run = context.queue.request(project.id, RunKind.ANNOTATE, asked_by="captionloop up").run
             while not run.state.is_over:
-                time.sleep(_LOOK_EVERY_S / 2)
+                time.sleep(_POLL_INTERVAL_S / 2)
                 self.supervisor.look_after()
                 run = context.queue.runs.get(run.id) or run
                 step.update(share=run.progress)

@@ -13,7 +13,7 @@ _MOST_POINTS = 120  # of a loss curve; single losses jump too much to be read
 
 
 @dataclass(frozen=True)
-class Point:
+class VersionPoint:
     """A version in a chart: its figure with the 95 % interval, and how many corrections it is made of."""
 
     version: str
@@ -23,7 +23,7 @@ class Point:
     count: int
 
 
-def version_chart(points: Sequence[Point], *, title: str, is_share: bool, champion: str) -> Markup:
+def version_chart(points: Sequence[VersionPoint], *, title: str, is_share: bool, champion: str) -> Markup:
     """A figure over versions: points with their intervals, joined; the champion's filled.
 
     Args:
@@ -127,7 +127,7 @@ def sparkline(values: Sequence[float], *, title: str) -> Markup:
     )
 
 
-def _said(points: Sequence[Point], title: str, is_share: bool) -> str:
+def _said(points: Sequence[VersionPoint], title: str, is_share: bool) -> str:
     """The chart for those who hear it."""
     return f"{title}: " + ", ".join(f"{point.version} {_shown(point.value, is_share)}" for point in points)
 

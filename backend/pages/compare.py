@@ -14,12 +14,12 @@ from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import Room, current_room
-from captionloop.backend.pages.tables import Table
+from captionloop.backend.pages.tables import DataTable
 from captionloop.backend.report_page.figures import FigureRow, figure_rows
 from captionloop.errors import NotFoundError
 from captionloop.model.database import Better, Correction, CorrectionState, Image, Project, Run, RunState
 from captionloop.model.evaluation.blind_verdicts import Tally, choices_of, keep_choice, say_the_same, tally, to_ask
-from captionloop.model.evaluation.comparison_file import ComparedImage, Written
+from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
 from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
 from captionloop.model.versions.comparisons import ORDERS, FoundComparison, fewer_words, find_comparison, ordered
 from captionloop.model.versions.store import VersionInfo
@@ -54,7 +54,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Line:
+class CaptionLine:
     """What one version wrote for an image, marked as a person would correct it."""
 
     version: str
@@ -77,8 +77,8 @@ class ImageRow:
     width: int
     height: int
     references: Sequence[str]
-    first: Line
-    second: Line
+    first: CaptionLine
+    second: CaptionLine
     fewer_words: int
     bar: float
 
@@ -301,9 +301,9 @@ def _rows(room: Room, pair: Pair, images: Sequence[ComparedImage], most: int) ->
     ]
 
 
-def _line(version: str, written: Written, references: Sequence[str]) -> Line:
+def _line(version: str, written: EvaluatedCaption, references: Sequence[str]) -> CaptionLine:
     changes = word_changes(written.caption, nearest_reference(written.caption, references))
-    return Line(version, changes, written.word_edits, written.exact_match)
+    return CaptionLine(version, changes, written.word_edits, written.exact_match)
 
 
 def _is_swapped(by: str, pair: Pair, image: str) -> bool:
@@ -341,16 +341,16 @@ def _download(pair: Pair) -> Response | None:
     return _images_table(pair.found).download(form, name=f"captions-of-{name}")
 
 
-def _figures_table(found: FoundComparison) -> Table:
+def _figures_table(found: FoundComparison) -> DataTable:
     columns = ("figure", found.first, found.second, "difference", "low", "high", "p_value")
     rows = [
         (name, figure.first, figure.second, figure.difference, *figure.interval, figure.p_value)
         for name, figure in found.stored.figures.items()
     ]
-    return Table(columns, rows)
+    return DataTable(columns, rows)
 
 
-def _images_table(found: FoundComparison) -> Table:
+def _images_table(found: FoundComparison) -> DataTable:
     figures = ("caption", "cider_d", "word_edits", "exact_match")
     columns = (
         "image",
@@ -361,8 +361,8 @@ def _images_table(found: FoundComparison) -> Table:
         (image.image, " / ".join(image.references), *_cells(image.champion), *_cells(image.candidate))
         for image in ordered(found.stored.images, ORDERS[0])
     ]
-    return Table(columns, rows)
+    return DataTable(columns, rows)
 
 
-def _cells(written: Written) -> tuple[Any, ...]:
+def _cells(written: EvaluatedCaption) -> tuple[Any, ...]:
     return (written.caption, written.cider_d, written.word_edits, written.exact_match)

@@ -15,7 +15,7 @@ from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import Room, current_room
-from captionloop.backend.pages.tables import Table
+from captionloop.backend.pages.tables import DataTable
 from captionloop.model.database import Correction, CorrectionState, Dismissal, Project
 from captionloop.model.dataset import corrections, gallery, review
 from captionloop.model.dataset.gallery import (
@@ -27,7 +27,7 @@ from captionloop.model.dataset.gallery import (
     AnnotatorFigures,
     GalleryFilter,
 )
-from captionloop.model.dataset.problem_watch import Looked
+from captionloop.model.dataset.problem_watch import KnownProblems
 from captionloop.model.dataset.problems import Problem, ProblemKind
 
 PAGE = 24
@@ -143,12 +143,12 @@ def read_dataset(room: Room, project: Project, query: DatasetQuery, *, page: int
     Raises:
         CheckpointError: the champion's tokenizer cannot be read.
     """
-    looked = room.look_at_dataset(project)
+    known = room.problems_of_dataset(project)
     with room.database.reading() as session:
         held_out = corrections.held_out_images(session, project.id)
         wanted = GalleryFilter(query.state, query.split, held_out)
         dismissed = gallery.dismissals(session, project.id)
-        problems = _open_problems(looked, dismissed)
+        problems = _open_problems(known, dismissed)
         if query.problem is None:
             total = gallery.count(session, project.id, wanted)
         else:
@@ -171,7 +171,7 @@ def read_dataset(room: Room, project: Project, query: DatasetQuery, *, page: int
             items=[view.item(correction) for correction in items],
             groups=_groups(session, project, problems, shown, view),
             dismissed=dismissed[:_SHOWN_DISMISSED],
-            is_complete=looked.is_complete,
+            is_complete=known.is_complete,
             teaching=gallery.count(session, project.id, GalleryFilter(TEACHING, None, ())),
             held_out=len(held_out),
             annotators=gallery.annotator_figures(session, project.id) if shows and page == 1 else [],
@@ -203,11 +203,11 @@ class _View:
         )
 
 
-def _open_problems(looked: Looked, dismissed: Sequence[Dismissal]) -> dict[ProblemKind, list[Problem]]:
+def _open_problems(known: KnownProblems, dismissed: Sequence[Dismissal]) -> dict[ProblemKind, list[Problem]]:
     """The problems that nobody dismissed, by kind in the order of the kinds."""
     settled = {(dismissal.kind, dismissal.subject) for dismissal in dismissed}
     found: dict[ProblemKind, list[Problem]] = {kind: [] for kind in ProblemKind}
-    for problem in looked.problems:
+    for problem in known.problems:
         if (problem.kind.value, problem.subject) not in settled:
             found[problem.kind].append(problem)
     return {kind: several for kind, several in found.items() if several}
@@ -308,7 +308,7 @@ def show_annotators(number: int) -> Response:
     return _back(number)
 
 
-def dataset_table(room: Room, project: Project, query: DatasetQuery) -> Table:
+def dataset_table(room: Room, project: Project, query: DatasetQuery) -> DataTable:
     """The filtered corrections, to take away; those that have the problem, where a kind of problem is chosen."""
     columns = ["id", "task", "annotation", "image", "captions", "state", "split", "note", "reason", "annotated_at"]
     if project.shows_annotators:
@@ -326,7 +326,7 @@ def dataset_table(room: Room, project: Project, query: DatasetQuery) -> Table:
                 ]  # fmt: skip
                 yield [*values, found.annotator] if project.shows_annotators else values
 
-    return Table(columns, rows())
+    return DataTable(columns, rows())
 
 
 def _chosen(
@@ -335,22 +335,22 @@ def _chosen(
     if query.problem is None:
         yield from gallery.rows(session, project.id, GalleryFilter(query.state, query.split, held_out))
         return
-    looked = room.look_at_dataset(project, patience_s=_FILE_WAITS_S)  # a file should not lack what is found later
-    problems = _open_problems(looked, gallery.dismissals(session, project.id)).get(query.problem, [])
+    known = room.problems_of_dataset(project, patience_s=_FILE_WAITS_S)  # a file should not lack what is found later
+    problems = _open_problems(known, gallery.dismissals(session, project.id)).get(query.problem, [])
     numbers = sorted({number for problem in problems for number in problem.corrections})
     for start in range(0, len(numbers), PAGE):
         found = gallery.by_number(session, project.id, numbers[start : start + PAGE])
         yield from (found[number] for number in sorted(found))
 
 
-def annotators_table(room: Room, project: Project) -> Table:
+def annotators_table(room: Room, project: Project) -> DataTable:
     """The annotators' figures, to take away; empty where the project does not show them."""
     columns = ("annotator", "corrections", "median_time_s", "changed")
     if not project.shows_annotators:
-        return Table(columns, [])
+        return DataTable(columns, [])
     with room.database.reading() as session:
         figures = gallery.annotator_figures(session, project.id)
-    return Table(columns, [(row.annotator, row.corrections, row.median_time_s, row.changed) for row in figures])
+    return DataTable(columns, [(row.annotator, row.corrections, row.median_time_s, row.changed) for row in figures])
 
 
 def _back(number: int) -> Response:

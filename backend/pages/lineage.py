@@ -24,7 +24,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Lineage:
+class LineageDrawing:
     """The drawing: nodes from left to right as they were made, and the paths (SVG) from each one's parent."""
 
     nodes: Sequence[Node]
@@ -33,7 +33,7 @@ class Lineage:
     height: int
 
 
-def lineage(versions: Sequence[VersionInfo]) -> Lineage:
+def lineage(versions: Sequence[VersionInfo]) -> LineageDrawing:
     """Lay out versions, oldest first.
 
     Each has a column of its own, so that nothing overlaps, however many there are.
@@ -55,7 +55,7 @@ def lineage(versions: Sequence[VersionInfo]) -> Lineage:
         if info.parent is not None and info.parent in by_name
     ]
     width = 2 * _MARGIN + _STEP * max(len(nodes) - 1, 0)
-    return Lineage(nodes, paths, width, max((node.y for node in nodes), default=_SERVED_Y) + _BELOW)
+    return LineageDrawing(nodes, paths, width, max((node.y for node in nodes), default=_SERVED_Y) + _BELOW)
 
 
 def short_name(version: str) -> str:

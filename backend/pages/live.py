@@ -13,7 +13,7 @@ from captionloop.backend.pages.room import current_room
 # message each time they ask, and ask again by themselves.
 _STREAMS = BoundedSemaphore(4)
 _STREAM_S = 60
-_LOOK_EVERY_S = 0.5
+_POLL_INTERVAL_S = 0.5
 _ASK_AGAIN_MS = 2000
 _EVENTS = "text/event-stream"
 
@@ -26,13 +26,13 @@ class Shown:
     draw: Callable[[], str]
 
 
-def streamed(look: Callable[[], Shown | None]) -> Response:
-    """Send `run` with the part each time that its facts change, and `over` when `look` gives None."""
+def streamed(read: Callable[[], Shown | None]) -> Response:
+    """Send `run` with the part each time that its facts change, and `over` when `read` gives None."""
     if request.method == "HEAD":  # whose answer is never read, and so would keep its place for good
         return Response(mimetype=_EVENTS)
     may_stream = _STREAMS.acquire(blocking=False)
     stop = current_room().service.stopping
-    changes = _changes(look, until=monotonic() + (_STREAM_S if may_stream else 0), stop=stop)
+    changes = _changes(read, until=monotonic() + (_STREAM_S if may_stream else 0), stop=stop)
     response = Response(stream_with_context(changes), mimetype=_EVENTS)
     if may_stream:
         # Not at the end of the generator: one that was never begun never comes to its end.
@@ -40,11 +40,11 @@ def streamed(look: Callable[[], Shown | None]) -> Response:
     return response
 
 
-def _changes(look: Callable[[], Shown | None], *, until: float, stop: Event) -> Iterator[str]:
+def _changes(read: Callable[[], Shown | None], *, until: float, stop: Event) -> Iterator[str]:
     yield f"retry: {_ASK_AGAIN_MS}\n\n"
     before = None
     while True:
-        shown = look()
+        shown = read()
         if shown is None:
             yield _event("over", "")
             return
@@ -54,7 +54,7 @@ def _changes(look: Callable[[], Shown | None], *, until: float, stop: Event) -> 
         else:
             # A comment, which browsers pass over: only by writing is it noticed that one has gone, and its place free.
             yield ":\n\n"
-        if monotonic() > until or stop.wait(_LOOK_EVERY_S):
+        if monotonic() > until or stop.wait(_POLL_INTERVAL_S):
             return
 
 

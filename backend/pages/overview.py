@@ -10,11 +10,11 @@ from werkzeug.wrappers import Response as AnyResponse
 from captionloop.backend.label_studio.controls import ControlQuestion, question_of
 from captionloop.backend.pages.access import own_address, visitor
 from captionloop.backend.pages.blueprint import pages
-from captionloop.backend.pages.charts import Point, version_chart
+from captionloop.backend.pages.charts import VersionPoint, version_chart
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
-from captionloop.backend.pages.tables import Table
+from captionloop.backend.pages.tables import DataTable
 from captionloop.model.database import Project, Run, RunKind, RunState
 from captionloop.model.progress.loop_figures import LoopFigures, VersionFigures, loop_figures
 from captionloop.model.progress.outlook import Outlook, stands
@@ -97,7 +97,7 @@ def overview(number: int) -> str | Response:
     )
 
 
-def versions_table(versions: Sequence[VersionFigures]) -> Table:
+def versions_table(versions: Sequence[VersionFigures]) -> DataTable:
     """The charts' figures, to take away."""
     columns = ("version", "made", "suggested", "corrected", "kept", "kept_low", "kept_high", "words_changed")
     rows = [
@@ -113,7 +113,7 @@ def versions_table(versions: Sequence[VersionFigures]) -> Table:
         )
         for found in versions
     ]
-    return Table(columns, rows)
+    return DataTable(columns, rows)
 
 
 @pages.post("/projects/<int:number>/train")
@@ -212,7 +212,7 @@ def _is_setting(name: str) -> bool:
 
 def _chart(shown: Overview, figure: str) -> Any:
     points = [
-        Point(found.version, estimate.value, estimate.low, estimate.high, found.corrected)
+        VersionPoint(found.version, estimate.value, estimate.low, estimate.high, found.corrected)
         for found in shown.figures.versions
         if (estimate := getattr(found, figure)) is not None
     ]

@@ -17,7 +17,7 @@ from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import Room, current_room
-from captionloop.backend.pages.tables import Table
+from captionloop.backend.pages.tables import DataTable
 from captionloop.model.database import Category, Correction, Project
 from captionloop.model.dataset import review as model
 from captionloop.model.dataset.review import Order, ReviewFilter
@@ -267,7 +267,7 @@ def undo(number: int) -> Response:
     return redirect(_query(project).address(number, **({"item": item} if item is not None else {})))
 
 
-def review_table(room: Room, project: Project, query: ReviewQuery) -> Table:
+def review_table(room: Room, project: Project, query: ReviewQuery) -> DataTable:
     """The filtered corrections, to take away."""
     columns = [
         "id", "task", "annotation", "image", "suggestion", "version", "score", "captions", "words_changed", "guess",
@@ -287,7 +287,7 @@ def review_table(room: Room, project: Project, query: ReviewQuery) -> Table:
                 ]  # fmt: skip
                 yield [*values, found.annotator] if project.shows_annotators else values
 
-    return Table(columns, rows())
+    return DataTable(columns, rows())
 
 
 def _query(project: Project) -> ReviewQuery:

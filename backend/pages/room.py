@@ -24,7 +24,7 @@ from captionloop.jobs.queue.runs import Requested, Runs
 from captionloop.model.captions.text import is_representable
 from captionloop.model.database import Database, NamedSettings, Project, Run, RunKind
 from captionloop.model.dataset.near_duplicates import near_duplicates
-from captionloop.model.dataset.problem_watch import PATIENCE_S, DatasetWatch, Looked
+from captionloop.model.dataset.problem_watch import PATIENCE_S, KnownProblems, ProblemWatch
 from captionloop.model.training import named_settings
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.versions.manifest import verify_files
@@ -126,7 +126,7 @@ class Room:
     def _version_checks(self) -> VersionChecks:
         return VersionChecks(verify_files)
 
-    def look_at_dataset(self, project: Project, *, patience_s: float | None = None) -> Looked:
+    def problems_of_dataset(self, project: Project, *, patience_s: float | None = None) -> KnownProblems:
         """The problems of a project's dataset, as far as they are known after so many seconds.
 
         Args:
@@ -136,7 +136,7 @@ class Room:
             CheckpointError: the champion's tokenizer cannot be read.
         """
         champion = self.champion(project)
-        return self._dataset_watch.look(
+        return self._problem_watch.problems(
             project.id,
             vocabulary=champion.version,
             open_vocabulary=lambda: partial(is_representable, self.context.tokenizer(champion)),
@@ -144,8 +144,8 @@ class Room:
         )
 
     @cached_property
-    def _dataset_watch(self) -> DatasetWatch:
-        return DatasetWatch(self.database, self.home, near_duplicates=near_duplicates)
+    def _problem_watch(self) -> ProblemWatch:
+        return ProblemWatch(self.database, self.home, near_duplicates=near_duplicates)
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
         """Make a version champion and tell everybody.
@@ -270,7 +270,7 @@ class Room:
 
     def close(self) -> None:
         """Stop what goes on beside the requests; to be called before the parts are closed."""
-        self._dataset_watch.close()
+        self._problem_watch.close()
 
     def label_studio_project(self, project: Project) -> str:
         """Where people annotate: the project's task list in Label Studio."""

@@ -15,7 +15,7 @@ from captionloop.backend.pages.charts import loss_chart
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
-from captionloop.backend.pages.tables import Table
+from captionloop.backend.pages.tables import DataTable
 from captionloop.errors import NotFoundError, SettingsError
 from captionloop.model.database import Project, Run, RunState
 from captionloop.model.training import named_settings
@@ -219,7 +219,7 @@ def runs_retry(number: int, run_id: str) -> AnyResponse:
     return redirect(url_for("pages.runs", number=number))
 
 
-def runs_table(found: Sequence[Run]) -> Table:
+def runs_table(found: Sequence[Run]) -> DataTable:
     """The list, to take away."""
     columns = (
         "id", "kind", "state", "asked_by", "asked_at", "started_at", "finished_at", "attempts", "version", "message",
@@ -232,7 +232,7 @@ def runs_table(found: Sequence[Run]) -> Table:
         )
         for run in found
     ]  # fmt: skip
-    return Table(columns, rows)
+    return DataTable(columns, rows)
 
 
 def _run(room: Room, project: Project, run_id: str) -> Run:

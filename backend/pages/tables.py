@@ -17,7 +17,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
-class Table:
+class DataTable:
     """Rows under named columns. Thousands of rows may come from a generator, and are sent as it gives them."""
 
     columns: Sequence[str]

@@ -1,4 +1,4 @@
-"""Try it: a picture in, captions out, with how sure each word is and where the model looked. No picture is kept."""
+"""Try it: a picture in, captions out, with how sure each word is and where the model regions. No picture is kept."""
 
 import base64
 import io
@@ -24,8 +24,8 @@ from captionloop.model.versions.store import VersionInfo
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from captionloop.model.captioning.captioner import Suggestion
-    from captionloop.model.captioning.word_regions import Look, Word
+    from captionloop.model.captioning.captioner import ScoredCaption
+    from captionloop.model.captioning.word_regions import Word, WordRegions
 
 # One picture is computed at a time; those who wait hold threads that Label Studio needs as well, so few may.
 _COMPUTING = Lock()
@@ -34,7 +34,7 @@ _WAIT_S = 60
 _LONGEST_SIDE_PX = 960
 _JPEG_QUALITY = 85
 _VEIL_PX = 48  # longest side; the browser stretches it smoothly
-_DARKEST = 200  # of 255: how much is hidden where the model looked least
+_DARKEST = 200  # of 255: how much is hidden where the model regions least
 _STRENGTHS = 5  # of the line under a word
 
 
@@ -65,7 +65,7 @@ class Tried:
 
     version: str
     is_champion: bool
-    beams: "Sequence[Suggestion]"
+    beams: "Sequence[ScoredCaption]"
     words: Sequence[ShownWord]
 
 
@@ -105,14 +105,14 @@ def try_picture(room: Room, project: Project, picture: "Image", versions: Sequen
         BusyError: too many others do so now.
         CheckpointError: a version's files are damaged.
     """
-    from captionloop.model.captioning.word_regions import look
+    from captionloop.model.captioning.word_regions import word_regions
 
     champion = room.champion(project).version
     tried = []
     for version in versions:
         with _turn(), room.captioner(project, version) as captioner:
-            looked = look(captioner, picture)
-        tried.append(_shown(looked, picture.size, is_champion=version.version == champion))
+            regions = word_regions(captioner, picture)
+        tried.append(_shown(regions, picture.size, is_champion=version.version == champion))
     return tried
 
 
@@ -197,7 +197,7 @@ def _turn() -> Iterator[None]:
         _WAITING.release()
 
 
-def _shown(looked: "Look", size: tuple[int, int], *, is_champion: bool) -> Tried:
+def _shown(regions: "WordRegions", size: tuple[int, int], *, is_champion: bool) -> Tried:
     words = [
         ShownWord(
             text=word.text,
@@ -207,13 +207,13 @@ def _shown(looked: "Look", size: tuple[int, int], *, is_champion: bool) -> Tried
             strength=min(_STRENGTHS, 1 + int(word.probability * _STRENGTHS)),
             veil=_veil(word, size),
         )
-        for word in looked.words
+        for word in regions.words
     ]
-    return Tried(looked.version, is_champion, looked.beams, words)
+    return Tried(regions.version, is_champion, regions.beams, words)
 
 
 def _veil(word: "Word", size: tuple[int, int]) -> str:
-    """Black of varying thickness, in the picture's proportions: clear where the model looked most."""
+    """Black of varying thickness, in the picture's proportions: clear where the model regions most."""
     from PIL import Image
 
     attention = word.attention / word.attention.max()

@@ -11,9 +11,9 @@ from werkzeug.wrappers import Response as AnyResponse
 from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
-from captionloop.backend.pages.lineage import Lineage, lineage
+from captionloop.backend.pages.lineage import LineageDrawing, lineage
 from captionloop.backend.pages.room import Room, current_room
-from captionloop.backend.pages.tables import Table
+from captionloop.backend.pages.tables import DataTable
 from captionloop.backend.report_page import kept_report
 from captionloop.errors import CheckpointError
 from captionloop.model.database import Project
@@ -103,7 +103,7 @@ class VersionsPage:
     """
 
     versions: Sequence[VersionRow]
-    lineage: Lineage
+    lineage: LineageDrawing
     champion: str
     rollback_target: str | None
 
@@ -264,13 +264,13 @@ def _size_bytes(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
-def _table(shown: VersionsPage) -> Table:
+def _table(shown: VersionsPage) -> DataTable:
     columns = (
         "version", "state", "parent", "made", "held_out_images", "cider_d_plus_bleu_4", "exactly_right",
         "words_to_change", "difference_from_champion", "difference_low", "difference_high", "snapshot", "corrections",
         "size_bytes", "pinned", "deleted", "reason",
     )  # fmt: skip
-    return Table(columns, [_cells(row) for row in shown.versions])
+    return DataTable(columns, [_cells(row) for row in shown.versions])
 
 
 def _cells(row: VersionRow) -> Sequence[Any]:

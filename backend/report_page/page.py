@@ -17,7 +17,7 @@ from captionloop.backend.report_page.plots import curve, reliability_diagram
 from captionloop.errors import ImageError
 from captionloop.home import Home
 from captionloop.model.dataset.images import open_image
-from captionloop.model.evaluation.comparison_file import ComparedImage, Written
+from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
 from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
 from captionloop.model.versions.report import Report
 
@@ -97,7 +97,7 @@ def _example(image: ComparedImage, report: Report, champion: str) -> _Example:
     )
 
 
-def _line(author: str, written: Written, references: Sequence[str]) -> _Line:
+def _line(author: str, written: EvaluatedCaption, references: Sequence[str]) -> _Line:
     return _Line(
         author=author,
         changes=word_changes(written.caption, nearest_reference(written.caption, references)),

@@ -2,7 +2,7 @@
 
 from captionloop.backend.report_page.figures import figure_rows
 from captionloop.backend.terminal.table import table
-from captionloop.model.evaluation.comparison_file import ComparedImage, Written
+from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
 from captionloop.model.metrics.word_changes import nearest_reference, word_changes
 from captionloop.model.versions.report import Report
 
@@ -75,7 +75,7 @@ def _example(image: ComparedImage, champion: str, candidate: str, width: int) ->
     ]
 
 
-def _marked(written: Written, image: ComparedImage) -> str:
+def _marked(written: EvaluatedCaption, image: ComparedImage) -> str:
     marks = {"kept": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
     changes = word_changes(written.caption, nearest_reference(written.caption, image.references))
     return " ".join(marks[change.kind].format(change.text) for change in changes)

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 # Within the 30 s that container engines and `captionloop up` wait before they kill.
 FINISH_WITHIN_S = 25.0
-_LOOK_EVERY_S = 0.25
+_POLL_INTERVAL_S = 0.25
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -72,7 +72,7 @@ class GracefulServer:
         _log.info("stopped")
 
     def _turn(self) -> None:
-        wasyncore.loop(timeout=_LOOK_EVERY_S, use_poll=True, map=self._sockets, count=1)
+        wasyncore.loop(timeout=_POLL_INTERVAL_S, use_poll=True, map=self._sockets, count=1)
 
     def _channels(self) -> list[HTTPChannel]:
         return [channel for server in self._listening for channel in list(server.active_channels.values())]

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.serving.caption_service import CaptionService
-from captionloop.backend.serving.prometheus import Standing
+from captionloop.backend.serving.prometheus import StateCollector
 from captionloop.backend.serving.readiness import Readiness
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add_watching(app: Flask, room: "Room") -> None:
         database=context.database, queue=context.queue, projects=service.projects, champions=service.champions
     )
     service.metrics.registry.register(
-        Standing(
+        StateCollector(
             projects=service.projects,
             database=context.database,
             queue=context.queue,
@@ -47,7 +47,7 @@ def _admit() -> None:
 @watching.get("/ready")
 def ready() -> tuple[Response, int]:
     """200 when a request for captions can be answered now; else 503 with what is missing."""
-    found = cast(Readiness, current_app.extensions[_READINESS]).look()
+    found = cast(Readiness, current_app.extensions[_READINESS]).check()
     return jsonify(ready=found.is_ready, missing=found.missing), 200 if found.is_ready else 503
 
 

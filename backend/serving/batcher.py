@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from captionloop.model.captioning.captioner import Captioner, Suggestion
+    from captionloop.model.captioning.captioner import Captioner, ScoredCaption
 
 # Enough for the matrix units of a CPU or a small GPU; a larger batch only makes the first of it wait.
 _MAX_BATCH = 32
@@ -33,7 +33,7 @@ class Retired(Exception):
 class _Request:
     image: "Image"
     image_hash: str
-    answer: "Future[Suggestion]"
+    answer: "Future[ScoredCaption]"
 
 
 class Batcher:
@@ -80,9 +80,9 @@ class Batcher:
                 self._leases -= 1
                 self._stop_if_unused()
 
-    def submit(self, image: "Image", image_hash: str) -> "Future[Suggestion]":
+    def submit(self, image: "Image", image_hash: str) -> "Future[ScoredCaption]":
         """Ask for the caption of an RGB picture, within a lease. The answer may be cancelled until its batch begins."""
-        answer: Future[Suggestion] = Future()
+        answer: Future[ScoredCaption] = Future()
         self._requests.put(_Request(image, image_hash, answer))
         return answer
 

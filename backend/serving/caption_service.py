@@ -31,7 +31,7 @@ from captionloop.model.versions.store import VersionStore
 
 if TYPE_CHECKING:
     from captionloop.backend.serving.batcher import Batcher
-    from captionloop.model.captioning.captioner import Suggestion
+    from captionloop.model.captioning.captioner import ScoredCaption
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class CaptionService:
     ) -> dict[int, Answer]:
         """What became of each task that was come to in time, by its place."""
         answers: dict[int, Answer] = {}
-        asked: deque[tuple[int, Future[Future[Suggestion]]]] = deque()
+        asked: deque[tuple[int, Future[Future[ScoredCaption]]]] = deque()
         for place, task in enumerate(tasks):
             if len(asked) == _AHEAD:
                 self._take(tasks, asked.popleft(), answers, give_up_at)
@@ -152,7 +152,7 @@ class CaptionService:
     def _take(
         self,
         tasks: Sequence[Mapping[str, Any]],
-        asked: "tuple[int, Future[Future[Suggestion]]]",
+        asked: "tuple[int, Future[Future[ScoredCaption]]]",
         answers: dict[int, Answer],
         give_up_at: float,
     ) -> None:
@@ -188,7 +188,7 @@ class CaptionService:
         except ServiceError as error:
             _log.error("%s", error)
 
-    def _ask(self, batcher: "Batcher", target: CaptionTarget, task: Mapping[str, Any]) -> "Future[Suggestion]":
+    def _ask(self, batcher: "Batcher", target: CaptionTarget, task: Mapping[str, Any]) -> "Future[ScoredCaption]":
         found = read_task_picture(task, target, batcher.captioner, read=self._read_image, limits=self._limits)
         return batcher.submit(found.image, found.hash)
 

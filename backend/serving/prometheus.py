@@ -1,4 +1,4 @@
-"""What Prometheus is told: counted here as it happens, or looked up when it asks (`standing`).
+"""What Prometheus is told: counted here as it happens, or looked up when it asks (`StateCollector`).
 
 docs/grafana/captionloop.json shows it; docs/watching.md says what each figure means.
 """
@@ -16,7 +16,7 @@ from captionloop.backend.serving.champions import Champions
 from captionloop.errors import CheckpointError, ImageError, LabelStudioError, ServiceError
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.model.database import Database
-from captionloop.model.progress.counts import standing_of
+from captionloop.model.progress.counts import count_all
 
 if TYPE_CHECKING:
     from captionloop.model.captioning.feature_cache import FeatureCache
@@ -81,7 +81,7 @@ def _reason(error: BaseException) -> str:
     return next((reason for kind, reason in kinds.items() if isinstance(error, kind)), "unexpected")
 
 
-class Standing(Collector):
+class StateCollector(Collector):
     """What lives in the database, in Redis and in the backend's memory, looked up when Prometheus asks.
 
     A part that does not answer has `captionloop_up` 0 and no other figures: a gap in a curve is true, a nought is not.
@@ -103,9 +103,9 @@ class Standing(Collector):
     def collect(self) -> Iterator[Metric]:
         yield _gauge("captionloop_info", "The version of Captionloop.", ["version"], [((__version__,), 1)])
         up: list[tuple[tuple[str, ...], float]] = []
-        for part, look in (("database", self._in_database), ("redis", self._in_redis)):
+        for part, collect in (("database", self._in_database), ("redis", self._in_redis)):
             try:
-                yield from list(look())
+                yield from list(collect())
                 up.append(((part,), 1))
             except ServiceError:
                 up.append(((part,), 0))
@@ -114,7 +114,7 @@ class Standing(Collector):
 
     def _in_database(self) -> Iterator[Metric]:
         with self._database.reading() as session:
-            found = standing_of(session, self._projects.server)
+            found = count_all(session, self._projects.server)
         numbers = {project.id: str(project.label_studio_id) for project in found.projects}
         yield _gauge(
             "captionloop_corrections", "Corrections, by what they are to training.", ["project", "state"],

@@ -33,7 +33,7 @@ class Readiness:
         self._projects = projects
         self._champions = champions
 
-    def look(self) -> Found:
+    def check(self) -> Found:
         """Takes a few seconds at most, whatever does not answer."""
         missing: dict[str, str] = {}
         try:

@@ -20,15 +20,15 @@ Signature = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True)
 class _Found:
-    """What a look at a version's files found: `damage` is None where all are as they should be."""
+    """What a check of a version's files found: `damage` is None where all are as they should be."""
 
     signature: Signature
     damage: str | None
-    looked_at: float
+    checked_at: float
 
 
 class VersionChecks:
-    """What is known of each version's files. One look at a time, in a thread of its own."""
+    """What is known of each version's files. One check at a time, in a thread of its own."""
 
     def __init__(self, verify: Callable[[Path], None]) -> None:
         """
@@ -58,21 +58,21 @@ class VersionChecks:
         return (
             known is not None
             and known.signature == signature_of(info.path)
-            and time.monotonic() - known.looked_at < _KEPT_S
+            and time.monotonic() - known.checked_at < _KEPT_S
         )
 
     def _look_at(self, versions: Sequence[VersionInfo]) -> threading.Thread:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
-                    target=self._look, args=(versions,), name="look-at-versions", daemon=True
+                    target=self._check_all, args=(versions,), name="check-versions", daemon=True
                 )
                 self._thread.start()
             return self._thread
 
-    def _look(self, versions: Sequence[VersionInfo]) -> None:
+    def _check_all(self, versions: Sequence[VersionInfo]) -> None:
         for info in versions:
-            signature = signature_of(info.path)  # before the look: what changes meanwhile is looked at again
+            signature = signature_of(info.path)  # before the check: what changes meanwhile is checked again
             try:
                 self._verify(info.path)
                 damage = None

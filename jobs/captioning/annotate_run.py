@@ -3,11 +3,11 @@
 Label Studio would ask for each when its task is opened; having them there already saves people the wait, fills the Data
 Manager, and lets Label Studio serve the tasks in an order of our choosing (`asking_order`).
 
-The job looks at all unlabelled tasks, captions those that do not show the champion's suggestion, and looks again, until
-a look finds nothing to do. Everything it needs to know is in Label Studio, so a run that was killed anywhere goes on by
-looking; tasks that came meanwhile are found; and what is there twice, because a push was cut off and done again or
+The job scans all unlabelled tasks, captions those that do not show the champion's suggestion, and scans again, until a
+scan finds nothing to do. Everything it needs to know is in Label Studio, so a run that was killed anywhere goes on by
+scanning; tasks that came meanwhile are found; and what is there twice, because a push was cut off and done again or
 somebody opened a task at that moment, is put right: by this run, or where a slow Label Studio carries out a push after
-the last look, by the next.
+the last scan, by the next.
 
 The newest suggestion is what Label Studio shows. After a rollback, an older one of the same champion is made again.
 """
@@ -30,14 +30,14 @@ from captionloop.backend.label_studio.controls import take_label_config, target_
 from captionloop.backend.label_studio.label_config import CaptionTarget
 from captionloop.batches import batches
 from captionloop.errors import LabelStudioError
-from captionloop.jobs.captioning.asking_order import AskingOrder, Change, Standing, let_backend_answer
+from captionloop.jobs.captioning.asking_order import AskingOrder, PredictionChange, SuggestedTask, let_backend_answer
 from captionloop.jobs.captioning.task_images import TaskImages
 from captionloop.jobs.context import Context
 from captionloop.jobs.processes.patience import Patience
 from captionloop.jobs.queue.annotate_settings import AnnotateSettings
 from captionloop.model.active_learning.diversity import FloatArray, pooled
 from captionloop.model.active_learning.project_settings import settings_of
-from captionloop.model.active_learning.task_vectors import TaskFeatures
+from captionloop.model.active_learning.task_vectors import TaskVectors
 from captionloop.model.database import Project, Run
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.evaluation.calibration import chances
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 # So many times what the captioner takes at once are asked for, captioned and stored together: pictures are read while
 # those before them are captioned.
 _BATCHES = 4
-_BATCH = 32  # tasks that are looked at or changed before the run asks whether it was cancelled
+_BATCH = 32  # tasks that are scanned or changed before the run asks whether it was cancelled
 # Changes that Label Studio takes only one by one are made by so many at once. More would be quicker, at the cost of the
 # people who work in it at the same time.
 _WRITERS = 4
@@ -77,17 +77,17 @@ def run_annotate(context: Context, run: Run) -> tuple[str, None]:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What a look at all unlabelled tasks found.
+class _Scan:
+    """What a scan of all unlabelled tasks found.
 
     Args:
         to_caption: ids of tasks that do not show the champion's suggestion, the most useful first.
-        standing: those that do.
+        suggested: those that do.
         passed_over: how many show an earlier suggestion and are not to be captioned for that.
     """
 
     to_caption: Sequence[int]
-    standing: Sequence[Standing]
+    suggested: Sequence[SuggestedTask]
     passed_over: int
 
 
@@ -110,7 +110,7 @@ class _Annotation:
         self.version = self.captioner.version
         self.patience = Patience(self.context.queue.runs, self.run.id)
         self.log = SuggestionLog(self.context.database)
-        self.features = TaskFeatures(self.context.database, self.project.id)
+        self.features = TaskVectors(self.context.database, self.project.id)
         with self.context.database.reading() as session:
             self.chance = chances(session, self.project.id, self.version)
 
@@ -123,15 +123,15 @@ class _Annotation:
             found = self.patience.until_done(partial(self.context.label_studio.project, self.project.label_studio_id))
             target = self._target(found["label_config"])
             self.patience.until_done(partial(let_backend_answer, self.context, self.project, unless=self.version))
-            look = self._caption_all(target)
+            scan = self._caption_all(target)
             # A version in Label Studio's project hides the suggestions of all others.
-            if self.settings.order != "off" and self.chosen.limit is None and not look.passed_over:
-                self._put_in_order(target, look.standing)
+            if self.settings.order != "off" and self.chosen.limit is None and not scan.passed_over:
+                self._put_in_order(target, scan.suggested)
         except _Superseded as newer:
             return f"{newer} has become champion meanwhile; the run that follows renews the suggestions."
-        failed = {task_id: self.reasons[task_id] for task_id in look.to_caption if task_id in self.reasons}
-        self._report_end(look, failed)
-        return _outcome(look, failed, self.version)
+        failed = {task_id: self.reasons[task_id] for task_id in scan.to_caption if task_id in self.reasons}
+        self._report_end(scan, failed)
+        return _outcome(scan, failed, self.version)
 
     def _target(self, label_config: str) -> CaptionTarget:
         """Where captions go, by the label config of this moment.
@@ -144,27 +144,27 @@ class _Annotation:
             take_label_config(session, row, label_config)
         return target_of(row)
 
-    def _caption_all(self, target: CaptionTarget) -> _Look:
-        """Caption until a look finds nothing more to do; that look."""
+    def _caption_all(self, target: CaptionTarget) -> _Scan:
+        """Caption until a scan finds nothing more to do; that scan."""
         captioning = (0.0, 1.0 if self.settings.order == "off" else _CAPTIONING_SHARE)
         while True:
-            look = self.patience.until_done(partial(self._look, target))
-            waiting = [task_id for task_id in look.to_caption if self.tries[task_id] < _TRIES]
+            scan = self.patience.until_done(partial(self._scan_tasks, target))
+            waiting = [task_id for task_id in scan.to_caption if self.tries[task_id] < _TRIES]
             if self.chosen.limit is not None:
                 waiting = waiting[: self.chosen.limit - self.tries.total()]
             if not waiting:
-                return look
-            before, begun, all_tasks = len(look.standing), time.monotonic(), len(look.standing) + len(waiting)
+                return scan
+            before, begun, all_tasks = len(scan.suggested), time.monotonic(), len(scan.suggested) + len(waiting)
             size = _BATCHES * self.captioner.batch_size
             for number, batch in enumerate(batches(waiting, size)):
                 did = number * size
                 self._report("captioning", before + did, all_tasks, did=did, begun=begun, share=captioning)
                 self.patience.until_done(partial(self._caption_batch, target, batch))
 
-    def _look(self, target: CaptionTarget) -> _Look:
+    def _scan_tasks(self, target: CaptionTarget) -> _Scan:
         """Go through all unlabelled tasks, and delete what suggestions they have too many."""
         scores: dict[int, float | None] = {}
-        standing: list[Standing] = []
+        suggested: list[SuggestedTask] = []
         surplus: list[int] = []
         passed_over = 0
         tasks = self.context.label_studio.unlabelled_tasks_with_results(self.project.label_studio_id)
@@ -174,7 +174,7 @@ class _Annotation:
             predictions = sorted(task["predictions"], key=itemgetter("id"))
             if _shows(predictions, self.version, target):
                 shown = predictions[-1]
-                standing.append(Standing(task["id"], shown["id"], shown["score"], shown["cluster"]))
+                suggested.append(SuggestedTask(task["id"], shown["id"], shown["score"], shown["cluster"]))
                 surplus += _surplus(predictions, self.version, keep=self.settings.earlier_suggestions)
             elif self.chosen.only_missing and any(prediction["result"] for prediction in predictions):
                 passed_over += 1
@@ -186,7 +186,7 @@ class _Annotation:
                 list(writers.map(self.context.label_studio.delete_prediction, batch))
         # The least sure suggestions are met first where Label Studio asks in our order.
         order = sorted(scores, key=lambda task_id: (math.inf if (at := scores[task_id]) is None else at, task_id))
-        return _Look(order, standing, passed_over)
+        return _Scan(order, suggested, passed_over)
 
     def _caption_batch(self, target: CaptionTarget, task_ids: Sequence[int]) -> None:
         """Caption tasks and push what came of it. It may be cut off anywhere and done again."""
@@ -251,16 +251,16 @@ class _Annotation:
                 refused.append(Answer(task_id, None, str(error)))
         return refused
 
-    def _put_in_order(self, target: CaptionTarget, standing: Sequence[Standing]) -> None:
+    def _put_in_order(self, target: CaptionTarget, suggested: Sequence[SuggestedTask]) -> None:
         """Have people asked in the order of the strategy, now that all tasks have the champion's suggestion."""
         order = AskingOrder(self.context, self.project, self.settings, self.captioner, self.chance)
 
-        def write(changes: Sequence[Change]) -> None:
+        def write(changes: Sequence[PredictionChange]) -> None:
             self._check_champion()
             with ThreadPoolExecutor(_WRITERS) as writers:
                 list(writers.map(order.write, changes))
 
-        changes = self.patience.until_done(partial(order.changes, target, standing))
+        changes = self.patience.until_done(partial(order.changes, target, suggested))
         begun = time.monotonic()
         for number, batch in enumerate(batches(changes, _BATCH)):
             done = number * _BATCH
@@ -293,18 +293,18 @@ class _Annotation:
         low, high = share
         self.context.queue.runs.report(self.run.id, low + (high - low) * step / max(steps, 1), **detail)
 
-    def _report_end(self, look: _Look, failed: Mapping[int, str]) -> None:
+    def _report_end(self, scan: _Scan, failed: Mapping[int, str]) -> None:
         """Leave the number of tasks that could not be captioned, for who waits for the end."""
-        count = len(look.standing)
+        count = len(scan.suggested)
         self.context.queue.runs.report(
             self.run.id, 1.0, stage="captioning", step=count, steps=count + len(failed), failed=len(failed)
         )
 
 
-def _outcome(look: _Look, failed: Mapping[int, str], version: str) -> str:
-    count = len(look.standing)
+def _outcome(scan: _Scan, failed: Mapping[int, str], version: str) -> str:
+    count = len(scan.suggested)
     said = f"{count} unlabelled task{' has a suggestion' if count == 1 else 's have suggestions'} of {version}."
-    left = len(look.to_caption) - len(failed)
+    left = len(scan.to_caption) - len(failed)
     if left:
         said += f" {left} more {'has' if left == 1 else 'have'} none of it yet."
     if failed:

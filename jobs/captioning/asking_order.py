@@ -27,7 +27,7 @@ from captionloop.model.active_learning.strategies import (
     random,
     uncertainty_diversity,
 )
-from captionloop.model.active_learning.task_vectors import TaskFeatures
+from captionloop.model.active_learning.task_vectors import TaskVectors
 from captionloop.model.database import Project
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 from captionloop.model.evaluation.calibration import Chances
@@ -42,7 +42,7 @@ _SAME_SCORE = 1e-6
 
 
 @dataclass(frozen=True)
-class Standing:
+class SuggestedTask:
     """An unlabelled task that shows the champion's suggestion, and what Label Studio orders it by."""
 
     task_id: int
@@ -52,7 +52,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Change:
+class PredictionChange:
     """What is to be written to a prediction."""
 
     prediction_id: int
@@ -80,34 +80,34 @@ class AskingOrder:
         self._captioner, self._chance = captioner, chance
         has_learnt = context.versions.get(project.id, captioner.version).parent is not None
         self._strategy = settings.strategy_of(has_learnt=has_learnt)
-        self._features = TaskFeatures(context.database, project.id)
+        self._features = TaskVectors(context.database, project.id)
 
-    def changes(self, target: CaptionTarget, standing: Sequence[Standing]) -> list[Change]:
+    def changes(self, target: CaptionTarget, suggested: Sequence[SuggestedTask]) -> list[PredictionChange]:
         """What Label Studio has to be told, the tasks that are asked about first before the others.
 
         Raises:
             LabelStudioError: it does not answer.
         """
-        shown = {task.task_id: task for task in standing}
+        shown = {task.task_id: task for task in suggested}
         return [
-            Change(task.prediction_id, chosen.score, chosen.cluster)
-            for chosen in self.picks(target, standing)
+            PredictionChange(task.prediction_id, chosen.score, chosen.cluster)
+            for chosen in self.picks(target, suggested)
             if _differs(task := shown[chosen.key], chosen)
         ]
 
-    def picks(self, target: CaptionTarget, standing: Sequence[Standing]) -> list[Pick]:
+    def picks(self, target: CaptionTarget, suggested: Sequence[SuggestedTask]) -> list[Pick]:
         """The strategy's picks among tasks whose image can be read.
 
         Raises:
             LabelStudioError: it does not answer.
         """
-        vectors = self._vectors(target, [task.task_id for task in standing])
+        vectors = self._vectors(target, [task.task_id for task in suggested])
         scores = SuggestionLog(self._context.database).scores(self._project.id, self._captioner.version, list(vectors))
         chances = {task_id: self._chance(score) for task_id, score in scores.items()}
         prospects = [
             # What Label Studio has is a chance already.
             Prospect(task.task_id, chances.get(task.task_id, task.score or 0.0), vectors[task.task_id])
-            for task in standing
+            for task in suggested
             if task.task_id in vectors
         ]
         share, seed = self._settings.random_share, self._project.id
@@ -123,7 +123,7 @@ class AskingOrder:
             for chosen in picks
         ]
 
-    def write(self, change: Change) -> None:
+    def write(self, change: PredictionChange) -> None:
         """Tell Label Studio one of the changes."""
         self._context.label_studio.update_prediction(change.prediction_id, score=change.score, cluster=change.cluster)
 
@@ -224,5 +224,5 @@ def _our_views(context: Context, project: Project) -> list[Json]:
     return [view for view in views if view["data"].get("title") == VIEW_TITLE]
 
 
-def _differs(task: Standing, chosen: Pick) -> bool:
+def _differs(task: SuggestedTask, chosen: Pick) -> bool:
     return task.score is None or abs(task.score - chosen.score) > _SAME_SCORE or task.cluster != chosen.cluster

@@ -35,11 +35,11 @@ from captionloop.model.evaluation.comparison_file import COMPARISON, write_compa
 from captionloop.model.evaluation.gate import Verdict, judge
 from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.log import TrainingLog
-from captionloop.model.training.loop import Progress, finetune
+from captionloop.model.training.loop import TrainingProgress, finetune
 from captionloop.model.training.resume_state import TrainingState
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.training.trackers import Trackers
-from captionloop.model.training.validation import Look
+from captionloop.model.training.validation import ValidationResult
 from captionloop.model.versions.manifest import Lineage
 from captionloop.model.versions.store import VersionInfo
 
@@ -95,7 +95,7 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
         verdict, held_out = _compare(context, captioner, candidate, snapshot, split, report, files)
         with _log(context, run) as log:
             log.begin(trained.steps, trained.settings)
-            log.look(trained.steps, held_out, at="held-out")
+            log.evaluation(trained.steps, held_out, images="held-out")
 
         report("deciding")
         version = context.versions.create(
@@ -238,7 +238,7 @@ def _fit(
             settings=settings,
             features=features,
             pictures=partial(picture, context),
-            look=validated.look if validation else None,
+            validate=validated.validate if validation else None,
             log=log,
             state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
             on_progress=report.training,
@@ -297,7 +297,7 @@ class _Reporter:
         end = min((later for later in _STAGES.values() if later > begin), default=1.0)
         self._runs.report(self._run_id, begin + share * (end - begin), stage=stage, **detail)
 
-    def training(self, progress: Progress) -> None:
+    def training(self, progress: TrainingProgress) -> None:
         """Notices a cancel, but lets `is_cancelled` tell of it: processes that train together have to end together."""
         try:
             self(
@@ -343,11 +343,11 @@ def _compare(
     split: Split,
     report: _Reporter,
     directory: Path,
-) -> tuple[Verdict, Look]:
+) -> tuple[Verdict, ValidationResult]:
     """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them.
 
     Returns:
-        the verdict, and the candidate's captions as the run's last look.
+        the verdict, and how good the candidate's captions are.
     """
     references = snapshot.references()
     written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
@@ -366,7 +366,7 @@ def _compare(
     )
     corpus = references.values()
     verdict = judge(held_out, written["champion"], written["candidate"], corpus=corpus, rule=context.gate)
-    return verdict, Look.at(held_out, written["candidate"], corpus=corpus)
+    return verdict, ValidationResult.of(held_out, written["candidate"], corpus=corpus)
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

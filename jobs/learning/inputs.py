@@ -14,7 +14,7 @@ from captionloop.model.dataset.replay import with_replay
 from captionloop.model.training import named_settings
 from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.settings import FinetuneSettings
-from captionloop.model.training.validation import Look
+from captionloop.model.training.validation import ValidationResult
 from captionloop.model.versions.store import VersionInfo
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ class Validation:
         self._references = {image: references[image] for image in images}
         self._corpus = list(references.values())
 
-    def look(self, checkpoint: "Checkpoint") -> Look:
+    def validate(self, checkpoint: "Checkpoint") -> ValidationResult:
         """What the checkpoint writes for the images, and how good that is."""
-        return Look.at(self._references, self._captions(checkpoint), corpus=self._corpus)
+        return ValidationResult.of(self._references, self._captions(checkpoint), corpus=self._corpus)
 
     def _captions(self, checkpoint: "Checkpoint") -> dict[str, str]:
         from captionloop.model.captioning.captioner import Captioner

@@ -63,7 +63,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     judged = validation(images=judged_by)
 
     def watch(share: float, checkpoint: Checkpoint) -> None:
-        trial.look(round(100 * share), judged.look(checkpoint).score.value)
+        trial.report(round(100 * share), judged.validate(checkpoint).score.value)
 
     scratch = context.home.runs / sweep.id / str(trial.record.first)
     identity = {"snapshot": sweep.snapshot, "champion": champion.version} | settings.to_dict()
@@ -73,9 +73,9 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
         settings=settings,
         features=features,
         pictures=partial(picture, context),
-        look=validation(images=chosen_by).look if chosen_by else None,
+        validate=validation(images=chosen_by).validate if chosen_by else None,
         watch=watch,
         state=TrainingState(scratch / "state.safetensors", identity),
         on_progress=lambda progress: go_on(),
     )
-    return judged.look(result.checkpoint).score
+    return judged.validate(result.checkpoint).score

@@ -29,7 +29,7 @@ from captionloop.jobs.context import Context
 from captionloop.jobs.project.annotation_reading import AnnotationReader, Found
 from captionloop.model.database import CorrectionState, Project, RunKind, utc_now
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.corrections import Change, CorrectionRecord, StoredImage
+from captionloop.model.dataset.corrections import CorrectionRecord, StoredImage, UpsertResult
 from captionloop.model.dataset.near_duplicates import settle_all
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 
@@ -239,9 +239,9 @@ class _Sync:
                 else:
                     self.removed += corrections.mark_task_deleted(session, self.project.id, task_id)
 
-    def _count(self, change: Change) -> None:
-        self.new += change is Change.NEW
-        self.changed += change is Change.CHANGED
+    def _count(self, change: UpsertResult) -> None:
+        self.new += change is UpsertResult.NEW
+        self.changed += change is UpsertResult.CHANGED
 
     def _email(self, user_id: int | None) -> str | None:
         if user_id is None:

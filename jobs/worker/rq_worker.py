@@ -146,7 +146,7 @@ def _sweep(context: Context) -> None:
     """Remove what crashed runs left behind, unless a run goes on, which may be writing a version in another worker."""
     if any(run.state is RunState.RUNNING for run in context.queue.runs.active()):
         return
-    for leftover in context.versions.sweep():
+    for leftover in context.versions.remove_leftovers():
         _log.warning("removed %s, which a crash left unfinished", leftover.name)
 
 
@@ -167,7 +167,7 @@ def _watch(context: Context, stop: threading.Event) -> None:
             with _uses_database:
                 context.queue.keep_moving()
                 start_due_runs(context)
-                context.versions.sweep(older_than_s=_ABANDONED_AFTER_S)
+                context.versions.remove_leftovers(older_than_s=_ABANDONED_AFTER_S)
         except (ServiceError, OSError) as error:
             _log.error("%s", error)
         if stop.wait(DEAD_AFTER_S / 4):

@@ -67,28 +67,28 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Place:
+class Placement:
     """Where a strategy puts an image."""
 
     score: float
     cluster: int | None
 
 
-Strategy = Callable[[Sequence[Prospect], int, int], list[Place]]
+Strategy = Callable[[Sequence[Prospect], int, int], list[Placement]]
 """Prospects in an order of chance, number of lanes, seed → the place of each; clusters count from 1."""
 
 
-def random(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Place]:
+def random(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Placement]:
     """Any image next: Label Studio's "Uniform sampling", which looks at neither score nor cluster."""
-    return [Place(prospect.chance, None) for prospect in prospects]
+    return [Placement(prospect.chance, None) for prospect in prospects]
 
 
-def uncertainty(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Place]:
+def uncertainty(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Placement]:
     """The least likely caption first. The lanes are equal parts of the images, so the order is nearly that."""
-    return [Place(prospect.chance, 1 + _hash(prospect.key, seed) % lanes) for prospect in prospects]
+    return [Placement(prospect.chance, 1 + _hash(prospect.key, seed) % lanes) for prospect in prospects]
 
 
-def diversity(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Place]:
+def diversity(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Placement]:
     """The image that is least like those before it first (`farthest_first`), whatever the model makes of it.
 
     The score is the place in that order, 0 to 1, as Label Studio sorts by nothing else.
@@ -96,13 +96,13 @@ def diversity(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Plac
     chosen = farthest_first(stacked([prospect.features for prospect in prospects]), count=_MOST_IN_ORDER)
     order = dict.fromkeys([*chosen, *range(len(prospects))])
     rank = {place: number for number, place in enumerate(order)}
-    return [Place(rank[place] / len(prospects), 1 + rank[place] % lanes) for place in range(len(prospects))]
+    return [Placement(rank[place] / len(prospects), 1 + rank[place] % lanes) for place in range(len(prospects))]
 
 
-def uncertainty_diversity(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Place]:
+def uncertainty_diversity(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Placement]:
     """From each sort of image in turn the least likely caption; the sorts are clusters of the image features."""
     found = clusters(stacked([prospect.features for prospect in prospects]), lanes, seed=seed)
-    return [Place(prospect.chance, 1 + cluster) for prospect, cluster in zip(prospects, found, strict=True)]
+    return [Placement(prospect.chance, 1 + cluster) for prospect, cluster in zip(prospects, found, strict=True)]
 
 
 STRATEGIES: Mapping[str, Strategy] = {

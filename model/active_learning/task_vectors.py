@@ -18,7 +18,7 @@ _FORMAT = np.dtype("<f4")
 _AT_ONCE = 500  # databases bound how many values a query may name
 
 
-class TaskFeatures:
+class TaskVectors:
     """The vectors and clusters of a project's tasks."""
 
     def __init__(self, database: Database, project_id: int) -> None:

@@ -42,7 +42,7 @@ class SearchRules:
 
 
 @dataclass(frozen=True)
-class Written:
+class Hypothesis:
     """A caption that was found.
 
     Args:
@@ -54,7 +54,7 @@ class Written:
     log_probabilities: tuple[float, ...]
 
 
-def search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[list[Written]]:
+def search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[list[Hypothesis]]:
     """Each picture's captions, best first: as many as there are beams.
 
     Args:
@@ -68,7 +68,7 @@ def search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: Search
     return _beam_search(decoder, features, prompt, rules)
 
 
-def _greedy(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[Written]:
+def _greedy(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[Hypothesis]:
     begin = len(prompt)
     reading, logits = decoder.begin(features, prompt, beams=1, longest=rules.longest)
     captions = _Captions.beginning_with(prompt, len(features), rules)
@@ -91,9 +91,9 @@ def _greedy(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: Searc
     return [at_hand.written(row, begin, rules)[0] for row in range(len(features))]
 
 
-def _beam_search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[list[Written]]:
+def _beam_search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[list[Hypothesis]]:
     beams, begin = rules.beams, len(prompt)
-    found: list[list[Written]] = [[] for _ in features]
+    found: list[list[Hypothesis]] = [[] for _ in features]
     pictures = torch.arange(len(features), device=features.device)  # whose captions each row holds
     is_open = torch.ones_like(pictures, dtype=torch.bool)
     reading, logits = decoder.begin(features, prompt, beams=beams, longest=rules.longest)
@@ -212,10 +212,10 @@ class _Captions:
         """All at once, as each thing that is asked of a GPU waits until it has done what it is at."""
         return _Captions(self.tokens.cpu(), self.log_probabilities.cpu(), self.scores.cpu())
 
-    def written(self, picture: int, begin: int, rules: SearchRules) -> list[Written]:
+    def written(self, picture: int, begin: int, rules: SearchRules) -> list[Hypothesis]:
         """One picture's, each up to its end."""
         captions = []
         for ids, logs in zip(self.tokens[picture].tolist(), self.log_probabilities[picture].tolist(), strict=True):
             length = ids.index(rules.end, begin) + 1 if rules.end in ids[begin:] else rules.longest
-            captions.append(Written(tuple(ids[:length]), tuple(logs[begin:length])))
+            captions.append(Hypothesis(tuple(ids[:length]), tuple(logs[begin:length])))
         return captions

@@ -1,7 +1,7 @@
 """One model version at work: pictures in, captions with scores out.
 
 The image encoder runs once per image, ever, when there is a feature cache. What is written is what `transformers`'
-`generate` would write, by a path of our own (`vision_encoder`, `text_decoder`, `caption_search`).
+`generate` would write, by a path of our own (`encoder`, `decoder`, `beam_search`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from captionloop.errors import CheckpointError
 from captionloop.model.blip.checkpoint import Checkpoint, encoder_hash, load_checkpoint
 from captionloop.model.blip.generation_settings import START_AND_END, GenerationSettings
 from captionloop.model.blip.image_tensors import Pixels
-from captionloop.model.captioning.beam_search import SearchRules, Written, search
+from captionloop.model.captioning.beam_search import Hypothesis, SearchRules, search
 from captionloop.model.captioning.decoder import TextDecoder
-from captionloop.model.captioning.encoder import PictureReader
+from captionloop.model.captioning.encoder import ImageEncoder
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.captions.text import decode_caption, encode_caption
 
@@ -37,7 +37,7 @@ _BATCH_SIZE, _GPU_BATCH_SIZE = 8, 64
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class ScoredCaption:
     """A caption and how sure the model is of it.
 
     `score` is the mean probability, 0 to 1, that the model gives to the tokens it wrote: with c_1 ... c_n the caption's
@@ -58,12 +58,12 @@ class Beam:
 
     Args:
         ids: the decoder's tokens from [DEC] on, prompt and all, up to the end token unless the length limit cut it.
-        suggestion: the caption that they are.
+        scored: the caption that they are, with its score.
         log_probabilities: of the tokens after the prompt, in nats, each at most 0; from the same logits as the score.
     """
 
     ids: tuple[int, ...]
-    suggestion: Suggestion
+    scored: ScoredCaption
     log_probabilities: tuple[float, ...]
 
 
@@ -111,7 +111,7 @@ class Captioner:
             end=self._model.config.text_config.sep_token_id,
         )
         with torch.no_grad():
-            self._encoder = PictureReader(self._model.vision_model)
+            self._encoder = ImageEncoder(self._model.vision_model)
             self._decoder = TextDecoder(self._model.text_decoder)
 
     @classmethod
@@ -148,7 +148,7 @@ class Captioner:
         *,
         image_hashes: Sequence[str] | None = None,
         batch_size: int | None = None,
-    ) -> list[Suggestion]:
+    ) -> list[ScoredCaption]:
         """Caption pictures, in their order.
 
         Args:
@@ -157,7 +157,7 @@ class Captioner:
             batch_size: how many are computed at once; None is `self.batch_size`.
         """
         batch_size = batch_size or self.batch_size
-        suggestions: list[Suggestion] = []
+        suggestions: list[ScoredCaption] = []
         for start in range(0, len(images), batch_size):
             chunk = slice(start, start + batch_size)
             hashes = None if image_hashes is None else image_hashes[chunk]
@@ -190,9 +190,9 @@ class Captioner:
             known |= computed
         return torch.stack([known[name].to(self.device) for name in image_hashes])
 
-    def caption_features(self, features: torch.Tensor) -> list[Suggestion]:
+    def caption_features(self, features: torch.Tensor) -> list[ScoredCaption]:
         """Caption encoder outputs: (images, patches + 1, vision hidden), in any float dtype, on any device."""
-        return [self._suggestion(captions[0]) for captions in self._search(features)]
+        return [self._scored(captions[0]) for captions in self._search(features)]
 
     def beams(self, features: torch.Tensor) -> list[list[Beam]]:
         """For each picture all captions that its search ends with, best first; the first is the one that is served.
@@ -203,7 +203,7 @@ class Captioner:
             features: (images, patches + 1, vision hidden), in any float dtype, on any device.
         """
         return [
-            [Beam(written.ids, self._suggestion(written), written.log_probabilities) for written in captions]
+            [Beam(written.ids, self._scored(written), written.log_probabilities) for written in captions]
             for captions in self._search(features)
         ]
 
@@ -223,18 +223,18 @@ class Captioner:
         with self._lock, torch.no_grad():
             yield self._model
 
-    def _search(self, features: torch.Tensor) -> list[list[Written]]:
+    def _search(self, features: torch.Tensor) -> list[list[Hypothesis]]:
         if len(features) == 0:
             return []
         prompt = torch.tensor(self._prompt, device=self.device)
         with self._lock, torch.inference_mode():
             return search(self._decoder, features.to(self.device, self.dtype), prompt, self._rules)
 
-    def _suggestion(self, written: Written) -> Suggestion:
+    def _scored(self, written: Hypothesis) -> ScoredCaption:
         caption = decode_caption(self.checkpoint.tokenizer, written.ids[len(self._prompt) :])
         probabilities = [math.exp(log) for log in written.log_probabilities]
         score = sum(probabilities) / len(probabilities)
-        return Suggestion(self.generation.writing.write(caption), min(max(score, 0.0), 1.0))
+        return ScoredCaption(self.generation.writing.write(caption), min(max(score, 0.0), 1.0))
 
     def _run_encoder(self, images: Sequence[Image.Image]) -> torch.Tensor:
         pixels = self._pixels(images).to(self.dtype)

@@ -8,6 +8,7 @@ The weights are those of `transformers`' `BlipTextLMHeadModel`; what differs is 
 - Query, key and value of a token are one multiplication, and only the newest tokens are asked what comes next.
 - On a CPU the matrices are kept in the order in which its matrix unit reads them.
 
+`training/decoder.py` is its pair: the same network, whole captions at once, with gradients.
 `tests/model/captioning/test_captioner.py` holds it to plain `transformers`, token by token.
 
 Shapes: N pictures, R tokens read at once (of the prompt, or one for each beam), S slots, H width, V vocabulary.
@@ -42,8 +43,8 @@ class TextDecoder:
         self._vocabulary = _packed(head.decoder)
         self.vocabulary_size: int = head.decoder.out_features
 
-    def begin(self, features: Tensor, prompt: Tensor, *, beams: int, longest: int) -> tuple[Reading, Tensor]:
-        """Look at pictures and read the prompt.
+    def begin(self, features: Tensor, prompt: Tensor, *, beams: int, longest: int) -> tuple[DecoderState, Tensor]:
+        """Compute the keys and values of pictures and read the prompt.
 
         Args:
             features: what the encoder made of them, (N, patches + 1, vision hidden), in the weights' dtype.
@@ -54,7 +55,7 @@ class TextDecoder:
         Returns:
             The state to go on with, and what each picture's caption may begin with: logits, float32 (N, V).
         """
-        reading = Reading(self, features, slots=len(prompt) + beams * (longest - len(prompt)))
+        reading = DecoderState(self, features, slots=len(prompt) + beams * (longest - len(prompt)))
         causal = torch.ones(len(prompt), len(prompt), dtype=torch.bool, device=features.device).tril()
         tokens = prompt.expand(len(features), -1)
         hidden = reading.read(
@@ -68,12 +69,12 @@ class TextDecoder:
         return self._vocabulary(self._transform(hidden)).float()
 
 
-class Reading:
+class DecoderState:
     """What the beams of some pictures have read so far: keys and values of every layer."""
 
     def __init__(self, decoder: TextDecoder, features: Tensor, *, slots: int) -> None:
         self._decoder = decoder
-        self._pictures = [layer.look(features) for layer in decoder._layers]
+        self._pictures = [layer.image_keys_and_values(features) for layer in decoder._layers]
         self._past = [layer.blank(len(features), slots, like=features) for layer in decoder._layers]
         self._used = 0
         self._length = 0
@@ -140,7 +141,7 @@ class _Layer:
         self._activation = layer.intermediate.intermediate_act_fn
         self._output = _Output(layer)
 
-    def look(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def image_keys_and_values(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """A picture's keys and values, each (N, heads, patches + 1, head size)."""
         keys, values = self._cross_keys_values(features).chunk(2, dim=2)
         # Side by side in memory, as every step reads all of them.

@@ -1,8 +1,9 @@
 """BLIP's image encoder as captions need it: weights that do not change any more, and no gradients.
 
-`vision_encoder` is the same for training. Here the matrices are kept in the order in which the matrix unit reads them,
-and attention is computed in whichever way is quicker: PyTorch's fused one, or a picture's matrix products one after the
-other, whose scores stay in the processor's cache (`captionloop bench`, docs/performance.md).
+`training/encoder.py` is its pair: the same network with gradients. Here the matrices are kept in the order in which
+the matrix unit reads them, and attention is computed in whichever way is quicker: PyTorch's fused one, or a picture's
+matrix products one after the other, whose scores stay in the processor's cache (`captionloop bench`,
+docs/performance.md).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from captionloop.model.captioning.packed_linear import packed
 _packed = partial(packed, rows=577)
 
 
-class PictureReader:
+class ImageEncoder:
     """The encoder of a model in evaluation mode. Weights that change afterwards need a new one."""
 
     def __init__(self, encoder: BlipVisionModel) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from captionloop.model.captioning.captioner import Beam, Captioner, Suggestion
+from captionloop.model.captioning.captioner import Beam, Captioner, ScoredCaption
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,8 +49,8 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a version makes of a picture.
+class WordRegions:
+    """The captions of a picture, and what each word of the best one was read from.
 
     Args:
         version: its name.
@@ -59,11 +59,11 @@ class Look:
     """
 
     version: str
-    beams: tuple[Suggestion, ...]
+    beams: tuple[ScoredCaption, ...]
     words: tuple[Word, ...]
 
 
-def look(captioner: Captioner, image: Image.Image) -> Look:
+def word_regions(captioner: Captioner, image: Image.Image) -> WordRegions:
     """Caption a picture and say where the model looked.
 
     Nothing of the picture is kept, features included.
@@ -73,9 +73,9 @@ def look(captioner: Captioner, image: Image.Image) -> Look:
     """
     features = captioner.encode([image])
     (beams,) = captioner.beams(features)
-    return Look(
+    return WordRegions(
         version=captioner.version,
-        beams=tuple(beam.suggestion for beam in beams),
+        beams=tuple(beam.scored for beam in beams),
         words=_words(captioner, features, beams[0]),
     )
 
@@ -93,7 +93,7 @@ def _words(captioner: Captioner, features: torch.Tensor, beam: Beam) -> tuple[Wo
             attention=maps[places].mean(axis=0),
         )
         for (text, follows_space), places in zip(
-            _as_written(groups, beam.suggestion.caption), (places for _, places in groups), strict=True
+            _as_written(groups, beam.scored.caption), (places for _, places in groups), strict=True
         )
     )
 

@@ -10,7 +10,7 @@ words,
 
 for lower-case text, by construction rather than by a list of repairs. The price is that what the ids do not tell has to
 be decided once for all: a hyphen always joins ("light - blue" becomes "light-blue"), a dash (– or —) never does. Where
-people write otherwise, `writing` learns it and puts it back.
+people write otherwise, `orthography` learns it and puts it back.
 """
 
 from __future__ import annotations

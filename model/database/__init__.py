@@ -2,7 +2,7 @@
 
 from captionloop.model.database.engine import (
     BASE_LOCK,
-    LOOKS_LOCK,
+    NEAR_DUPLICATES_LOCK,
     SCHEMA_VERSION_TABLE,
     SECRETS_LOCK,
     Database,
@@ -43,7 +43,7 @@ from captionloop.model.database.tables import (
 __all__ = [
     "BASE_LOCK",
     "LARGEST_ID",
-    "LOOKS_LOCK",
+    "NEAR_DUPLICATES_LOCK",
     "SCHEMA_VERSION_TABLE",
     "SECRETS_LOCK",
     "Better",

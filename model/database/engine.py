@@ -34,7 +34,7 @@ _ALEMBIC_TABLE = "alembic_version"
 _SQLITE_BUSY_TIMEOUT_S = 45
 # Any numbers will do, as long as they differ.
 _SCHEMA_LOCK = 7163528
-LOOKS_LOCK = 7163529
+NEAR_DUPLICATES_LOCK = 7163529
 SECRETS_LOCK = 7163530
 BASE_LOCK = 7163531
 _READ_ONLY = "captionloop_read_only"

@@ -84,7 +84,7 @@ class ImportedCaption:
         return hashlib.sha256(f"{self.image_sha256} {self.caption}".encode()).hexdigest()
 
 
-class Change(enum.Enum):
+class UpsertResult(enum.Enum):
     """What an upsert did."""
 
     NEW = "new"
@@ -168,7 +168,7 @@ def register_image(session: Session, image: StoredImage) -> None:
     add_unless_there(session, Image, **asdict(image))
 
 
-def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Change:
+def upsert(session: Session, project_id: int, record: CorrectionRecord) -> UpsertResult:
     """Bring one annotation up to date. Doing it again changes nothing, and older news never overwrites newer."""
     _lock(session, project_id)
     known = session.scalar(
@@ -178,21 +178,21 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Chang
         values = vars(record) | derived(record.suggestion, record.captions)
         session.add(Correction(project_id=project_id, **values))
         session.flush()
-        return Change.NEW
+        return UpsertResult.NEW
     # What is known with a time to come is from a clock that has been put back since.
     if record.updated_at < known.updated_at <= utc_now():
-        return Change.NONE
+        return UpsertResult.NONE
     values = vars(record) | _kept(known, record)
     differing = {name: value for name, value in values.items() if getattr(known, name) != value}
     if not differing:
-        return Change.NONE
+        return UpsertResult.NONE
     if differing.keys() & {"captions", "state"}:
         _keep_revision(session, known)
     for name, value in (differing | derived(values["suggestion"], values["captions"])).items():
         setattr(known, name, value)
     session.flush()
     # The same failure in other words is no news, nor is from which box the same caption comes.
-    return Change.NONE if differing.keys() <= {"reason", "control"} else Change.CHANGED
+    return UpsertResult.NONE if differing.keys() <= {"reason", "control"} else UpsertResult.CHANGED
 
 
 def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:

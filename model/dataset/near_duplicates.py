@@ -28,7 +28,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.errors import ImageError
 from captionloop.home import Home
-from captionloop.model.database import LOOKS_LOCK, Correction, CorrectionState, Database, Image, wait_for_lock
+from captionloop.model.database import NEAR_DUPLICATES_LOCK, Correction, CorrectionState, Database, Image, wait_for_lock
 from captionloop.model.dataset.images import open_image
 
 _SIDE = (
@@ -70,7 +70,7 @@ def settle(session: Session, home: Home) -> bool:
         session: one that writes.
         home: where the images lie; read are those whose fingerprints were not made when they came.
     """
-    wait_for_lock(session.connection(), LOOKS_LOCK)
+    wait_for_lock(session.connection(), NEAR_DUPLICATES_LOCK)
     new = session.execute(
         select(Image.sha256, Image.fingerprint, Image.split_with)
         .where(Image.looks_like.is_(None))

@@ -1,8 +1,8 @@
 """Which corrections have a problem: found out beside the requests of those who ask, and only where something changed.
 
-To look through 20,000 corrections takes seconds, most of them in the tokenizer; a page has a tenth of one. So a thread
+To search 20,000 corrections takes seconds, most of them in the tokenizer; a page has a tenth of one. So a thread
 does it, whoever asks waits for a moment only, and what was found is kept: per correction, per picture and per caption.
-After a decision about one correction that one alone is looked at again, which is done within the moment.
+After a decision about one correction that one alone is searched again, which is done within the moment.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from captionloop.model.dataset.problems import (
 PATIENCE_S = 0.25
 """How long a page waits for what is being found out."""
 
-_AT_ONCE = 500  # rows read, or captions tokenised, between two looks at whether to stop
+_AT_ONCE = 500  # rows read, or captions tokenised, between two questions whether to stop
 # Pictures may vanish from the disk without a trace in the database.
 _FRESH_S = 600.0
 
@@ -46,20 +46,20 @@ Vocabulary = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What a look through a project's dataset found.
+class KnownProblems:
+    """What a search through a project's dataset found.
 
     Args:
         problems: those that a person dismissed are among them.
-        is_complete: False while the look goes on; then there may be more problems, and some may be settled.
+        is_complete: False while the search goes on; then there may be more problems, and some may be settled.
     """
 
     problems: Sequence[Problem] = ()
     is_complete: bool = False
 
 
-class DatasetWatch:
-    """Looks through datasets and remembers; any thread may ask, one looks."""
+class ProblemWatch:
+    """Searches datasets for problems and remembers; any thread may ask, one searches."""
 
     def __init__(self, database: Database, home: Home, *, near_duplicates: NearDuplicates) -> None:
         self._database = database
@@ -70,16 +70,16 @@ class DatasetWatch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dataset-watch")
         self._is_closed = Event()
 
-    def look(
+    def problems(
         self, project_id: int, *, vocabulary: str, open_vocabulary: Callable[[], Vocabulary], patience_s: float
-    ) -> Looked:
-        """What is known of a project's dataset; if it changed, after a look at what did, or the beginning of one.
+    ) -> KnownProblems:
+        """What is known of a project's dataset; if it changed, after a search of what did, or the beginning of one.
 
         Args:
             vocabulary: names what `open_vocabulary` gives, as the champion's name does; with another one all captions
                 are asked about again.
-            open_vocabulary: called in the thread that looks, since it may have to load something.
-            patience_s: seconds to wait for the end of the look.
+            open_vocabulary: called in the thread that searches, since it may have to load something.
+            patience_s: seconds to wait for the end of the search.
 
         Raises:
             CaptionloopError: what `open_vocabulary` raised.
@@ -90,19 +90,19 @@ class DatasetWatch:
             known = self._known.setdefault(project_id, _Known())
             is_current = known.state == state and monotonic() < known.until
             if not is_current and (known.going is None or known.going.done()):
-                known.looked = Looked(known.looked.problems)
-                known.going = self._thread.submit(self._look, project_id, known, state, open_vocabulary)
+                known.found = KnownProblems(known.found.problems)
+                known.going = self._thread.submit(self._search, project_id, known, state, open_vocabulary)
             going = known.going
         if going is not None and wait([going], patience_s).done:
             going.result()
-        return known.looked
+        return known.found
 
     def close(self) -> None:
-        """Stop looking; waits for the thread."""
+        """Stop searching; waits for the thread."""
         self._is_closed.set()
         self._thread.shutdown(cancel_futures=True)
 
-    def _look(self, project_id: int, known: _Known, state: _State, open_vocabulary: Callable[[], Vocabulary]) -> None:
+    def _search(self, project_id: int, known: _Known, state: _State, open_vocabulary: Callable[[], Vocabulary]) -> None:
         dataset, before = known.dataset, known.state
         if before is None or before.vocabulary != state.vocabulary:
             dataset.writable = {}
@@ -116,7 +116,7 @@ class DatasetWatch:
                 if self._is_closed.is_set():
                     return
         alike, stored = known.alike, _names_below(self._home.images)
-        known.looked = Looked(dataset.problems(stored, alike))
+        known.found = KnownProblems(dataset.problems(stored, alike))
         unknown = dataset.unknown_captions()
         if unknown:
             can_be_written = open_vocabulary()
@@ -124,7 +124,7 @@ class DatasetWatch:
                 if self._is_closed.is_set():
                     return
                 dataset.writable |= {text: can_be_written(text) for text in unknown[start : start + _AT_ONCE]}
-        known.looked = Looked(dataset.problems(stored, alike), is_complete=True)
+        known.found = KnownProblems(dataset.problems(stored, alike), is_complete=True)
         known.state, known.until = state, monotonic() + _FRESH_S
 
 
@@ -139,7 +139,7 @@ class _Row:
 
 
 class _Dataset:
-    """What is known of a project's corrections. Only the thread that looks touches it."""
+    """What is known of a project's corrections. Only the thread that searches touches it."""
 
     def __init__(self) -> None:
         self.writable: dict[str, bool] = {}
@@ -265,12 +265,12 @@ class _Known:
     """What was found out about one project.
 
     Args:
-        state: of the corrections that `looked` is about, None before the end of a look.
-        going: the look that is on its way, or the last one.
+        state: of the corrections that `found` is about, None before the end of a search.
+        going: the search that is on its way, or the last one.
     """
 
     def __init__(self) -> None:
-        self.looked = Looked()
+        self.found = KnownProblems()
         self.dataset = _Dataset()
         self.alike: Sequence[tuple[str, ...]] = ()
         self.state: _State | None = None

@@ -11,7 +11,7 @@ from captionloop.model.database import Database, utc_now
 from captionloop.model.database import Suggestion as Row
 
 if TYPE_CHECKING:
-    from captionloop.model.captioning.captioner import Suggestion
+    from captionloop.model.captioning.captioner import ScoredCaption
 
 # Both dialects know INSERT … ON CONFLICT, each under its own name in SQLAlchemy.
 _INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -26,7 +26,7 @@ class Answer:
     """
 
     task_id: int
-    suggestion: "Suggestion | None"
+    suggestion: "ScoredCaption | None"
     reason: str | None = None
     may_pass: bool = False
 

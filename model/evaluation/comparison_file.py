@@ -25,7 +25,7 @@ COMPARISON = "comparison.json"
 
 
 @dataclass(frozen=True)
-class Written:
+class EvaluatedCaption:
     """One version's caption of an image, and how good it is."""
 
     caption: str
@@ -41,8 +41,8 @@ class ComparedImage:
 
     image: str  # SHA-256 of its bytes
     references: tuple[str, ...]
-    champion: Written
-    candidate: Written
+    champion: EvaluatedCaption
+    candidate: EvaluatedCaption
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def _written(evaluation: Evaluation, image: str, captions: Mapping[str, str]) ->
     return {"caption": captions[image], **figures, "word_edit_rate": scores.word_edit_rate}
 
 
-def _read_written(values: Mapping[str, Any]) -> Written:
-    return Written(
+def _read_written(values: Mapping[str, Any]) -> EvaluatedCaption:
+    return EvaluatedCaption(
         caption=str(values["caption"]),
         cider_d=float(values["cider_d"]),
         word_edits=int(values["word_edits"]),

@@ -1,7 +1,7 @@
 """How good captions are: BLEU, ROUGE-L, CIDEr-D, METEOR, and what a person would still have to change.
 
 The scorers of the first four are `pycocoevalcap`'s, as papers report them; what is called CIDEr there is CIDEr-D
-(clipped, with a penalty on length). They score token strings from our own tokeniser (`metrics.tokenizer`).
+(clipped, with a penalty on length). They score token strings from our own tokeniser (`captions.ptb_tokens`).
 """
 
 from __future__ import annotations

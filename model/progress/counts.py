@@ -1,4 +1,4 @@
-"""How things stand, in a few numbers that the database has at once, for monitoring."""
+"""Counts that the database has at once, for monitoring: of projects, corrections and runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class RunCount:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Counts:
     """The connected projects, and what is counted in each; what there is none of has no count."""
 
     projects: Sequence[Project]
@@ -38,8 +38,8 @@ class Standing:
     running: Sequence[Run]
 
 
-def standing_of(session: Session, server: str) -> Standing:
-    """How things stand in the projects of one Label Studio server."""
+def count_all(session: Session, server: str) -> Counts:
+    """The counts of the projects of one Label Studio server."""
     projects = session.scalars(
         select(Project).where(Project.server == server, Project.is_connected).order_by(Project.id)
     ).all()
@@ -55,7 +55,7 @@ def standing_of(session: Session, server: str) -> Standing:
         .where(Run.project_id.in_(ids))
         .group_by(Run.project_id, Run.kind, Run.state)
     )
-    return Standing(
+    return Counts(
         projects=projects,
         corrections=[CorrectionCount(*row) for row in corrections],
         runs=[RunCount(*row) for row in runs],

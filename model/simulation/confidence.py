@@ -47,7 +47,7 @@ def confidence_of(beams: Sequence[Beam]) -> Confidence:
         log_probability=sum(served.log_probabilities) / len(served.log_probabilities),
         entropy=sum(-weight * math.log(weight) for weight in weights if weight),
         disagreement=sum(
-            weight * words_apart(served.suggestion.caption, beam.suggestion.caption)
+            weight * words_apart(served.scored.caption, beam.scored.caption)
             for weight, beam in zip(weights, beams, strict=True)
         ),
     )
@@ -59,7 +59,7 @@ def consensus(beams: Sequence[Beam], frequencies: DocumentFrequencies) -> float:
     Other than `Confidence.disagreement` it makes little of words that most captions have, and counts each of the other
     captions as much as the next, however unlikely.
     """
-    served, *others = (beam.suggestion.caption for beam in beams)
+    served, *others = (beam.scored.caption for beam in beams)
     return consensus_cider_d(served, others, frequencies) if others else MOST
 
 
@@ -106,11 +106,11 @@ def _evenness(beams: Sequence[Beam], _: Background) -> float:
 
 def _same_as_before(beams: Sequence[Beam], background: Background) -> float:
     previous = background.previous
-    return 1.0 if previous is None else 1 - words_apart(beams[0].suggestion.caption, previous)
+    return 1.0 if previous is None else 1 - words_apart(beams[0].scored.caption, previous)
 
 
 SIGNALS: Mapping[str, Signal] = {
-    "score": lambda beams, _: beams[0].suggestion.score,
+    "score": lambda beams, _: beams[0].scored.score,
     "token_probability": _token_probability,
     "caption_probability": _caption_probability,
     "entropy": _evenness,

@@ -330,7 +330,7 @@ def _check(name: str, wrong: Sequence[object], known: Iterable[str]) -> None:
 
 
 def _served(beams: Sequence[Beam]) -> str:
-    return beams[0].suggestion.caption
+    return beams[0].scored.caption
 
 
 def _words(caption: str) -> int:

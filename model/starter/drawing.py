@@ -43,7 +43,7 @@ _GAP = 0.03
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """Where a thing lies: its centre and half the side of its box, as fractions of the picture's side."""
 
     x: float
@@ -74,19 +74,19 @@ def draw(scene: Scene, size: int = 96, seed: int = 0) -> Image.Image:
     return image.reduce(scale)
 
 
-def layout(scene: Scene, *, seed: int) -> list[Place]:
+def layout(scene: Scene, *, seed: int) -> list[Position]:
     """The places of a scene's things, in their order, as `draw` uses them with the same seed."""
     rng = random.Random(f"layout {seed}")  # noqa: S311
     radii = [RADII[thing.size] * rng.uniform(0.95, 1.03) for thing in scene.things]
     if len(radii) == 1:
-        return [Place(_free(rng, radii[0]), _free(rng, radii[0]), radii[0])]
+        return [Position(_free(rng, radii[0]), _free(rng, radii[0]), radii[0])]
     if scene.relation == "in front of":
         return _overlapping(rng, radii)
     first, *others = radii
     along, across = (_row if len(others) == 1 else _group)(rng, first, others)
     if scene.relation == "above":
         along, across = across, along
-    return [Place(x, y, radius) for x, y, radius in zip(along, across, radii, strict=True)]
+    return [Position(x, y, radius) for x, y, radius in zip(along, across, radii, strict=True)]
 
 
 def _free(rng: random.Random, radius: float) -> float:
@@ -119,7 +119,7 @@ def _spread(rng: random.Random, radii: Sequence[float]) -> list[float]:
     return [left, left + radii[0] + _GAP + (between - before) * 0.6 + radii[1]]
 
 
-def _overlapping(rng: random.Random, radii: Sequence[float]) -> list[Place]:
+def _overlapping(rng: random.Random, radii: Sequence[float]) -> list[Position]:
     """The first thing covers a corner of the second, and stands lower, as nearer things do."""
     front, back = radii
     reach = (front + back) * rng.uniform(0.70, 0.78)
@@ -127,7 +127,7 @@ def _overlapping(rng: random.Random, radii: Sequence[float]) -> list[Place]:
     right, down = reach * math.sin(angle), reach * math.cos(angle)
     to_the_back = (rng.choice((-right, right)), -down)
     x, y = (_between(rng, front, back, offset=offset) for offset in to_the_back)
-    return [Place(x, y, front), Place(x + to_the_back[0], y + to_the_back[1], back)]
+    return [Position(x, y, front), Position(x + to_the_back[0], y + to_the_back[1], back)]
 
 
 def _between(rng: random.Random, front: float, back: float, *, offset: float) -> float:
@@ -140,7 +140,7 @@ def _between(rng: random.Random, front: float, back: float, *, offset: float) ->
 class _Pen:
     """Draws in one thing's own frame: -1 to 1, y downwards, outlined in a dark shade of the fill."""
 
-    def __init__(self, canvas: ImageDraw.ImageDraw, side: int, place: Place, *, flip: bool) -> None:
+    def __init__(self, canvas: ImageDraw.ImageDraw, side: int, place: Position, *, flip: bool) -> None:
         self._canvas = canvas
         self._x, self._y, self._unit = place.x * side, place.y * side, place.radius * side
         self._mirror = -1 if flip else 1

@@ -23,7 +23,7 @@ _BATCH = 50
 
 
 @dataclass(frozen=True)
-class Score:
+class SceneScore:
     """How captions compare with the canonical ones: shares from 0 to 1."""
 
     exact: float
@@ -36,7 +36,7 @@ class Score:
 
 def evaluate(
     directory: Path, *, images: int = 300, beams: int = 3, size: int = IMAGE_SIZE, dtype: torch.dtype = torch.float32
-) -> Score:
+) -> SceneScore:
     """Captions the first `images` unseen scenes with a saved model.
 
     Args:
@@ -60,11 +60,11 @@ def evaluate(
     return score(found, expected)
 
 
-def score(found: Sequence[str], expected: Sequence[str]) -> Score:
+def score(found: Sequence[str], expected: Sequence[str]) -> SceneScore:
     """Exact match and corpus BLEU-4 with one reference each (Papineni et al. 2002; words split at spaces)."""
     pairs = [(f.split(), e.split()) for f, e in zip(found, expected, strict=True)]
     exact = sum(f == e for f, e in pairs) / len(pairs)
-    return Score(exact, _bleu_4(pairs), len(pairs))
+    return SceneScore(exact, _bleu_4(pairs), len(pairs))
 
 
 def _bleu_4(pairs: Sequence[tuple[list[str], list[str]]]) -> float:

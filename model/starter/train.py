@@ -195,7 +195,7 @@ def _relation_index(scene: Scene) -> int:
     return 0 if scene.relation is None else 1 + RELATIONS.index(scene.relation)
 
 
-class Run:
+class TrainingRun:
     """A training run between two steps; it can be stored and taken up again.
 
     What a step sees depends on the seed and its number alone, so that a run taken up goes on as if never stopped.
@@ -268,7 +268,7 @@ def train(out: Path, *, seed: int, steps: int, pictures: int, cache: Path, worke
         cache: where drawn pictures and the state of the run are kept for the next time.
         workers: processes that draw.
     """
-    run = Run(seed=seed, steps=steps)
+    run = TrainingRun(seed=seed, steps=steps)
     state = cache / f"run-{seed}.pt"
     if state.exists():
         run.take_up(state)

@@ -67,7 +67,7 @@ class Trial:
     Args:
         number: from 0, in the order of their making.
         choice: what it tries, by the names of `SEARCHED`; empty until it begins.
-        looks: percent of its steps → CIDEr-D + BLEU-4 on the validation images at that moment.
+        validations: percent of its steps → CIDEr-D + BLEU-4 on the validation images at that moment.
         score: the same of the weights that it ended with; None unless it finished.
         standard_error, interval: how unsure the score is, by a bootstrap over the images; the interval is of 95 %.
         seconds: how long it took, until it was over.
@@ -80,7 +80,7 @@ class Trial:
     number: int
     state: TrialState
     choice: Mapping[str, Any]
-    looks: Mapping[int, float]
+    validations: Mapping[int, float]
     score: float | None
     standard_error: float | None
     interval: tuple[float, float] | None
@@ -92,8 +92,8 @@ class Trial:
 
     @property
     def last_score(self) -> float | None:
-        """The score, else the one of the last look at it, if there was any."""
-        return self.score if self.score is not None or not self.looks else self.looks[max(self.looks)]
+        """The score, else the one of the last validation, if there was any."""
+        return self.score if self.score is not None or not self.validations else self.validations[max(self.validations)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -107,7 +107,9 @@ class Trial:
             "seconds": self.seconds,
             "is_default": self.is_default,
             "reason": self.reason,
-            "looks": [{"percent": percent, "score": score} for percent, score in sorted(self.looks.items())],
+            "validations": [
+                {"percent": percent, "score": score} for percent, score in sorted(self.validations.items())
+            ],
         }
 
 
@@ -122,13 +124,13 @@ class OngoingTrial:
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, trial: optuna.Trial, record: Trial) -> None:
         self._study, self._storage, self._trial, self.record = study, storage, trial, record
-        self._seen = set(record.looks)  # by the attempt before this one
+        self._seen = set(record.validations)  # by the attempt before this one
 
     @property
     def choice(self) -> dict[str, Any]:
         return self._trial.params
 
-    def look(self, percent: int, score: float) -> None:
+    def report(self, percent: int, score: float) -> None:
         """Tell how good the captions are after so many percent of the steps.
 
         Raises:
@@ -285,7 +287,7 @@ def _record(row: FrozenTrial, *, is_repeated: bool) -> Trial:
         number=row.number,
         state=state,
         choice=row.params,
-        looks=row.intermediate_values,
+        validations=row.intermediate_values,
         score=row.value if state is TrialState.FINISHED else None,
         standard_error=notes.get(_STANDARD_ERROR),
         interval=tuple(notes[_INTERVAL]) if _INTERVAL in notes else None,

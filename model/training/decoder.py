@@ -2,7 +2,9 @@
 
 The modules are those of `transformers`, or what PEFT put in their place; the path through them is ours. It leaves out
 what training does not need: a mask (padding comes last, where a causal decoder cannot see it), a cache, the vocabulary
-where nothing is asked for, and, for captions, the keys and values of the picture (`_look`).
+where nothing is asked for, and, for captions, the keys and values of the picture (`_attend_to_image`).
+
+`captioning/decoder.py` is its pair: the same network, token by token, without gradients.
 
 Shapes: B examples, L tokens, P image patches, W width of the image encoder, H of the decoder, V vocabulary.
 """
@@ -39,21 +41,21 @@ def logits_at(
     hidden: Tensor = decoder.bert.embeddings(input_ids=ids).to(features.dtype)
     for layer in decoder.bert.encoder.layer:
         if recompute:
-            hidden = checkpoint(_read, layer, hidden, features, use_reentrant=False)
+            hidden = checkpoint(_layer, layer, hidden, features, use_reentrant=False)
         else:
-            hidden = _read(layer, hidden, features)
+            hidden = _layer(layer, hidden, features)
     logits: Tensor = decoder.cls(hidden[places])
     return logits
 
 
-def _read(layer: BlipTextLayer, hidden: Tensor, features: Tensor) -> Tensor:
-    hidden = layer.attention.output(_listen(layer.attention.self, hidden), hidden)
-    hidden = layer.crossattention.output(_look(layer.crossattention.self, hidden, features), hidden)
+def _layer(layer: BlipTextLayer, hidden: Tensor, features: Tensor) -> Tensor:
+    hidden = layer.attention.output(_attend_to_past(layer.attention.self, hidden), hidden)
+    hidden = layer.crossattention.output(_attend_to_image(layer.crossattention.self, hidden, features), hidden)
     read: Tensor = layer.feed_forward_chunk(hidden)
     return read
 
 
-def _listen(attention: BlipTextSelfAttention, hidden: Tensor) -> Tensor:
+def _attend_to_past(attention: BlipTextSelfAttention, hidden: Tensor) -> Tensor:
     """What each token reads of those before it and of itself: (B, L, H)."""
     queries, keys, values = (
         _split(attention, linear(hidden)) for linear in (attention.query, attention.key, attention.value)
@@ -63,7 +65,7 @@ def _listen(attention: BlipTextSelfAttention, hidden: Tensor) -> Tensor:
     return read.transpose(1, 2).flatten(2)
 
 
-def _look(attention: BlipTextSelfAttention, hidden: Tensor, features: Tensor) -> Tensor:
+def _attend_to_image(attention: BlipTextSelfAttention, hidden: Tensor, features: Tensor) -> Tensor:
     """What each token reads of the picture: (B, L, H).
 
     A picture has many patches and a caption few tokens. So the key matrix is applied to the queries, and the value

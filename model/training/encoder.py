@@ -1,4 +1,6 @@
-"""BLIP's image encoder with fused attention: the modules are those of `transformers`, the path through them is ours.
+"""BLIP's image encoder as it is trained: the modules are those of `transformers`, the path through them is ours.
+
+`captioning/encoder.py` is its pair: the same network without gradients.
 
 `BlipAttention` multiplies, scales and normalises one after the other, with all scores in memory between (577 x 577 for
 each head of each layer of BLIP-base). PyTorch's fused attention does the same in one pass.
@@ -18,7 +20,7 @@ from captionloop.device import is_gpu
 from captionloop.private_operators import softmax_backward
 
 
-def encode_pixels(
+def encode_images(
     encoder: BlipVisionModel, pixels: Tensor, *, dtype: torch.dtype | None = None, recompute: bool = False
 ) -> Tensor:
     """What the text decoder reads of pictures: `encoder(pixel_values=pixels).last_hidden_state`.

@@ -1,6 +1,6 @@
 """What a run writes down while it trains: flat files for the version's directory, TensorBoard's event files, trackers.
 
-`training_log.csv` has a row for each step, `evaluations.jsonl` a line for each look at images that are not trained on.
+`training_log.csv` has a row for each step, `evaluations.jsonl` a line for each evaluation on images not trained on.
 A run that is resumed goes on in the same files; what a killed one wrote beyond its last saved step is cut off first.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from PIL.Image import Image
 
 from captionloop.model.training.trackers import Trackers
-from captionloop.model.training.validation import Look
+from captionloop.model.training.validation import ValidationResult
 
 if TYPE_CHECKING:
     import torch  # the pages, which read what is written here, are up a second earlier without it
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 STEPS_FILE, EVALUATIONS_FILE = "training_log.csv", "evaluations.jsonl"
 
-LookedAt = Literal["validation", "held-out"]
+EvaluatedOn = Literal["validation", "held-out"]
 """The images that decide which weights are kept, or those of the gate."""
 
 
@@ -86,16 +86,16 @@ class TrainingLog:
         measured = {name: value for name, value in asdict(figures).items() if name != "step"}
         self._tell({f"train/{name}": value for name, value in measured.items()}, figures.step)
 
-    def look(self, step: int, look: Look, *, at: LookedAt) -> None:
-        """Add what was seen after a step."""
-        samples = [asdict(sample) for sample in look.samples]
-        line = {"step": step, "images": at, "metrics": dict(look.metrics), "samples": samples}
+    def evaluation(self, step: int, found: ValidationResult, *, images: EvaluatedOn) -> None:
+        """Add what the weights after a step are worth."""
+        samples = [asdict(sample) for sample in found.samples]
+        line = {"step": step, "images": images, "metrics": dict(found.metrics), "samples": samples}
         with self._evaluations.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._tell({f"{at}/{name}": value for name, value in look.metrics.items()}, step)
+        self._tell({f"{images}/{name}": value for name, value in found.metrics.items()}, step)
         if self._writer:
-            for sample in look.samples:
-                tag = f"{at}/{sample.image[:8]}"
+            for sample in found.samples:
+                tag = f"{images}/{sample.image[:8]}"
                 self._writer.add_text(tag, f"{sample.caption}  \n*{' / '.join(sample.references)}*", step)
                 if self._pictures:
                     pixels = np.asarray(self._pictures(sample.image))  # uint8 (height, width, 3)
@@ -136,7 +136,7 @@ class TrainingLog:
 def read_losses(directory: Path) -> list[tuple[int, float]]:
     """Step and loss of each step that a run has written down, also while it goes on; empty without a log.
 
-    A row that is just being written is left for the next look.
+    A row that is just being written is left for the next reading.
     """
     try:
         rows = (directory / STEPS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]

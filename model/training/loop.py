@@ -1,7 +1,7 @@
 """Fine-tuning a BLIP on corrections: `finetune` is the whole run, top to bottom, for all three ways.
 
-What is trained is in `trainable`, the text and its loss in `training_text`, the settings in `finetune_settings`, what a
-killed run goes on from in `training_state`, what is written down in `training_log`.
+What is trained is in `trainable`, the text and its loss in `caption_targets`, the settings in `settings`, what a killed
+run goes on from in `resume_state`, what is written down in `log`.
 
 Several processes that `accelerate` finds started together (by torchrun, `accelerate launch` or `jobs.processes`) train
 one model: each computes its share of every batch, and the gradients are summed, so that a step is that of one process.
@@ -40,25 +40,25 @@ from captionloop.model.training.log import StepFigures, TrainingLog, memory_mib
 from captionloop.model.training.resume_state import Resumed, TrainingState
 from captionloop.model.training.settings import FinetuneSettings, Schedule, default_learning_rate, default_steps
 from captionloop.model.training.trainable import Trainable
-from captionloop.model.training.validation import Look
+from captionloop.model.training.validation import ValidationResult
 
 logger = logging.getLogger(__name__)
 
-Looking = Callable[[Checkpoint], Look]
-"""What a checkpoint writes for the validation images, and how good that is."""
+Validate = Callable[[Checkpoint], ValidationResult]
+"""How good the captions are that a checkpoint writes for the validation images."""
 Watching = Callable[[float, Checkpoint], None]
 """Somebody who is shown the weights now and then, and the share of the steps that is done."""
 
 _STATE_EVERY_S = 30.0
 _REPORT_EVERY_S = 1.0
-_LOOKS = 8  # at the weights, spread over the run
+_VALIDATIONS = 8  # spread over the run
 # On a CPU eight pictures of 577 patches at once are trained on as quickly as 16, with three GB less.
 _PATCHES_AT_ONCE = 4_700
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # what PyTorch says on a CPU
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Where a run is. The loss is smoothed over some ten steps and has label smoothing in it."""
 
     step: int
@@ -104,11 +104,11 @@ def finetune(
     settings: FinetuneSettings,
     features: FeatureSource | None = None,
     pictures: PictureSource | None = None,
-    look: Looking | None = None,
+    validate: Validate | None = None,
     watch: Watching | None = None,
     log: TrainingLog | None = None,
     state: TrainingState | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FinetuneResult:
     """Train a copy of the checkpoint on captions.
@@ -119,10 +119,10 @@ def finetune(
         settings: how to train.
         features: the frozen encoder's output for the examples' images, for a way that leaves the encoder alone.
         pictures: the images themselves, for a way that trains it.
-        look: at validation images, which are not among the examples; the best weights are kept. None keeps the last
-            ones.
+        validate: captions images that are not among the examples; the weights that do so best are kept. None keeps
+            the last ones.
         watch: is shown the weights as often, without a say in which are kept. What it raises ends the run.
-        log: gets the figures of each step, and what was seen at each look.
+        log: gets the figures of each step, and what each validation found.
         state: where the run is kept, and gone on from.
         on_progress: called about once a second, and after the last step, by the main process.
         should_stop: asked before each step, in each process; one that says so stops all.
@@ -162,12 +162,12 @@ def finetune(
 
         for step, batch in islice(enumerate(data.batches()), first, steps):
             is_cancelled, has_ended = _anywhere(
-                accelerator, should_stop(), run.looks_without_better >= settings.patience
+                accelerator, should_stop(), run.validations_without_better >= settings.patience
             )
             if is_cancelled:
                 raise RunCancelled(f"The run was cancelled at step {step} of {steps}; nothing was changed.")
             if has_ended:
-                logger.info("No better captions for %d looks: training ends at step %d", settings.patience, step)
+                logger.info("No better captions for %d validations: training ends at step %d", settings.patience, step)
                 break
             if not is_main:
                 # Dropout of its own, which needs no state: the main process goes on with the random numbers of that.
@@ -194,23 +194,23 @@ def finetune(
             if log:
                 images_per_second = settings.batch_size / per_step
                 log.step(StepFigures(step + 1, loss, peak_rate * share, norm, images_per_second, memory_mib(device)))
-            if (look or watch) and (step + 1) % max(steps // _LOOKS, 1) == 0:
+            if (validate or watch) and (step + 1) % max(steps // _VALIDATIONS, 1) == 0:
                 present = trainable.checkpoint(run.averages)
                 if watch:
                     watch((step + 1) / steps, present)
-                if look:
-                    seen = look(present)
-                    run.looked(seen.score.value)
-                    logger.info("Validation after step %d: %s", step + 1, seen)
+                if validate:
+                    found = validate(present)
+                    run.validated(found.score.value)
+                    logger.info("Validation after step %d: %s", step + 1, found)
                     if log:
-                        log.look(step + 1, seen, at="validation")
+                        log.evaluation(step + 1, found, images="validation")
             if state and now - last_save > _STATE_EVERY_S:
                 last_save = now
                 run.save(state, optimizer)
             if now - last_report > _REPORT_EVERY_S or step + 1 == steps:
                 last_report = now
                 recent = run.losses[-10:]
-                progress = Progress(
+                progress = TrainingProgress(
                     step=step + 1,
                     steps=steps,
                     loss=sum(recent) / len(recent),
@@ -268,7 +268,7 @@ class _Kept:
         self.best: dict[str, Tensor] = {}
         self.best_step: int | None = None
         self.best_score = -math.inf
-        self.looks_without_better = 0
+        self.validations_without_better = 0
 
     @torch.no_grad()
     def stepped(self, loss: float) -> None:
@@ -276,22 +276,22 @@ class _Kept:
         for name, average in self.averages.items():
             average.lerp_(self._parameters[name].detach(), 1 - self._decay)
 
-    def looked(self, score: float) -> None:
+    def validated(self, score: float) -> None:
         """Take the weights for the best when they are; their step is the last one done."""
-        self.looks_without_better += 1
+        self.validations_without_better += 1
         if score > self.best_score:
-            self.best_score, self.best_step, self.looks_without_better = score, len(self.losses), 0
+            self.best_score, self.best_step, self.validations_without_better = score, len(self.losses), 0
             self.best = {name: tensor.clone() for name, tensor in (self.averages or self._copied()).items()}
 
     def save(self, state: TrainingState, optimizer: torch.optim.Optimizer) -> None:
         kept = {f"average/{name}": tensor for name, tensor in self.averages.items()}
         kept |= {f"best/{name}": tensor for name, tensor in self.best.items()}
-        notes = {"losses": self.losses, "best": [self.best_step, self.best_score, self.looks_without_better]}
+        notes = {"losses": self.losses, "best": [self.best_step, self.best_score, self.validations_without_better]}
         state.save(parameters=self._parameters, optimizer=optimizer, kept=kept, notes=notes)
 
     def resume(self, resumed: Resumed) -> None:
         self.losses = list(resumed.notes["losses"])
-        self.best_step, self.best_score, self.looks_without_better = resumed.notes["best"]
+        self.best_step, self.best_score, self.validations_without_better = resumed.notes["best"]
         for name, parameter in self._parameters.items():
             if self.averages:
                 self.averages[name] = resumed.kept[f"average/{name}"].to(parameter.device)

@@ -38,9 +38,9 @@ class FinetuneSettings:
         label_smoothing: in training only, BLIP's own 0.1.
         dropout: on hidden states and attention of the decoder, BERT's own 0.1.
         ema: decay of an exponential moving average of the weights, which is what is kept; 0 keeps the last ones.
-        validation_share: of the examples' images, kept out of training; of several looks at them the best weights are
+        validation_share: of the examples' images, kept out of training; of several validations the best weights are
             kept, by CIDEr-D + BLEU-4. 0 trains on all and keeps the last.
-        patience: looks without a better one after which training ends.
+        patience: validations without a better one after which training ends.
         replay: share of the corrections the champion has learnt from that are learnt from again, beside all new ones;
             chosen by image (see `replay`).
         augment: show pictures slightly cropped and in other light ("lora" with the encoder, and "full").

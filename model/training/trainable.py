@@ -18,7 +18,7 @@ from transformers import BlipForConditionalGeneration
 from captionloop.model.blip.checkpoint import Checkpoint
 from captionloop.model.training.caption_targets import TrainingBatch, asking
 from captionloop.model.training.decoder import logits_at
-from captionloop.model.training.encoder import encode_pixels
+from captionloop.model.training.encoder import encode_images
 from captionloop.model.training.settings import FinetuneSettings
 
 # The attention of both parts, by the names that `transformers` gives its matrices.
@@ -76,7 +76,7 @@ class Trainable:
         recompute = self._settings.gradient_checkpointing
         if features is None:
             assert pixels is not None
-            features = encode_pixels(self._model.vision_model, pixels, dtype=dtype, recompute=recompute)
+            features = encode_images(self._model.vision_model, pixels, dtype=dtype, recompute=recompute)
         places = asking(text.labels)
         return logits_at(self._model.text_decoder, text.ids, places, features.to(dtype), recompute=recompute)
 

@@ -1,4 +1,4 @@
-"""A look at what a model writes for images that it is not trained on: figures, how sure they are, and samples."""
+"""What a model writes for images that it is not trained on: figures, how sure they are, and samples."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from captionloop.model.metrics import Score, bootstrap_score, evaluate_captions
 from captionloop.model.metrics.differences import SCORE
 
-SAMPLES = 8  # captions that are shown of a look
+SAMPLES = 8  # captions that are shown of a validation
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleCaption:
     """A caption of an image, beside what people wrote."""
 
     image: str
@@ -21,27 +21,27 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen.
+class ValidationResult:
+    """How good the captions are.
 
     Args:
         score: CIDEr-D + BLEU-4, by which BLIP's own training selects; higher is better.
         metrics: all figures by name, this one with its interval among them.
-        samples: of the first images, the same ones at each look.
+        samples: of the first images, the same ones each time.
     """
 
     score: Score
     metrics: Mapping[str, float]
-    samples: tuple[Sample, ...]
+    samples: tuple[SampleCaption, ...]
 
     @classmethod
-    def at(
+    def of(
         cls,
         references: Mapping[str, Sequence[str]],
         captions: Mapping[str, str],
         *,
         corpus: Iterable[Sequence[str]] = (),
-    ) -> Look:
+    ) -> ValidationResult:
         """Score captions.
 
         Args:
@@ -58,7 +58,9 @@ class Look:
         return cls(
             score=score,
             metrics={SCORE: score.value, f"{SCORE}_low": low, f"{SCORE}_high": high, **evaluation.to_dict()},
-            samples=tuple(Sample(image, captions[image], references[image]) for image in list(captions)[:SAMPLES]),
+            samples=tuple(
+                SampleCaption(image, captions[image], references[image]) for image in list(captions)[:SAMPLES]
+            ),
         )
 
     def __str__(self) -> str:

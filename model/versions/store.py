@@ -4,7 +4,7 @@ A directory is complete before anybody can see it: it is written under a tempora
 SHA-256 of each file, is renamed, and only then entered in the database. A crash leaves no version or a whole one.
 
 Deleting goes the other way round: first the row says so, then the files go, so that no row ever promises files that are
-half gone. What a crash in between leaves is swept. The row stays, since other versions descend from it.
+half gone. What a crash in between leaves is removed later. The row stays, since other versions descend from it.
 """
 
 import secrets
@@ -163,7 +163,7 @@ class VersionStore:
         directory.rename(final)
         flush_to_disk(self._directory)
 
-    def sweep(self, *, older_than_s: float = 0.0) -> list[Path]:
+    def remove_leftovers(self, *, older_than_s: float = 0.0) -> list[Path]:
         """Remove what crashes left behind: unfinished directories, and whole ones whose row is missing or deleted.
 
         Args:
@@ -265,7 +265,7 @@ class VersionStore:
             project = _project(session, project_id, lock=True)
             if expected is not None and project.champion not in (expected, name):
                 return False
-            if (deleted_at := session.get_one(Version, name).deleted_at) is not None:  # since the look above
+            if (deleted_at := session.get_one(Version, name).deleted_at) is not None:  # since it was read above
                 raise _deleted(name, deleted_at)
             if project.champion != name:
                 _set_champion(session, project, name, previous=project.champion, reason=reason)
@@ -338,7 +338,7 @@ class VersionStore:
                     f"A rollback from {project.champion} leads to {name}. Say that you know, or promote another first."
                 )
             version.deleted_at = utc_now()
-        shutil.rmtree(path, ignore_errors=True)  # what it cannot remove, `sweep` tries again
+        shutil.rmtree(path, ignore_errors=True)  # what it cannot remove, `remove_leftovers` tries again
 
     # From rows --------------------------------------------------------------------------------------------------------
 

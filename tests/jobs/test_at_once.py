@@ -28,7 +28,7 @@ from captionloop.jobs.project.sync import sync
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import DEAD_AFTER_S, Runs
 from captionloop.jobs.queue.sweeps import Sweeps
-from captionloop.model.captioning.captioner import Captioner, Suggestion
+from captionloop.model.captioning.captioner import Captioner, ScoredCaption
 from captionloop.model.database import (
     Correction,
     Database,
@@ -37,10 +37,10 @@ from captionloop.model.database import (
     Run,
     RunKind,
     RunState,
+    Suggestion,
     Version,
     utc_now,
 )
-from captionloop.model.database import Suggestion as SuggestionRow
 from captionloop.model.dataset.corrections import StoredImage, register_image
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.versions.base import Base
@@ -226,12 +226,12 @@ def test_backends_that_remember_the_same_tasks_in_any_order_wait_for_each_other(
     def keep(log: SuggestionLog, seed: int) -> None:
         for turn in range(5):
             shuffled = random.Random(seed + turn).sample(tasks, len(tasks))
-            log.keep(project.id, "v1", [Answer(task, Suggestion(f"by {seed}", 0.5)) for task in shuffled])
+            log.keep(project.id, "v1", [Answer(task, ScoredCaption(f"by {seed}", 0.5)) for task in shuffled])
 
     at_once([lambda pair=pair: keep(pair[1], pair[0]) for pair in enumerate(logs)])  # type: ignore[misc]
 
     with open_database().reading() as session:
-        assert session.query(SuggestionRow).count() == len(tasks)
+        assert session.query(Suggestion).count() == len(tasks)
 
 
 def test_two_syncs_at_once_hold_each_correction_once(

@@ -8,7 +8,7 @@ import httpx
 
 from captionloop.backend.label_studio.client import Json
 from captionloop.backend.label_studio.label_config import read_label_config
-from captionloop.jobs.captioning.asking_order import AskingOrder, Standing
+from captionloop.jobs.captioning.asking_order import AskingOrder, SuggestedTask
 from captionloop.jobs.context import Context
 from captionloop.model.active_learning.project_settings import settings_of
 from captionloop.model.active_learning.strategies import Pick, serving_order
@@ -61,7 +61,7 @@ def _picks(context: Context, project: Project) -> list[Pick]:
         for prediction in task["predictions"]
         if prediction["model_version"] == captioner.version
     }
-    standing = [Standing(task, found["id"], found["score"], found["cluster"]) for task, found in shown.items()]
+    standing = [SuggestedTask(task, found["id"], found["score"], found["cluster"]) for task, found in shown.items()]
     target = read_label_config(label_studio.project(number)["label_config"])
     with context.database.reading() as session:
         chance = chances(session, project.id, captioner.version)

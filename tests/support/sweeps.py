@@ -17,11 +17,11 @@ DEFAULT: dict[str, Any] = {"way": "decoder", "schedule": "cosine", "learning_rat
 def do_trial(
     trials: Trials, number: int, score: float, *, standard_error: float = 0.1, space: SearchSpace = SPACE
 ) -> None:
-    """Take a trial and finish it with this score, the same at two looks."""
+    """Take a trial and finish it with this score, the same at two validations."""
     ongoing = trials.take(number, space)
     assert ongoing is not None
     for percent in (20, 50, 60):
-        ongoing.look(percent, score)
+        ongoing.report(percent, score)
     ongoing.finish(Score(score, standard_error, (score - 2 * standard_error, score + 2 * standard_error)))
 
 

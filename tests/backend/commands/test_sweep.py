@@ -43,7 +43,7 @@ def sweep(queue: Queue, database: Database, project: Project) -> Sweep:
         pruned, failed = trials.take(3, SPACE), trials.take(4, SPACE)
         assert pruned is not None
         assert failed is not None
-        pruned.look(50, 1.0)
+        pruned.report(50, 1.0)
         pruned.prune()
         failed.fail("The loss is nan at step 3.")
     return made

@@ -90,15 +90,15 @@ def test_nothing_is_listened_on_where_one_address_of_two_is_taken(two_addresses:
         socket.create_server((two_addresses[0], port)).close()  # of the first one, it has let go
 
 
-@pytest.mark.parametrize("look", [ports.listen, ports.require_free])
+@pytest.mark.parametrize("open_port", [ports.listen, ports.require_free])
 @pytest.mark.parametrize(
     "host", ["no-such-host.invalid", "192.0.2.1", "2001:db8::1", "999.1.1.1", "...", "127.0.0.1:80"]
 )
 def test_a_host_that_is_not_this_machine_is_not_called_a_port_that_is_taken(
-    look: Callable[..., Any], host: str
+    open_port: Callable[..., Any], host: str
 ) -> None:
     with pytest.raises(SettingsError, match=f"The backend cannot listen on '{re.escape(host)}'.*CAPTIONLOOP_HOST"):
-        look(ports.free_port(), host=host, variable="CAPTIONLOOP_PORT", purpose="the backend")
+        open_port(ports.free_port(), host=host, variable="CAPTIONLOOP_PORT", purpose="the backend")
 
 
 _PRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")

@@ -4,14 +4,14 @@ from xml.etree.ElementTree import Element
 
 from defusedxml.ElementTree import fromstring
 
-from captionloop.backend.pages.charts import Point, sparkline, version_chart
+from captionloop.backend.pages.charts import VersionPoint, sparkline, version_chart
 
 
-def points(*values: float) -> list[Point]:
-    return [Point(f"v{number}-ab", value, value, value, 10) for number, value in enumerate(values, 1)]
+def points(*values: float) -> list[VersionPoint]:
+    return [VersionPoint(f"v{number}-ab", value, value, value, 10) for number, value in enumerate(values, 1)]
 
 
-def drawn(values: list[Point], *, is_share: bool = True, champion: str = "") -> Element:
+def drawn(values: list[VersionPoint], *, is_share: bool = True, champion: str = "") -> Element:
     return fromstring(version_chart(values, title="kept", is_share=is_share, champion=champion))
 
 
@@ -38,7 +38,7 @@ def test_the_champion_alone_is_filled() -> None:
 
 
 def test_each_point_says_version_value_interval_and_count() -> None:
-    chart = drawn([Point("v7-ab", 0.62, 0.5, 0.73, 81)])
+    chart = drawn([VersionPoint("v7-ab", 0.62, 0.5, 0.73, 81)])
     (title,) = chart.iter("title")
     assert title.text == "v7-ab: 62 % kept, 95 % interval 50 % to 73 %, of 81 corrections"
 
@@ -53,7 +53,7 @@ def test_of_forty_versions_a_few_are_named_the_newest_among_them() -> None:
 
 
 def test_a_version_cannot_bring_markup_of_its_own() -> None:
-    chart = version_chart([Point("<b>&", 0.5, 0.4, 0.6, 1)], title="kept", is_share=True, champion="")
+    chart = version_chart([VersionPoint("<b>&", 0.5, 0.4, 0.6, 1)], title="kept", is_share=True, champion="")
     assert "<b>" not in chart
 
 

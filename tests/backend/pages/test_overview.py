@@ -294,7 +294,7 @@ def events_of(client: FlaskClient) -> Iterator[str]:
 def test_the_stream_tells_each_change_and_ends_when_the_run_is_over(
     lead: FlaskClient, room: Room, finished: FinishedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(live, "_POLL_INTERVAL_S", 0.01)
     run = started(room, finished.project)
     stream = events_of(lead)
 
@@ -326,7 +326,7 @@ def test_browsers_beyond_four_get_one_message_and_ask_again(
 def test_a_stream_that_nobody_reads_takes_no_place(
     lead: FlaskClient, room: Room, finished: FinishedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(live, "_POLL_INTERVAL_S", 0.01)
     run = started(room, finished.project)
     for _ in range(9):
         lead.head("/projects/1/live")

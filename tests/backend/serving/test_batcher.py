@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from captionloop.backend.serving.batcher import Batcher, Retired
-from captionloop.model.captioning.captioner import Suggestion
+from captionloop.model.captioning.captioner import ScoredCaption
 
 PICTURE = Image.new("RGB", (8, 8))
 
@@ -21,12 +21,12 @@ class Recorder:
         self.may_go.set()
         self.fail = False
 
-    def caption(self, images: Sequence[Image.Image], *, image_hashes: Sequence[str]) -> list[Suggestion]:
+    def caption(self, images: Sequence[Image.Image], *, image_hashes: Sequence[str]) -> list[ScoredCaption]:
         self.may_go.wait()
         self.batches.append(len(images))
         if self.fail:
             raise RuntimeError("out of memory")
-        return [Suggestion(f"caption of {digest}", 0.5) for digest in image_hashes]
+        return [ScoredCaption(f"caption of {digest}", 0.5) for digest in image_hashes]
 
 
 @pytest.fixture

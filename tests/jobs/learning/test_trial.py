@@ -111,7 +111,7 @@ def test_a_good_rate_scores_higher_than_a_useless_one(context: Context, project:
     assert good.score > useless.score + 0.5
     assert good.standard_error is not None
     assert good.standard_error > 0
-    assert len(good.looks) == 8
+    assert len(good.validations) == 8
 
 
 def test_the_sweep_ends_with_its_last_trial_and_leaves_its_settings(context: Context, project: Project) -> None:
@@ -176,7 +176,7 @@ def test_a_trial_that_falls_behind_stops_early(context: Context, project: Projec
 
     pruned = trials_of(context, sweep)[4]
     assert pruned.state is TrialState.PRUNED
-    assert max(pruned.looks) == 50
+    assert max(pruned.validations) == 50
 
 
 def test_a_trial_whose_training_fails_says_why(context: Context, project: Project) -> None:

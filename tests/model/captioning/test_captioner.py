@@ -15,7 +15,7 @@ from captionloop.device import bf16_unit_of_cpu
 from captionloop.errors import CheckpointError
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings
-from captionloop.model.captioning.captioner import Captioner, Suggestion
+from captionloop.model.captioning.captioner import Captioner, ScoredCaption
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.captions.text import decode_caption, normalise_caption
 from captionloop.model.dataset.images import content_hash
@@ -45,7 +45,7 @@ def load(source: Path, generation: GenerationSettings = BEAMS, **options: Any) -
     return Captioner.load(source, version="v1", generation=generation, **options)
 
 
-def captions(suggestions: Sequence[Suggestion]) -> list[str]:
+def captions(suggestions: Sequence[ScoredCaption]) -> list[str]:
     return [suggestion.caption for suggestion in suggestions]
 
 
@@ -202,7 +202,7 @@ def test_the_first_beam_of_each_picture_is_what_is_served(directory: Path, setti
     beams = captioner.beams(features)
 
     assert [len(found) for found in beams] == [settings.num_beams] * len(IMAGES)
-    assert [found[0].suggestion for found in beams] == captioner.caption_features(features)
+    assert [found[0].scored for found in beams] == captioner.caption_features(features)
 
 
 @pytest.mark.parametrize("name", ["greedy", "3 beams", "prompt", "penalty", "shorter"])

@@ -16,13 +16,13 @@ from captionloop.model.captioning import packed_linear as packed
 from captionloop.model.captioning.beam_search import SearchRules, search
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captioning.decoder import TextDecoder
-from captionloop.model.captioning.encoder import PictureReader
+from captionloop.model.captioning.encoder import ImageEncoder
 from captionloop.model.metrics import evaluate_captions
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.evaluate import UNSEEN
 from captionloop.model.starter.pool import IMAGE_SIZE, example
 from captionloop.model.starter.scenes import caption, draw
-from captionloop.model.training.encoder import encode_pixels
+from captionloop.model.training.encoder import encode_images
 
 PICTURES = 200
 BATCH = 50
@@ -100,7 +100,7 @@ def ids_of_transformers(model: BlipForConditionalGeneration, rules: dict[str, An
 
 def our_ids(model: BlipForConditionalGeneration, rules: dict[str, Any]) -> list[list[int]]:
     text = model.config.text_config
-    read, decoder = PictureReader(model.vision_model), TextDecoder(model.text_decoder)
+    read, decoder = ImageEncoder(model.vision_model), TextDecoder(model.text_decoder)
     ours = SearchRules(
         beams=rules.get("num_beams", 3),
         shortest=rules.get("min_length", 5),
@@ -143,7 +143,7 @@ def test_the_encoder_passes_gradients_on_as_transformers_does() -> None:
     model = model_of("base")
     some = next(pixels())[:2]
     gradients = []
-    for output in (model.vision_model(pixel_values=some).last_hidden_state, encode_pixels(model.vision_model, some)):
+    for output in (model.vision_model(pixel_values=some).last_hidden_state, encode_images(model.vision_model, some)):
         model.zero_grad()
         output.square().mean().backward()
         gradients.append(model.vision_model.embeddings.patch_embedding.weight.grad.clone())
@@ -159,7 +159,7 @@ def test_in_bf16_pictures_are_read_as_exactly_as_by_transformers(has_amx: bool, 
     with torch.inference_mode():
         exact = model(pixel_values=some).last_hidden_state
         theirs = rounded(pixel_values=some.bfloat16()).last_hidden_state
-        ours = PictureReader(rounded)(some.bfloat16())
+        ours = ImageEncoder(rounded)(some.bfloat16())
 
     assert (ours - exact).abs().mean() <= 1.05 * (theirs - exact).abs().mean()
 

@@ -8,9 +8,9 @@ from tests.model.captioning.test_captioner import BEAMS, GREEDY, IMAGES, load
 
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.captioner import Captioner
-from captionloop.model.captioning.word_regions import Look, look
+from captionloop.model.captioning.word_regions import WordRegions, word_regions
 from captionloop.model.captions.orthography import Writing
-from captionloop.model.starter.drawing import Place, layout
+from captionloop.model.starter.drawing import Position, layout
 from captionloop.model.starter.scenes import caption, draw, random_scene
 
 SCENES = 24
@@ -22,11 +22,11 @@ def starter() -> Captioner:
 
 
 @pytest.fixture(scope="module")
-def looked(starter: Captioner) -> Look:
-    return look(starter, draw(random_scene(random.Random(3)), seed=3))
+def looked(starter: Captioner) -> WordRegions:
+    return word_regions(starter, draw(random_scene(random.Random(3)), seed=3))
 
 
-def share_inside(attention: np.ndarray, place: Place) -> tuple[float, float]:
+def share_inside(attention: np.ndarray, place: Position) -> tuple[float, float]:
     """How much of the attention lies in a thing's box, and how much of the picture does."""
     rows, columns = attention.shape
     inside_y = abs((np.arange(rows) + 0.5) / rows - place.y) <= place.radius
@@ -35,7 +35,7 @@ def share_inside(attention: np.ndarray, place: Place) -> tuple[float, float]:
     return float(attention[box].sum()), float(box.mean())
 
 
-def test_each_word_has_a_distribution_over_the_patches(looked: Look) -> None:
+def test_each_word_has_a_distribution_over_the_patches(looked: WordRegions) -> None:
     for word in looked.words:
         assert word.attention.shape == (8, 8)
         assert word.attention.dtype == np.float32
@@ -43,7 +43,7 @@ def test_each_word_has_a_distribution_over_the_patches(looked: Look) -> None:
         assert word.attention.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_the_words_are_the_caption(looked: Look) -> None:
+def test_the_words_are_the_caption(looked: WordRegions) -> None:
     joined = "".join((" " if word.follows_space else "") + word.text for word in looked.words)
     assert joined == looked.beams[0].caption
 
@@ -54,7 +54,7 @@ def test_the_first_beam_is_what_is_served_before_and_after(generation: Generatio
     picture = draw(random_scene(random.Random(5)), seed=5)
     before = captioner.caption([picture])
 
-    shown = look(captioner, picture)
+    shown = word_regions(captioner, picture)
 
     assert shown.beams[0].caption == before[0].caption
     assert shown.beams[0].score == pytest.approx(before[0].score, abs=1e-5)
@@ -64,7 +64,7 @@ def test_the_first_beam_is_what_is_served_before_and_after(generation: Generatio
 
 def test_reading_the_caption_again_gives_the_probabilities_it_was_written_with(starter: Captioner) -> None:
     picture = draw(random_scene(random.Random(7)), seed=7)
-    shown = look(starter, picture)
+    shown = word_regions(starter, picture)
     assert [word.pieces for word in shown.words] == [1] * len(shown.words)
 
     # The score is the mean over the words and the end token, whose probability lies between 0 and 1.
@@ -79,7 +79,7 @@ def test_pieces_become_words_and_words_are_written_as_people_do(tmp_path_factory
     captioner = load(write_base(tmp_path_factory.mktemp("pieces") / "base"), generation)
 
     for image in IMAGES[:4]:
-        shown = look(captioner, image)
+        shown = word_regions(captioner, image)
         joined = "".join((" " if word.follows_space else "") + word.text for word in shown.words)
         assert joined == shown.beams[0].caption == shown.beams[0].caption.upper()
 
@@ -91,7 +91,7 @@ def test_a_word_for_a_thing_looks_at_its_place(starter: Captioner) -> None:
     found = []
     for seed in range(SCENES):
         scene = random_scene(rng)
-        shown = look(starter, draw(scene, seed=seed))
+        shown = word_regions(starter, draw(scene, seed=seed))
         if shown.beams[0].caption != caption(scene):
             continue
         for thing, place in zip(scene.things, layout(scene, seed=seed), strict=True):

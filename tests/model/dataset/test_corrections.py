@@ -15,7 +15,7 @@ from captionloop.errors import CaptionloopError, ImageError
 from captionloop.home import Home
 from captionloop.model.database import Category, Correction, CorrectionState, Database, Image, Project
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.corrections import Change, CorrectionRecord, Example
+from captionloop.model.dataset.corrections import CorrectionRecord, Example, UpsertResult
 from captionloop.model.dataset.images import ImageLimits
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -64,7 +64,7 @@ def stored(session: Session, annotation_id: int = 5) -> Correction:
 class TestUpsert:
     def test_an_annotation_becomes_a_correction(self, session: Session, project: int) -> None:
         given = record(suggestion="a dog", suggestion_version="v1", suggestion_score=0.5, parent_prediction=9)
-        assert corrections.upsert(session, project, given) is Change.NEW
+        assert corrections.upsert(session, project, given) is UpsertResult.NEW
         row = stored(session)
         assert (row.captions, row.suggestion, row.suggestion_version, row.suggestion_score) == (
             ["a cat"], "a dog", "v1", 0.5,
@@ -72,14 +72,15 @@ class TestUpsert:
 
     def test_the_same_again_changes_nothing(self, session: Session, project: int) -> None:
         corrections.upsert(session, project, record())
-        assert corrections.upsert(session, project, record()) is Change.NONE
+        assert corrections.upsert(session, project, record()) is UpsertResult.NONE
         assert stored(session).revisions == []
 
     def test_a_newer_one_replaces_it_and_the_old_text_is_kept(self, session: Session, project: int) -> None:
         corrections.upsert(session, project, record())
         later = NOON + timedelta(minutes=1)
         assert (
-            corrections.upsert(session, project, record(captions=["a small cat"], updated_at=later)) is Change.CHANGED
+            corrections.upsert(session, project, record(captions=["a small cat"], updated_at=later))
+            is UpsertResult.CHANGED
         )
         row = stored(session)
         assert (row.captions, row.updated_at) == (["a small cat"], later)
@@ -88,13 +89,13 @@ class TestUpsert:
     def test_an_older_one_never_overwrites_it(self, session: Session, project: int) -> None:
         corrections.upsert(session, project, record())
         older = record(captions=["late news"], updated_at=NOON - timedelta(microseconds=1))
-        assert corrections.upsert(session, project, older) is Change.NONE
+        assert corrections.upsert(session, project, older) is UpsertResult.NONE
         assert stored(session).captions == ["a cat"]
 
     def test_projects_do_not_mix(self, session: Session, project: int) -> None:
         other = new_project(session, 2)
-        assert corrections.upsert(session, project, record()) is Change.NEW
-        assert corrections.upsert(session, other, record(captions=["other"])) is Change.NEW
+        assert corrections.upsert(session, project, record()) is UpsertResult.NEW
+        assert corrections.upsert(session, other, record(captions=["other"])) is UpsertResult.NEW
         assert [example.caption for example in corrections.training_examples(session, project)] == ["a cat"]
 
     def test_a_skip_leaves_the_training_set_but_not_the_record(self, session: Session, project: int) -> None:
@@ -119,14 +120,14 @@ class TestUpsert:
         broken = record(state=CorrectionState.IMAGE_UNREADABLE, image_sha256=None, reason="gone")
         corrections.upsert(session, project, broken)
         assert corrections.training_examples(session, project) == []
-        assert corrections.upsert(session, project, record()) is Change.CHANGED
+        assert corrections.upsert(session, project, record()) is UpsertResult.CHANGED
         assert stored(session).reason is None
         assert len(corrections.training_examples(session, project)) == 1
 
     def test_the_same_failure_in_other_words_is_no_change(self, session: Session, project: int) -> None:
         broken = {"state": CorrectionState.IMAGE_UNREADABLE, "image_sha256": None}
         corrections.upsert(session, project, record(**broken, reason="gone"))
-        assert corrections.upsert(session, project, record(**broken, reason="still gone")) is Change.NONE
+        assert corrections.upsert(session, project, record(**broken, reason="still gone")) is UpsertResult.NONE
         assert stored(session).reason == "still gone"
 
     def test_the_guess_follows_the_texts(self, session: Session, project: int) -> None:
@@ -162,7 +163,7 @@ class TestMarking:
     def test_what_was_marked_by_mistake_comes_back(self, session: Session, project: int) -> None:
         corrections.upsert(session, project, record())
         corrections.mark_task_deleted(session, project, 3)
-        assert corrections.upsert(session, project, record()) is Change.CHANGED
+        assert corrections.upsert(session, project, record()) is UpsertResult.CHANGED
         assert stored(session).state is CorrectionState.ACTIVE
 
 

@@ -1,4 +1,4 @@
-"""The dataset is looked through beside those who ask, where something changed, and otherwise remembered."""
+"""The dataset is searched through beside those who ask, where something changed, and otherwise remembered."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,7 +12,7 @@ from captionloop.home import Home
 from captionloop.model.database import CorrectionState, Database, Image
 from captionloop.model.dataset import corrections, review
 from captionloop.model.dataset.corrections import CorrectionRecord
-from captionloop.model.dataset.problem_watch import DatasetWatch, Looked
+from captionloop.model.dataset.problem_watch import KnownProblems, ProblemWatch
 from captionloop.model.dataset.problems import Problem, ProblemKind
 
 
@@ -54,8 +54,8 @@ def alike() -> Alike:
 
 
 @pytest.fixture
-def watch(database: Database, home: Home, alike: Alike) -> Iterator[DatasetWatch]:
-    made = DatasetWatch(database, home, near_duplicates=alike)
+def watch(database: Database, home: Home, alike: Alike) -> Iterator[ProblemWatch]:
+    made = ProblemWatch(database, home, near_duplicates=alike)
     yield made
     made.close()
 
@@ -71,45 +71,45 @@ def keep(database: Database, project: int) -> Callable[[CorrectionRecord], None]
     return kept
 
 
-def look(watch: DatasetWatch, project: int, asked: Asked, vocabulary: str = "v1") -> Looked:
+def problems(watch: ProblemWatch, project: int, asked: Asked, vocabulary: str = "v1") -> KnownProblems:
     """What is known in the end."""
-    return watch.look(project, vocabulary=vocabulary, open_vocabulary=lambda: asked, patience_s=60)
+    return watch.problems(project, vocabulary=vocabulary, open_vocabulary=lambda: asked, patience_s=60)
 
 
 Keep = Callable[[CorrectionRecord], None]
 
 
-def test_nothing_is_asked_twice(watch: DatasetWatch, project: int, keep: Keep) -> None:
+def test_nothing_is_asked_twice(watch: ProblemWatch, project: int, keep: Keep) -> None:
     asked = Asked()
     keep(record(annotation_id=1, captions=["a cat 🐈"]))
-    first = look(watch, project, asked)
-    assert look(watch, project, asked) is first
+    first = problems(watch, project, asked)
+    assert problems(watch, project, asked) is first
     keep(record(annotation_id=2, captions=["a dog"], updated_at=NOON + timedelta(1)))
 
-    second = look(watch, project, asked)
+    second = problems(watch, project, asked)
 
     assert asked.captions == ["a cat 🐈", "a dog"]
-    assert second == Looked([Problem(ProblemKind.CANNOT_BE_WRITTEN, "1", (1,))], is_complete=True)
+    assert second == KnownProblems([Problem(ProblemKind.CANNOT_BE_WRITTEN, "1", (1,))], is_complete=True)
 
 
-def test_a_test_is_one_problem_and_not_two(watch: DatasetWatch, project: int, keep: Keep) -> None:
+def test_a_test_is_one_problem_and_not_two(watch: ProblemWatch, project: int, keep: Keep) -> None:
     keep(record(captions=["xxx", "a cat 🐈"]))
 
-    assert [found.kind for found in look(watch, project, Asked()).problems] == [ProblemKind.TEST]
+    assert [found.kind for found in problems(watch, project, Asked()).problems] == [ProblemKind.TEST]
 
 
-def test_another_vocabulary_is_asked_about_everything(watch: DatasetWatch, project: int, keep: Keep) -> None:
+def test_another_vocabulary_is_asked_about_everything(watch: ProblemWatch, project: int, keep: Keep) -> None:
     asked = Asked()
     keep(record())
-    look(watch, project, asked)
+    problems(watch, project, asked)
 
-    look(watch, project, asked, vocabulary="v2")
+    problems(watch, project, asked, vocabulary="v2")
 
     assert asked.captions == ["a cat", "a cat"]
 
 
 def test_who_has_no_time_is_told_what_is_known_and_that_more_may_come(
-    watch: DatasetWatch, project: int, keep: Keep
+    watch: ProblemWatch, project: int, keep: Keep
 ) -> None:
     keep(record(annotation_id=1, captions=["test"]))
     may_go_on = Event()
@@ -117,16 +117,16 @@ def test_who_has_no_time_is_told_what_is_known_and_that_more_may_come(
     def slow(_: str) -> bool:
         return may_go_on.wait(60)
 
-    def looked(patience_s: float) -> Looked:
-        return watch.look(project, vocabulary="v1", open_vocabulary=lambda: slow, patience_s=patience_s)
+    def searched(patience_s: float) -> KnownProblems:
+        return watch.problems(project, vocabulary="v1", open_vocabulary=lambda: slow, patience_s=patience_s)
 
-    assert not looked(0).is_complete
+    assert not searched(0).is_complete
     may_go_on.set()
-    assert looked(60) == Looked([Problem(ProblemKind.TEST, "1", (1,))], is_complete=True)
+    assert searched(60) == KnownProblems([Problem(ProblemKind.TEST, "1", (1,))], is_complete=True)
 
 
 def test_what_keeps_a_look_from_its_end_is_told_and_the_next_one_tries_again(
-    watch: DatasetWatch, project: int, keep: Keep
+    watch: ProblemWatch, project: int, keep: Keep
 ) -> None:
     keep(record())
 
@@ -134,67 +134,67 @@ def test_what_keeps_a_look_from_its_end_is_told_and_the_next_one_tries_again(
         raise CheckpointError("no tokenizer")
 
     with pytest.raises(CheckpointError, match="no tokenizer"):
-        watch.look(project, vocabulary="v1", open_vocabulary=broken, patience_s=60)
+        watch.problems(project, vocabulary="v1", open_vocabulary=broken, patience_s=60)
 
-    assert look(watch, project, Asked()).is_complete
+    assert problems(watch, project, Asked()).is_complete
 
 
 def test_what_is_left_out_or_gone_has_no_problem_until_it_is_used_again(
-    watch: DatasetWatch, database: Database, project: int, keep: Keep, alike: Alike
+    watch: ProblemWatch, database: Database, project: int, keep: Keep, alike: Alike
 ) -> None:
     keep(record(annotation_id=1, captions=["test"]))
     keep(record(annotation_id=2, captions=["test"], state=CorrectionState.SKIPPED))
     asked = Asked()
-    assert len(look(watch, project, asked).problems) == 1
+    assert len(problems(watch, project, asked).problems) == 1
 
     with database.session() as session:
         review.decide(session, project, 1, by="lea", left_out=True)
-    assert look(watch, project, asked).problems == []
+    assert problems(watch, project, asked).problems == []
     with database.session() as session:
         review.undo(session, project, by="lea")
 
-    assert look(watch, project, asked).problems == [Problem(ProblemKind.TEST, "1", (1,))]
+    assert problems(watch, project, asked).problems == [Problem(ProblemKind.TEST, "1", (1,))]
     assert alike.asked == 1  # a decision changes no picture
 
 
 def test_a_correction_that_says_something_else_is_looked_at_again(
-    watch: DatasetWatch, project: int, keep: Keep
+    watch: ProblemWatch, project: int, keep: Keep
 ) -> None:
     keep(record(captions=["test"]))
-    look(watch, project, Asked())
+    problems(watch, project, Asked())
 
     keep(record(captions=["a cat"], updated_at=NOON + timedelta(1)))
 
-    assert look(watch, project, Asked()).problems == []
+    assert problems(watch, project, Asked()).problems == []
 
 
 def test_annotators_who_disagree_do_so_until_one_of_them_is_left_out(
-    watch: DatasetWatch, database: Database, project: int, keep: Keep
+    watch: ProblemWatch, database: Database, project: int, keep: Keep
 ) -> None:
     keep(record(annotation_id=1, captions=["two people ride bicycles"], annotator="ada"))
     keep(record(annotation_id=2, captions=["an empty kitchen"], annotator="bob"))
-    assert look(watch, project, Asked()).problems == [Problem(ProblemKind.DISAGREEMENT, PICTURE_A, (1, 2))]
+    assert problems(watch, project, Asked()).problems == [Problem(ProblemKind.DISAGREEMENT, PICTURE_A, (1, 2))]
 
     with database.session() as session:
         review.decide(session, project, 2, by="lea", left_out=True)
 
-    assert look(watch, project, Asked()).problems == []
+    assert problems(watch, project, Asked()).problems == []
 
 
-def test_a_picture_without_a_file_is_a_problem(watch: DatasetWatch, project: int, keep: Keep, home: Home) -> None:
+def test_a_picture_without_a_file_is_a_problem(watch: ProblemWatch, project: int, keep: Keep, home: Home) -> None:
     home.image(PICTURE_A).unlink()
     keep(record())
 
-    (problem,) = look(watch, project, Asked()).problems
+    (problem,) = problems(watch, project, Asked()).problems
 
     assert problem.kind is ProblemKind.PICTURE_GONE
 
 
-def test_near_duplicates_are_asked_for_and_shown(watch: DatasetWatch, project: int, keep: Keep, alike: Alike) -> None:
+def test_near_duplicates_are_asked_for_and_shown(watch: ProblemWatch, project: int, keep: Keep, alike: Alike) -> None:
     keep(record(annotation_id=1))
     keep(record(annotation_id=2, image_sha256=PICTURE_B))
     alike.groups = ((PICTURE_A, PICTURE_B),)
 
-    (problem,) = look(watch, project, Asked()).problems
+    (problem,) = problems(watch, project, Asked()).problems
 
     assert (problem.kind, problem.corrections) == (ProblemKind.SAME_PICTURE, (1, 2))

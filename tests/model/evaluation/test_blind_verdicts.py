@@ -10,15 +10,15 @@ from tests.support.models import add_project
 from captionloop.model.database import Better, Choice, Database, Image, Project, Version
 from captionloop.model.evaluation import blind_verdicts as choices
 from captionloop.model.evaluation.blind_verdicts import choices_of, keep_choice, say_the_same, tally, to_ask
-from captionloop.model.evaluation.comparison_file import ComparedImage, Written
+from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
 from captionloop.model.metrics.estimate import wilson
 
 IMAGES = tuple("abcd")
 
 
 def compared(image: str, before: str, after: str) -> ComparedImage:
-    def written(caption: str) -> Written:
-        return Written(caption, cider_d=1.0, word_edits=1, word_edit_rate=0.5, exact_match=False)
+    def written(caption: str) -> EvaluatedCaption:
+        return EvaluatedCaption(caption, cider_d=1.0, word_edits=1, word_edit_rate=0.5, exact_match=False)
 
     return ComparedImage(image, ("a red car",), written(before), written(after))
 

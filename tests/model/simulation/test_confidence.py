@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from captionloop.model.captioning.captioner import Beam, Suggestion
+from captionloop.model.captioning.captioner import Beam, ScoredCaption
 from captionloop.model.metrics import DocumentFrequencies
 from captionloop.model.simulation.confidence import SIGNALS, Background, confidence_of, consensus, words_apart
 
@@ -12,7 +12,7 @@ NOTHING_YET = DocumentFrequencies.of([])
 def beam(caption: str, *probabilities: float) -> Beam:
     ids = tuple(range(1 + len(probabilities)))
     score = sum(probabilities) / len(probabilities)
-    return Beam(ids, Suggestion(caption, score), tuple(math.log(value) for value in probabilities))
+    return Beam(ids, ScoredCaption(caption, score), tuple(math.log(value) for value in probabilities))
 
 
 def test_the_log_probability_is_the_mean_over_the_served_captions_tokens() -> None:

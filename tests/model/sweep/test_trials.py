@@ -51,7 +51,7 @@ def test_what_came_of_a_trial_is_kept(trials: Trials) -> None:
 
     done = trials.all()[0]
     assert (done.state, done.score, done.standard_error, done.interval) == (TrialState.FINISHED, 3.5, 0.25, (3.0, 4.0))
-    assert (dict(done.looks), dict(done.choice)) == ({20: 3.5, 50: 3.5, 60: 3.5}, DEFAULT)
+    assert (dict(done.validations), dict(done.choice)) == ({20: 3.5, 50: 3.5, 60: 3.5}, DEFAULT)
 
 
 def test_the_best_is_the_highest_of_those_that_finished(trials: Trials) -> None:
@@ -59,7 +59,7 @@ def test_the_best_is_the_highest_of_those_that_finished(trials: Trials) -> None:
     do_trial(trials, 1, 4.5)
     failing = trials.take(2, SPACE)
     assert failing is not None
-    failing.look(20, 9.0)
+    failing.report(20, 9.0)
     failing.fail("The loss is nan.")
 
     best = best_of(trials.all())
@@ -79,7 +79,7 @@ def test_each_trial_is_taken_once_however_many_workers_want_it(database: Databas
             for number in range(COUNT):
                 if (ongoing := opened.take(number, SPACE)) is not None:
                     taken.append(number)
-                    ongoing.look(50, float(number))
+                    ongoing.report(50, float(number))
 
     def write() -> None:
         project = add_project(database)
@@ -106,9 +106,9 @@ def test_a_trial_that_falls_behind_the_others_is_pruned(trials: Trials) -> None:
     ongoing = trials.take(4, SPACE)
     assert ongoing is not None
 
-    ongoing.look(20, 1.0)  # too early to tell
+    ongoing.report(20, 1.0)  # too early to tell
     with pytest.raises(TrialPruned, match="Trial 4 falls behind the others after 60 %"):
-        ongoing.look(60, 1.0)
+        ongoing.report(60, 1.0)
 
 
 def test_nothing_is_pruned_before_there_are_others_to_compare_with(trials: Trials) -> None:
@@ -116,14 +116,14 @@ def test_nothing_is_pruned_before_there_are_others_to_compare_with(trials: Trial
     ongoing = trials.take(1, SPACE)
 
     assert ongoing is not None
-    ongoing.look(60, 1.0)
+    ongoing.report(60, 1.0)
 
 
 @pytest.mark.faults
 def test_what_a_killed_worker_tried_is_tried_again(database: Database, trials: Trials) -> None:
     ongoing = trials.take(1, SPACE)
     assert ongoing is not None
-    ongoing.look(20, 1.0)
+    ongoing.report(20, 1.0)
     kill_workers(database)
 
     trials.fail_dead()
@@ -139,15 +139,15 @@ def test_what_a_killed_worker_tried_is_tried_again(database: Database, trials: T
 def test_looks_from_before_the_kill_count(database: Database, trials: Trials) -> None:
     ongoing = trials.take(1, SPACE)
     assert ongoing is not None
-    ongoing.look(20, 1.0)
+    ongoing.report(20, 1.0)
     kill_workers(database)
     trials.fail_dead()
 
     repeated = trials.take(COUNT, SPACE)
     assert repeated is not None
-    repeated.look(20, 1.0)  # Optuna warns of a value that is there already
+    repeated.report(20, 1.0)  # Optuna warns of a value that is there already
 
-    assert dict(trials.all()[-1].looks) == {20: 1.0}
+    assert dict(trials.all()[-1].validations) == {20: 1.0}
 
 
 @pytest.mark.faults
@@ -182,7 +182,7 @@ def test_giving_up_ends_what_waits_and_what_runs(trials: Trials) -> None:
 
     assert states(trials) == {TrialState.FINISHED: 1, TrialState.FAILED: COUNT - 1}
     with pytest.raises(RunCancelled):
-        running.look(20, 1.0)
+        running.report(20, 1.0)
 
 
 def test_a_trial_that_was_given_up_stays_as_it_is(trials: Trials) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import BlipForConditionalGeneration
 
 from captionloop.model.training.decoder import logits_at
-from captionloop.model.training.encoder import encode_pixels
+from captionloop.model.training.encoder import encode_images
 
 PATCHES = 4
 LENGTHS = (7, 3, 5)
@@ -105,7 +105,7 @@ def test_the_encoders_gradients_are_those_of_transformers(recompute: bool) -> No
     pixels = torch.randn(2, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(2)).double()
     expected = gradients(encoder, encoder(pixel_values=pixels).last_hidden_state)
     expected = {name: gradient.clone() for name, gradient in expected.items()}
-    found = gradients(encoder, encode_pixels(encoder, pixels, recompute=recompute))
+    found = gradients(encoder, encode_images(encoder, pixels, recompute=recompute))
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, **SAME)

@@ -12,14 +12,14 @@ from tests.model.training.test_loop import checkpoint, examples, pictures
 from captionloop.model.training.log import StepFigures, TrainingLog
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
-from captionloop.model.training.validation import Look
+from captionloop.model.training.validation import ValidationResult
 
 REFERENCES = {f"{number:08x}": [f"a red car and {number} dogs"] for number in range(3)}
 STEPS = 16
 
 
-def look(text: str = "a red car") -> Look:
-    return Look.at(REFERENCES, dict.fromkeys(REFERENCES, text))
+def validation(text: str = "a red car") -> ValidationResult:
+    return ValidationResult.of(REFERENCES, dict.fromkeys(REFERENCES, text))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def written_by_a_run(directory: Path) -> Path:
-    """A run that looks at validation images every two steps, and what it left."""
+    """A run that validates every two steps, and what it left."""
     with TrainingLog(
         directory, tensorboard=directory / "events", pictures=lambda image: Image.new("RGB", (8, 6), "red")
     ) as log:
@@ -37,10 +37,10 @@ def written_by_a_run(directory: Path) -> Path:
             examples(["a red car", "a cat"]),
             settings=FinetuneSettings(steps=STEPS, learning_rate=1e-3, batch_size=2, patience=STEPS),
             features=pictures(2),
-            look=lambda model: look(),
+            validate=lambda model: validation(),
             log=log,
         )
-        log.look(STEPS, look("a cat"), at="held-out")
+        log.evaluation(STEPS, validation("a cat"), images="held-out")
     return directory
 
 
@@ -52,19 +52,19 @@ def test_each_step_has_its_row(run: Path) -> None:
     assert all(float(row["loss"]) > 0 and float(row["memory_mib"]) > 0 for row in rows)
 
 
-def test_each_look_has_all_figures_and_its_samples(run: Path) -> None:
+def test_each_evaluation_has_all_figures_and_its_samples(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     assert [(line["step"], line["images"]) for line in lines] == [
         *((step, "validation") for step in range(2, STEPS + 1, 2)),
         (STEPS, "held-out"),
     ]
-    assert all(line["metrics"] == dict(look().metrics) for line in lines[:-1])
+    assert all(line["metrics"] == dict(validation().metrics) for line in lines[:-1])
     assert lines[-1]["samples"] == [
         {"image": image, "caption": "a cat", "references": references} for image, references in REFERENCES.items()
     ]
 
 
-def test_tensorboard_shows_steps_and_looks_with_captions_and_pictures(run: Path) -> None:
+def test_tensorboard_shows_steps_and_evaluations_with_captions_and_pictures(run: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run / "events"))
@@ -72,7 +72,7 @@ def test_tensorboard_shows_steps_and_looks_with_captions_and_pictures(run: Path)
     tags = events.Tags()
     assert len(events.Scalars("train/loss")) == STEPS
     assert [event.step for event in events.Scalars("validation/cider_d")] == list(range(2, STEPS + 1, 2))
-    assert {f"validation/{name}" for name in look().metrics} <= set(tags["scalars"])
+    assert {f"validation/{name}" for name in validation().metrics} <= set(tags["scalars"])
     assert [event.step for event in events.Scalars("held-out/exact_match")] == [STEPS]
     assert len(tags["images"]) == 2 * len(REFERENCES)
     assert {event.step for event in events.Images(tags["images"][0])} >= {STEPS}

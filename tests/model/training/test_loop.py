@@ -16,7 +16,7 @@ from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.evaluation.gate import judge
 from captionloop.model.training.caption_targets import Example, asking, caption_loss, training_batch
 from captionloop.model.training.decoder import logits_at
-from captionloop.model.training.loop import FinetuneResult, Progress, finetune
+from captionloop.model.training.loop import FinetuneResult, TrainingProgress, finetune
 from captionloop.model.training.settings import FinetuneSettings, default_learning_rate, default_steps
 
 CAPTION = "illustration: two small dogs, left of a tree"
@@ -227,7 +227,7 @@ def test_an_image_without_features_is_named() -> None:
 
 
 def test_progress_is_told_and_ends_at_the_last_step(caplog: pytest.LogCaptureFixture) -> None:
-    told: list[Progress] = []
+    told: list[TrainingProgress] = []
     with caplog.at_level(logging.INFO):
         result = finetune(
             checkpoint(),

@@ -14,25 +14,25 @@ from captionloop.errors import RunCancelled, RunError
 from captionloop.model.metrics import Score
 from captionloop.model.training import loop as training
 from captionloop.model.training.log import TrainingLog
-from captionloop.model.training.loop import FinetuneResult, Progress, finetune
+from captionloop.model.training.loop import FinetuneResult, TrainingProgress, finetune
 from captionloop.model.training.resume_state import TrainingState
 from captionloop.model.training.settings import FinetuneSettings
-from captionloop.model.training.validation import Look
+from captionloop.model.training.validation import ValidationResult
 
 CAPTIONS = ["a red car", "two blue fish", "the sun", "a small house"]
 STEPS, STOPPED_AFTER = 12, 5
 WAYS = [{}, {"ema": 0.9}, {"way": "lora", "lora_parts": "decoder"}]
 
 
-def look(score: float) -> Look:
-    return Look(score=Score(score, 0.0, (score, score)), metrics={"images": 2}, samples=())
+def validation(score: float) -> ValidationResult:
+    return ValidationResult(score=Score(score, 0.0, (score, score)), metrics={"images": 2}, samples=())
 
 
 def trained(directory: Path, *, stop_after: int | None = None, kill: bool = False, **settings) -> FinetuneResult:
     """A run that keeps its state after each step, and is stopped, or killed, after some of them."""
     done = 0
 
-    def seen(progress: Progress) -> None:
+    def seen(progress: TrainingProgress) -> None:
         nonlocal done
         done = progress.step
         if kill and done == stop_after:
@@ -45,7 +45,7 @@ def trained(directory: Path, *, stop_after: int | None = None, kill: bool = Fals
             examples(CAPTIONS),
             settings=chosen,
             features=pictures(len(CAPTIONS)),
-            look=lambda model: look(float(model.model.text_decoder.cls.predictions.bias.sum())),
+            validate=lambda model: validation(float(model.model.text_decoder.cls.predictions.bias.sum())),
             log=log,
             state=TrainingState(directory / "state.safetensors", chosen.to_dict()),
             on_progress=seen,

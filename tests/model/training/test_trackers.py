@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from accelerate.tracking import MLflowTracker
-from tests.model.training.test_log import STEPS, look
+from tests.model.training.test_log import STEPS, validation
 from tests.model.training.test_loop import checkpoint, examples, pictures
 from tests.support.studio import wait_for
 
@@ -52,7 +52,7 @@ def run(directory: Path, environment: dict[str, str], *, stop_after: int | None 
             examples(["a red car", "a cat"]),
             settings=FinetuneSettings(steps=STEPS, learning_rate=1e-3, batch_size=2, patience=STEPS),
             features=pictures(2),
-            look=lambda model: look(),
+            validate=lambda model: validation(),
             log=log,
             should_stop=lambda: next(asked) == stop_after,
         )
@@ -69,7 +69,7 @@ def mlflow_runs() -> list[Any]:
     return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
 
 
-def test_mlflow_hears_settings_steps_and_looks(tmp_path: Path, mlflow: dict[str, str]) -> None:
+def test_mlflow_hears_settings_steps_and_evaluations(tmp_path: Path, mlflow: dict[str, str]) -> None:
     from mlflow import MlflowClient
 
     run(tmp_path, mlflow)
@@ -78,7 +78,7 @@ def test_mlflow_hears_settings_steps_and_looks(tmp_path: Path, mlflow: dict[str,
     assert (found.data.params["way"], found.data.params["steps"]) == ("decoder", str(STEPS))
     history = MlflowClient().get_metric_history(found.info.run_id, "train/loss")
     assert [point.step for point in history] == list(range(1, STEPS + 1))
-    assert found.data.metrics["validation/score_low"] == look().metrics["score_low"]
+    assert found.data.metrics["validation/score_low"] == validation().metrics["score_low"]
 
 
 def test_a_run_that_goes_on_goes_on_in_the_same_record(tmp_path: Path, mlflow: dict[str, str]) -> None:
@@ -97,7 +97,7 @@ def test_weights_and_biases_keeps_the_run_for_a_later_sync(tmp_path: Path) -> No
         return (
             b"weight_decay" in content
             and content.count(b"train/loss") >= STEPS
-            and str(look().metrics["score_low"])[:10].encode() in content
+            and str(validation().metrics["score_low"])[:10].encode() in content
         )
 
     wait_for(is_whole, within_s=60)  # a process of its own writes it, which may be behind

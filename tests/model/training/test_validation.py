@@ -1,4 +1,4 @@
-"""A look at validation images: the score with how sure it is, all figures, and samples that stay the same."""
+"""A validation: the score with how sure it is, all figures, and samples that stay the same."""
 
 import json
 from pathlib import Path
@@ -6,23 +6,23 @@ from pathlib import Path
 import pytest
 
 from captionloop.model.metrics import evaluate_captions
-from captionloop.model.training.validation import SAMPLES, Look
+from captionloop.model.training.validation import SAMPLES, ValidationResult
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "golden.json").read_text(encoding="utf-8"))
 
 
-def look_at(images: int) -> Look:
+def validation(images: int) -> ValidationResult:
     captions = dict(list(GOLDEN["captions"].items())[:images])
-    return Look.at({image: GOLDEN["references"][image] for image in captions}, captions)
+    return ValidationResult.of({image: GOLDEN["references"][image] for image in captions}, captions)
 
 
 def test_the_score_is_cider_d_and_bleu_4_as_blip_chooses() -> None:
-    look = look_at(20)
-    assert look.score.value == pytest.approx(look.metrics["cider_d"] + look.metrics["bleu_4"])
-    low, high = look.score.interval
-    assert low < look.score.value < high
-    assert (look.metrics["score"], look.metrics["score_low"], look.metrics["score_high"]) == (
-        look.score.value,
+    result = validation(20)
+    assert result.score.value == pytest.approx(result.metrics["cider_d"] + result.metrics["bleu_4"])
+    low, high = result.score.interval
+    assert low < result.score.value < high
+    assert (result.metrics["score"], result.metrics["score_low"], result.metrics["score_high"]) == (
+        result.score.value,
         low,
         high,
     )
@@ -31,26 +31,27 @@ def test_the_score_is_cider_d_and_bleu_4_as_blip_chooses() -> None:
 def test_every_figure_of_an_evaluation_is_there() -> None:
     captions = dict(list(GOLDEN["captions"].items())[:20])
     found = evaluate_captions({image: GOLDEN["references"][image] for image in captions}, captions)
-    assert look_at(20).metrics.items() >= found.to_dict().items()
+    assert validation(20).metrics.items() >= found.to_dict().items()
 
 
 def test_fewer_images_are_less_sure() -> None:
-    few, many = look_at(8).score.interval, look_at(40).score.interval
+    few, many = validation(8).score.interval, validation(40).score.interval
     assert few[1] - few[0] > 1.3 * (many[1] - many[0])
 
 
 def test_what_is_said_names_the_interval_and_the_number_of_images() -> None:
-    look = look_at(8)
-    low, high = look.score.interval
-    assert str(look) == f"CIDEr-D + BLEU-4 {look.score.value:.2f}, 95 % interval {low:.2f} to {high:.2f}, on 8 images"
+    result = validation(8)
+    low, high = result.score.interval
+    value = result.score.value
+    assert str(result) == f"CIDEr-D + BLEU-4 {value:.2f}, 95 % interval {low:.2f} to {high:.2f}, on 8 images"
 
 
 def test_a_single_image_is_not_taken_for_certainty() -> None:
-    assert "on a single image, which says next to nothing" in str(look_at(1))
+    assert "on a single image, which says next to nothing" in str(validation(1))
 
 
 @pytest.mark.parametrize(("images", "shown"), [(3, 3), (20, SAMPLES)])
 def test_the_first_images_are_the_samples(images: int, shown: int) -> None:
-    look = look_at(images)
-    assert [sample.image for sample in look.samples] == list(GOLDEN["captions"])[:shown]
-    assert look.samples[0].references == GOLDEN["references"][look.samples[0].image]
+    result = validation(images)
+    assert [sample.image for sample in result.samples] == list(GOLDEN["captions"])[:shown]
+    assert result.samples[0].references == GOLDEN["references"][result.samples[0].image]

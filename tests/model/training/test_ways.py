@@ -18,7 +18,7 @@ from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import caption, draw
 from captionloop.model.training import loop as training
 from captionloop.model.training import trainable
-from captionloop.model.training.encoder import encode_pixels
+from captionloop.model.training.encoder import encode_images
 from captionloop.model.training.loop import FinetuneResult, finetune
 from captionloop.model.training.settings import FinetuneSettings
 
@@ -115,10 +115,10 @@ def test_a_cpu_trains_the_encoder_on_no_more_pictures_at_once_than_make_it_quick
 
     def counted(encoder: BlipVisionModel, pixels: torch.Tensor, **options) -> torch.Tensor:
         at_once.append(len(pixels))
-        return encode_pixels(encoder, pixels, **options)
+        return encode_images(encoder, pixels, **options)
 
     base = checkpoint()
-    monkeypatch.setattr(trainable, "encode_pixels", counted)
+    monkeypatch.setattr(trainable, "encode_images", counted)
     monkeypatch.setattr(training, "_PATCHES_AT_ONCE", 2 * base.model.vision_model.embeddings.num_positions)
 
     trained(base, way="full", steps=1)

@@ -4,7 +4,7 @@ import pytest
 from tests.support.versions import FinishedRun
 
 from captionloop.home import Home
-from captionloop.model.evaluation.comparison_file import ComparedImage, Written, write_comparison
+from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption, write_comparison
 from captionloop.model.versions.comparisons import fewer_words, find_comparison, ordered
 from captionloop.model.versions.store import VersionInfo
 
@@ -65,8 +65,8 @@ def test_two_versions_that_nobody_compared_have_none(
 
 
 def image(name: str, first: tuple[int, float], second: tuple[int, float]) -> ComparedImage:
-    def written(word_edits: int, cider_d: float) -> Written:
-        return Written("caption", cider_d, word_edits, word_edits / 10, exact_match=False)
+    def written(word_edits: int, cider_d: float) -> EvaluatedCaption:
+        return EvaluatedCaption("caption", cider_d, word_edits, word_edits / 10, exact_match=False)
 
     return ComparedImage(name, ("reference",), written(*first), written(*second))
 

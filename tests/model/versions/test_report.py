@@ -8,13 +8,13 @@ from tests.support.versions import FinishedRun, finished_run
 from captionloop.errors import CheckpointError
 from captionloop.home import Home
 from captionloop.model.database import Database
-from captionloop.model.evaluation.comparison_file import ComparedImage, Written
+from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
 from captionloop.model.versions.report import EVALUATIONS, TRAINING_LOG, choose_examples, read_report
 
 
 def image(name: str, *, champion: str, candidate: str, edits: int) -> ComparedImage:
-    def written(caption: str) -> Written:
-        return Written(caption, cider_d=0, word_edits=edits, word_edit_rate=edits / 5, exact_match=edits == 0)
+    def written(caption: str) -> EvaluatedCaption:
+        return EvaluatedCaption(caption, cider_d=0, word_edits=edits, word_edit_rate=edits / 5, exact_match=edits == 0)
 
     return ComparedImage(name, ("a b c d e",), champion=written(champion), candidate=written(candidate))
 

@@ -121,7 +121,7 @@ def test_a_directory_that_no_row_names_is_swept(store: VersionStore, tmp_path: P
     orphan = tmp_path / "versions" / "v9-ffffff"
     orphan.mkdir()
 
-    assert store.sweep() == [orphan]
+    assert store.remove_leftovers() == [orphan]
 
 
 @pytest.mark.faults
@@ -131,13 +131,13 @@ def test_what_was_written_to_lately_may_be_spared(store: VersionStore, tmp_path:
         path.mkdir()
     os.utime(old, (0, 0))
 
-    assert store.sweep(older_than_s=3600) == [old]
+    assert store.remove_leftovers(older_than_s=3600) == [old]
 
 
 def test_sweeping_spares_what_is_known(store: VersionStore, project: Project, base: Base) -> None:
     name = add_version(store, project, base.name)
 
-    store.sweep()
+    store.remove_leftovers()
 
     assert store.get(project.id, name).path.is_dir()
 
@@ -386,7 +386,7 @@ def test_files_that_a_crash_left_after_a_deletion_are_swept(
             store.delete(project.id, rejected)
     assert (names(store, project).count(rejected), path.is_dir()) == (0, True)  # the row already says so
 
-    assert store.sweep() == [path]
+    assert store.remove_leftovers() == [path]
 
 
 def test_a_version_made_from_a_deleted_one_is_still_made_from_its_base(

@@ -70,5 +70,5 @@ def _facts(backend: Backend, api: httpx.Client, project_id: int) -> tuple[Any, .
 def _retrieve_predictions(api: httpx.Client, project_id: int) -> None:
     """ "Batch predictions" in the Data Manager: asks for what has no suggestion of the champion's yet."""
     everything = {"selectedItems": {"all": True, "excluded": []}}
-    params = {"id": "retrieve_tasks_predictions", "project": project_id}
+    params: dict[str, str | int] = {"id": "retrieve_tasks_predictions", "project": project_id}
     api.post("/api/dm/actions", params=params, json=everything).raise_for_status()

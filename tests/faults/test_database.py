@@ -37,7 +37,7 @@ def locked(database: Database, *, for_s: float) -> Iterator[None]:
     def hold() -> None:
         with closing(Database(database.url)) as other, other.engine.connect() as connection:
             if connection.dialect.name == "sqlite":
-                connection.connection.driver_connection.execute("BEGIN IMMEDIATE")
+                connection.connection.cursor().execute("BEGIN IMMEDIATE")
             else:
                 connection.execute(text("LOCK TABLE run, project, correction IN ACCESS EXCLUSIVE MODE"))
             held.set()

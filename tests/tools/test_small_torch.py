@@ -97,11 +97,11 @@ def test_what_pip_finds_is_installed_and_then_left_alone(python: Path, tmp_path:
     for version in ("99.0+cpu", f"{lowest}.0+cpu", f"{lowest}.1"):
         _wheel(tmp_path / "wheels", version)
 
-    version, _, asked = _run(python, tmp_path / "wheels")
-    assert (version, asked) == (f"{lowest}.0+cpu", "")
+    chosen, _, asked = _run(python, tmp_path / "wheels")
+    assert (chosen, asked) == (f"{lowest}.0+cpu", "")
 
     _wheel(tmp_path / "wheels", f"{lowest}.5+cpu")
-    assert _run(python, tmp_path / "wheels")[:2] == (version, "")
+    assert _run(python, tmp_path / "wheels")[:2] == (chosen, "")
 
 
 @needs_no_gpu

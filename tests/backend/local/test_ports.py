@@ -106,7 +106,7 @@ _NOT_ROOT = ("setpriv", "--bounding-set=-net_bind_service") if os.getuid() == 0 
 
 
 @pytest.mark.skipif(
-    not _PRIVILEGED.exists() or int(_PRIVILEGED.read_text()) <= 81 or (_NOT_ROOT and not shutil.which("setpriv")),
+    not _PRIVILEGED.exists() or int(_PRIVILEGED.read_text()) <= 81 or bool(_NOT_ROOT and not shutil.which("setpriv")),
     reason="no port here is kept for root",
 )
 def test_a_port_that_is_kept_for_root_is_said_to_be() -> None:

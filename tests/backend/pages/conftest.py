@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from tests.support.room import READER_PASSWORD, app_of, opened_room, signed_in
 from tests.support.versions import FinishedRun
-from werkzeug.serving import make_server
+from werkzeug.serving import ThreadedWSGIServer, make_server
 
 from captionloop.backend.pages.room import Room
 from captionloop.home import Home
@@ -41,6 +41,7 @@ def reader(app: Flask) -> FlaskClient:
 def served(app: Flask) -> Iterator[str]:
     """The address of the app while a real server answers for it, for a browser."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
+    assert isinstance(server, ThreadedWSGIServer)
     server.daemon_threads = False  # so that closing waits for streams to end
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -64,7 +64,7 @@ def basic(user: str, password: str) -> dict[str, str]:
 def send(client: FlaskClient, method: str, path: str, body: Any = None, user: str = USER) -> TestResponse:
     """A call as a program makes it: with the Basic pair, and JSON for a change."""
     password = PASSWORD if user == USER else READER_PASSWORD
-    sent = {} if method == "GET" else {"json": body or {}}
+    sent: dict[str, Any] = {} if method == "GET" else {"json": body or {}}
     return client.open(f"/api/v1{path}", method=method, headers=basic(user, password), **sent)
 
 

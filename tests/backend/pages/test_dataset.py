@@ -33,7 +33,7 @@ _ALL_FINE = "Nothing of this kind is left to decide"
 
 
 def add(room: Room, finished: FinishedRun, number: int, caption: str, **fields: Any) -> int:
-    values = {
+    values: dict[str, Any] = {
         "annotation_id": number,
         "task_id": number,
         "state": CorrectionState.ACTIVE,

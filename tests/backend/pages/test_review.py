@@ -43,8 +43,13 @@ def changed(room: Room, finished: FinishedRun) -> list[int]:
                 annotator="ada", lead_time_s=7.0,
             )  # fmt: skip
             corrections.upsert(session, finished.project.id, record)
-        order = [Correction.words_changed.desc(), Correction.id.desc()]
-        return list(session.scalars(select(Correction.id).where(Correction.words_changed > 0).order_by(*order)))
+        return list(
+            session.scalars(
+                select(Correction.id)
+                .where(Correction.words_changed > 0)
+                .order_by(Correction.words_changed.desc(), Correction.id.desc())
+            )
+        )
 
 
 def stored(room: Room, number: int) -> Correction:

@@ -272,7 +272,7 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> float:
     """How many seconds the client waits for an answer; still more than a busy machine takes to give one."""
     waits_s = 3.0
     monkeypatch.setattr("captionloop.backend.label_studio.client._LONG_TIMEOUT_S", waits_s)
-    monkeypatch.setitem(LabelStudio._send.__kwdefaults__, "timeout_s", waits_s)
+    monkeypatch.setitem(LabelStudio._send.__kwdefaults__ or {}, "timeout_s", waits_s)
     monkeypatch.setattr(patience, "_DELAYS_S", (0.05,))
     return waits_s
 

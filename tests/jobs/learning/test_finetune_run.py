@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from typing import Any
 
 import pytest
 import torch
 from tests.support.versions import COLOURS, FinishedRun
 
 from captionloop.errors import RunCancelled, RunError
-from captionloop.home import write_json
+from captionloop.home import Home, write_json
 from captionloop.jobs.context import Context
 from captionloop.jobs.learning.finetune_run import _examples, _Plan, _Reporter, _train, _Trained
 from captionloop.model.blip.checkpoint import load_checkpoint
@@ -20,7 +21,7 @@ from captionloop.settings import Settings
 
 
 @pytest.fixture
-def context_of(home, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Context]]:
+def context_of(home: Home, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Context]]:
     with ExitStack() as opened:
 
         def open_with(**variables: str) -> Context:
@@ -35,7 +36,9 @@ def plan(run: FinishedRun, *, champion: str) -> _Plan:
     return _Plan(run.snapshot, run.store.get(run.project.id, champion))
 
 
-def test_the_first_run_learns_from_all_whatever_is_replayed(finished: FinishedRun, context_of) -> None:
+def test_the_first_run_learns_from_all_whatever_is_replayed(
+    finished: FinishedRun, context_of: Callable[..., Context]
+) -> None:
     found, _ = _examples(context_of(), plan(finished, champion=finished.base.name), FinetuneSettings(replay=0))
     assert {example.image_hash for example in found} == set(
         split_images(example.image for example in finished.snapshot.examples).train
@@ -44,7 +47,7 @@ def test_the_first_run_learns_from_all_whatever_is_replayed(finished: FinishedRu
 
 @pytest.mark.parametrize("replay", [0.25, 0.5, 1.0])
 def test_a_later_run_learns_from_a_share_of_what_its_champion_has_learnt_from(
-    finished: FinishedRun, context_of, replay: float
+    finished: FinishedRun, context_of: Callable[..., Context], replay: float
 ) -> None:
     later = plan(finished, champion=finished.version.version)
     found, _ = _examples(context_of(), later, FinetuneSettings(replay=replay))
@@ -52,7 +55,9 @@ def test_a_later_run_learns_from_a_share_of_what_its_champion_has_learnt_from(
     assert not {example.image_hash for example in found} & set(finished.held_out)
 
 
-def test_nothing_new_and_nothing_replayed_is_an_error(finished: FinishedRun, context_of) -> None:
+def test_nothing_new_and_nothing_replayed_is_an_error(
+    finished: FinishedRun, context_of: Callable[..., Context]
+) -> None:
     later = plan(finished, champion=finished.version.version)
     with pytest.raises(RunError, match=rf"No correction is new since {finished.version.version} learnt, and replay=0"):
         _examples(context_of(), later, FinetuneSettings(replay=0))
@@ -67,7 +72,7 @@ def begun(finished: FinishedRun, context: Context) -> Run:
     return run
 
 
-def trained(finished: FinishedRun, context: Context, run: Run, **settings) -> _Trained:
+def trained(finished: FinishedRun, context: Context, run: Run, **settings: Any) -> _Trained:
     """A run as far as its training, in as many processes as the context says."""
     of = plan(finished, champion=finished.base.name)
     chosen = FinetuneSettings(batch_size=4, **settings)
@@ -77,7 +82,7 @@ def trained(finished: FinishedRun, context: Context, run: Run, **settings) -> _T
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("way", ["decoder", "lora"])
 def test_training_leaves_model_and_log_in_the_runs_directory(
-    finished: FinishedRun, context_of, processes: str, way: str
+    finished: FinishedRun, context_of: Callable[..., Context], processes: str, way: str
 ) -> None:
     context = context_of(CAPTIONLOOP_PROCESSES=processes)
     run = begun(finished, context)
@@ -96,7 +101,9 @@ def test_training_leaves_model_and_log_in_the_runs_directory(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_cancel_during_training_ends_all_processes(finished: FinishedRun, context_of, processes: str) -> None:
+def test_a_cancel_during_training_ends_all_processes(
+    finished: FinishedRun, context_of: Callable[..., Context], processes: str
+) -> None:
     context = context_of(CAPTIONLOOP_PROCESSES=processes)
     run = begun(finished, context)
     context.queue.runs.cancel(run.id)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.model.training.test_loop import checkpoint
 
+from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.jobs.learning import run_features as run_images
 from captionloop.jobs.learning.run_features import RunFeatures, image_features
@@ -23,7 +24,7 @@ _COUNT = 40
 
 
 @pytest.fixture
-def context(home, redis_url: str, tmp_path: Path) -> Iterator[Context]:
+def context(home: Home, redis_url: str, tmp_path: Path) -> Iterator[Context]:
     opened = Context.open(Settings.read({"REDIS_URL": redis_url, "CAPTIONLOOP_HOME": str(home.root)}))
     yield opened
     opened.close()

@@ -259,7 +259,8 @@ def stop_worker(worker: "subprocess.Popen[bytes]") -> str:
 def test_several_workers_share_a_sweep(context: Context, project: Project) -> None:
     with ExitStack() as stack:
         workers = [stack.enter_context(start_worker()) for _ in range(2)]
-        stack.callback(lambda: [worker.kill() for worker in workers])
+        for worker in workers:
+            stack.callback(worker.kill)
         wait_for(lambda: len(context.queue.workers()) == 2)
         sweep = request_sweep(context, project, trials=4)
         wait_for(lambda: context.queue.sweeps.get(sweep.id).state.is_over)

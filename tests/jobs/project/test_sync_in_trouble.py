@@ -77,7 +77,7 @@ def project(database: Database) -> Project:
 def synced(
     studio: ScriptedStudio, database: Database, home: Home, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., SyncResult]]:
-    monkeypatch.setitem(LabelStudio._send.__kwdefaults__, "timeout_s", 0.3)
+    monkeypatch.setitem(LabelStudio._send.__kwdefaults__ or {}, "timeout_s", 0.3)
     with ExitStack() as opened:
 
         @cache

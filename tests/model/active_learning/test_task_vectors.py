@@ -20,7 +20,7 @@ def vector(*values: float) -> np.ndarray:
 def test_a_vector_comes_back_as_it_was(features: TaskVectors) -> None:
     features.keep("encoder", {7: vector(0.6, 0.8)})
     (found,) = features.read("encoder", [7, 8]).items()
-    assert (found[0], found[1].tolist(), found[1].dtype) == (7, vector(0.6, 0.8).tolist(), np.float32)
+    assert (found[0], found[1].tolist(), found[1].dtype.name) == (7, vector(0.6, 0.8).tolist(), "float32")
 
 
 def test_what_another_encoder_said_is_forgotten(features: TaskVectors) -> None:

@@ -43,7 +43,7 @@ CONFIGURATIONS = {
     "larger vocabulary": lambda: tiny_config(vocab_size=1000),
     "untied head": lambda: with_untied_head(tiny_config()),
 }
-RULES = {
+RULES: dict[str, dict[str, Any]] = {
     "greedy": {"num_beams": 1},
     "3 beams": {},
     "5 beams": {"num_beams": 5},
@@ -151,7 +151,9 @@ def test_the_encoder_passes_gradients_on_as_transformers_does() -> None:
 
 
 @pytest.mark.parametrize("has_amx", [True, False])
-def test_in_bf16_pictures_are_read_as_exactly_as_by_transformers(has_amx: bool, monkeypatch) -> None:
+def test_in_bf16_pictures_are_read_as_exactly_as_by_transformers(
+    has_amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both roundings are as far from fp32, whichever way attention is computed."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_tile": has_amx, "avx512_bf16": True})
     model, some = model_of("base").vision_model, next(pixels())
@@ -164,9 +166,13 @@ def test_in_bf16_pictures_are_read_as_exactly_as_by_transformers(has_amx: bool, 
     assert (ours - exact).abs().mean() <= 1.05 * (theirs - exact).abs().mean()
 
 
+TwoPrecisions = tuple[list[str], list[str], dict[str, list[str]]]
+"""Captions in fp32, the same in bf16, and the references by the picture's number."""
+
+
 @pytest.fixture(scope="module")
-def captions_of_the_starter_model() -> tuple[list[str], list[str], dict[str, list[str]]]:
-    """In fp32 and in bf16, of scenes that it has not seen, and what is right."""
+def captions_of_the_starter_model() -> TwoPrecisions:
+    """Of scenes that it has not seen."""
     scenes = [example(UNSEEN, number) for number in range(PICTURES)]
     pictures = [draw(scene, IMAGE_SIZE, seed) for scene, seed in scenes]
     both = []
@@ -179,12 +185,14 @@ def captions_of_the_starter_model() -> tuple[list[str], list[str], dict[str, lis
     return both[0], both[1], {str(number): [caption(scene)] for number, (scene, _) in enumerate(scenes)}
 
 
-def test_in_bf16_98_of_100_captions_of_the_starter_model_are_those_in_fp32(captions_of_the_starter_model) -> None:
+def test_in_bf16_98_of_100_captions_of_the_starter_model_are_those_in_fp32(
+    captions_of_the_starter_model: TwoPrecisions,
+) -> None:
     exact, rounded, _ = captions_of_the_starter_model
     assert sum(map(str.__eq__, exact, rounded)) >= 0.98 * PICTURES
 
 
-def test_in_bf16_the_starter_models_cider_is_within_half_a_point(captions_of_the_starter_model) -> None:
+def test_in_bf16_the_starter_models_cider_is_within_half_a_point(captions_of_the_starter_model: TwoPrecisions) -> None:
     exact, rounded, references = captions_of_the_starter_model
     scores = []
     for captions in (exact, rounded):

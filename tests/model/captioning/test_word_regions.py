@@ -10,6 +10,7 @@ from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captioning.word_regions import WordRegions, word_regions
 from captionloop.model.captions.orthography import Writing
+from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.drawing import Position, layout
 from captionloop.model.starter.scenes import caption, draw, random_scene
 
@@ -18,7 +19,7 @@ SCENES = 24
 
 @pytest.fixture(scope="module")
 def starter() -> Captioner:
-    return load("starter")
+    return load(STARTER_DIR)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_the_words_are_the_caption(looked: WordRegions) -> None:
 
 @pytest.mark.parametrize("generation", [BEAMS, GREEDY])
 def test_the_first_beam_is_what_is_served_before_and_after(generation: GenerationSettings) -> None:
-    captioner = load("starter", generation)
+    captioner = load(STARTER_DIR, generation)
     picture = draw(random_scene(random.Random(5)), seed=5)
     before = captioner.caption([picture])
 

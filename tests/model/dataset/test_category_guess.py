@@ -93,8 +93,8 @@ def test_an_unchanged_caption_has_none(caption: str) -> None:
 
 @pytest.mark.parametrize("odd", ["", "...", "🐈", "猫", "a", "ing s es"])
 def test_odd_texts_get_some_answer(odd: str) -> None:
-    assert guess_category("a cat", odd) in Category
-    assert guess_category(odd, "a cat") in Category
+    assert isinstance(guess_category("a cat", odd), Category)
+    assert isinstance(guess_category(odd, "a cat"), Category)
 
 
 def test_content_words_are_the_same_for_the_same_content() -> None:

@@ -43,18 +43,16 @@ def new_project(session: Session, label_studio_id: int) -> int:
 
 
 def record(**fields: Any) -> CorrectionRecord:
-    return CorrectionRecord(
-        **{
-            "annotation_id": 5,
-            "task_id": 3,
-            "state": CorrectionState.ACTIVE,
-            "captions": ["a cat"],
-            "image_sha256": PICTURE_A,
-            "annotated_at": NOON,
-            "updated_at": NOON,
-        }
-        | fields
-    )
+    usual: dict[str, Any] = {
+        "annotation_id": 5,
+        "task_id": 3,
+        "state": CorrectionState.ACTIVE,
+        "captions": ["a cat"],
+        "image_sha256": PICTURE_A,
+        "annotated_at": NOON,
+        "updated_at": NOON,
+    }
+    return CorrectionRecord(**usual | fields)
 
 
 def stored(session: Session, annotation_id: int = 5) -> Correction:

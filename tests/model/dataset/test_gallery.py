@@ -93,7 +93,7 @@ def test_a_dismissal_that_was_taken_back_stays_known_when_it_is_made_again(sessi
 
 def test_annotators_figures(session: Session) -> None:
     project = new_project(session, 2)
-    times = {"ada": [4.0, 90.0, 6.0], "bob": [3.0, 5.0], "eve": [None]}
+    times: dict[str, list[float | None]] = {"ada": [4.0, 90.0, 6.0], "bob": [3.0, 5.0], "eve": [None]}
     number = 0
     for annotator, lead_times in times.items():
         for lead_time in lead_times:

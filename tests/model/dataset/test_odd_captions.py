@@ -16,7 +16,7 @@ from captionloop.model.database import CorrectionState, Database, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, Snapshot
 from captionloop.model.dataset.images import ImageLimits
-from captionloop.model.exchange.export import FORMATS, export
+from captionloop.model.exchange.export import FORMATS, Format, export
 from captionloop.model.exchange.rows import LONGEST_CAPTION
 from captionloop.model.training.caption_targets import CaptionText, Example, training_batch, usable_examples
 
@@ -58,7 +58,7 @@ def test_what_cannot_be_learnt_is_named_with_its_reason_and_the_rest_can() -> No
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_is_exported_is_imported_to_the_letter_and_a_document_is_refused(
-    snapshot: Snapshot, home: Home, tmp_path: Path, database: Database, form: str
+    snapshot: Snapshot, home: Home, tmp_path: Path, database: Database, form: Format
 ) -> None:
     export(snapshot, home, tmp_path / "out", form=form)
     importer = Importer(database, Home(tmp_path / "elsewhere"))

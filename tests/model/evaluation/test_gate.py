@@ -1,11 +1,12 @@
 """The gate lets better captions through and nothing else, and says why in a sentence."""
 
 import random
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from captionloop.errors import RunError, SettingsError
-from captionloop.model.evaluation.gate import judge
+from captionloop.model.evaluation.gate import Rule, judge
 
 KINDS, COLOURS, PLACES = (
     ("car", "cat", "boat", "tree", "house"),
@@ -27,7 +28,7 @@ def base_style(kind: str, colour: str, place: str) -> str:
     return f"a {colour} {kind} by the {place}"
 
 
-def in_style(style, pictures) -> dict[str, str]:
+def in_style(style: Callable[[str, str, str], str], pictures: Mapping[str, tuple[str, str, str]]) -> dict[str, str]:
     return {image: style(*scene) for image, scene in pictures.items()}
 
 
@@ -81,7 +82,7 @@ def test_a_candidate_trained_on_shuffled_captions_is_rejected(held_out: int, see
 
 @pytest.mark.parametrize("held_out", [4, 5, 12, 40])
 @pytest.mark.parametrize("rule", ["better", "always"])
-def test_one_caption_repeated_is_rejected_whatever_the_rule(held_out: int, rule) -> None:
+def test_one_caption_repeated_is_rejected_whatever_the_rule(held_out: int, rule: Rule) -> None:
     pictures = scenes(held_out)
     wanted = in_style(house_style, pictures)
     repeated = dict.fromkeys(wanted, wanted["img0"])
@@ -185,7 +186,7 @@ def test_captions_of_other_images_are_an_error() -> None:
 
 def test_an_unknown_rule_is_an_error() -> None:
     with pytest.raises(SettingsError, match="'best'; expected one of 'better', 'surely better', 'always', 'never'"):
-        judge(*_clear_case(12), rule="best")
+        judge(*_clear_case(12), rule="best")  # type: ignore[arg-type]
 
 
 def _clear_case(held_out: int) -> tuple[dict[str, list[str]], dict[str, str], dict[str, str]]:

@@ -20,7 +20,7 @@ from captionloop.home import Home
 from captionloop.model.database import Database
 from captionloop.model.dataset.corrections import Example, Snapshot, write_image
 from captionloop.model.dataset.images import ImageLimits
-from captionloop.model.exchange.export import FORMATS, export
+from captionloop.model.exchange.export import FORMATS, Format, export
 from captionloop.model.exchange.importing import ImportResult
 from captionloop.model.exchange.webdataset_writer import Sample, write_shards
 
@@ -96,7 +96,9 @@ def read_shards(directory: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_caption_is_found_again_beside_its_picture(snapshot: Snapshot, home: Home, tmp_path: Path, form) -> None:
+def test_every_caption_is_found_again_beside_its_picture(
+    snapshot: Snapshot, home: Home, tmp_path: Path, form: Format
+) -> None:
     assert export(snapshot, home, tmp_path / "out", form=form) == _COUNT
     assert read_back(tmp_path / "out", form) == expected(snapshot)
 
@@ -110,7 +112,7 @@ def test_pictures_keep_their_bytes_and_are_named_by_their_kind(snapshot: Snapsho
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_an_export_is_imported_as_it_was(
-    snapshot: Snapshot, home: Home, tmp_path: Path, database: Database, form
+    snapshot: Snapshot, home: Home, tmp_path: Path, database: Database, form: Format
 ) -> None:
     export(snapshot, home, tmp_path / "out", form=form)
     importer = Importer(database, Home(tmp_path / "elsewhere"))

@@ -8,29 +8,29 @@ import numpy as np
 import pytest
 
 from captionloop.errors import SettingsError
-from captionloop.model.metrics import compare_captions, evaluate_captions
+from captionloop.model.metrics import Evaluation, compare_captions, evaluate_captions
 from captionloop.model.metrics.scores import Tokens, bleu_4_from_counts, bleu_counts, word_edits
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "golden.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def golden():
+def golden() -> Evaluation:
     return evaluate_captions(GOLDEN["references"], GOLDEN["captions"])
 
 
 @pytest.mark.parametrize("score", sorted(GOLDEN["corpus"]))
-def test_corpus_scores_agree_with_the_published_ones(golden, score: str) -> None:
+def test_corpus_scores_agree_with_the_published_ones(golden: Evaluation, score: str) -> None:
     assert getattr(golden, score) == pytest.approx(GOLDEN["corpus"][score], abs=1e-9)
 
 
 @pytest.mark.parametrize("score", sorted(GOLDEN["per_image"]))
-def test_scores_of_each_image_agree_with_the_published_ones(golden, score: str) -> None:
+def test_scores_of_each_image_agree_with_the_published_ones(golden: Evaluation, score: str) -> None:
     found = {image: getattr(scores, score) for image, scores in golden.per_image.items()}
     assert found == pytest.approx(GOLDEN["per_image"][score], abs=1e-9)
 
 
-def test_bleu_of_any_set_of_images_comes_from_their_counts(golden) -> None:
+def test_bleu_of_any_set_of_images_comes_from_their_counts(golden: Evaluation) -> None:
     counts = bleu_counts(Tokens.of(GOLDEN["references"], GOLDEN["captions"]))
     assert bleu_4_from_counts(counts.sum(axis=0, keepdims=True))[0] == pytest.approx(golden.bleu_4, abs=1e-12)
     some = dict(list(GOLDEN["captions"].items())[40:90])
@@ -134,7 +134,9 @@ def test_references_of_punctuation_alone_are_no_error() -> None:
         ({}, {}, "no caption to score"),
     ],
 )
-def test_ids_that_do_not_fit_are_named(references, captions, message: str) -> None:
+def test_ids_that_do_not_fit_are_named(
+    references: dict[str, list[str]], captions: dict[str, str], message: str
+) -> None:
     with pytest.raises(SettingsError, match=message):
         evaluate_captions(references, captions)
 

@@ -12,9 +12,11 @@ from tests.model.captioning.published_layout import write_base
 from captionloop.errors import SettingsError
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.captioner import Beam, Captioner
+from captionloop.model.dataset.split import split_images
 from captionloop.model.simulation import rounds as simulation
 from captionloop.model.simulation.confidence import SIGNALS, Background
 from captionloop.model.simulation.rounds import Material, Plan, Point, same_words, simulate
+from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
 
 IMAGES = [f"{number:064x}" for number in range(40)]
@@ -40,7 +42,7 @@ def material(seed: int) -> Material:
 
 
 def plan(**given: Any) -> Plan:
-    values = {"strategies": ["random"], "first": 6, "per_round": 5, "settings": QUICK} | given
+    values: dict[str, Any] = {"strategies": ["random"], "first": 6, "per_round": 5, "settings": QUICK} | given
     return Plan(**values)
 
 
@@ -99,7 +101,7 @@ def test_random_picks_may_go_on_until_they_have_as_many_words(base: Captioner) -
 
 def test_images_held_out_for_the_gate_are_not_learnt_from(base: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
     learnt: list[set[str]] = []
-    real = simulation.finetune
+    real = finetune
 
     def noting(checkpoint: Any, examples: Any, **given: Any) -> Any:
         learnt.append({example.image_hash for example in examples})
@@ -109,14 +111,14 @@ def test_images_held_out_for_the_gate_are_not_learnt_from(base: Captioner, monke
 
     run(base, plan(first=20, per_round=10))
 
-    everything = simulation.split_images(material(0).pool)
+    everything = split_images(material(0).pool)
     assert learnt[1] == set(everything.train)
     assert not learnt[0] & set(everything.held_out)
 
 
 def test_a_version_that_the_gate_rejects_is_not_gone_on_from(base: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Any] = []
-    real = simulation.finetune
+    real = finetune
 
     def noting(checkpoint: Any, examples: Any, **given: Any) -> Any:
         begun.append(checkpoint)
@@ -131,7 +133,7 @@ def test_a_version_that_the_gate_rejects_is_not_gone_on_from(base: Captioner, mo
 
 
 def test_chance_alone_decides_the_order_of_random_picks(base: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(simulation.SIGNALS, "score", lambda *_: random.random())
+    monkeypatch.setitem(SIGNALS, "score", lambda *_: random.random())
 
     once, again = run(base, plan()), run(base, plan())
 
@@ -154,7 +156,7 @@ def test_a_signal_knows_the_corrections_so_far_and_what_the_version_before_wrote
         known.setdefault(background.frequencies.images, set()).add(background.previous is not None)
         return 0.5
 
-    monkeypatch.setitem(simulation.SIGNALS, "previous_version", noting)
+    monkeypatch.setitem(SIGNALS, "previous_version", noting)
 
     run(base, plan(strategies=["uncertainty"], signal="previous_version", rounds=3, choose_first=True))
 

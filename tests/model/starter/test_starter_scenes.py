@@ -2,9 +2,11 @@
 
 import random
 import re
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from captionloop.model.starter.drawing import layout
 from captionloop.model.starter.scenes import (
@@ -32,11 +34,11 @@ def scenes(count: int) -> list[Scene]:
     return [random_scene(rng) for _ in range(count)]
 
 
-def pixels(scene: Scene, *, size: int = 96, seed: int = 0) -> np.ndarray:
+def pixels(scene: Scene, *, size: int = 96, seed: int = 0) -> NDArray[np.int_]:
     return np.asarray(draw(scene, size, seed)).astype(int)
 
 
-def test_there_is_enough_to_draw():
+def test_there_is_enough_to_draw() -> None:
     assert len(KINDS) >= 10
     assert len(COLOURS) >= 8
     assert len(SIZES) == 2
@@ -53,7 +55,7 @@ def test_there_is_enough_to_draw():
         (Scene((SUN, CAR, TREE), "above"), "a small yellow sun above a small red car and a large green tree"),
     ],
 )
-def test_the_caption_names_every_thing_and_how_they_lie(scene: Scene, expected: str):
+def test_the_caption_names_every_thing_and_how_they_lie(scene: Scene, expected: str) -> None:
     assert caption(scene) == expected
 
 
@@ -69,30 +71,30 @@ def test_the_caption_names_every_thing_and_how_they_lie(scene: Scene, expected: 
         (((CAR,), None, "fog"), "background: expected one of"),
     ],
 )
-def test_a_scene_that_cannot_be_drawn_is_refused(arguments: tuple, message: str):
+def test_a_scene_that_cannot_be_drawn_is_refused(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         Scene(*arguments)
 
 
 @pytest.mark.parametrize("size", [96, 480])
-def test_the_same_scene_and_seed_give_the_same_pixels(size: int):
+def test_the_same_scene_and_seed_give_the_same_pixels(size: int) -> None:
     for scene in scenes(6):
         assert np.array_equal(pixels(scene, size=size, seed=3), pixels(scene, size=size, seed=3))
 
 
-def test_another_seed_gives_another_picture_of_the_same_scene():
+def test_another_seed_gives_another_picture_of_the_same_scene() -> None:
     scene = Scene((CAR, TREE), "to the left of")
     assert not np.array_equal(pixels(scene, seed=1), pixels(scene, seed=2))
 
 
-def test_a_picture_for_people_shows_what_the_small_one_shows():
+def test_a_picture_for_people_shows_what_the_small_one_shows() -> None:
     for seed, scene in enumerate(scenes(6)):
         small = pixels(scene, seed=seed)
         large = np.asarray(draw(scene, 480, seed).resize((96, 96))).astype(int)
         assert np.abs(small - large).mean() < 6
 
 
-def test_the_relation_can_be_read_off_the_places():
+def test_the_relation_can_be_read_off_the_places() -> None:
     for seed, scene in enumerate(scenes(300)):
         first, *others = layout(scene, seed=seed)
         for other in others:
@@ -106,7 +108,7 @@ def test_the_relation_can_be_read_off_the_places():
                 assert 0 < first.y - other.y < reach
 
 
-def test_everything_lies_inside_the_picture():
+def test_everything_lies_inside_the_picture() -> None:
     for seed, scene in enumerate(scenes(300)):
         for place in layout(scene, seed=seed):
             for middle in (place.x, place.y):
@@ -114,7 +116,7 @@ def test_everything_lies_inside_the_picture():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_fills_twenty_pixels_and_large_is_plainly_larger(kind: str):
+def test_every_kind_fills_twenty_pixels_and_large_is_plainly_larger(kind: str) -> None:
     extents = {}
     for size in SIZES:
         thing = Scene((Thing(kind, "red", size),), None)
@@ -127,7 +129,7 @@ def test_every_kind_fills_twenty_pixels_and_large_is_plainly_larger(kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_colour_looks_different(kind: str):
+def test_each_colour_looks_different(kind: str) -> None:
     looks = {colour: pixels(Scene((Thing(kind, colour, "large"),), None), seed=5) for colour in COLOURS}
     for one in COLOURS:
         for other in COLOURS:
@@ -136,13 +138,13 @@ def test_each_colour_looks_different(kind: str):
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
-def test_backgrounds_stay_in_the_background(background: str):
+def test_backgrounds_stay_in_the_background(background: str) -> None:
     picture = pixels(Scene((CAR,), None, background), seed=6)
     # Pale: no channel of the four corners' surroundings is dark.
     assert np.median(picture.reshape(-1, 3), axis=0).min() > 150
 
 
-def test_wordings_are_many_and_reproducible():
+def test_wordings_are_many_and_reproducible() -> None:
     scene = Scene((CAR, TREE), "to the left of", "grass")
     rng, again = random.Random(1), random.Random(1)
     many = [wordings(scene, rng) for _ in range(500)]
@@ -151,7 +153,7 @@ def test_wordings_are_many_and_reproducible():
     assert all(text == text.strip() == text.lower() and "  " not in text and "@" not in text for text in many)
 
 
-def test_wordings_use_whole_words_of_the_vocabulary():
+def test_wordings_use_whole_words_of_the_vocabulary() -> None:
     rng = random.Random(2)
     known = set(words())
     for scene in scenes(500):

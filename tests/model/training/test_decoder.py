@@ -1,6 +1,7 @@
 """Our path through the modules in training says what `transformers` says, with the same gradients."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from captionloop.model.training.encoder import encode_images
 
 PATCHES = 4
 LENGTHS = (7, 3, 5)
-SAME = {"rtol": 1e-6, "atol": 1e-8}
+Variant = Callable[[BlipForConditionalGeneration], BlipForConditionalGeneration]
+SAME: dict[str, Any] = {"rtol": 1e-6, "atol": 1e-8}
 
 
 def model() -> BlipForConditionalGeneration:
@@ -55,7 +57,7 @@ def gradients(part: nn.Module, outcome: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("longest", [max(LENGTHS), 70], ids=["caption", "long"])
 @pytest.mark.parametrize("of", [lambda blip: blip, with_lora], ids=["plain", "lora"])
-def test_the_logits_are_those_of_transformers(of: Callable, longest: int) -> None:
+def test_the_logits_are_those_of_transformers(of: Variant, longest: int) -> None:
     blip, (ids, mask) = of(model()), batch(longest)
     with torch.no_grad():
         found = logits_at(blip.text_decoder, ids, mask, features())
@@ -64,7 +66,7 @@ def test_the_logits_are_those_of_transformers(of: Callable, longest: int) -> Non
 
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("of", [lambda blip: blip, with_lora], ids=["plain", "lora"])
-def test_so_are_the_gradients_of_weights_and_picture(of: Callable, recompute: bool) -> None:
+def test_so_are_the_gradients_of_weights_and_picture(of: Variant, recompute: bool) -> None:
     blip, (ids, mask) = of(model()), batch()
     ours, theirs = features().requires_grad_(), features().requires_grad_()
     expected = gradients(blip.text_decoder, plain(blip, ids, mask, theirs))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -22,10 +23,10 @@ from captionloop.model.training.settings import FinetuneSettings, default_learni
 CAPTION = "illustration: two small dogs, left of a tree"
 PATCHES = 4
 # A model 32 wide with large random weights needs thousands of steps against both.
-UNREGULARISED = {"dropout": 0.0, "label_smoothing": 0.0}
+UNREGULARISED: dict[str, Any] = {"dropout": 0.0, "label_smoothing": 0.0}
 
 
-def checkpoint(**text_config) -> Checkpoint:
+def checkpoint(**text_config: Any) -> Checkpoint:
     processor = BlipImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
     return Checkpoint(tiny_model(tiny_config(**text_config)), bert_tokenizer(), processor, "tiny")
 
@@ -39,7 +40,7 @@ def examples(captions: Sequence[str]) -> list[Example]:
     return [Example(f"correction-{i}", f"{i:064x}", caption) for i, caption in enumerate(captions)]
 
 
-def trained(captions: Sequence[str], base: Checkpoint | None = None, **settings) -> FinetuneResult:
+def trained(captions: Sequence[str], base: Checkpoint | None = None, **settings: Any) -> FinetuneResult:
     return finetune(
         base or checkpoint(),
         examples(captions),
@@ -298,7 +299,7 @@ def test_settings_survive_a_manifest() -> None:
         ({"epochs": 3}, "Unknown fine-tuning setting epochs; known are way, learning_rate"),
     ],
 )
-def test_wrong_settings_are_refused(values: dict, message: str) -> None:
+def test_wrong_settings_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         FinetuneSettings.from_dict(values)
 

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +30,7 @@ def validation(score: float) -> ValidationResult:
     return ValidationResult(score=Score(score, 0.0, (score, score)), metrics={"images": 2}, samples=())
 
 
-def trained(directory: Path, *, stop_after: int | None = None, kill: bool = False, **settings) -> FinetuneResult:
+def trained(directory: Path, *, stop_after: int | None = None, kill: bool = False, **settings: Any) -> FinetuneResult:
     """A run that keeps its state after each step, and is stopped, or killed, after some of them."""
     done = 0
 
@@ -59,7 +61,7 @@ def at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     every_step(monkeypatch.setattr)
 
 
-def every_step(setattr_) -> None:
+def every_step(setattr_: Callable[[object, str, object], None]) -> None:
     setattr_(training, "_STATE_EVERY_S", -1.0)
     setattr_(training, "_REPORT_EVERY_S", -1.0)
 
@@ -70,7 +72,7 @@ def same_weights(one: FinetuneResult, other: FinetuneResult) -> bool:
 
 
 @pytest.mark.parametrize("settings", WAYS)
-def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, settings: dict) -> None:
+def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, settings: dict[str, Any]) -> None:
     whole = trained(tmp_path / "whole", **settings)
     with pytest.raises(RunCancelled):
         trained(tmp_path / "parts", stop_after=STOPPED_AFTER, **settings)

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.model.training.test_loop import checkpoint
@@ -9,7 +10,7 @@ from tests.model.training.test_loop import checkpoint
 from captionloop.errors import SettingsError
 from captionloop.model.training.augmentation import augmented
 from captionloop.model.training.loop import schedule
-from captionloop.model.training.settings import SCHEDULES, FinetuneSettings, default_learning_rate, read_pairs
+from captionloop.model.training.settings import SCHEDULES, FinetuneSettings, Schedule, default_learning_rate, read_pairs
 from captionloop.model.training.trainable import Trainable
 
 
@@ -42,7 +43,7 @@ def test_settings_come_back_from_their_manifest() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_each_schedule_rises_to_its_peak_and_never_rises_again(name) -> None:
+def test_each_schedule_rises_to_its_peak_and_never_rises_again(name: Schedule) -> None:
     rates = [schedule(name, step, 100, 0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
     assert rates[10] == pytest.approx(1.0)
@@ -52,7 +53,7 @@ def test_each_schedule_rises_to_its_peak_and_never_rises_again(name) -> None:
 @pytest.mark.parametrize(
     ("name", "last"), [("cosine", 0.0003), ("linear", 1 / 90), ("constant", 1.0), ("inverse_sqrt", 0.332)]
 )
-def test_where_each_schedule_ends(name, last: float) -> None:
+def test_where_each_schedule_ends(name: Schedule, last: float) -> None:
     assert schedule(name, 99, 100, 0.1) == pytest.approx(last, abs=1e-3)
 
 
@@ -86,7 +87,8 @@ def test_an_augmented_picture_keeps_its_size_and_its_left_and_right() -> None:
     changed = augmented(picture, random.Random(1))
     assert changed.size == picture.size
     assert changed != picture
-    left, right = changed.getpixel((8, 24)), changed.getpixel((56, 24))
+    pixels = np.asarray(changed)  # uint8 (height, width, 3)
+    left, right = pixels[24, 8], pixels[24, 56]
     assert left[0] > 3 * left[1]
     assert min(right) > 150
 

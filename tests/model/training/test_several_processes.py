@@ -13,11 +13,15 @@ from tests.model.training.test_resume import STEPS, STOPPED_AFTER, every_step, t
 from captionloop.errors import RunError
 from captionloop.jobs.processes.group import in_processes
 from captionloop.model.training import loop as training
+from captionloop.model.training.caption_targets import caption_loss
 from captionloop.model.training.loop import FinetuneResult
 
 pytestmark = pytest.mark.slow
 
-EXACT = {**UNREGULARISED, "ema": 0.5}  # nothing is drawn by chance, so that one process can be compared with two
+EXACT: dict[str, Any] = {
+    **UNREGULARISED,
+    "ema": 0.5,
+}  # nothing is drawn by chance, so that one process can be compared with two
 
 
 def _kept(result: FinetuneResult, directory: Path) -> dict[str, Any]:
@@ -30,14 +34,14 @@ def _kept(result: FinetuneResult, directory: Path) -> dict[str, Any]:
 
 def _no_room_in_the_second(limit: int) -> None:
     """An allocator that has room for so many examples, in one of the processes."""
-    loss_of = training.caption_loss
+    loss_of = caption_loss
 
     def limited(logits: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
         if PartialState().process_index == 1 and len(labels) > limit:
             raise torch.OutOfMemoryError("no room")
         return loss_of(logits, labels, **options)
 
-    training.caption_loss = limited
+    vars(training)["caption_loss"] = limited
 
 
 def _ending(directory: Path, **how: Any) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import caption, draw
 from captionloop.model.training import loop as training
 from captionloop.model.training import trainable
+from captionloop.model.training.caption_targets import caption_loss
 from captionloop.model.training.encoder import encode_images
 from captionloop.model.training.loop import FinetuneResult, finetune
 from captionloop.model.training.settings import FinetuneSettings
@@ -31,7 +33,7 @@ def picture(image_hash: str) -> Image.Image:
     return Image.new("RGB", (64, 48), COLOURS[int(image_hash, 16)])
 
 
-def trained(base: Checkpoint | None = None, **settings) -> FinetuneResult:
+def trained(base: Checkpoint | None = None, **settings: Any) -> FinetuneResult:
     chosen = FinetuneSettings(**{"steps": 4, "batch_size": 3, "learning_rate": 3e-3, **UNREGULARISED, **settings})
     return finetune(
         base or checkpoint(),
@@ -58,7 +60,7 @@ def changed_parts(base: Checkpoint, result: FinetuneResult) -> set[str]:
         ({"way": "full"}, {"vision_model", "text_decoder"}),
     ],
 )
-def test_a_way_changes_its_part_of_a_copy_and_nothing_else(settings: dict, parts: set[str]) -> None:
+def test_a_way_changes_its_part_of_a_copy_and_nothing_else(settings: dict[str, Any], parts: set[str]) -> None:
     base = checkpoint()
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     result = trained(base, **settings)
@@ -68,7 +70,7 @@ def test_a_way_changes_its_part_of_a_copy_and_nothing_else(settings: dict, parts
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [*WITH_THE_ENCODER[:2], {"way": "full", "gradient_checkpointing": True}])
-def test_a_way_with_the_encoder_learns_a_style_on_the_starter_model(settings: dict) -> None:
+def test_a_way_with_the_encoder_learns_a_style_on_the_starter_model(settings: dict[str, Any]) -> None:
     scenes = [example("ways", index) for index in range(4)]
     drawn = {f"{index:064x}": draw(scene, seed=seed) for index, (scene, seed) in enumerate(scenes)}
     wanted = [f"alt text: {caption(scene)}" for scene, _ in scenes]
@@ -83,7 +85,7 @@ def test_a_way_with_the_encoder_learns_a_style_on_the_starter_model(settings: di
 
 
 @pytest.mark.parametrize("settings", [{"way": "decoder"}, *WITH_THE_ENCODER])
-def test_the_result_is_a_plain_blip_that_reads_back_the_same(settings: dict, tmp_path: Path) -> None:
+def test_the_result_is_a_plain_blip_that_reads_back_the_same(settings: dict[str, Any], tmp_path: Path) -> None:
     result = trained(**settings)
     save_checkpoint(result.checkpoint, tmp_path)
     again = BlipForConditionalGeneration.from_pretrained(tmp_path)
@@ -113,7 +115,7 @@ def test_a_cpu_trains_the_encoder_on_no_more_pictures_at_once_than_make_it_quick
 ) -> None:
     at_once: list[int] = []
 
-    def counted(encoder: BlipVisionModel, pixels: torch.Tensor, **options) -> torch.Tensor:
+    def counted(encoder: BlipVisionModel, pixels: torch.Tensor, **options: Any) -> torch.Tensor:
         at_once.append(len(pixels))
         return encode_images(encoder, pixels, **options)
 
@@ -130,9 +132,9 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_step_done(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The real step, with an allocator that has room for a single example."""
-    loss_of = training.caption_loss
+    loss_of = caption_loss
 
-    def too_large(logits: torch.Tensor, labels: torch.Tensor, **options) -> torch.Tensor:
+    def too_large(logits: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
         if len(labels) > 1:
             raise torch.OutOfMemoryError("no room")
         return loss_of(logits, labels, **options)
@@ -146,7 +148,7 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_step_done(
 
 
 def test_no_memory_for_one_example_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_arguments, **_options) -> torch.Tensor:
+    def full(*_arguments: object, **_options: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(training, "caption_loss", full)
@@ -155,7 +157,7 @@ def test_no_memory_for_one_example_is_an_error_that_says_what_to_do(monkeypatch:
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_arguments, **_options) -> torch.Tensor:
+    def broken(*_arguments: object, **_options: object) -> torch.Tensor:
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr(training, "caption_loss", broken)

@@ -2,9 +2,10 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 from tests.support.models import add_project
 from tests.support.versions import FinishedRun
 from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil, BlipProcessor
@@ -32,24 +33,28 @@ def card(directory: Path, *, base: str = "starter", lineage: Lineage = LINEAGE, 
     write_model_card(
         directory, name="v2-bbbbbb", lineage=lineage, generation=GenerationSettings(prompt=prompt), base=base
     )
-    return ModelCard.load(directory / MODEL_CARD)
+    return cast(ModelCard, ModelCard.load(directory / MODEL_CARD))
+
+
+def front_matter(found: ModelCard) -> ModelCardData:
+    return cast(ModelCardData, found.data)
 
 
 def test_the_front_matter_is_what_the_hub_reads(tmp_path: Path) -> None:
-    data = card(tmp_path).data
+    data = front_matter(card(tmp_path))
     assert (data.library_name, data.pipeline_tag, data.license) == ("transformers", "image-to-text", None)
 
 
 def test_the_figures_are_in_the_model_index(tmp_path: Path) -> None:
-    found = card(tmp_path).data
+    found = front_matter(card(tmp_path))
     assert found.model_name == "v2-bbbbbb"
-    assert {result.metric_name: result.metric_value for result in found.eval_results} == {
+    assert {result.metric_name: result.metric_value for result in found.eval_results or []} == {
         "BLEU-4": 0.5, "CIDEr-D": 7.25, "Words to change, per reference word": 0.1,
     }  # fmt: skip
 
 
 def test_a_base_on_the_hub_is_named(tmp_path: Path) -> None:
-    assert card(tmp_path, base="Salesforce/blip-image-captioning-base").data.base_model == (
+    assert front_matter(card(tmp_path, base="Salesforce/blip-image-captioning-base")).base_model == (
         "Salesforce/blip-image-captioning-base"
     )
 
@@ -61,13 +66,13 @@ def test_a_base_that_is_not_on_the_hub_is_no_base_model(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models" / "blip").mkdir(parents=True)
     found = card(tmp_path, base=base)
-    assert found.data.base_model is None
+    assert front_matter(found).base_model is None
     assert "private" not in found.content
 
 
 def test_a_version_without_figures_has_a_card_without_model_index(tmp_path: Path) -> None:
     found = card(tmp_path, lineage=replace(LINEAGE, metrics={}))
-    assert found.data.eval_results is None
+    assert front_matter(found).eval_results is None
     assert "None were kept." in found.text
 
 

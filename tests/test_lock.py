@@ -54,6 +54,6 @@ def test_what_is_asked_for_is_there_in_a_version_that_will_do(place: dict[str, s
     assert wrong == [], "run `make lock`"
 
 
-def test_it_names_no_index() -> None:
+def test_the_lock_file_names_no_index() -> None:
     """It is for whichever one an installation uses."""
     assert re.findall(r"\w+://\S+|--(?:index|extra-index|find-links)\S*", _LOCK) == []

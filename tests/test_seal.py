@@ -43,7 +43,7 @@ def test_with_a_key_of_the_environment_there_is_none_in_the_home(home: Home) -> 
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-def test_both_kinds_of_base64_will_do(home: Home, encode: object) -> None:
+def test_keys_in_both_kinds_of_base64_will_do(home: Home, encode: object) -> None:
     raw = b"\xfb\xff" * 16  # has + and / in the one, - and _ in the other
     kept = Seal(home, Secret(base64.b64encode(raw).decode())).encrypt("token")
     assert opened(Seal(home, Secret(encode(raw).decode())), kept) == "token"  # type: ignore[operator]

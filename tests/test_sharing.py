@@ -40,7 +40,7 @@ def test_many_who_ask_at_once_get_the_same(tmp_path: Path) -> None:
     assert not thing.runs
 
 
-def test_it_runs_until_the_last_one_is_done_whoever_started_it(tmp_path: Path) -> None:
+def test_what_is_shared_runs_until_the_last_one_is_done_whoever_started_it(tmp_path: Path) -> None:
     thing, started, is_used, may_end = Thing(), threading.Event(), threading.Event(), threading.Event()
 
     def first() -> None:

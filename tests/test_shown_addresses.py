@@ -96,13 +96,15 @@ class TestStatus:
         found: dict[str, dict[str, Any]] = json.loads(capsys.readouterr().out)
         return found
 
-    def test_it_shows_what_up_made_and_nobody_else_knows(self, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_status_shows_what_up_made_and_nobody_else_knows(
+        self, home: Home, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         made = services.ensure_secrets(home)
         found = self._asked(capsys)
         assert found["label_studio"]["token"] == made.token.reveal()
         assert found["backend"]["password"]
 
-    def test_it_does_not_repeat_what_a_person_set(
+    def test_status_does_not_repeat_what_a_person_set(
         self, home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         services.ensure_secrets(home)

@@ -133,7 +133,7 @@ def test_ten_captions_are_reviewed_by_keyboard_alone(lead: Lead, miscounted: lis
     assert lead.told("/corrections?left_out=yes")["total"] == 1
 
 
-def test_those_whose_number_was_wrong_are_found_and_one_is_left_out_of_training(
+def test_captions_whose_number_was_wrong_are_found_and_one_is_left_out_of_training(
     lead: Lead, miscounted: list[int]
 ) -> None:
     teaching = lead.told("/overview")["figures"]["corrections"]

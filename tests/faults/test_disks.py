@@ -250,7 +250,7 @@ def test_a_correction_that_the_database_cannot_take_is_refused_whole_and_taken_l
 
 
 @pytest.mark.slow
-def test_so_it_is_on_a_postgresql_whose_disk_is_full(tmp_path: Path) -> None:
+def test_a_postgresql_whose_disk_is_full_refuses_a_correction_whole_and_takes_it_later(tmp_path: Path) -> None:
     with TemporaryDirectory(prefix="captionloop-pg-disk-") as name, running_postgres() as server:
         place = Path(name, "tables")
         place.parent.chmod(0o755)  # PostgreSQL may be of another user
@@ -269,7 +269,7 @@ def test_so_it_is_on_a_postgresql_whose_disk_is_full(tmp_path: Path) -> None:
             assert count(database) == MANY
 
 
-def test_so_it_is_on_a_postgresql_that_takes_no_changes(postgres_url: str) -> None:
+def test_a_postgresql_that_takes_no_changes_refuses_a_correction_whole_and_takes_it_later(postgres_url: str) -> None:
     with closing(Database(postgres_url)) as database:
         database.migrate()
         set_read_only(database, "on")

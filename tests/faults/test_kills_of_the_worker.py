@@ -94,7 +94,7 @@ def test_a_run_whose_worker_is_killed_goes_on_and_ends_as_if_nothing_had_been(
         pytest.param(the_version_is_champion, id="promoted"),
     ],
 )
-def test_so_it_does_on_postgresql(
+def test_a_killed_run_goes_on_to_the_same_end_on_postgresql(
     label_studio_server: LabelStudioServer,
     postgres_url: str,
     home: Home,

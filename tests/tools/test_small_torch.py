@@ -21,7 +21,7 @@ _PROJECT = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
 needs_no_gpu = pytest.mark.skipif(has_nvidia_driver(), reason="with an NVIDIA driver the ordinary PyTorch is installed")
 
 
-def test_it_asks_for_what_the_project_asks_for() -> None:
+def test_small_torch_asks_for_what_the_project_asks_for() -> None:
     assert Requirement(requirement(_PROJECT)).name == "torch"
 
 

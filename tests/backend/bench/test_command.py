@@ -12,7 +12,7 @@ from captionloop.backend.cli import cli
 
 
 @pytest.mark.slow
-def test_it_compares_with_plain_transformers_and_says_what_the_machine_can_do(
+def test_bench_compares_with_plain_transformers_and_says_what_the_machine_can_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     multiply_small_matrices(monkeypatch)

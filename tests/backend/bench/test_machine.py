@@ -30,6 +30,6 @@ def test_shares_are_of_the_rate_of_what_we_compute_in() -> None:
     assert (WITHOUT_BF16.products, WITHOUT_BF16.bytes_each) == (1.2e11, 4)
 
 
-def test_it_is_said_what_multiplies_in_bf16() -> None:
+def test_the_report_says_what_multiplies_in_bf16() -> None:
     assert "120 GFLOP/s in fp32 and 400 in bf16 (AVX-512);" in machine_text(WITH_BF16)
     assert "120 GFLOP/s in fp32, bf16 not at all;" in machine_text(WITHOUT_BF16)

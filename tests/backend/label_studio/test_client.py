@@ -62,7 +62,7 @@ def personal_token(label_studio_server: LabelStudioServer) -> str:
 
 
 class TestServer:
-    def test_it_says_its_version_and_whose_token_it_is(
+    def test_label_studio_says_its_version_and_whose_token_it_is(
         self, label_studio: LabelStudio, label_studio_server: LabelStudioServer
     ) -> None:
         assert label_studio.version() == STUDIO_VERSION
@@ -75,7 +75,7 @@ class TestServer:
         assert label_studio.project(project_id)["title"] == "Renamed"
         assert project_id in {project["id"] for project in label_studio.projects()}
 
-    def test_its_own_reason_is_passed_on(self, label_studio: LabelStudio) -> None:
+    def test_label_studios_own_reason_is_passed_on(self, label_studio: LabelStudio) -> None:
         with pytest.raises(LabelStudioError, match="at least 3 characters") as caught:
             label_studio.create_project("x", SAMPLE_LABEL_CONFIG)
         assert caught.value.status == 400
@@ -204,7 +204,7 @@ def annotate(server: LabelStudioServer, task_id: int, text: str) -> Json:
 
 
 class TestPredictions:
-    def test_they_are_stored_listed_and_deleted(self, label_studio: LabelStudio, project_id: int) -> None:
+    def test_predictions_are_stored_listed_and_deleted(self, label_studio: LabelStudio, project_id: int) -> None:
         ids = label_studio.import_tasks(project_id, [{"data": {"image": f"/{n}.png"}} for n in range(3)])
         given = [{"task": task_id, **to_prediction(TARGET, "a dog", 0.25, "v1")} for task_id in ids]
         assert label_studio.import_predictions(project_id, given) == 3
@@ -326,7 +326,7 @@ class TestBadServer:
             client.create_project("Once only", SAMPLE_LABEL_CONFIG)
         assert len(bad_server.asked) == tries
 
-    def test_it_waits_as_long_as_the_server_asks(self, client: LabelStudio, bad_server: BadServer) -> None:
+    def test_the_client_waits_as_long_as_the_server_asks(self, client: LabelStudio, bad_server: BadServer) -> None:
         bad_server.answer(429, Retry_After="1")
         bad_server.answer(200, PROJECT)
         started = time.monotonic()

@@ -277,17 +277,21 @@ class TestLabelStudio:
             "/storage-data/uploaded/?filepath=upload/1/a.png",
         ],
     )
-    def test_its_files_are_read_with_the_token(self, source: ImageSource, label_studio_host: Host, value: str) -> None:
+    def test_files_of_label_studio_are_read_with_the_token(
+        self, source: ImageSource, label_studio_host: Host, value: str
+    ) -> None:
         label_studio_host.send(value.split("?")[0])
         assert source.read(value, task_id=7) == PICTURE
         assert label_studio_host.asked == [(value, f"Token {TOKEN}")]
 
-    def test_its_absolute_addresses_too(self, source: ImageSource, label_studio_host: Host) -> None:
+    def test_absolute_addresses_of_label_studio_are_read_with_the_token(
+        self, source: ImageSource, label_studio_host: Host
+    ) -> None:
         source.read(label_studio_host.send("/data/upload/1/a.png"), task_id=7)
         assert label_studio_host.tokens() == [f"Token {TOKEN}"]
 
     @pytest.mark.parametrize("value", ["/data/upload/1/a.png", "/tools/ls/data/upload/1/a.png"])
-    def test_it_may_live_below_a_path(
+    def test_label_studio_may_live_below_a_path(
         self, source_below_a_path: ImageSource, label_studio_host: Host, value: str
     ) -> None:
         label_studio_host.send("/tools/ls/data/upload/1/a.png")

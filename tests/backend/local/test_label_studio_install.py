@@ -38,7 +38,7 @@ def installed(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 class TestInstalling:
-    def test_it_gets_a_virtual_environment_of_its_own(self, installed: Path, tiny: str) -> None:
+    def test_label_studio_gets_a_virtual_environment_of_its_own(self, installed: Path, tiny: str) -> None:
         command = _install(installed, tiny)
         assert subprocess.check_output([command], text=True) == f"{LABEL_STUDIO_VERSION}\n"
         assert label_studio_install.is_installed(installed)
@@ -55,7 +55,7 @@ class TestInstalling:
         assert _install(installed, tiny).exists()
         assert not (venv / "half").exists()
 
-    def test_so_is_one_whose_python_has_gone(self, installed: Path, tiny: str) -> None:
+    def test_an_environment_whose_python_has_gone_is_made_anew(self, installed: Path, tiny: str) -> None:
         python = _install(installed, tiny).parent / "python"
         python.unlink()
         python.symlink_to("/nowhere/python")

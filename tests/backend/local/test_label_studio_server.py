@@ -22,7 +22,7 @@ class TestProgram:
         assert _LOGIN.token.reveal() not in arguments
         assert program.environment["LABEL_STUDIO_PASSWORD"] == _LOGIN.password.reveal()
 
-    def test_it_listens_on_loopback_only(self, tmp_path: Path) -> None:
+    def test_label_studio_listens_on_loopback_only(self, tmp_path: Path) -> None:
         program = label_studio_server.program(Path("/x/label-studio"), data=tmp_path / "data", port=8080, login=_LOGIN)
         assert program.command[-4:] == ("--internal-host", "127.0.0.1", "--port", "8080")
 
@@ -32,7 +32,7 @@ class TestProgram:
         program = label_studio_server.program(Path("/x/label-studio"), data=tmp_path / "data", port=8080, login=_LOGIN)
         assert "surprise" not in program.environment.values()
 
-    def test_its_data_is_closed_to_other_users(self, tmp_path: Path) -> None:
+    def test_label_studios_data_is_closed_to_other_users(self, tmp_path: Path) -> None:
         label_studio_server.program(Path("/x/label-studio"), data=tmp_path / "data", port=8080, login=_LOGIN)
         assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
@@ -42,11 +42,11 @@ def test_a_directory_without_a_database_has_no_data(tmp_path: Path) -> None:
 
 
 class TestRunning:
-    def test_it_is_the_version_that_was_asked_for(self, label_studio_server: LabelStudioServer) -> None:
+    def test_label_studio_is_the_version_that_was_asked_for(self, label_studio_server: LabelStudioServer) -> None:
         with urllib.request.urlopen(f"{label_studio_server.url}/api/version") as answer:
             assert json.load(answer)["release"] == STUDIO_VERSION
 
-    def test_its_token_is_accepted(self, label_studio_server: LabelStudioServer) -> None:
+    def test_the_token_of_label_studio_is_accepted(self, label_studio_server: LabelStudioServer) -> None:
         request = urllib.request.Request(
             f"{label_studio_server.url}/api/current-user/whoami",
             headers={"Authorization": f"Token {label_studio_server.token}"},
@@ -72,7 +72,7 @@ class TestRunning:
             users = stranger.get("/api/users/", headers=owner).raise_for_status().json()
         assert "stranger@localhost" not in [user["email"] for user in users]
 
-    def test_its_data_is_recognised(self, label_studio_server: LabelStudioServer) -> None:
+    def test_label_studios_data_is_recognised(self, label_studio_server: LabelStudioServer) -> None:
         from captionloop.backend.local.label_studio_server import has_data
 
         assert has_data(label_studio_server.data)

@@ -43,7 +43,7 @@ def test_a_new_data_directory_gets_all_tables_and_nobody_in_them(tmp_path: Path)
     assert not has_data(tmp_path / "data")
 
 
-def test_they_are_for_their_owner_alone(tmp_path: Path) -> None:
+def test_kept_tables_are_for_their_owner_alone(tmp_path: Path) -> None:
     label_studio_tables.lay_out(tmp_path / "data")
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 

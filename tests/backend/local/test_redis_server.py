@@ -13,7 +13,7 @@ from captionloop.backend.local import redis_server as server_module
 from captionloop.errors import ServiceError
 
 
-def test_it_is_a_real_redis_on_a_private_socket(redis_server: RedisServer) -> None:
+def test_the_server_is_a_real_redis_on_a_private_socket(redis_server: RedisServer) -> None:
     with Redis.from_url(redis_server.url) as client:
         assert client.info("server")["tcp_port"] == 0
         assert client.config_get("save") == {"save": ""}

@@ -36,10 +36,10 @@ def _ensure(studio: LabelStudio, home: Home) -> int:
 
 
 class TestPictures:
-    def test_they_are_the_same_each_time(self) -> None:
+    def test_sample_pictures_are_the_same_each_time(self) -> None:
         assert list(sample.pictures()) == list(sample.pictures())
 
-    def test_they_are_sharp_enough_to_look_at(self) -> None:
+    def test_sample_pictures_are_sharp_enough_to_look_at(self) -> None:
         for _, _, png in sample.pictures():
             assert Image.open(io.BytesIO(png)).size == (480, 480)
 
@@ -54,7 +54,7 @@ class TestPictures:
 
 
 class TestProject:
-    def test_it_is_made_once(self, studio: LabelStudio, home: Home) -> None:
+    def test_the_sample_project_is_made_once(self, studio: LabelStudio, home: Home) -> None:
         first = _ensure(studio, home)
         assert _ensure(studio, home) == first
         assert len(list(studio.all_tasks(first))) == 6

@@ -105,7 +105,9 @@ def test_a_version_is_not_compared_with_itself(lead: FlaskClient, pair: dict[str
     assert lead.get(PAGE, query_string={"first": pair["first"], "second": pair["first"]}).status_code == 400
 
 
-def test_both_tables_can_be_taken_away(lead: FlaskClient, pair: dict[str, str], finished: FinishedRun) -> None:
+def test_the_tables_of_figures_and_images_can_be_downloaded(
+    lead: FlaskClient, pair: dict[str, str], finished: FinishedRun
+) -> None:
     figures = lead.get(PAGE, query_string={**pair, "table": "figures", "format": "json"}).get_json()
     images = lead.get(PAGE, query_string={**pair, "table": "images", "format": "json"}).get_json()
 

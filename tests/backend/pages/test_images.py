@@ -40,7 +40,7 @@ def test_a_browser_may_keep_it_for_a_year_and_share_it_with_nobody(lead: FlaskCl
     assert lead.get(f"/images/{large}").headers["Cache-Control"] == "private, max-age=31536000, immutable"
 
 
-def test_it_is_made_once(lead: FlaskClient, large: str, home: Home) -> None:
+def test_a_thumbnail_is_made_once(lead: FlaskClient, large: str, home: Home) -> None:
     first = lead.get(f"/images/{large}").data
     home.image(large).unlink()
 

@@ -32,7 +32,7 @@ def test_versions_stand_from_left_to_right_in_columns_of_their_own() -> None:
     assert places == sorted(set(places))
 
 
-def test_those_that_served_stand_on_one_line_and_the_others_below() -> None:
+def test_versions_that_served_stand_on_one_line_and_the_others_below() -> None:
     base, rejected, champion, candidate = lineage(VERSIONS).nodes
 
     assert base.y == champion.y < rejected.y == candidate.y

@@ -101,7 +101,7 @@ def test_the_running_one_shows_progress_and_the_loss_so_far(lead: FlaskClient, r
     assert "Loss, 3.000 at first, 2.500 at step 2" in shown
 
 
-def test_its_part_of_the_page_is_sent_live_until_it_is_over(lead: FlaskClient, room: Room, running: str) -> None:
+def test_the_part_of_a_run_is_sent_live_until_it_is_over(lead: FlaskClient, room: Room, running: str) -> None:
     events = iter(lead.get(f"{PAGE}/live?runs={running}").response)
     next(events)
     assert b"event: run" in next(events)

@@ -31,7 +31,7 @@ def text_of(client: FlaskClient, path: str = PAGE) -> str:
     return answer.get_data(as_text=True)
 
 
-def test_it_shows_every_version_with_its_figures(room: Room, finished: FinishedRun) -> None:
+def test_the_page_shows_every_version_with_its_figures(room: Room, finished: FinishedRun) -> None:
     shown = read_versions(room, finished.project)
 
     newest, base = shown.versions

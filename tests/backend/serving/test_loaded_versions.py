@@ -25,7 +25,7 @@ def test_a_version_is_loaded_once_until_another_is_wanted() -> None:
     assert loads == ["v1", "v2", "v1"]
 
 
-def test_it_is_dropped_a_while_after_its_last_use() -> None:
+def test_a_loaded_version_is_dropped_a_while_after_its_last_use() -> None:
     loaded = LoadedVersions(kept_s=0)
     loads: list[str] = []
 

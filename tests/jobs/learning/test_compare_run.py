@@ -36,7 +36,9 @@ def kept_at(home: Home, finished: FinishedRun) -> Path:
     return home.comparison(finished.project.id, finished.base.name, finished.version.version)
 
 
-def test_both_caption_the_held_out_images(context: Context, run: Run, finished: FinishedRun, home: Home) -> None:
+def test_both_versions_caption_the_held_out_images(
+    context: Context, run: Run, finished: FinishedRun, home: Home
+) -> None:
     message, version = run_compare(context, run)
 
     made = read_comparison(kept_at(home, finished))

@@ -109,7 +109,7 @@ def test_a_label_studio_that_is_away_is_waited_for_and_the_run_says_so(
     assert learnt(context) == ALL
 
 
-def test_it_gives_signs_of_life_while_it_waits(studio: ScriptedStudio, context: Context, run: Run) -> None:
+def test_a_run_gives_signs_of_life_while_it_waits(studio: ScriptedStudio, context: Context, run: Run) -> None:
     come_back = going_away(studio, at=3)
 
     def last_sign() -> object:
@@ -125,7 +125,7 @@ def test_it_gives_signs_of_life_while_it_waits(studio: ScriptedStudio, context: 
         job.result(_WITHIN_S)
 
 
-def test_it_can_be_cancelled_while_it_waits(studio: ScriptedStudio, context: Context, run: Run) -> None:
+def test_a_run_can_be_cancelled_while_it_waits(studio: ScriptedStudio, context: Context, run: Run) -> None:
     going_away(studio, at=3)
     with ThreadPoolExecutor(1) as at_work:
         job = at_work.submit(run_finetune, context, run)

@@ -56,7 +56,7 @@ def waits(directory: Path) -> dict[str, Any]:
     return {}
 
 
-def test_they_compute_together_and_the_main_one_answers(tmp_path: Path) -> None:
+def test_processes_of_a_group_compute_together_and_the_main_one_answers(tmp_path: Path) -> None:
     assert run(added_up, 10, scratch=tmp_path) == {"total": 21, "rank": 0}
 
 
@@ -86,7 +86,7 @@ def test_one_that_is_killed_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_they_end_when_their_parent_was_killed(tmp_path: Path) -> None:
+def test_processes_of_a_group_end_when_their_parent_was_killed(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
     call = (

@@ -48,7 +48,7 @@ def test_what_gets_through_at_last_is_given_back(runs: Runs, run: Run) -> None:
     assert Patience(runs, run.id).until_done(work) == "done"
 
 
-def test_it_gives_up_with_the_reason_and_not_before_its_time(runs: Runs, run: Run) -> None:
+def test_waiting_ends_with_the_reason_and_not_before_its_time(runs: Runs, run: Run) -> None:
     begun = time.monotonic()
     with pytest.raises(LabelStudioError, match="It is away"):
         Patience(runs, run.id).until_done(fail)

@@ -120,7 +120,9 @@ def test_a_sweep_goes_on_while_a_trial_waits(queue: Queue, database: Database, p
     assert queue.sweeps.get(sweep.id).state is RunState.RUNNING
 
 
-def test_its_best_settings_are_kept_under_its_name(queue: Queue, database: Database, project: Project) -> None:
+def test_the_best_settings_of_a_sweep_are_kept_under_its_name(
+    queue: Queue, database: Database, project: Project
+) -> None:
     sweep = request_sweep(queue, database, project, name="careful")
     do_all(database, sweep.id, [5.0, 2.0, 3.0, 4.0])
 

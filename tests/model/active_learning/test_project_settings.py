@@ -54,7 +54,7 @@ def test_off_unsets_and_the_other_settings_stay() -> None:
     assert (changed.train_after, changed.train_at, changed.order) == (None, "03:00", "off")
 
 
-def test_they_are_kept_with_the_project(database: Database) -> None:
+def test_settings_are_kept_with_the_project(database: Database) -> None:
     project = add_project(database)
     wanted = ProjectSettings(order="view", train_below=0.7)
     with database.session() as session:

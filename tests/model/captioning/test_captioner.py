@@ -94,7 +94,7 @@ def test_captions_are_those_of_plain_transformers(directory: Path, settings: Gen
 
 
 @pytest.mark.parametrize("layout", [write_large, write_fp16])
-def test_so_they_are_in_the_other_published_layouts(layout: Any, tmp_path: Path) -> None:
+def test_captions_are_those_of_transformers_in_the_other_published_layouts(layout: Any, tmp_path: Path) -> None:
     source = layout(tmp_path / "model")
     checkpoint = load_checkpoint(source)
     expected = [decode_caption(checkpoint.tokenizer, ids) for ids in plain_ids(checkpoint, BEAMS)]

@@ -128,12 +128,14 @@ def test_in_fp32_every_token_of_200_pictures_is_that_of_transformers(rules: dict
 
 @pytest.mark.parametrize("rules", ["greedy", "3 beams"])
 @pytest.mark.parametrize("configuration", [name for name in CONFIGURATIONS if name != "base"])
-def test_so_it_is_with_other_configurations(configuration: str, rules: str) -> None:
+def test_every_token_is_that_of_transformers_with_other_configurations(configuration: str, rules: str) -> None:
     assert_same(configuration, RULES[rules])
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES.keys())
-def test_so_it_is_with_packed_matrices(rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_token_is_that_of_transformers_with_packed_matrices(
+    rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(packed, "_LARGE", 0)  # as if those of this small model were worth it
 
     assert_same("base", rules)

@@ -43,7 +43,7 @@ def test_nothing_learnt_leaves_the_normal_form() -> None:
     assert learn_writing([]).write("a woman's t-shirt, red.") == "a woman's t-shirt, red."
 
 
-def test_it_survives_the_way_through_a_manifest() -> None:
+def test_what_is_learnt_survives_the_way_through_a_manifest() -> None:
     writing = learn_writing([*STYLES["sentence"], *STYLES["spaced hyphen"]])
 
     assert Writing.from_dict(json.loads(json.dumps(writing.to_dict()))) == writing

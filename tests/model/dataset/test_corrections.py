@@ -216,7 +216,7 @@ class TestImages:
 
 
 class TestSnapshot:
-    def test_it_holds_every_caption_of_every_active_correction(
+    def test_a_snapshot_holds_every_caption_of_every_active_correction(
         self, session: Session, project: int, home: Home
     ) -> None:
         corrections.upsert(session, project, record(annotation_id=5, captions=["a cat", "eine Katze\u2028🐈"]))

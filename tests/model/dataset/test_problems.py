@@ -69,7 +69,7 @@ def test_annotators_who_describe_different_things_disagree() -> None:
         ("test", "bob"),  # a problem of another kind
     ],
 )
-def test_others_do_not(caption: str, annotator: str) -> None:
+def test_other_pairs_of_captions_are_no_disagreement(caption: str, annotator: str) -> None:
     corrections = [captioned(1, "a black cat sleeping on a sofa"), captioned(2, caption, annotator=annotator)]
 
     assert disagreement("p", corrections) is None

@@ -95,7 +95,7 @@ def test_a_versions_own_suggestions_count_when_they_suffice(database: Database) 
     assert read(database, project, "v2").judged == 80
 
 
-def test_those_of_earlier_versions_fill_up_what_is_missing(database: Database) -> None:
+def test_corrections_of_earlier_versions_fill_up_what_is_missing(database: Database) -> None:
     project = add_project(database).id
     add_judged(database, project, "v1", [Judged(0.9, False)] * 60, days_ago=3)
     add_judged(database, project, "v2", over_confident(80), days_ago=1)

@@ -20,7 +20,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_it_holds_what_people_and_both_versions_wrote(directory: Path) -> None:
+def test_the_file_holds_what_people_and_both_versions_wrote(directory: Path) -> None:
     stored = read_comparison(directory / COMPARISON)
     assert stored is not None
     assert stored.champion == "v1"
@@ -29,7 +29,7 @@ def test_it_holds_what_people_and_both_versions_wrote(directory: Path) -> None:
     assert {image.image: image.candidate.caption for image in stored.images} == AFTER
 
 
-def test_it_holds_each_images_figures(directory: Path) -> None:
+def test_the_file_holds_each_images_figures(directory: Path) -> None:
     stored = read_comparison(directory / COMPARISON)
     assert stored is not None
     red_car = stored.images[0]
@@ -38,7 +38,7 @@ def test_it_holds_each_images_figures(directory: Path) -> None:
     assert red_car.candidate.cider_d > red_car.champion.cider_d
 
 
-def test_its_difference_is_the_gates(directory: Path) -> None:
+def test_the_difference_in_the_file_is_the_gates(directory: Path) -> None:
     stored = read_comparison(directory / COMPARISON)
     assert stored is not None
     verdict = judge(REFERENCES, BEFORE, AFTER, corpus=REFERENCES.values())

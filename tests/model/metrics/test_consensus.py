@@ -14,7 +14,7 @@ def test_an_n_gram_counts_once_for_an_image_however_often_it_is_written() -> Non
     assert ("boat", "car") not in found.of_ngrams
 
 
-def test_it_is_cider_d_with_the_others_for_references() -> None:
+def test_consensus_is_cider_d_with_the_others_for_references() -> None:
     caption, others = "two vans on grass", ["two vans in snow", "some vans in snow"]
     # For the two imaginary images: the caption's own, no word of whose references is in a correction, and a blank one.
     published = evaluate_captions({"": others}, {"": caption}, corpus=[*CORRECTIONS, [""]])

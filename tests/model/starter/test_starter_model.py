@@ -68,7 +68,7 @@ def test_the_shipped_tokenizer_is_the_one_that_the_code_builds(tokenizer: PreTra
     assert tokenizer.get_vocab() == build_tokenizer().get_vocab()
 
 
-def test_it_is_small() -> None:
+def test_the_starter_model_is_small() -> None:
     model = BlipForConditionalGeneration.from_pretrained(STARTER_DIR)
     assert model.num_parameters() <= 3_000_000
     assert model.dtype == torch.float16
@@ -76,7 +76,7 @@ def test_it_is_small() -> None:
     assert not list(STARTER_DIR.glob("*.bin"))
 
 
-def test_it_says_what_it_is() -> None:
+def test_the_starter_model_says_what_it_is() -> None:
     assert "knows only our drawn scenes" in STARTER_NOTICE
     assert STARTER_NOTICE in (STARTER_DIR / "README.md").read_text().replace("\n", " ")
 
@@ -93,7 +93,7 @@ def test_pictures_are_prepared_as_blip_does_at_96_pixels() -> None:
 
 
 @pytest.mark.parametrize(("size", "beams"), [(96, 1), (480, 3)])
-def test_it_captions_unseen_scenes(size: int, beams: int) -> None:
+def test_the_starter_model_captions_unseen_scenes(size: int, beams: int) -> None:
     found = evaluate(STARTER_DIR, images=60, beams=beams, size=size)
     assert found.exact >= 0.95
     assert found.bleu_4 >= 0.98

@@ -66,7 +66,7 @@ def test_the_logits_are_those_of_transformers(of: Variant, longest: int) -> None
 
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("of", [lambda blip: blip, with_lora], ids=["plain", "lora"])
-def test_so_are_the_gradients_of_weights_and_picture(of: Variant, recompute: bool) -> None:
+def test_the_gradients_of_weights_and_picture_are_those_of_transformers(of: Variant, recompute: bool) -> None:
     blip, (ids, mask) = of(model()), batch()
     ours, theirs = features().requires_grad_(), features().requires_grad_()
     expected = gradients(blip.text_decoder, plain(blip, ids, mask, theirs))

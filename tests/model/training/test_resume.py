@@ -83,7 +83,7 @@ def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, se
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_so_does_one_whose_process_was_killed(tmp_path: Path) -> None:
+def test_a_run_whose_process_was_killed_ends_with_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
     call = (
         "from tests.model.training import test_resume as t; from pathlib import Path; t.every_step(setattr); "
         f"t.trained(Path({str(tmp_path / 'parts')!r}), stop_after={STOPPED_AFTER}, kill=True)"

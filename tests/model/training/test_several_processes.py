@@ -99,7 +99,7 @@ def weights(directory: Path, name: str) -> dict[str, torch.Tensor]:
     return load_file(directory / "main" / name / "weights.safetensors")
 
 
-def test_they_end_with_the_weights_of_one_process(both: dict[str, Any], directory: Path, tmp_path: Path) -> None:
+def test_two_processes_end_with_the_weights_of_one(both: dict[str, Any], directory: Path, tmp_path: Path) -> None:
     one = trained(tmp_path, **EXACT)
     assert both["whole"]["losses"] == pytest.approx(one.losses, rel=1e-4)
     expected = one.checkpoint.model.state_dict()

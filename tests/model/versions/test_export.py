@@ -45,7 +45,7 @@ def test_what_people_wrote_stays_here(finished: FinishedRun, tmp_path: Path) -> 
     assert b"nothing else" not in texts
 
 
-def test_its_manifest_names_the_files_that_are_in_it(finished: FinishedRun, tmp_path: Path) -> None:
+def test_the_manifest_of_an_export_names_the_files_that_are_in_it(finished: FinishedRun, tmp_path: Path) -> None:
     directory = unpacked(finished, finished.version.version, tmp_path / "out")
 
     manifest = json.loads((directory / MANIFEST).read_text())
@@ -53,7 +53,7 @@ def test_its_manifest_names_the_files_that_are_in_it(finished: FinishedRun, tmp_
     assert set(manifest["files"]) | {MANIFEST} == {path.name for path in directory.iterdir()}
 
 
-def test_it_comes_in_pieces_of_a_megabyte_or_so(finished: FinishedRun) -> None:
+def test_an_export_comes_in_pieces_of_a_megabyte_or_so(finished: FinishedRun) -> None:
     assert all(len(piece) < 3 << 20 for piece in zip_of(finished.version))
 
 

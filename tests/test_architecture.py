@@ -1,6 +1,8 @@
 """The rooms of the code (docs/design.md): what import-linter finds, and that no room is left out."""
 
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,6 +82,44 @@ def test_every_room_is_on_the_map_in_the_design_document() -> None:
     rooms = {f"{path.parent.relative_to(_ROOT)}/" for top in _TOPS for path in (_ROOT / top).glob("*/*.py")}
 
     assert [room for room in sorted(rooms) if f"| `{room}` |" not in design] == []
+
+
+_WALKS = re.findall(
+    r"^### (From .*)\n((?:(?!^#).*\n)*)", (_ROOT / "docs" / "design.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("steps", [pytest.param(text, id=title) for title, text in _WALKS])
+def test_no_walk_in_the_design_document_comes_back_to_a_room_that_it_has_left(steps: str) -> None:
+    files = re.findall(r"`([\w/]+\.py)`", steps)
+    rooms = [room for room, _ in itertools.groupby(str(Path(file).parent) for file in files)]
+
+    assert len(files) > 7
+    assert [file for file in files if not (_ROOT / file).is_file()] == []
+    assert len(rooms) == len(set(rooms)), rooms
+
+
+@pytest.mark.parametrize("steps", [pytest.param(text, id=title) for title, text in _WALKS])
+def test_each_file_of_a_walk_knows_an_earlier_one_or_is_known_to_it(steps: str) -> None:
+    """By an import of the one or the other, or by the context, which hands out the parts."""
+    files = re.findall(r"`([\w/]+\.py)`", steps)
+
+    alone = [
+        file
+        for place, file in enumerate(files[1:], start=1)
+        if not any(_imports(before, file) or _imports(file, before) for before in ["jobs/context.py", *files[:place]])
+    ]
+    assert alone == []
+
+
+def _imports(importing: str, imported: str) -> bool:
+    folder, module = f"captionloop.{imported.removesuffix('.py').replace('/', '.')}".rsplit(".", 1)
+    text = (_ROOT / importing).read_text(encoding="utf-8")
+    return bool(re.search(rf"from {folder}\.{module} import|from {folder} import .*\b{module}\b", text))
+
+
+def test_there_are_three_walks() -> None:
+    assert len(_WALKS) == 3
 
 
 def test_no_room_is_crowded() -> None:

@@ -1,7 +1,7 @@
 """One place chooses the device and knows what its kinds differ in. No GPU is here: kinds are there as they are told."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ _GPUS = set(KINDS) - {"cpu"}
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch):
+def here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Says which kinds are here, the CPU aside."""
 
     def say(*kinds: str) -> None:
@@ -33,18 +33,18 @@ def here(monkeypatch: pytest.MonkeyPatch):
     ("kinds", "chosen"),
     [((), "cpu"), (("mps",), "mps"), (("xpu",), "xpu"), (("cuda", "xpu"), "cuda"), (("mps", "xpu", "cuda"), "cuda")],
 )
-def test_the_first_kind_that_is_here_is_taken(kinds: tuple[str, ...], chosen: str, here) -> None:
+def test_the_first_kind_that_is_here_is_taken(kinds: tuple[str, ...], chosen: str, here: Callable[..., None]) -> None:
     here(*kinds)
     assert chosen_device(AUTO) == torch.device(chosen)
 
 
 @pytest.mark.parametrize("named", KINDS)
-def test_one_that_is_named_is_taken_whatever_else_is_here(named: str, here) -> None:
+def test_one_that_is_named_is_taken_whatever_else_is_here(named: str, here: Callable[..., None]) -> None:
     here(*_GPUS)
     assert chosen_device(named) == torch.device(named)
 
 
-def test_one_that_is_not_here_is_an_error_that_names_the_setting_and_what_there_is(here) -> None:
+def test_one_that_is_not_here_is_an_error_that_names_the_setting_and_what_there_is(here: Callable[..., None]) -> None:
     here("mps")
     with pytest.raises(SettingsError, match=r"^CAPTIONLOOP_DEVICE is 'cuda', but PyTorch .* only mps, cpu\."):
         chosen_device("cuda")

@@ -37,8 +37,8 @@ class Host:
             for name, value in {"Content-Type": "image/png", "Content-Length": str(len(body))}.items():
                 request.send_header(name, headers.get(name.replace("-", "_"), value))
             for name in ("Location", "Content-Range", "Content-Encoding"):
-                if (value := headers.get(name.replace("-", "_"))) is not None:
-                    request.send_header(name, value)
+                if (given := headers.get(name.replace("-", "_"))) is not None:
+                    request.send_header(name, given)
             request.end_headers()
             request.wfile.write(body)
 
@@ -407,18 +407,18 @@ class TestLabelStudioUnderSeveralNames:
             ("https://tools.test/ls", "https://tools.test/ls/data/upload/1/a.png"),
         ],
     )
-    def test_its_files_are_read_from_it(
+    def test_files_are_read_from_another_name(
         self, read: Callable[..., str], label_studio_host: Host, name: str, value: str
     ) -> None:
         label_studio_host.send("/data/upload/1/a.png")
         assert read(value, "http://other.test", name) == "/data/upload/1/a.png"
 
-    def test_its_query_is_kept(self, read: Callable[..., str], label_studio_host: Host) -> None:
+    def test_the_query_of_an_address_is_kept(self, read: Callable[..., str], label_studio_host: Host) -> None:
         label_studio_host.send("/data/local-files/")
         asked = read("http://studio.test/data/local-files/?d=photos%2Fa b.png", "http://studio.test")
         assert asked == "/data/local-files/?d=photos%2Fa%20b.png"
 
-    def test_it_may_live_below_a_path_that_the_name_lacks(
+    def test_label_studio_may_live_below_a_path_that_the_name_lacks(
         self, read: Callable[..., str], label_studio_host: Host
     ) -> None:
         label_studio_host.send("/tools/ls/data/upload/1/a.png")
@@ -455,7 +455,7 @@ class TestLabelStudioUnderSeveralNames:
         assert "add http://localhost:9 to CAPTIONLOOP_LABEL_STUDIO_NAMES" in message
 
     @pytest.mark.parametrize("status", [401, 403, 404])
-    def test_it_is_proposed_where_the_server_answers(self, source: ImageSource, host: Host, status: int) -> None:
+    def test_a_name_is_proposed_where_the_server_answers(self, source: ImageSource, host: Host, status: int) -> None:
         message = failure(source, host.send("/data/upload/1/a.png", status=status))
         assert f"add {host.url} to CAPTIONLOOP_LABEL_STUDIO_NAMES" in message
 

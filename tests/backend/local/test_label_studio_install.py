@@ -182,7 +182,7 @@ def _python(path: Path, prints: str) -> Path:
 
 
 class TestANamedPython:
-    def test_its_version_has_an_environment_of_its_own(self, tmp_path: Path) -> None:
+    def test_each_version_has_an_environment_of_its_own(self, tmp_path: Path) -> None:
         named = str(_python(tmp_path / "other-python", "3 12"))
         assert not label_studio_install.is_installed(tmp_path, python=named)
         venv = tmp_path / f"label-studio-{LABEL_STUDIO_VERSION}-py3.12"

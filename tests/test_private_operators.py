@@ -15,7 +15,7 @@ from torch.nn import functional
 from captionloop import private_operators
 from captionloop.model.captioning import packed_linear
 from captionloop.model.captioning.packed_linear import packed
-from captionloop.model.training.encoder import encode_pixels
+from captionloop.model.training.encoder import encode_images
 from captionloop.private_operators import pack_for_cpu, softmax_backward
 from tests.model.captioning.test_same_captions import assert_same, model_of, pixels
 
@@ -68,7 +68,7 @@ BROKEN_PACKING = {
 
 
 @with_onednn
-def test_with_this_pytorch_all_are_there_and_nothing_is_said(warnings) -> None:
+def test_with_this_pytorch_all_are_there_and_nothing_is_said(warnings: Callable[[], list[str]]) -> None:
     assert pack_for_cpu(torch.float32) is not None
     assert softmax_backward() is not private_operators._plain_softmax_backward
     assert warnings() == []
@@ -77,7 +77,7 @@ def test_with_this_pytorch_all_are_there_and_nothing_is_said(warnings) -> None:
 @pytest.mark.parametrize(("operators", "reason"), BROKEN_PACKING.values(), ids=BROKEN_PACKING.keys())
 @with_onednn
 def test_packed_matrices_that_do_not_work_are_left_and_that_is_said_once(
-    operators: SimpleNamespace, reason: str, warnings, monkeypatch: pytest.MonkeyPatch
+    operators: SimpleNamespace, reason: str, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", operators)
     monkeypatch.setattr(packed_linear, "_LARGE", 0)
@@ -101,21 +101,27 @@ def test_without_packed_matrices_every_token_is_that_of_transformers(monkeypatch
     assert pack_for_cpu(torch.float32) is None
 
 
-def test_where_pytorch_has_no_onednn_nothing_is_missing(warnings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_pytorch_has_no_onednn_nothing_is_missing(
+    warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert pack_for_cpu(torch.float32) is None
     assert warnings() == []
 
 
 @with_onednn
-def test_a_processor_without_bf16_is_no_fault(warnings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_without_bf16_is_no_fault(
+    warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", _with(_is_mkldnn_bf16_supported=lambda: False))
     assert pack_for_cpu(torch.bfloat16) is None
     assert warnings() == []
 
 
 @with_onednn
-def test_when_nobody_says_whether_it_has_bf16_that_is_said(warnings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_nobody_says_whether_it_has_bf16_that_is_said(
+    warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", _with(_is_mkldnn_bf16_supported=None))
     assert pack_for_cpu(torch.bfloat16) is None
     assert len(warnings()) == 1
@@ -147,7 +153,7 @@ BROKEN_SOFTMAX = {
 
 @pytest.mark.parametrize(("operator", "reason"), BROKEN_SOFTMAX.values(), ids=BROKEN_SOFTMAX.keys())
 def test_training_goes_the_plain_way_where_softmax_does_not_work(
-    operator: Any, reason: str, warnings, monkeypatch: pytest.MonkeyPatch
+    operator: Any, reason: str, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if operator is None:
         monkeypatch.delattr(torch, "_softmax_backward_data")
@@ -156,7 +162,7 @@ def test_training_goes_the_plain_way_where_softmax_does_not_work(
     encoder, some = model_of("base").vision_model, next(pixels())[:2]
     gradients = []
 
-    for output in (encoder(pixel_values=some).last_hidden_state, encode_pixels(encoder, some)):
+    for output in (encoder(pixel_values=some).last_hidden_state, encode_images(encoder, some)):
         encoder.zero_grad()
         output.square().mean().backward()
         gradients.append([parameter.grad.clone() for parameter in encoder.parameters()])

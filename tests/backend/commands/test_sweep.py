@@ -85,7 +85,7 @@ def test_how_a_sweep_stands_is_told_as_data(call: Call, sweep: Sweep) -> None:
     assert shown["trials"][0] | {"seconds": None} == {
         "number": 0, "state": "finished", **DEFAULT, "score": 3.0, "standard_error": 0.1, "interval": [2.8, 3.2],
         "seconds": None, "is_default": True, "reason": "",
-        "looks": [{"percent": percent, "score": 3.0} for percent in (20, 50, 60)],
+        "validations": [{"percent": percent, "score": 3.0} for percent in (20, 50, 60)],
     }  # fmt: skip
 
 

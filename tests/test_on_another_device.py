@@ -45,9 +45,14 @@ WAYS = {
 }
 SEARCHES = {"greedy": {"num_beams": 1}, "beams": {"num_beams": 3, "repetition_penalty": 1.3, "prompt": "a"}}
 
+Elsewhere = Callable[..., Any]
+"""Calls a function of this module, with arguments, in a process of its own."""
+
 
 def _pictures() -> dict[str, Image.Image]:
-    return {str(number): draw(scene, IMAGE_SIZE, seed) for number in range(3) for scene, seed in [example(1, number)]}
+    return {
+        str(number): draw(scene, IMAGE_SIZE, seed) for number in range(3) for scene, seed in [example("device", number)]
+    }
 
 
 def _loaded(device: str) -> Checkpoint:
@@ -70,7 +75,7 @@ def captions(device: str, generation: dict[str, Any]) -> tuple[str, list[tuple[s
 def around_it(device: str) -> list[list[float]]:
     """What else is made of the encoder's output: where the model looks, and what a picture is like others by."""
     captioner, picture = _captioner(device), next(iter(_pictures().values()))
-    words = word_regions.look(captioner, picture).words
+    words = word_regions.word_regions(captioner, picture).words
     return [*(word.attention.ravel().tolist() for word in words), pooled(captioner.encode([picture])).ravel().tolist()]
 
 
@@ -93,14 +98,14 @@ def losses(device: str, settings: dict[str, Any]) -> tuple[str, tuple[float, ...
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Callable[..., Any]]:
+def elsewhere() -> Iterator[Elsewhere]:
     """Calls a function of this module there."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         yield lambda function, *arguments: process.submit(function, *arguments).result()
 
 
 @pytest.mark.parametrize("generation", SEARCHES.values(), ids=SEARCHES.keys())
-def test_captions_are_those_of_the_cpu(generation: dict[str, Any], elsewhere) -> None:
+def test_captions_are_those_of_the_cpu(generation: dict[str, Any], elsewhere: Elsewhere) -> None:
     (place, found), (_, expected) = (elsewhere(captions, device, generation) for device in ("pretend", "cpu"))
 
     assert place == "pretend"
@@ -108,7 +113,7 @@ def test_captions_are_those_of_the_cpu(generation: dict[str, Any], elsewhere) ->
     assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=1e-4)
 
 
-def test_so_is_what_else_is_made_of_the_encoders_output(elsewhere) -> None:
+def test_so_is_what_else_is_made_of_the_encoders_output(elsewhere: Elsewhere) -> None:
     found, expected = (elsewhere(around_it, device) for device in ("pretend", "cpu"))
     assert len(found) > 2
     for ours, theirs in zip(found, expected, strict=True):
@@ -116,7 +121,7 @@ def test_so_is_what_else_is_made_of_the_encoders_output(elsewhere) -> None:
 
 
 @pytest.mark.parametrize("settings", WAYS.values(), ids=WAYS.keys())
-def test_so_are_the_losses_of_training(settings: dict[str, Any], elsewhere) -> None:
+def test_so_are_the_losses_of_training(settings: dict[str, Any], elsewhere: Elsewhere) -> None:
     (place, found), (_, expected) = (elsewhere(losses, device, settings) for device in ("pretend", "cpu"))
     assert place == "pretend"
     assert found == pytest.approx(expected, rel=1e-4)
@@ -177,7 +182,7 @@ _IMAGES = TrainingData.images
 
 def _features_on_cpu(data: TrainingData, step: int, batch: Any) -> Any:
     features, pixels = _IMAGES(data, step, batch)
-    return (features, pixels.cpu()) if features is None else (features, None)
+    return (None, pixels.cpu()) if pixels is not None else (features, None)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +197,7 @@ def _features_on_cpu(data: TrainingData, step: int, batch: Any) -> Any:
         "a step's keys",
     ],
 )
-def test_a_tensor_that_captioning_leaves_on_the_cpu_is_found(mistake: str, elsewhere) -> None:
+def test_a_tensor_that_captioning_leaves_on_the_cpu_is_found(mistake: str, elsewhere: Elsewhere) -> None:
     assert "MixedDevicesError" in elsewhere(planted, mistake, captions, "pretend", SEARCHES["beams"])
 
 
@@ -205,11 +210,11 @@ def test_a_tensor_that_captioning_leaves_on_the_cpu_is_found(mistake: str, elsew
         ("full", "the encoder in training"),
     ],
 )
-def test_a_tensor_that_training_leaves_on_the_cpu_is_found(way: str, mistake: str, elsewhere) -> None:
+def test_a_tensor_that_training_leaves_on_the_cpu_is_found(way: str, mistake: str, elsewhere: Elsewhere) -> None:
     assert "MixedDevicesError" in elsewhere(planted, mistake, losses, "pretend", WAYS[way])
 
 
-def test_numbers_that_are_taken_to_numpy_from_the_device_are_found(elsewhere) -> None:
+def test_numbers_that_are_taken_to_numpy_from_the_device_are_found(elsewhere: Elsewhere) -> None:
     assert "can't convert pretend:0 device type tensor to numpy" in elsewhere(planted, "numpy", around_it, "pretend")
 
 
@@ -219,6 +224,6 @@ def _doubled(device: str) -> None:
     torch.ones(2, dtype=torch.float64).to(device)
 
 
-def test_float64_is_refused_as_by_apples_gpus(elsewhere) -> None:
+def test_float64_is_refused_as_by_apples_gpus(elsewhere: Elsewhere) -> None:
     with pytest.raises(TypeError, match="float64"):
         elsewhere(_doubled, "pretend")

@@ -104,7 +104,7 @@ class Annotator:
     def set_label_config(self, xml: str) -> None:
         self.label_studio.update_project(self.project_id, label_config=xml)
 
-    def context(self, **variables: str) -> AbstractContextManager[Context]:
+    def context(self, **variables: Any) -> AbstractContextManager[Context]:
         """What jobs work with, by settings of these names in the environment."""
         return opened_context(self.database, self.home, url=self.server.url, token=self.server.token, **variables)
 

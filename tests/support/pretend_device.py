@@ -77,7 +77,12 @@ class _OnDevice(torch.Tensor):
         # A view of a tensor from outside of inference mode is none of the mode's.
         with torch.inference_mode(held.is_inference()):
             made: _OnDevice = torch.Tensor._make_wrapper_subclass(
-                cls, held.size(), held.stride(), held.storage_offset(), dtype=held.dtype, device=f"{DEVICE}:0"
+                cls,
+                held.size(),
+                held.stride(),
+                held.storage_offset(),
+                dtype=held.dtype,
+                device=torch.device(f"{DEVICE}:0"),
             )
         made.held = held
         return made
@@ -85,10 +90,12 @@ class _OnDevice(torch.Tensor):
     def __init__(self, held: torch.Tensor) -> None:
         pass
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, operator: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _run(operator, args, kwargs or {})
 
     def tolist(self) -> Any:
@@ -99,7 +106,7 @@ class _OnDevice(torch.Tensor):
 
     __array__ = numpy
 
-    def __repr__(self, *_: object, **__: object) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"{self.held!r} on {self.device}"
 
 

@@ -13,7 +13,7 @@ from captionloop.backend.label_studio.label_config import CaptionTarget
 from captionloop.errors import LabelConfigError
 from captionloop.home import Home
 from captionloop.jobs.project.change_settings import change_settings
-from captionloop.model.captioning.captioner import Suggestion
+from captionloop.model.captioning.captioner import ScoredCaption
 from captionloop.model.database import Correction, CorrectionState, Database, Project, RunKind
 from captionloop.model.dataset.images import content_hash
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
@@ -274,7 +274,7 @@ def test_suggestions_that_wait_in_another_box_are_made_again(
     )
     annotator.submit(annotator.add_task(), "a cat", target=box("caption"))
     annotator.sync(REDIS_URL=redis_url)
-    SuggestionLog(database).keep(annotator.project.id, "v1", [Answer(1, Suggestion("a dog", 0.5))])
+    SuggestionLog(database).keep(annotator.project.id, "v1", [Answer(1, ScoredCaption("a dog", 0.5))])
 
     annotator.set_label_config(config(IMAGE, '<TextArea name="text" toName="image"/>'))
     annotator.sync(REDIS_URL=redis_url)

@@ -106,7 +106,7 @@ class _OnDevice(torch.Tensor):
 
     __array__ = numpy
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"{self.held!r} on {self.device}"
 
 

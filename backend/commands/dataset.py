@@ -1,5 +1,6 @@
 """`captionloop dataset`: the corrections as a dataset."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from captionloop.model.exchange.importing import Format as ImportFormat
 
 _MOST_BAD_ROWS_IN_JSON = 1000  # all of them are on standard error
+_MOST_NUMBERS_SHOWN = 10  # of a figure that is a list; --json has all
 
 
 @click.group()
@@ -240,5 +242,14 @@ def _said(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{count} {name}" for name, count in value.items())
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
+        return _counted(value)
     return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _counted(numbers: Sequence[int]) -> str:
+    """How many there are, then which: a number alone would pass for a count."""
+    if not numbers:
+        return "0"
+    shown = ", ".join(map(str, numbers[:_MOST_NUMBERS_SHOWN]))
+    more = f" and {len(numbers) - _MOST_NUMBERS_SHOWN:,} more" if len(numbers) > _MOST_NUMBERS_SHOWN else ""
+    return f"{len(numbers):,} (number{'s' if len(numbers) > 1 else ''} {shown}{more})"

@@ -61,3 +61,20 @@ def test_what_was_imported_is_in_the_dataset(call, flickr: Path) -> None:  # typ
     call("import", str(flickr))
     rows = json.loads(call("show", "--json")[1])
     assert [row["caption"] for row in rows] == ["a cat", "a dog"]
+
+
+def test_figures_that_are_lists_begin_with_their_count(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "odd"
+    write_pictures(folder, [f"{number}.jpg" for number in range(14)])
+    (folder / "captions.csv").write_text("image,caption\n" + "".join(f"{n}.jpg,a cat 🐈 {n}\n" for n in range(14)))
+    assert stats_line(call, "cannot be written") == "0"
+    call("import", str(folder), "--limit", "1")
+    assert stats_line(call, "cannot be written") == "1 (number 1)"
+    call("import", str(folder))
+    assert stats_line(call, "cannot be written") == "14 (numbers 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4 more)"
+    assert json.loads(call("stats", "--json")[1])["cannot_be_written"] == list(range(1, 15))
+
+
+def stats_line(call, name: str) -> str:  # type: ignore[no-untyped-def]
+    (line,) = [line for line in call("stats")[1].splitlines() if line.startswith(name)]
+    return line.removeprefix(name).strip()

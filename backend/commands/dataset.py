@@ -11,6 +11,7 @@ from captionloop.backend.commands.shared import (
     SOME_FAILED,
     chosen_project,
     json_option,
+    lines_option,
     print_result,
     project_option,
     ready_context,
@@ -19,8 +20,9 @@ from captionloop.backend.commands.shared import (
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
     from captionloop.model.dataset.corrections import Snapshot
-    from captionloop.model.exchange.export import Format, SplitName
-    from captionloop.model.exchange.importing import Format as ImportFormat
+    from captionloop.model.exchange.export import Format
+    from captionloop.model.exchange.reading import Format as ImportFormat
+    from captionloop.model.exchange.reading import SplitName
 
 _MOST_BAD_ROWS_IN_JSON = 1000  # all of them are on standard error
 _MOST_NUMBERS_SHOWN = 10  # of a figure that is a list; --json has all
@@ -167,9 +169,14 @@ def export(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "webdataset"]),
+    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "karpathy", "json", "sidecar", "webdataset"]),
     help="What SOURCE is. Default: recognised.",
 )
+@lines_option
+@click.option(
+    "--split", type=click.Choice(["all", "train", "held-out"]), default="all",
+    help="Only this part of a dataset that is divided. Default: all.",
+)  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), help="Rows to look at. Default: all.")
 @project_option
 @json_option
@@ -180,15 +187,19 @@ def import_(
     source: Path,
     images: Path | None,
     form: "ImportFormat | None",
+    by_line: bool,
+    split: "SplitName",
     limit: int | None,
     project_id: int | None,
     as_json: bool,
 ) -> None:
     """Make corrections of captions that people wrote elsewhere.
 
-    SOURCE is a directory, or the file that holds the captions. Each row that cannot be used is named on standard error,
-    and then the exit code is 6; the others are kept. What is there already is not added again, so an import that was
-    interrupted goes on when it is called again.
+    SOURCE is a directory, or the file that holds the captions; or a directory in which each picture has a .txt or
+    .caption beside it. Such a text is one caption, however many lines it has, unless --lines is given.
+
+    Each row that cannot be used is named on standard error, and then the exit code is 6; the others are kept. What is
+    there already is not added again, so an import that was interrupted goes on when it is called again.
 
     \b
     Example:
@@ -198,7 +209,8 @@ def import_(
     from dataclasses import asdict
 
     from captionloop.backend.terminal.progress import Progress
-    from captionloop.model.exchange.importing import BadRow, find_source, import_dataset
+    from captionloop.model.exchange.importing import import_dataset
+    from captionloop.model.exchange.reading import BadRow, find_source
 
     bad: list[dict[str, Any]] = []
 
@@ -208,7 +220,7 @@ def import_(
             place = row.place
             bad.append({"file": str(place.file), "line": place.line, "entry": place.entry, "reason": row.reason})
 
-    found = find_source(source, images=images, form=form)
+    found = find_source(source, images=images, form=form, by_line=by_line, split=split)
     with ready_context() as context, Progress("importing") as progress:
         result = import_dataset(
             found,

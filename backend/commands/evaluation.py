@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from captionloop.backend.commands.shared import chosen_project, json_option, print_result, project_option, ready_context
+from captionloop.backend.commands.shared import (
+    chosen_project,
+    json_option,
+    lines_option,
+    print_result,
+    project_option,
+    ready_context,
+)
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
     from captionloop.model.captioning.captioner import Captioner
-    from captionloop.model.exchange.coco import SplitName
     from captionloop.model.exchange.evaluation_set import EvaluationSet
+    from captionloop.model.exchange.reading import SplitName
     from captionloop.model.metrics import Evaluation
 
 _File = click.Path(path_type=Path)
@@ -33,16 +40,17 @@ _File = click.Path(path_type=Path)
 @click.option("--against", metavar="W", help="Compare with what this version writes; differences are V minus W.")
 @click.option(
     "--dataset", metavar="D",
-    help="The hash of a snapshot or its beginning, a directory with metadata.jsonl, or a file (with --images).",
+    help="The hash of a snapshot or its beginning, or a directory or file that `dataset import` reads.",
 )  # fmt: skip
 @click.option(
     "--images", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
-    help="Where the pictures lie that the file --dataset names.",
+    help="Where the pictures lie that the file --dataset names. Default: beside it.",
 )  # fmt: skip
 @click.option(
     "--split", type=click.Choice(["held-out", "train", "all"]),
-    help="Images of a snapshot, or of a Karpathy split (held-out is its test). Default: held-out.",
+    help="Images of a snapshot, or of a dataset that is divided (held-out is its test). Default: held-out, else all.",
 )  # fmt: skip
+@lines_option
 @click.option("--meteor", is_flag=True, help="METEOR as well; it needs Java.")
 @click.option("--per-image", type=_File, metavar="FILE", help="Write the figures of each image to this JSON file.")
 @click.option("--coco-results", type=_File, metavar="FILE", help="Write the captions to this file, as COCO results.")
@@ -57,6 +65,7 @@ def evaluate(
     dataset: str | None,
     images: Path | None,
     split: "SplitName | None",
+    by_line: bool,
     meteor: bool,
     per_image: Path | None,
     coco_results: Path | None,
@@ -68,6 +77,8 @@ def evaluate(
     BLEU, ROUGE-L and CIDEr-D are pycocoevalcap's. For a snapshot CIDEr-D takes its document frequencies from all of its
     captions, as the gate does; for files from the references of the scored images, as papers do.
 
+    Where --dataset has a .txt for each picture, several lines in it are one caption, unless --lines is given.
+
     \b
     Example:
         captionloop evaluate --references references.json --captions captions.json
@@ -77,7 +88,7 @@ def evaluate(
     if references or captions:
         if not (references and captions) or version or against or dataset or images:
             raise click.UsageError("Give --references with --captions, or --version with --dataset.")
-        from captionloop.model.exchange.coco import read_captions, read_references
+        from captionloop.model.exchange.references import read_captions, read_references
 
         written = read_captions(captions)
         evaluation = _evaluate(read_references(references, split=split), written, (), meteor=meteor)
@@ -92,7 +103,7 @@ def evaluate(
     with ready_context() as context:
         from captionloop.model.exchange.evaluation_set import open_evaluation_set
 
-        chosen = open_evaluation_set(dataset, home=context.home, images=images, split=split)
+        chosen = open_evaluation_set(dataset, home=context.home, images=images, split=split, by_line=by_line)
         written = _caption(context, version, project_id, chosen)
         other = _caption(context, against, project_id, chosen) if against else None
     if against is None or other is None:

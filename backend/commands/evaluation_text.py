@@ -11,8 +11,8 @@ from captionloop.backend.terminal.progress import Progress
 from captionloop.backend.terminal.table import table
 from captionloop.errors import CaptionFileError
 from captionloop.model.dataset.images import ImageLimits
-from captionloop.model.exchange.coco import to_coco_results
 from captionloop.model.exchange.evaluation_set import EvaluationSet
+from captionloop.model.exchange.references import to_coco_results
 from captionloop.model.metrics import Differences, Evaluation
 
 if TYPE_CHECKING:

@@ -24,6 +24,11 @@ model_option = click.option(
 SOME_FAILED = 6
 """The exit code where most was done, and some could not be."""
 
+lines_option = click.option(
+    "--lines", "by_line", is_flag=True,
+    help="Each line of a text that belongs to one picture (a sidecar, a shard's .txt) is a caption of its own. "
+    "Default: such a text is one caption, and its lines are joined by spaces.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from captionloop.batches import batches
-from captionloop.errors import CaptionFileError, ImageError, NotFoundError
+from captionloop.errors import CaptionFileError, CaptionloopError, ImageError, NotFoundError
 from captionloop.home import Home
 from captionloop.model.dataset.corrections import Snapshot, read_snapshot
 from captionloop.model.dataset.images import ImageLimits, open_image
-from captionloop.model.exchange.coco import CaptionedImage, SplitName, read_caption_file
+from captionloop.model.exchange.reading import BadRow, PictureBytes, Row, Source, SplitName, find_source
+from captionloop.model.exchange.reading.rows import is_in
 
 if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import Captioner
 
-METADATA = "metadata.jsonl"  # of a Hugging Face `imagefolder`
 # Pictures in memory at a time.
 _BATCH = 32
 
@@ -30,13 +29,13 @@ class EvaluationSet:
     """Pictures and their captions by people.
 
     Args:
-        pictures: image id → file.
+        pictures: image id → where its bytes lie.
         references: the same image ids → at least one caption.
         corpus: captions of more images, for CIDEr-D's document frequencies (see `evaluate_captions`).
         has_hashes: the image ids are content hashes, so that image features may be kept under them.
     """
 
-    pictures: Mapping[str, Path]
+    pictures: Mapping[str, PictureBytes]
     references: Mapping[str, Sequence[str]]
     corpus: Sequence[Sequence[str]] = ()
     has_hashes: bool = False
@@ -59,24 +58,27 @@ class EvaluationSet:
 
 
 def open_evaluation_set(
-    dataset: str, *, home: Home, images: Path | None = None, split: SplitName | None = None
+    dataset: str,
+    *,
+    home: Home,
+    images: Path | None = None,
+    split: SplitName | None = None,
+    by_line: bool = False,
 ) -> EvaluationSet:
     """The pictures that a name stands for.
 
     Args:
-        dataset: an `imagefolder` directory, a file that `model.coco` reads, or else a snapshot in `home`.
-        images: where the pictures of a file lie.
-        split: which of the images; None is "held-out" where the dataset is divided, and all of them elsewhere.
+        dataset: a directory or file that `reading.find_source` knows, or else a snapshot in `home`.
+        images, by_line: as in `find_source`.
+        split: which of the images; None is "held-out" where the dataset has such a part, and all of them elsewhere.
 
     Raises:
         NotFoundError: there is no such dataset, or a picture of it is missing.
-        CaptionFileError: the dataset is not what it should be, or is one of files and has no `images`.
+        CaptionFileError: the dataset is not what it should be, or a row of it cannot be used.
     """
     path = Path(dataset).expanduser()
-    if path.is_dir():
-        return _from_folder(path, split)
-    if path.is_file():
-        return _from_file(path, images, split)
+    if path.exists():
+        return _from_files(find_source(path, images=images, by_line=by_line), split, str(path))
     return _from_snapshot(find_snapshot(home, dataset), home, split)
 
 
@@ -107,7 +109,7 @@ def _from_snapshot(snapshot: Snapshot, home: Home, split: SplitName | None) -> E
     chosen = {"held-out": divided.held_out, "train": divided.train, "all": tuple(references)}[split or "held-out"]
     return _checked(
         EvaluationSet(
-            pictures={image: home.image(image) for image in chosen},
+            pictures={image: PictureBytes(home.image(image)) for image in chosen},
             references={image: references[image] for image in chosen},
             corpus=list(references.values()),
             has_hashes=True,
@@ -116,80 +118,55 @@ def _from_snapshot(snapshot: Snapshot, home: Home, split: SplitName | None) -> E
     )
 
 
-def _from_file(path: Path, images: Path | None, split: SplitName | None) -> EvaluationSet:
-    if images is None:
-        raise CaptionFileError(f"{path} names pictures; say with --images DIR where they lie.")
-    return _of_files(path, read_caption_file(path, split=split), images)
+def _from_files(source: Source, split: SplitName | None, called: str) -> EvaluationSet:
+    """Only all of them: a figure of the images that happen to be there would pass for one of the dataset."""
+    parts = source.splits()
+    if split not in (None, "all") and not parts:
+        raise CaptionFileError(f"{called} is not divided into splits; leave out --split {split}.")
+    has_held_out = any(is_in("held-out", part) for part in parts)
+    wanted: SplitName = split or ("held-out" if has_held_out else "all")
+    pictures: dict[str, PictureBytes] = {}
+    references: dict[str, list[str]] = {}
+    bad: list[BadRow] = []
+    for row in replace(source, split=wanted).rows():
+        if isinstance(row, BadRow):
+            bad.append(row)
+            continue
+        image = _id(row, source)
+        if pictures.setdefault(image, row.picture) != row.picture:
+            raise CaptionFileError(f"{row.place}: the id {image} stands for several pictures; give each its own.")
+        references.setdefault(image, []).extend(row.captions)
+    if bad:
+        raise _refusal(bad)
+    return _checked(EvaluationSet(pictures=pictures, references=references), called)
 
 
-def _from_folder(directory: Path, split: SplitName | None) -> EvaluationSet:
-    if split not in (None, "all"):
-        raise CaptionFileError(f"{directory} is not divided into splits; leave out --split {split}.")
-    path = directory / METADATA
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{directory} has no {METADATA}, so it is no directory of captioned images.") from error
-    found: dict[str, CaptionedImage] = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            name, captions = _metadata(path, number, line)
-            found.setdefault(name, CaptionedImage(picture=name)).captions.extend(captions)
-    return _of_files(path, found, directory)
+def _id(row: Row, source: Source) -> str:
+    """By which an image is known: its own id, or its name; in shards only together with the shard's."""
+    if source.format == "webdataset":
+        return f"{row.place.file.stem}/{row.image_id}"
+    return row.image_id if row.image_id is not None else row.name
 
 
-def _metadata(path: Path, number: int, line: str) -> tuple[str, list[str]]:
-    try:
-        row: Any = json.loads(line)
-    except ValueError as error:
-        raise CaptionFileError(f"{path}, line {number} is no valid JSON: {error}.") from error
-    name = row.get("file_name") if isinstance(row, dict) else None
-    if not isinstance(name, str):
-        raise CaptionFileError(f'{path}, line {number}: "file_name" is missing; expected the name of a picture.')
-    text = next((row[field] for field in ("text", "caption", "captions") if field in row), None)
-    texts = text if isinstance(text, list) else [text]
-    captions = [caption for caption in texts if isinstance(caption, str)]
-    if not captions or len(captions) < len(texts):
-        raise CaptionFileError(f'{path}, line {number}: no caption; expected a text as "text" or "caption".')
-    return name, captions
-
-
-def _of_files(path: Path, found: Mapping[str, CaptionedImage], images: Path) -> EvaluationSet:
-    for image, entry in found.items():
-        if entry.picture is None:
-            raise CaptionFileError(f"{path} does not say which file image {image} is; expected COCO's annotations.")
-        if not entry.captions:
-            raise CaptionFileError(f"{path} has no caption for image {image}.")
-    return _checked(
-        EvaluationSet(
-            pictures={image: _locate(images, str(entry.picture)) for image, entry in found.items()},
-            references={image: entry.captions for image, entry in found.items()},
-        ),
-        str(path),
-    )
-
-
-def _locate(images: Path, name: str) -> Path:
-    """Below the directory; or right in it, as when somebody names COCO's `val2014` itself."""
-    below = images / name
-    return below if below.is_file() else images / Path(name).name
+def _refusal(bad: Sequence[BadRow]) -> CaptionloopError:
+    more = f" Of the other rows {len(bad) - 1:,} cannot be used either." if len(bad) > 1 else ""
+    message = f"{bad[0].place}: {bad[0].reason}{more}"
+    return NotFoundError(message) if bad[0].is_missing else CaptionFileError(message)
 
 
 def _checked(chosen: EvaluationSet, called: str) -> EvaluationSet:
     """Look for all pictures before a model is loaded."""
     if not chosen.pictures:
         raise NotFoundError(f"{called} has no image, so there is nothing to score.")
-    missing = [str(path) for path in chosen.pictures.values() if not path.is_file()]
+    missing = [str(picture.path) for picture in chosen.pictures.values() if not picture.path.is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise NotFoundError(f"There is no picture {missing[0]}{more}, which {called} names.")
     return chosen
 
 
-def _open(path: Path, limits: ImageLimits) -> Image.Image:
+def _open(picture: PictureBytes, limits: ImageLimits) -> Image.Image:
     try:
-        return open_image(path.read_bytes(), limits=limits)
+        return open_image(picture.read(max_bytes=limits.max_bytes), limits=limits)
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ImageError(f"{picture.path}: {error}") from error

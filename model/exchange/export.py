@@ -24,12 +24,11 @@ from PIL import Image
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, storing, unfinished_directory
 from captionloop.model.dataset.corrections import Snapshot
+from captionloop.model.exchange.reading import SplitName
 from captionloop.model.exchange.webdataset_writer import Sample, write_shards
 
 Format = Literal["imagefolder", "jsonl", "csv", "coco", "webdataset"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-SplitName = Literal["all", "train", "held-out"]
-SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 _TRAIN, _HELD_OUT = "train", "held-out"
 
 Captions = Mapping[str, Sequence[str]]  # picture's file name → its captions

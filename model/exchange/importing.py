@@ -20,8 +20,7 @@ from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import ImportedCaption, StoredImage
 from captionloop.model.dataset.images import ImageLimits, content_hash
 from captionloop.model.dataset.near_duplicates import settle_all
-from captionloop.model.exchange.rows import BadRow, PictureBytes, Place, Row, read_picture
-from captionloop.model.exchange.sources import FORMATS, Format, Source, find_source
+from captionloop.model.exchange.reading import FORMATS, BadRow, Format, PictureBytes, Place, Row, Source, find_source
 
 __all__ = ["FORMATS", "BadRow", "Format", "ImportResult", "Place", "Source", "find_source", "import_dataset"]
 
@@ -91,13 +90,13 @@ def _store(
 
     def digest(picture: PictureBytes) -> str | ImageError:
         try:
-            return content_hash(read_picture(picture, max_bytes=limits.max_bytes))
+            return content_hash(picture.read(max_bytes=limits.max_bytes))
         except ImageError as error:
             return error
 
     def store(picture: PictureBytes) -> StoredImage | ImageError:
         try:
-            data = read_picture(picture, max_bytes=limits.max_bytes)
+            data = picture.read(max_bytes=limits.max_bytes)
             return corrections.write_image(home, data, limits=limits)
         except ImageError as error:
             return error

@@ -77,8 +77,10 @@ def replayed(dataset: EvaluationSet, captioner: Captioner, *, limits: ImageLimit
     features = _encoded(
         captioner,
         {
-            image: lambda path=path: open_image(path.read_bytes(), limits=limits)  # type: ignore[misc]
-            for image, path in dataset.pictures.items()
+            image: lambda picture=picture: open_image(  # type: ignore[misc]
+                picture.read(max_bytes=limits.max_bytes), limits=limits
+            )
+            for image, picture in dataset.pictures.items()
         },
     )
 

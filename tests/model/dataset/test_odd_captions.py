@@ -17,7 +17,7 @@ from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, Snapshot
 from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.exchange.export import FORMATS, Format, export
-from captionloop.model.exchange.rows import LONGEST_CAPTION
+from captionloop.model.exchange.reading.caption_text import LONGEST_CAPTION
 from captionloop.model.training.caption_targets import CaptionText, Example, training_batch, usable_examples
 
 CAPTIONS = list(KEPT.values())

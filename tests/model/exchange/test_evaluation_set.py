@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from captionloop.model.database import Database
 from captionloop.model.dataset.corrections import Snapshot
 from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.split import split_images
-from captionloop.model.exchange.evaluation_set import find_snapshot, open_evaluation_set
+from captionloop.model.exchange.evaluation_set import EvaluationSet, find_snapshot, open_evaluation_set
 
 
 @pytest.fixture
@@ -84,24 +85,29 @@ def test_all_images_of_a_snapshot_are_scored_on_demand(snapshot: Snapshot, home:
 def test_pictures_of_a_file_are_found_below_the_directory(home: Home, pictures: Path, tmp_path: Path) -> None:
     path = annotations(tmp_path / "a.json", ["val2014/0.png", "val2014/1.png"])
     found = open_evaluation_set(str(path), home=home, images=pictures)
-    assert found.pictures == {"0": pictures / "val2014/0.png", "1": pictures / "val2014/1.png"}
+    assert files(found) == {"0": pictures / "val2014/0.png", "1": pictures / "val2014/1.png"}
     assert found.references == {"0": ["picture 0"], "1": ["picture 1"]}
 
 
 def test_pictures_of_a_file_are_found_right_in_the_directory(home: Home, pictures: Path, tmp_path: Path) -> None:
     path = annotations(tmp_path / "a.json", ["val2014/0.png"])
     found = open_evaluation_set(str(path), home=home, images=pictures / "val2014")
-    assert found.pictures == {"0": pictures / "val2014" / "0.png"}
+    assert files(found) == {"0": pictures / "val2014" / "0.png"}
 
 
-def test_a_file_without_a_directory_of_pictures_is_no_dataset(home: Home, tmp_path: Path) -> None:
-    with pytest.raises(CaptionFileError, match="say with --images DIR where they lie"):
-        open_evaluation_set(str(annotations(tmp_path / "a.json", ["0.png"])), home=home)
+def files(found: EvaluationSet) -> dict[str, Path]:
+    return {image: picture.path for image, picture in found.pictures.items()}
+
+
+def test_pictures_may_lie_beside_the_file_that_names_them(home: Home, pictures: Path) -> None:
+    path = annotations(pictures / "a.json", ["val2014/0.png"])
+    assert files(open_evaluation_set(str(path), home=home)) == {"0": pictures / "val2014" / "0.png"}
 
 
 def test_a_missing_picture_is_named_before_anything_is_captioned(home: Home, pictures: Path, tmp_path: Path) -> None:
     path = annotations(tmp_path / "a.json", ["val2014/0.png", "gone.png", "gone too.png"])
-    with pytest.raises(NotFoundError, match=r"There is no picture .*gone\.png and 1 more, which .*a\.json names"):
+    said = r"a\.json, annotations 2: There is no picture 'gone\.png' in .*pictures\. Of the other rows 1 cannot be used"
+    with pytest.raises(NotFoundError, match=said):
         open_evaluation_set(str(path), home=home, images=pictures)
 
 
@@ -126,21 +132,41 @@ def test_a_directory_with_metadata_is_read(home: Home, pictures: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "line 1 is no valid JSON"),
-        ("[]", 'line 1: "file_name" is missing'),
-        ('{"file_name": "0.png"}', "line 1: no caption"),
-        ('{"file_name": "0.png", "text": ["x", 5]}', "line 1: no caption"),
+        ("{", "line 1: The line is no valid JSON"),
+        ("[]", "line 1: The line is []; expected a JSON object"),
+        ('{"text": "x"}', "line 1: There is no picture; expected it as file_name"),
+        ('{"file_name": "0.png"}', "line 1: There is no caption"),
+        ('{"file_name": "0.png", "text": ["x", 5]}', "line 1: The caption is 5"),
     ],
 )
 def test_a_bad_line_of_metadata_is_named(home: Home, pictures: Path, line: str, said: str) -> None:
-    (pictures / "metadata.jsonl").write_text(line + "\n")
-    with pytest.raises(CaptionFileError, match=said):
+    (pictures / "val2014" / "metadata.jsonl").write_text(line + "\n")
+    with pytest.raises(CaptionFileError, match=re.escape(said)):
+        open_evaluation_set(str(pictures / "val2014"), home=home)
+
+
+def test_a_directory_without_captions_is_no_dataset(home: Home, pictures: Path) -> None:
+    with pytest.raises(CaptionFileError, match="has no file of captions"):
         open_evaluation_set(str(pictures), home=home)
 
 
-def test_a_directory_without_metadata_is_no_dataset(home: Home, pictures: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"has no metadata\.jsonl"):
-        open_evaluation_set(str(pictures), home=home)
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [(None, ["1.png"]), ("held-out", ["1.png"]), ("train", ["0.png"]), ("all", ["0.png", "1.png"])],
+)
+def test_a_dataset_that_is_divided_is_judged_by_what_it_holds_out(  # type: ignore[no-untyped-def]
+    home: Home, pictures: Path, split, expected: list[str]
+) -> None:
+    lines = ["image,caption,split", "0.png,zero,train", "1.png,one,test"]
+    (pictures / "val2014" / "x.csv").write_text("\n".join(lines))
+    found = open_evaluation_set(str(pictures / "val2014"), home=home, split=split)
+    assert list(found.pictures) == expected
+
+
+def test_pictures_of_another_split_need_not_be_there(home: Home, pictures: Path) -> None:
+    lines = ["image,caption,split", "gone.png,zero,train", "1.png,one,test"]
+    (pictures / "val2014" / "x.csv").write_text("\n".join(lines))
+    assert list(open_evaluation_set(str(pictures / "val2014"), home=home).pictures) == ["1.png"]
 
 
 def test_a_version_captions_every_picture_and_says_how_far_it_is(

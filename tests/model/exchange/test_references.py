@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from captionloop.errors import CaptionFileError, NotFoundError
-from captionloop.model.exchange.coco import read_caption_file, read_captions, read_references, to_coco_results
+from captionloop.model.exchange.references import read_caption_file, read_captions, read_references, to_coco_results
 
 KARPATHY = {
     "dataset": "coco",
@@ -92,23 +92,23 @@ def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("{", r"file\.json is no valid JSON: .*line 1"),
-        ("5", "holds the number 5; expected an object or a list"),
-        ({"a": 5}, "image 'a' has the number 5 as a caption; expected a text"),
-        ({"a": ["x", None]}, r"image 'a' has nothing \(null\) as a caption"),
-        ([5], "entry 1 is the number 5; expected an object"),
+        ("5", "holds 5; expected COCO's"),
+        ({"a": 5}, "image 'a': the caption is 5; expected a text"),
+        ({"a": ["x", None]}, "image 'a': the caption is null"),
+        ([5], "entry 1: The entry is 5; expected a JSON object"),
         ([{"caption": "x"}], 'entry 1: "image_id" is missing; expected a number or a text'),
-        ([{"image_id": True, "caption": "x"}], 'entry 1: "image_id" is true or false'),
-        ([{"image_id": 1}], 'entry 1: "caption" is missing; expected a text'),
-        ({"annotations": []}, '"images" is missing; expected a list'),
+        ([{"image_id": True, "caption": "x"}], 'entry 1: "image_id" is true'),
+        ([{"image_id": 1}], "entry 1: There is no caption; expected it as"),
+        ({"annotations": []}, 'has no "images"'),
         ({"images": [{"id": 1}], "annotations": [{"image_id": 2, "caption": "x"}]}, "no image with the id 2"),
-        ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, 'images 1: "file_name" is the number 3'),
+        ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, 'images 1: "file_name" is 3'),
         ({"images": [{"split": "dev", "sentences": []}]}, "images 1: \"split\" is 'dev'; expected restval, test"),
         ({"images": [{"split": "test", "filename": "x", "sentences": []}]}, 'images 1: "imgid" is missing'),
         (
             {"images": [{"split": "test", "filename": "x", "cocoid": 1, "sentences": [{}]}]},
-            'images 1, sentences 1: "raw" is missing',
+            'images 1: In sentences 1: "raw" is missing',
         ),
-        ({"images": [{"split": "test", "filename": "x", "cocoid": 1, "sentences": 3}]}, '"sentences" is the number 3'),
+        ({"images": [{"split": "test", "filename": "x", "cocoid": 1, "sentences": 3}]}, '"sentences" is 3'),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_field(written, content, said: str) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,53 @@
+"""The names by which columns of tables and fields of JSON objects are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from captionloop.model.exchange.reading.caption_text import shown
+from captionloop.model.exchange.reading.rows import RowError
+
+# Of several that are there the first is meant.
+PICTURE_NAMES = ("file_name", "image", "image_path", "filename", "image_name", "file", "path", "filepath", "img")
+CAPTION_NAMES = ("text", "captions", "caption", "sentence", "description", "comment")
+SPLIT_NAMES = ("split",)
+
+
+def plain(name: str) -> str:
+    """A name without what people write differently: "File Name" is "file_name"."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def picture_and_captions(values: Mapping[str, Any]) -> tuple[str, object]:
+    """
+    Raises:
+        RowError: one of them is missing, or the picture is no text.
+    """
+    picture = field(values, PICTURE_NAMES, "picture")
+    if not isinstance(picture, str):
+        raise RowError(f"The picture is {shown(picture)}; expected the name of a file.")
+    return picture, field(values, CAPTION_NAMES, "caption")
+
+
+def split_of(values: Mapping[str, Any]) -> str | None:
+    """The part of the dataset that an object says it belongs to."""
+    value = next((values[name] for name in values if plain(name) in SPLIT_NAMES), None)
+    return value if isinstance(value, str) else None
+
+
+def field(values: Mapping[str, Any], names: Sequence[str], what: str) -> Any:
+    """The value of the first of these names that an object has.
+
+    Raises:
+        RowError: it has none of them, or one in two ways of writing it.
+    """
+    there: dict[str, str] = {}
+    for written in values:
+        if (name := plain(written)) in names and name in there:
+            raise RowError(f"Both {there[name]!r} and {written!r} are there; which is the {what} cannot be told.")
+        there[name] = written
+    found = next((name for name in names if name in there), None)
+    if found is None:
+        raise RowError(f"There is no {what}; expected it as {', '.join(names[:3])} or the like.")
+    return values[there[found]]

@@ -1,7 +1,7 @@
 """The command line: `captionloop COMMAND`. The commands lie in `backend/commands/` and import what they use when used.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 a service does not answer, 4 what was named is not there,
-5 something else holds what is needed, 6 imported but for some bad rows, 130 interrupted.
+5 something else holds what is needed, 6 done but for some bad rows, files or tasks, 130 interrupted.
 """
 
 import os

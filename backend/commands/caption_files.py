@@ -1,68 +1,154 @@
 """`captionloop caption`: captions for files on this machine, with the base model and without any service."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal, cast
+from __future__ import annotations
 
-from PIL import Image
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from captionloop.backend.terminal.progress import Progress
-from captionloop.errors import ImageError
+from captionloop.batches import batches
+from captionloop.errors import CaptionFileError, ImageError
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.dataset.images import ImageLimits, open_image
+from captionloop.model.exchange.reading.directory import files_below, open_regular
+from captionloop.model.exchange.reading.pictures import has_picture_name
 from captionloop.model.versions.base import Base, name_and_generation
-from captionloop.settings import Settings
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from captionloop.model.captioning.captioner import Captioner
+    from captionloop.settings import Settings
 
 _BATCH = 16
 
 
-def caption_files(paths: Sequence[Path], settings: Settings) -> list[dict[str, Any]]:
-    """Caption image files, all or none.
+@dataclass(frozen=True)
+class BadFile:
+    """A file, or what was named as one, that is not captioned."""
 
-    Returns:
-        for each file, in order: `image`, `caption`, `score` (0 to 1), `model_version`, `generation`.
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CaptionedFile:
+    """
+    Args:
+        score: the mean probability of the caption's tokens, 0 to 1.
+        generation: how it was written: beams, prompt, precision, …
+    """
+
+    image: str
+    caption: str
+    score: float
+    model_version: str
+    generation: dict[str, Any]
+
+
+def files_of(sources: Sequence[Path]) -> Iterator[Path | BadFile]:
+    """The picture files that are meant by files, directories (all below them, by name) and patterns with `*`.
+
+    A file that was named by itself counts whatever it is called. None comes twice.
+    """
+    seen: set[Path] = set()
+    for source in sources:
+        for found in _files_of(source):
+            if isinstance(found, BadFile):
+                yield found
+            elif found not in seen:
+                seen.add(found)
+                yield found
+
+
+def _files_of(source: Path) -> Iterator[Path | BadFile]:
+    if source.is_dir():
+        yield from _pictures_below(source)
+    elif not source.exists() and glob.has_magic(str(source)):
+        matching = [Path(name) for name in sorted(glob.glob(str(source), recursive=True))]
+        for match in matching:
+            yield from _pictures_below(match) if match.is_dir() else [match]
+        if not matching:
+            yield BadFile(str(source), "no file's name fits this pattern.")
+    else:
+        yield source
+
+
+def _pictures_below(directory: Path) -> Iterator[Path | BadFile]:
+    try:
+        found = sorted((file for file in files_below(directory) if has_picture_name(file.path)), key=lambda f: f.path)
+    except CaptionFileError as error:
+        yield BadFile(str(directory), str(error))
+        return
+    for file in found:
+        path = directory / file.path
+        yield path if file.problem is None else BadFile(str(path), f"it {file.problem}.")
+    if not found:
+        yield BadFile(str(directory), "there are no pictures in this directory.")
+
+
+def caption_files(sources: Sequence[Path], settings: Settings) -> Iterator[CaptionedFile | BadFile]:
+    """Caption the pictures that `files_of` finds, as they come; what cannot be read is among them with its reason.
 
     Raises:
-        ImageError: a file is not there or holds no picture; it is named. Nothing is captioned then.
         CheckpointError: the model cannot be loaded.
         SettingsError: CAPTIONLOOP_DEVICE names what is not here.
     """
+    limits = settings.image_limits
+    found = list(files_of(sources))
+    captioner: Captioner | None = None
+    with Progress("Captioning") as progress:
+        done = 0
+        for batch in batches(found, _BATCH):
+            opened = [_opened(file, limits) for file in batch]
+            if any(not isinstance(item, BadFile) for item in opened):
+                captioner = captioner or _captioner(settings)
+                yield from _captioned(captioner, opened)
+            else:
+                yield from (item for item in opened if isinstance(item, BadFile))
+            done += len(batch)
+            progress.update(done, len(found))
+
+
+def _captioner(settings: Settings) -> Captioner:
     from captionloop.model.captioning.captioner import Captioner
 
-    limits = settings.image_limits
-    for path in paths:  # before the model loads, and holding one picture at a time
-        _open(path, limits)
-    generation = GenerationSettings(num_beams=settings.beams, prompt=settings.prompt)
+    asked = GenerationSettings(num_beams=settings.beams, prompt=settings.prompt)
+    version, generation = name_and_generation(Base(settings.model, asked))
     precision = cast(Literal["auto", "fp32", "bf16"], settings.precision)
-    version, generation = name_and_generation(Base(settings.model, generation))
-    captioner = Captioner.load(
+    return Captioner.load(
         settings.model, version=version, generation=generation, precision=precision, device=settings.device
     )
-    found: list[dict[str, Any]] = []
-    with Progress("Captioning") as progress:
-        for start in range(0, len(paths), _BATCH):
-            batch = paths[start : start + _BATCH]
-            suggestions = captioner.caption([_open(path, limits) for path in batch])
-            for path, suggestion in zip(batch, suggestions, strict=True):
-                found.append(
-                    {
-                        "image": str(path),
-                        "caption": suggestion.caption,
-                        "score": suggestion.score,
-                        "model_version": captioner.version,
-                        "generation": {**generation.to_dict(), "precision": captioner.precision},
-                    }
-                )
-            progress.update(len(found), len(paths))
-    return found
 
 
-def _open(path: Path, limits: ImageLimits) -> Image.Image:
+def _captioned(
+    captioner: Captioner, opened: Sequence[tuple[Path, Image.Image] | BadFile]
+) -> Iterator[CaptionedFile | BadFile]:
+    suggestions = iter(captioner.caption([item[1] for item in opened if not isinstance(item, BadFile)]))
+    for item in opened:
+        if isinstance(item, BadFile):
+            yield item
+            continue
+        suggestion = next(suggestions)
+        yield CaptionedFile(
+            image=str(item[0]),
+            caption=suggestion.caption,
+            score=suggestion.score,
+            model_version=captioner.version,
+            generation={**captioner.generation.to_dict(), "precision": captioner.precision},
+        )
+
+
+def _opened(file: Path | BadFile, limits: ImageLimits) -> tuple[Path, Image.Image] | BadFile:
+    if isinstance(file, BadFile):
+        return file
     try:
-        data = path.read_bytes()
+        with open_regular(file) as handle:
+            return file, open_image(handle.read(limits.max_bytes + 1), limits=limits)
     except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
-    try:
-        return open_image(data, limits=limits)
+        return BadFile(str(file), f"it cannot be read: {error.strerror}.")
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
+        return BadFile(str(file), str(error))

@@ -1,4 +1,4 @@
-"""`captionloop caption`: the good pictures have their captions, the bad ones are named, whatever was meant by a source."""
+"""`captionloop caption`: good pictures have their captions, bad ones are named, whatever was meant by a source."""
 
 import json
 from collections.abc import Callable

@@ -319,7 +319,7 @@ def test_a_run_says_how_far_it_is_while_label_studio_is_slow(
     with faulty_proxy(label_studio_server.url, lambda *_: Fault.SLOW, slow_s=0.2) as url:
         open_studio(url).annotate()
 
-    assert said == [("captioning", 0), ("captioning", 4), ("captioning", 8)]
+    assert said == [("captioning", 0), ("captioning", 4), ("captioning", 8), ("captioning", 12)]
 
 
 @pytest.mark.slow

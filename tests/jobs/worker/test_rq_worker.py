@@ -53,7 +53,7 @@ def test_no_job_is_forked_while_another_thread_is_in_the_database(
 
     monkeypatch.setattr(os, "fork", fork)
     monkeypatch.setattr(worker_module, "start_due_runs", lambda context: None)
-    versions = SimpleNamespace(sweep=lambda older_than_s: [])
+    versions = SimpleNamespace(remove_leftovers=lambda older_than_s: [])
     context = SimpleNamespace(queue=SimpleNamespace(keep_moving=keep_moving), versions=versions)
     watcher = threading.Thread(target=worker_module._watch, args=(context, stop))
     with Redis.from_url(redis_url) as connection:

@@ -542,10 +542,9 @@ class LabelStudio:
         import httpx
 
         with self._http().stream(method, self.url + path, **request) as response:
-            coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-            if coding not in {"", "identity"}:
+            if (coding := packed_as(response)) is not None:
                 raise LabelStudioError(
-                    f"Label Studio at {self.url} answered in the coding {coding[:40]!r}, which nobody asked for. Have "
+                    f"Label Studio at {self.url} answered in the coding {coding!r}, which nobody asked for. Have "
                     "what stands before it (a proxy?) pass answers on as they are.",
                     status=response.status_code,
                 )
@@ -749,6 +748,12 @@ def _lies_below(url: str, server: str) -> bool:
     except ValueError:  # a port that is none
         return False
     return same_origin and (theirs.path + "/").startswith(ours.path.rstrip("/") + "/")
+
+
+def packed_as(response: httpx.Response) -> str | None:
+    """The coding that an answer came in although none was asked for, cut for a message; None: it is as it is."""
+    coding: str = response.headers.get("Content-Encoding", "identity").strip().lower()
+    return None if coding in {"", "identity"} else coding[:40]
 
 
 def _go_on() -> None:

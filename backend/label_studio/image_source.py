@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
+from captionloop.backend.label_studio.client import packed_as
 from captionloop.backend.label_studio.network_environment import (
     certificates,
     proxy_in_force,
@@ -308,11 +309,8 @@ class ImageSource:
         )
 
     def _body(self, response: httpx.Response, give_up_at: float) -> bytes:
-        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if coding not in {"", "identity"}:
-            raise ImageError(
-                f"its server sent it packed ({coding[:40]}), although asked not to. Have it sent as it is."
-            )
+        if (coding := packed_as(response)) is not None:
+            raise ImageError(f"its server sent it packed ({coding}), although asked not to. Have it sent as it is.")
         announced = response.headers.get("Content-Length", "")
         if announced.isdecimal():
             self._refuse_size(int(announced))

@@ -27,7 +27,7 @@ def caption(
     is named on standard error, and then the exit code is 6; the others are captioned all the same.
 
     \b
-    Examples:
+    Example:
         captionloop caption beach.jpg --model Salesforce/blip-image-captioning-base
         captionloop caption holiday/ --json > captions.json
     """

@@ -267,14 +267,14 @@ def test_a_label_studio_in_trouble_costs_only_time(
     assert {task: quiet.versions(task) for task in tasks} == {task: [quiet.champion] for task in tasks}
 
 
-@pytest.fixture
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> float:
-    """How many seconds the client waits for an answer; still more than a busy machine takes to give one."""
-    waits_s = 3.0
-    monkeypatch.setattr("captionloop.backend.label_studio.client._LONG_TIMEOUT_S", waits_s)
-    monkeypatch.setitem(LabelStudio._send.__kwdefaults__ or {}, "timeout_s", waits_s)
+_SHORT_PATIENCE_S = 3.0  # still more than a busy machine takes to give the answers of a captioning run
+
+
+def lose_patience_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Called once all is prepared: an import of tasks may take longer."""
+    monkeypatch.setattr("captionloop.backend.label_studio.client._LONG_TIMEOUT_S", _SHORT_PATIENCE_S)
+    monkeypatch.setitem(LabelStudio._send.__kwdefaults__ or {}, "timeout_s", _SHORT_PATIENCE_S)
     monkeypatch.setattr(patience, "_DELAYS_S", (0.05,))
-    return waits_s
 
 
 @pytest.mark.slow
@@ -284,7 +284,6 @@ def test_an_answer_that_comes_too_late_costs_only_time(
     open_studio: Callable[[str], Studio],
     label_studio_server: LabelStudioServer,
     monkeypatch: pytest.MonkeyPatch,
-    short_patience: float,
     slow: str,
 ) -> None:
     take_four_tasks_at_a_time(monkeypatch)
@@ -296,7 +295,8 @@ def test_an_answer_that_comes_too_late_costs_only_time(
 
     quiet = open_studio(label_studio_server.url)
     tasks = quiet.add_tasks(12)
-    with faulty_proxy(label_studio_server.url, decide, slow_s=2 * short_patience) as url:
+    lose_patience_sooner(monkeypatch)
+    with faulty_proxy(label_studio_server.url, decide, slow_s=2 * _SHORT_PATIENCE_S) as url:
         open_studio(url).annotate()
 
     assert asked.count(slow) >= 2
@@ -324,10 +324,11 @@ def test_a_run_says_how_far_it_is_while_label_studio_is_slow(
 
 @pytest.mark.slow
 def test_a_run_that_waits_for_a_slow_label_studio_says_so_and_can_be_cancelled(
-    open_studio: Callable[[str], Studio], label_studio_server: LabelStudioServer, short_patience: float
+    open_studio: Callable[[str], Studio], label_studio_server: LabelStudioServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lose_patience_sooner(monkeypatch)
     with (
-        faulty_proxy(label_studio_server.url, lambda *_: Fault.SLOW, slow_s=2 * short_patience) as url,
+        faulty_proxy(label_studio_server.url, lambda *_: Fault.SLOW, slow_s=2 * _SHORT_PATIENCE_S) as url,
         ThreadPoolExecutor(1) as at_work,
     ):
         studio = open_studio(url)
@@ -342,7 +343,7 @@ def test_a_run_that_waits_for_a_slow_label_studio_says_so_and_can_be_cancelled(
             job.result()
 
     # The try that is under way ends first; all of them take several times as long.
-    assert time.monotonic() - cancelled_at < 3 * short_patience
+    assert time.monotonic() - cancelled_at < 3 * _SHORT_PATIENCE_S
 
 
 def test_what_waiting_does_not_help_against_ends_the_run_at_once(studio: Studio) -> None:

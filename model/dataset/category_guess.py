@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from captionloop.model.captions.text import split_tokens
 from captionloop.model.database import Category
-from captionloop.model.metrics.scores import word_edits
+from captionloop.model.metrics.word_changes import word_edits
 
 
 def _words(text: str) -> frozenset[str]:

@@ -35,8 +35,7 @@ from captionloop.model.dataset.category_guess import guess_category
 from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
 from captionloop.model.dataset.near_duplicates import fingerprint, settle
 from captionloop.model.dataset.split import Split, split_images
-from captionloop.model.metrics.scores import word_edits
-from captionloop.model.metrics.word_changes import are_comparable, nearest_reference
+from captionloop.model.metrics.word_changes import are_comparable, nearest_reference, word_edits
 
 IMPORTED = "imported"  # the origin of a correction that came from somebody's dataset
 # The states of an annotation that is still there, in Label Studio's sense.
@@ -198,14 +197,14 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Upser
 def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
     """The columns of a correction that follow from its texts, by name.
 
-    A text that is too long to be compared counts as one that nothing was suggested for.
+    A caption that is too long to be compared counts as one that nothing was suggested for.
     """
-    is_compared = suggestion and captions and are_comparable(suggestion, *captions)
-    nearest = nearest_reference(suggestion, captions) if suggestion and is_compared else None
+    nearest = nearest_reference(suggestion, captions) if suggestion and captions else None
+    is_compared = suggestion and nearest is not None and are_comparable(suggestion, nearest)
     return {
-        "words_changed": word_edits(suggestion, nearest) if suggestion and nearest is not None else None,
+        "words_changed": word_edits(suggestion, nearest) if suggestion and nearest and is_compared else None,
         "search_text": "\n".join([suggestion or "", *captions]).casefold(),
-        "guess": guess_category(suggestion, nearest) if suggestion and nearest is not None else None,
+        "guess": guess_category(suggestion, nearest) if suggestion and nearest and is_compared else None,
     }
 
 

@@ -18,7 +18,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 
 from captionloop.errors import SettingsError
 from captionloop.model.captions.ptb_tokens import tokenize
-from captionloop.model.captions.text import normalise_caption
+from captionloop.model.metrics.word_changes import word_edits, words_of
 
 BLEU_ORDER = 4
 
@@ -143,20 +143,6 @@ def evaluate_captions(
     )
 
 
-def word_edits(caption: str, reference: str) -> int:
-    """Words to replace, put in or take out to turn a caption into its reference (Levenshtein's distance on words).
-
-    Both in their one written form, case aside, so that 0 means the same caption.
-    """
-    target = _words(reference)
-    row = list(range(len(target) + 1))
-    for row_number, word in enumerate(_words(caption), 1):
-        diagonal, row[0] = row[0], row_number
-        for column, wanted in enumerate(target, 1):
-            diagonal, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, diagonal + (word != wanted))
-    return row[-1]
-
-
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """Token strings, as pycocoevalcap's scorers want them: image → list of strings, one of them for a caption."""
@@ -277,12 +263,8 @@ def _meteor(tokens: Tokens) -> tuple[float, list[float]]:
 
 def _nearest(caption: str, references: Sequence[str]) -> tuple[int, int]:
     """Edits to the reference that is nearest per word of it, and its number of words."""
-    distances = [(word_edits(caption, reference), len(_words(reference))) for reference in references]
+    distances = [(word_edits(caption, reference), len(words_of(reference))) for reference in references]
     return min(distances, key=lambda distance: (distance[0] / max(distance[1], 1), distance[1]))
-
-
-def _words(caption: str) -> list[str]:
-    return normalise_caption(caption).lower().split()
 
 
 def _distinct(captions: Sequence[Sequence[str]], order: int) -> float:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from captionloop.model.captioning.captioner import Beam
-from captionloop.model.captions.text import normalise_caption
 from captionloop.model.metrics.consensus import MOST, DocumentFrequencies, consensus_cider_d
-from captionloop.model.metrics.scores import word_edits
+from captionloop.model.metrics.word_changes import word_edits, words_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def consensus(beams: Sequence[Beam], frequencies: DocumentFrequencies) -> float:
 def words_apart(caption: str, other: str) -> float:
     """Share of the words of the longer caption that differ, 0 to 1; with the previous version's caption for `other`,
     the disagreement with it."""
-    longest = max(len(normalise_caption(text).split()) for text in (caption, other))
+    longest = max(len(words_of(text)) for text in (caption, other))
     return word_edits(caption, other) / longest if longest else 0.0
 
 

@@ -26,7 +26,7 @@ from captionloop.model.captioning.captioner import Beam, Captioner
 from captionloop.model.dataset.split import split_images
 from captionloop.model.evaluation.gate import RULES, Rule, judge
 from captionloop.model.metrics import DocumentFrequencies, evaluate_captions
-from captionloop.model.metrics.scores import word_edits
+from captionloop.model.metrics.word_changes import word_edits
 from captionloop.model.simulation.confidence import COMPARE_VERSIONS, SIGNALS, Background
 from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.loop import finetune

@@ -24,7 +24,7 @@ from captionloop.model.dataset.corrections import read_snapshot
 from captionloop.model.evaluation.calibration import Chances
 from captionloop.model.evaluation.comparison_file import COMPARISON, ComparedImage, StoredComparison, read_comparison
 from captionloop.model.metrics.differences import SCORE
-from captionloop.model.metrics.scores import word_edits
+from captionloop.model.metrics.word_changes import word_edits
 from captionloop.model.versions.manifest import read_manifest
 from captionloop.model.versions.store import VersionInfo
 

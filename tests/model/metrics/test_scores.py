@@ -9,7 +9,8 @@ import pytest
 
 from captionloop.errors import SettingsError
 from captionloop.model.metrics import Evaluation, compare_captions, evaluate_captions
-from captionloop.model.metrics.scores import Tokens, bleu_4_from_counts, bleu_counts, word_edits
+from captionloop.model.metrics.scores import Tokens, bleu_4_from_counts, bleu_counts
+from captionloop.model.metrics.word_changes import word_edits
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "golden.json").read_text(encoding="utf-8"))
 

@@ -1,6 +1,11 @@
-import pytest
+from functools import cache
+from itertools import pairwise
 
-from captionloop.model.metrics.word_changes import nearest_reference, word_changes
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from captionloop.model.metrics.word_changes import are_comparable, nearest_reference, word_changes, word_edits
 
 
 @pytest.mark.parametrize(
@@ -28,8 +33,46 @@ def test_the_nearest_reference_needs_the_fewest_words_changed() -> None:
     assert nearest_reference("a red car", ["a dog", "a blue car", "one red car here"]) == "a blue car"
 
 
-def test_texts_of_the_length_of_documents_are_not_compared_word_by_word() -> None:
-    document = "a red car " * 10_000
+def test_texts_of_the_length_of_books_are_not_compared_word_by_word() -> None:
+    suggestion, book = "a red car " * 4_000, "a blue car " * 4_000
 
-    assert [change.kind for change in word_changes("a car", document)] == ["removed", "added"]
-    assert nearest_reference("a car", [document, "a car"]) == document
+    assert [change.kind for change in word_changes(suggestion, book)] == ["removed", "added"]
+    assert not are_comparable(suggestion, book)
+    assert nearest_reference(suggestion, [book, "a car"]) == "a car"
+
+
+def test_a_caption_is_compared_with_a_text_of_any_length() -> None:
+    book = "a red car " * 50_000
+
+    assert are_comparable("a car", book)
+    assert [change.text for change in word_changes("a car", book) if change.kind == "kept"] in (["a car"], ["a", "car"])
+    assert nearest_reference("a car", [book, "a car"]) == "a car"
+
+
+WORDS = st.lists(st.sampled_from(["a", "A", "b", "red", "car", "Über", "x" * 70]), max_size=9).map(" ".join)
+
+
+@given(caption=WORDS, reference=WORDS)
+@example(caption=" ".join(map(str, range(70))), reference=" ".join(map(str, range(1, 140, 2))))  # over 64 words
+def test_the_distance_is_that_of_levenshteins_recurrence(caption: str, reference: str) -> None:
+    before, after = caption.lower().split(), reference.lower().split()
+
+    @cache
+    def distance(first: int, second: int) -> int:
+        if not first or not second:
+            return first + second
+        replaced = distance(first - 1, second - 1) + (before[first - 1] != after[second - 1])
+        return min(distance(first - 1, second) + 1, distance(first, second - 1) + 1, replaced)
+
+    assert word_edits(caption, reference) == distance(len(before), len(after))
+
+
+@given(caption=WORDS, wanted=WORDS)
+def test_changes_lead_from_one_caption_to_the_other(caption: str, wanted: str) -> None:
+    changes = word_changes(caption, wanted)
+    before = " ".join(change.text for change in changes if change.kind != "added")
+    after = " ".join(change.text for change in changes if change.kind != "removed")
+
+    assert before.lower() == caption.lower()
+    assert after == wanted
+    assert all(one.kind != next_one.kind for one, next_one in pairwise(changes))

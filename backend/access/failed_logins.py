@@ -4,7 +4,6 @@ Counted by address and in memory. The library `limits`, which was looked at, cou
 store that grows with the number of addresses; and Redis, which may be lost, must not decide about who can sign in.
 """
 
-import ipaddress
 import math
 import threading
 import time
@@ -12,13 +11,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
+from captionloop.backend.access.networks import network_of
+
 T = TypeVar("T")
 
 MOST_FAILURES = 10
 WINDOW_S = 300.0
 _MOST_ADDRESSES = 10_000
-# Whoever has one IPv6 address usually has all that begin like it.
-_IPV6_PREFIX_BITS = 64
 
 
 class TooManyFailuresError(Exception):
@@ -60,7 +59,7 @@ class FailedLogins:
         Raises:
             TooManyFailuresError: the address has to wait, whether or not the login is right this time.
         """
-        key = _network_of(address or "")
+        key = network_of(address or "")
         with self._lock:
             since, failures = self._of(key)
             if failures >= self._most_failures:
@@ -79,13 +78,3 @@ class FailedLogins:
             del self._failures[key]
             return now, 0
         return since, failures
-
-
-def _network_of(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:  # a unix socket has none
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return address
-    return str(found.ipv4_mapped or ipaddress.ip_network(f"{found}/{_IPV6_PREFIX_BITS}", strict=False))

@@ -6,6 +6,8 @@ headers stored on the webhook itself (docs/label-studio.md). The same pair signs
 
 import enum
 import hmac
+from collections.abc import Iterable
+from contextlib import suppress
 
 from flask import Request
 from werkzeug.datastructures import WWWAuthenticate
@@ -14,6 +16,7 @@ from werkzeug.exceptions import TooManyRequests, Unauthorized
 from captionloop.backend.access.failed_logins import FailedLogins, TooManyFailuresError
 from captionloop.backend.projects import webhook_secret
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
+from captionloop.errors import LostKeyError
 from captionloop.seal import Seal
 from captionloop.settings import Secret
 
@@ -53,6 +56,7 @@ class Gatekeeper:
         self._reader_password = reader_password
         self._failed_on_form = FailedLogins()
         self._failed_basic = FailedLogins()
+        self._event_secrets: frozenset[str] = frozenset()
 
     @property
     def is_open(self) -> bool:
@@ -113,6 +117,19 @@ class Gatekeeper:
         """
         expected = webhook_secret.read(kept_secret, self._seal)
         return bool(expected) and _equal(request.headers.get(SECRET_HEADER), expected)
+
+    def learn_events(self, kept_secrets: Iterable[str]) -> None:
+        """Know the secrets of all webhooks, which are given as they are kept."""
+        found = set()
+        for kept in kept_secrets:
+            with suppress(LostKeyError):  # told of where an event comes that needs it
+                found.add(webhook_secret.read(kept, self._seal))
+        self._event_secrets = frozenset(found - {""})
+
+    def knows_event(self, request: Request) -> bool:
+        """True when a request carries a secret that was learnt, of whichever project; no database is asked."""
+        given = request.headers.get(SECRET_HEADER)
+        return any(_equal(given, secret) for secret in self._event_secrets)
 
     def require(self, request: Request) -> None:
         """Refuse who may not call the protocol."""

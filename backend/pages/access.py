@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from flask import Flask, Response, current_app, flash, g, redirect, render_template, request, session, url_for
+from flask.sessions import SessionMixin
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response as AnyResponse
@@ -85,7 +86,12 @@ def visitor() -> Visitor:
 
 def signed_in() -> Visitor | None:
     """The account of the session that comes with the request; None without one, or when a password has changed."""
-    known = str(current_app.extensions["captionloop_fingerprint"])
+    return visitor_of(current_app, session)
+
+
+def visitor_of(app: Flask, session: SessionMixin) -> Visitor | None:
+    """The account of any session of an app's."""
+    known = str(app.extensions["captionloop_fingerprint"])
     if not hmac.compare_digest(str(session.get("fingerprint")), known):
         return None
     return Visitor(session["name"], Role(session["role"]))

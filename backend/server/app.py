@@ -7,7 +7,8 @@ page with that sentence.
 import logging
 from typing import TYPE_CHECKING, cast
 
-from flask import Flask, Response, current_app, jsonify, request
+from flask import Flask, Request, Response, current_app, jsonify, request
+from werkzeug.datastructures import Authorization
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
@@ -44,9 +45,20 @@ _STATUS: dict[type[CaptionloopError], int] = {
 }
 
 
+class _Request(Request):
+    @property
+    def authorization(self) -> Authorization | None:
+        """None as well where the header holds bytes that no encoding of a password can be; Werkzeug raises then."""
+        try:
+            return super().authorization
+        except ValueError:
+            return None
+
+
 def create_app(service: CaptionService, gatekeeper: Gatekeeper, room: "Room | None" = None) -> Flask:
     """The app; without a `room` it has the protocol alone."""
     app = Flask("captionloop", static_folder=None)
+    app.request_class = _Request
     app.config["MAX_CONTENT_LENGTH"] = _MAX_REQUEST_BYTES
     app.extensions["captionloop"] = service
     app.extensions["captionloop_gatekeeper"] = gatekeeper

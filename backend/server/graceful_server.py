@@ -1,6 +1,7 @@
-"""waitress, ended as people and load balancers expect: it takes nothing new, and finishes what it is answering.
+"""waitress, with limits on what arrives, and ended as people and load balancers expect.
 
-waitress itself, told to stop, drops what waits for a thread and gives the threads five seconds.
+Told to stop, it takes nothing new and finishes what it is answering; waitress itself drops what waits for a thread and
+gives the threads five seconds.
 """
 
 import logging
@@ -11,14 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from waitress import wasyncore
-from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
+
+from captionloop.backend.server.arrivals import Arrivals, Connection, Lanes, Limits, MaySendMuch, connections_in
 
 _log = logging.getLogger(__name__)
 
 # Within the 30 s that container engines and `captionloop up` wait before they kill.
 FINISH_WITHIN_S = 25.0
 _POLL_INTERVAL_S = 0.25
+_LIMITS = Limits()
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -33,19 +36,33 @@ class GracefulServer:
         listening: Sequence[socket.socket],
         threads: int,
         stop: threading.Event,
+        may_send_much: MaySendMuch,
+        limits: Limits = _LIMITS,
         finish_within_s: float = FINISH_WITHIN_S,
     ) -> None:
         """Who connects is answered once `run` is called.
 
         Args:
             listening: sockets to answer on; they are the server's from now on.
+            may_send_much: asked before a large body is read.
             finish_within_s: how long a request may go on after `stop`.
         """
         self._stop = stop
         self._finish_within_s = finish_within_s
         self._sockets: dict[int, wasyncore.dispatcher] = {}
-        self._server = create_server(app, map=self._sockets, sockets=listening, threads=threads, ident="captionloop")
+        self._arrivals = Arrivals(limits, may_send_much=may_send_much)
+        self._lanes = Lanes(threads)
+        create_server(
+            app,
+            map=self._sockets,
+            _dispatcher=self._lanes,
+            sockets=listening,
+            ident="captionloop",
+            connection_limit=2 * limits.connections,  # not to be reached, for then nobody is let in
+        )
         self._listening = [entry for entry in self._sockets.values() if isinstance(entry, BaseWSGIServer)]
+        for entry in self._listening:
+            entry.channel_class = self._arrivals.open
 
     @property
     def port(self) -> int:
@@ -61,26 +78,27 @@ class GracefulServer:
         deadline = time.monotonic() + self._finish_within_s
         if busy := self._busy():
             _log.info("stopping; %d requests are being answered", busy)
-        while self._channels() and time.monotonic() < deadline:
+        while self._connections() and time.monotonic() < deadline:
             self._turn()  # first, so that a request that has arrived is taken as one
-            for channel in self._channels():
-                channel.will_close |= not _is_busy(channel)
+            for connection in self._connections():
+                connection.will_close |= not _is_busy(connection)
         if busy := self._busy():
             _log.warning("%d requests took too long and are not answered", busy)
-        self._server.task_dispatcher.shutdown(timeout=1)
+        self._lanes.shutdown(timeout=1)
         wasyncore.close_all(self._sockets)
         _log.info("stopped")
 
     def _turn(self) -> None:
         wasyncore.loop(timeout=_POLL_INTERVAL_S, use_poll=True, map=self._sockets, count=1)
+        self._arrivals.hold_to_time(self._sockets)
 
-    def _channels(self) -> list[HTTPChannel]:
-        return [channel for server in self._listening for channel in list(server.active_channels.values())]
+    def _connections(self) -> list[Connection]:
+        return connections_in(self._sockets)
 
     def _busy(self) -> int:
-        return sum(map(_is_busy, self._channels()))
+        return sum(map(_is_busy, self._connections()))
 
 
-def _is_busy(channel: HTTPChannel) -> bool:
+def _is_busy(connection: Connection) -> bool:
     """Whether a connection has a request that is not answered to its last byte."""
-    return bool(channel.request or channel.requests or channel.total_outbufs_len)
+    return bool(connection.request or connection.requests or connection.total_outbufs_len)

@@ -1,6 +1,7 @@
 """The backend process: puts the service together and serves it until a signal comes."""
 
 import logging
+import resource
 import signal
 import threading
 
@@ -9,6 +10,7 @@ from captionloop.backend.local.ports import listen
 from captionloop.backend.pages.room import Room
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.server.app import create_app
+from captionloop.backend.server.large_bodies import may_send_much
 from captionloop.backend.serving.caption_service import CaptionService
 from captionloop.backend.serving.champions import Champions
 from captionloop.backend.serving.prometheus import Metrics
@@ -25,6 +27,7 @@ _THREADS = 16
 # How long a promotion may go unnoticed when Redis did not deliver its announcement.
 _POLL_S = 15
 _WATCHERS_STOP_WITHIN_S = 5
+_OPEN_FILES = 4096
 
 
 def serve(context: Context) -> None:
@@ -36,6 +39,7 @@ def serve(context: Context) -> None:
     from captionloop.backend.server.graceful_server import GracefulServer
 
     settings = context.settings
+    _allow_open_files()
     # First, so that a process that cannot start has changed nothing.
     listening = listen(settings.port, host=settings.host, variable="CAPTIONLOOP_PORT", purpose="the backend")
     context.database.migrate()
@@ -48,11 +52,11 @@ def serve(context: Context) -> None:
     if settings.password is None:
         _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
     stop = service.stopping
-    server = GracefulServer(app, listening=listening, threads=_THREADS, stop=stop)
+    server = GracefulServer(app, listening=listening, threads=_THREADS, stop=stop, may_send_much=may_send_much(app))
     warm_up = threading.Thread(target=_warm_up, args=(service,), name="warm-up", daemon=True)
     watchers = [
         threading.Thread(target=_follow_announcements, args=(context, service, stop), name="follow", daemon=True),
-        threading.Thread(target=_poll, args=(context, service, stop), name="poll", daemon=True),
+        threading.Thread(target=_poll, args=(context, service, gatekeeper, stop), name="poll", daemon=True),
     ]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -109,11 +113,28 @@ def _follow_announcements(context: Context, service: CaptionService, stop: threa
             stop.wait(_POLL_S)
 
 
-def _poll(context: Context, service: CaptionService, stop: threading.Event) -> None:
+def _poll(context: Context, service: CaptionService, gatekeeper: Gatekeeper, stop: threading.Event) -> None:
     """Look up what an announcement that got lost would have said, and what Redis may have forgotten."""
+    _learn_events(gatekeeper, service)
     while not stop.wait(_POLL_S):
         service.champions.refresh_all()
+        _learn_events(gatekeeper, service)
         try:
             context.queue.keep_moving()
         except ServiceError as error:
             _log.error("%s", error)
+
+
+def _learn_events(gatekeeper: Gatekeeper, service: CaptionService) -> None:
+    try:
+        gatekeeper.learn_events(project.webhook_secret for project in service.projects.connected())
+    except ServiceError as error:
+        _log.error("%s", error)
+
+
+def _allow_open_files() -> None:
+    """Have room for the connections and their temporary files; some systems allow 256 where nobody asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

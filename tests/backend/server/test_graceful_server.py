@@ -33,7 +33,9 @@ class App:
 def running(app: App, *, threads: int = 4, finish_within_s: float = 20) -> Iterator[tuple[str, threading.Event, Any]]:
     stop = threading.Event()
     listening = [socket.create_server(("127.0.0.1", 0))]
-    server = GracefulServer(app, listening=listening, threads=threads, stop=stop, finish_within_s=finish_within_s)
+    server = GracefulServer(
+        app, listening=listening, threads=threads, stop=stop, may_send_much=bool, finish_within_s=finish_within_s
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

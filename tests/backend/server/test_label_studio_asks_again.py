@@ -34,7 +34,9 @@ def served(context: Context) -> Iterator[str]:
     stop = threading.Event()
     with closing(build_service(context)) as service:
         app = create_app(service, Gatekeeper("someone", Secret("right"), seal=context.seal))
-        server = GracefulServer(app, listening=[socket.create_server(("127.0.0.1", 0))], threads=4, stop=stop)
+        server = GracefulServer(
+            app, listening=[socket.create_server(("127.0.0.1", 0))], threads=4, stop=stop, may_send_much=bool
+        )
         thread = threading.Thread(target=server.run)
         thread.start()
         try:

@@ -1,6 +1,6 @@
 """The settings of Captionloop: one class, read once at start from the environment and a `.env` file.
 
-Each field says its variable, its default and what it is for, so the table in the README can be tested against it.
+Each field has its variable, default and help, which a test compares with the table in docs/settings.md.
 """
 
 import os
@@ -134,13 +134,13 @@ class Settings:
 
     home: Path = _setting(
         "CAPTIONLOOP_HOME",
-        "Everything that is kept: database, images, versions, logs, Label Studio's own data.",
+        "All data: database, images, versions, logs, Label Studio's own data.",
         _path,
         default_factory=_default_home,
     )
     cache: Path = _setting(
         "CAPTIONLOOP_CACHE",
-        "What can be made again: Label Studio's virtual environment.",
+        "Data that can be rebuilt: Label Studio's virtual environment.",
         _path,
         default_factory=_default_cache,
     )
@@ -151,19 +151,19 @@ class Settings:
     )
     device: str = _setting(
         "CAPTIONLOOP_DEVICE",
-        "Where models compute: `cuda`, `mps` (Apple), `xpu` (Intel) or `cpu`; `auto`: the first that is there.",
+        "Device of the models: `cuda`, `mps` (Apple), `xpu` (Intel) or `cpu`; `auto`: the first available.",
         _choice("auto", "cuda", "mps", "xpu", "cpu"),
         default="auto",
     )
     precision: str = _setting(
         "CAPTIONLOOP_PRECISION",
-        "Number format for captioning: `auto` is bf16 where the hardware is fast at it.",
+        "Number format for captioning; `auto`: bf16 where the hardware computes in it, else fp32.",
         _choice("auto", "fp32", "bf16"),
         default="auto",
     )
     processes: int = _setting(
         "CAPTIONLOOP_PROCESSES",
-        "Processes that train one model together, each on a GPU of its own.",
+        "Processes of one training run (data parallel), each on its own GPU.",
         _positive,
         default=1,
     )
@@ -174,10 +174,9 @@ class Settings:
         default="better",
     )
     prompt: str = _setting(
-        "CAPTIONLOOP_PROMPT", "Words that each caption of the base model is led in with, and which are cut off again.",
-        default="",
-    )  # fmt: skip
-    beams: int = _setting("CAPTIONLOOP_BEAMS", "Beams of the search for the best caption.", _positive, default=3)
+        "CAPTIONLOOP_PROMPT", "Prompt before each caption of the base model; removed from the output.", default=""
+    )
+    beams: int = _setting("CAPTIONLOOP_BEAMS", "Beams of the beam search; 1 is greedy search.", _positive, default=3)
     host: str = _setting("CAPTIONLOOP_HOST", "Address that the backend listens on.", default="127.0.0.1")
     port: int = _setting("CAPTIONLOOP_PORT", "Port of the backend.", _port, default=9090)
     backend_url: str | None = _setting(
@@ -202,13 +201,13 @@ class Settings:
     )
     key: Secret | None = _setting(
         "CAPTIONLOOP_KEY",
-        "Key that kept secrets are encrypted with, 32 bytes in base64; unset: one in the home directory.",
+        "Key that encrypts stored secrets, 32 bytes in base64; unset: one in the home directory.",
         Secret,
         default=None,
     )
     database_url: str | None = _setting(
         "CAPTIONLOOP_DATABASE_URL",
-        "SQLAlchemy address of the database; unset: SQLite in the home directory.",
+        "SQLAlchemy URL of the database; unset: SQLite in the home directory.",
         default=None,
         repr=False,  # it may hold a password
     )
@@ -228,13 +227,13 @@ class Settings:
     )
     label_studio_names: Addresses = _setting(
         "CAPTIONLOOP_LABEL_STUDIO_NAMES",
-        "Further addresses of the same Label Studio, as tasks hold them: `http://10.0.0.5:8080, ls.example`.",
+        "Other addresses of the same Label Studio that occur in tasks: `http://10.0.0.5:8080, ls.example`.",
         Addresses.parse,
         default_factory=Addresses,
     )
     server: str | None = _setting(
         "CAPTIONLOOP_SERVER",
-        "Name under which this Label Studio's projects are kept; unset: its address, so set it before moving one.",
+        "Name of this Label Studio in the database; unset: its address. Set it before the address changes.",
         default=None,
     )
     label_studio_port: int = _setting(
@@ -254,22 +253,22 @@ class Settings:
     )  # fmt: skip
     image_hosts: Hosts = _setting(
         "CAPTIONLOOP_IMAGE_HOSTS",
-        "Hosts and networks without a public address that pictures may come from: `nas.example, 10.0.0.0/8`.",
+        "Private hosts and networks that pictures may be fetched from: `nas.example, 10.0.0.0/8`.",
         Hosts.parse,
         default_factory=Hosts,
     )
     features_gb: int = _setting(
-        "CAPTIONLOOP_FEATURES_GB", "Most disk that cached image features may take, in gigabytes.", _positive, default=20
+        "CAPTIONLOOP_FEATURES_GB", "Size limit of the cache of image features, in gigabytes.", _positive, default=20
     )
     log_level: str = _setting(
         "CAPTIONLOOP_LOG_LEVEL",
-        "How much is logged.",
+        "Least severe level that is logged: `debug`, `info`, `warning` or `error`.",
         _choice("debug", "info", "warning", "error"),
         default="info",
     )
     log_format: str = _setting(
         "CAPTIONLOOP_LOG_FORMAT",
-        "Lines of the log: `text`, for people, or `json`, for what collects logs.",
+        "Format of log lines: `text`, for people, or `json`, for log collectors.",
         _choice("text", "json"),
         default="text",
     )

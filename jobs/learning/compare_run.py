@@ -8,9 +8,10 @@ were taken back.
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from captionloop.batches import batches
 from captionloop.errors import RunError
 from captionloop.jobs.context import Context
-from captionloop.jobs.learning.run_features import BATCH, batches, captions
+from captionloop.jobs.learning.run_features import BATCH, captions
 from captionloop.model.database import Run
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot, read_snapshot

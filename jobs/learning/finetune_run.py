@@ -7,10 +7,11 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captionloop.batches import batches
 from captionloop.errors import RunCancelled, RunError
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context, opened
@@ -20,7 +21,7 @@ from captionloop.jobs.learning.inputs import (
     take_snapshot,
     training_set,
 )
-from captionloop.jobs.learning.run_features import BATCH, RunFeatures, batches, captions, picture
+from captionloop.jobs.learning.run_features import BATCH, RunFeatures, captions, picture
 from captionloop.jobs.processes.group import in_processes
 from captionloop.jobs.processes.patience import Patience
 from captionloop.jobs.project.promotion import promote
@@ -30,7 +31,7 @@ from captionloop.model.blip.generation_settings import generation_for
 from captionloop.model.database import Project, Run, VersionState
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot
-from captionloop.model.dataset.split import Split, set_aside
+from captionloop.model.dataset.split import set_aside
 from captionloop.model.evaluation.comparison_file import COMPARISON, write_comparison
 from captionloop.model.evaluation.gate import Verdict, judge
 from captionloop.model.training.caption_targets import Example
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from captionloop.model.blip.generation_settings import GenerationSettings
     from captionloop.model.captioning.captioner import Captioner
 
+_PLAN, _MADE = "plan.json", "made.json"  # in the run's directory
 _FEW = 10  # captions below which the outcome says what can be expected of them
 # How the stages share the bar, 0 to 1: about what each takes of a run with some hundred corrections on a CPU.
 _STAGES = {"reading corrections": 0.0, "reading images": 0.1, "training": 0.25, "comparing": 0.85, "deciding": 0.97}
@@ -66,55 +68,14 @@ def run_finetune(context: Context, run: Run) -> tuple[str, str]:
             corrected.
         CheckpointError: the champion does not load.
     """
-    report = _Reporter(context, run)
-    project = context.project(run.project_id)
+    project, report = context.project(run.project_id), _Reporter(context, run)
     scratch = context.home.runs / run.id
-    files = scratch / "version"
     try:
         report("reading corrections")
-        made = _Made.read(scratch / "made.json")
-        if made is not None:  # its worker was killed while the version was being promoted
-            return _outcome(context, project, made), made.version
-        patience = Patience(context.queue.runs, run.id)
-        with context.label_studio.telling_of_retries(patience.say_waiting):
-            path = scratch / "plan.json"
-            plan = _Plan.read(context, project, path) or _make_plan(context, project, path, report, patience)
-            chosen = patience.until_done(partial(chosen_settings, context, project, run.settings))
-        champion, snapshot = plan.champion, plan.snapshot
-        settings = FinetuneSettings.from_dict({"prompt": champion.generation.prompt, **chosen})
-        captioner = context.captioner(champion)
-        split = snapshot.split()
-        if not split.train:
-            raise RunError(
-                f"There is nothing to learn from: all {len(split.held_out)} corrected images are held out, since they "
-                "look alike or are few. Submit annotations of other images first."
-            )
-        trained = _train(context, run, plan, settings, captioner, report)
-        generation = _generation(plan, captioner)
-        candidate = _candidate(context, files, generation)
-        verdict, held_out = _compare(context, captioner, candidate, snapshot, split, report, files)
-        with _log(context, run) as log:
-            log.begin(trained.steps, trained.settings)
-            log.evaluation(trained.steps, held_out, images="held-out")
-
-        report("deciding")
-        version = context.versions.create(
-            project.id,
-            partial(_copy_files, files),
-            lineage=Lineage(
-                parent=champion.version,
-                snapshot=snapshot.hash,
-                corrections=trained.examples,
-                settings=trained.settings,
-                metrics=_figures(verdict),
-                reason=verdict.reason,
-                state=VersionState.CANDIDATE if verdict.promote else VersionState.REJECTED,
-            ),
-            generation=generation,
-        )
-        made = _Made(version, champion.version, verdict.promote, verdict.reason, trained.examples)
-        write_json(scratch / "made.json", asdict(made))
-        return _outcome(context, project, made), version
+        made = _Made.read(scratch)
+        if made is None:  # else its worker was killed while the version was being promoted
+            made = _prepare(context, project, run, report).make_version()
+        return _outcome(context, project, made), made.version
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -130,9 +91,12 @@ class _Made:
     examples: int
 
     @classmethod
-    def read(cls, path: Path) -> "_Made | None":
-        known = read_json(path)
+    def read(cls, scratch: Path) -> "_Made | None":
+        known = read_json(scratch / _MADE)
         return cls(**known) if known else None
+
+    def write(self, scratch: Path) -> None:
+        write_json(scratch / _MADE, asdict(self))
 
 
 @dataclass(frozen=True)
@@ -147,15 +111,26 @@ class _Plan:
         return {"snapshot": self.snapshot.hash, "champion": self.champion.version}
 
     @classmethod
-    def read(cls, context: Context, project: Project, path: Path) -> "_Plan | None":
-        begun = read_json(path)
+    def read(cls, context: Context, project: Project, scratch: Path) -> "_Plan | None":
+        begun = read_json(scratch / _PLAN)
         if not begun:
             return None
         snapshot = corrections.read_snapshot(context.home.datasets / f"{begun['snapshot']}.jsonl")
         return cls(snapshot, context.versions.get(project.id, begun["champion"]))
 
 
-def _make_plan(context: Context, project: Project, path: Path, report: "_Reporter", patience: Patience) -> _Plan:
+def _prepare(context: Context, project: Project, run: Run, report: "_Reporter") -> "_FinetuneRun":
+    """Find out what the run is about, and wait for Label Studio as long as that takes."""
+    scratch = context.home.runs / run.id
+    patience = Patience(context.queue.runs, run.id)
+    with context.label_studio.telling_of_retries(patience.say_waiting):
+        plan = _Plan.read(context, project, scratch) or _make_plan(context, project, scratch, report, patience)
+        chosen = patience.until_done(partial(chosen_settings, context, project, run.settings))
+    settings = FinetuneSettings.from_dict({"prompt": plan.champion.generation.prompt, **chosen})
+    return _FinetuneRun(context, run, plan, settings, context.captioner(plan.champion), report)
+
+
+def _make_plan(context: Context, project: Project, scratch: Path, report: "_Reporter", patience: Patience) -> _Plan:
     def read(done: int, total: int) -> None:
         patience.got_through()
         report("reading corrections", done / max(total, 1))
@@ -163,7 +138,7 @@ def _make_plan(context: Context, project: Project, path: Path, report: "_Reporte
     snapshot = patience.until_done(partial(take_snapshot, context, project, read))
     context.versions.ensure_champion(project.id, context.base)
     plan = _Plan(snapshot, context.versions.champion(project.id))
-    write_json(path, plan.identity)
+    write_json(scratch / _PLAN, plan.identity)
     return plan
 
 
@@ -176,26 +151,186 @@ class _Trained:
     steps: int
 
 
-def _train(
-    context: Context, run: Run, plan: _Plan, settings: FinetuneSettings, captioner: "Captioner", report: "_Reporter"
-) -> _Trained:
-    """Train, here or in several processes, and put the new model into the run's directory."""
-    reading = partial(report, "reading images")
-    if context.settings.processes == 1:
-        return _fit(context, run, plan, settings, captioner, report, reading)
-    examples, validation = _examples(context, plan, settings)
-    _features(context, captioner, settings, examples, validation, reading)  # into the cache, for all
-    found = in_processes(
-        _fit_in_process,
-        run.id,
-        settings.to_dict(),
-        processes=context.settings.processes,
-        device=context.settings.device,
-        scratch=context.home.runs / run.id / "processes",
-        log_level=context.settings.log_level,
-        log_format=context.settings.log_format,
-    )
-    return _Trained(**found)
+@dataclass(frozen=True)
+class _FinetuneRun:
+    """A run of which all is known that it goes by.
+
+    Args:
+        plan: with the champion as a version; `champion` is its model.
+    """
+
+    context: Context
+    run: Run
+    plan: _Plan
+    settings: FinetuneSettings
+    champion: "Captioner"
+    report: "_Reporter"
+
+    def make_version(self) -> _Made:
+        """Train, compare, judge and keep the version.
+
+        Raises:
+            RunError: all images are held out.
+        """
+        split = self.plan.snapshot.split()
+        if not split.train:
+            raise RunError(
+                f"There is nothing to learn from: all {len(split.held_out)} corrected images are held out, since they "
+                "look alike or are few. Submit annotations of other images first."
+            )
+        trained = self.train()
+        verdict, held_out = self._compare(split.held_out)
+        with self._log() as log:
+            log.begin(trained.steps, trained.settings)
+            log.evaluation(trained.steps, held_out, images="held-out")
+        self.report("deciding")
+        version = self._keep(trained, verdict)
+        made = _Made(version, self.plan.champion.version, verdict.promote, verdict.reason, trained.examples)
+        made.write(self.scratch)
+        return made
+
+    @property
+    def scratch(self) -> Path:
+        return self.context.home.runs / self.run.id
+
+    @property
+    def files(self) -> Path:
+        """The version's directory before it is one."""
+        return self.scratch / "version"
+
+    @cached_property
+    def generation(self) -> "GenerationSettings":
+        written = (example.caption for example in self.plan.snapshot.examples)
+        return generation_for(self.plan.champion.generation, self.champion.checkpoint, written)
+
+    def train(self) -> _Trained:
+        """Train, here or in several processes, and put the new model into the run's directory."""
+        reading, settings = partial(self.report, "reading images"), self.context.settings
+        if settings.processes == 1:
+            return self.fit(reading)
+        self._features(*_examples(self.context, self.plan, self.settings), reading)  # into the cache, for all
+        found = in_processes(
+            _fit_in_process,
+            self.run.id,
+            self.settings.to_dict(),
+            processes=settings.processes,
+            device=settings.device,
+            scratch=self.scratch / "processes",
+            log_level=settings.log_level,
+            log_format=settings.log_format,
+        )
+        return _Trained(**found)
+
+    def fit(self, reading: Callable[[float], None]) -> _Trained:
+        """Train in this process; `reading` is told how much of the image features is there, 0 to 1."""
+        snapshot = self.plan.snapshot
+        examples, validation = _examples(self.context, self.plan, self.settings)
+        features = self._features(examples, validation, reading)
+        validated = Validation(
+            self.context,
+            references=snapshot.references(),
+            images=validation,
+            generation=self.plan.champion.generation,
+            features=features,
+        )
+        with self._log() as log:
+            result = finetune(
+                self._start(),
+                examples,
+                settings=self.settings,
+                features=features,
+                pictures=partial(picture, self.context),
+                validate=validated.validate if validation else None,
+                log=log,
+                state=TrainingState(self.scratch / "state.safetensors", self.plan.identity | self.settings.to_dict()),
+                on_progress=self.report.training,
+                should_stop=self.report.is_cancelled,
+            )
+        if result.is_main:
+            save_checkpoint(result.checkpoint, self.files, generation=self.generation)
+            result.trainable.save_adapter(self.files / "adapter")
+        return _Trained(settings=result.settings.to_dict(), examples=result.examples, steps=len(result.losses))
+
+    def _features(
+        self, examples: Sequence[Example], validation: Sequence[str], on_progress: Callable[[float], None]
+    ) -> RunFeatures | None:
+        if self.settings.trains_encoder:
+            return None
+        images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
+        return RunFeatures(self.context, self.champion, images, on_progress)
+
+    def _start(self) -> "Checkpoint":
+        """The champion in float32: the very model that captions, which training leaves as it is, if it is in that."""
+        if self.champion.precision == "fp32":
+            return self.champion.checkpoint
+        return load_checkpoint(self.plan.champion.path, device=self.champion.device)
+
+    def _log(self) -> TrainingLog:
+        home = self.context.home
+        return TrainingLog(
+            self.files,
+            tensorboard=home.tensorboard / self.run.id,
+            pictures=partial(picture, self.context),
+            trackers=Trackers(self.run.id, environment=os.environ, directory=home.trackers / self.run.id),
+        )
+
+    def _compare(self, held_out: Sequence[str]) -> tuple[Verdict, ValidationResult]:
+        """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them.
+
+        Returns:
+            the verdict, and how good the candidate's captions are.
+        """
+        written = self._captions_of_both(held_out)
+        everything = self.plan.snapshot.references()
+        references, corpus = {image: everything[image] for image in held_out}, everything.values()
+        write_comparison(
+            self.files / COMPARISON,
+            champion=self.plan.champion.version,
+            references=references,
+            champion_captions=written["champion"],
+            candidate_captions=written["candidate"],
+            corpus=corpus,
+        )
+        verdict = judge(references, written["champion"], written["candidate"], corpus=corpus, rule=self.context.gate)
+        return verdict, ValidationResult.of(references, written["candidate"], corpus=corpus)
+
+    def _captions_of_both(self, images: Sequence[str]) -> dict[str, dict[str, str]]:
+        candidate = self._candidate()
+        written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
+        for batch in batches(images, BATCH):
+            self.report("comparing", len(written["champion"]) / len(images))
+            written["champion"] |= captions(self.context, self.champion, batch)
+            written["candidate"] |= captions(self.context, candidate, batch)
+        return written
+
+    def _candidate(self) -> "Captioner":
+        """The candidate as it will serve: read back from its files, in the precision of serving."""
+        from captionloop.model.captioning.captioner import Captioner
+
+        return Captioner.load(
+            self.files,
+            version="candidate",
+            generation=self.generation,
+            precision=self.context.precision,
+            device=self.context.settings.device,
+        )
+
+    def _keep(self, trained: _Trained, verdict: Verdict) -> str:
+        """Make a version of what lies in the directory; its name."""
+        return self.context.versions.create(
+            self.run.project_id,
+            partial(_copy_files, self.files),
+            lineage=Lineage(
+                parent=self.plan.champion.version,
+                snapshot=self.plan.snapshot.hash,
+                corrections=trained.examples,
+                settings=trained.settings,
+                metrics=_figures(verdict),
+                reason=verdict.reason,
+                state=VersionState.CANDIDATE if verdict.promote else VersionState.REJECTED,
+            ),
+            generation=self.generation,
+        )
 
 
 def _fit_in_process(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -203,86 +338,18 @@ def _fit_in_process(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
     with belonging_to(job=run_id), opened() as context:
         run = context.queue.runs.get(run_id)
         assert run is not None
-        report = _Reporter(context, run)
-        plan = _Plan.read(context, context.project(run.project_id), context.home.runs / run.id / "plan.json")
+        plan = _Plan.read(context, context.project(run.project_id), context.home.runs / run.id)
         assert plan is not None  # the run made it before it called us
         chosen, captioner = FinetuneSettings.from_dict(settings), context.captioner(plan.champion)
-        return asdict(_fit(context, run, plan, chosen, captioner, report, lambda share: None))
+        part = _FinetuneRun(context, run, plan, chosen, captioner, _Reporter(context, run))
+        return asdict(part.fit(lambda share: None))
 
 
-def _fit(
-    context: Context,
-    run: Run,
-    plan: _Plan,
-    settings: FinetuneSettings,
-    captioner: "Captioner",
-    report: "_Reporter",
-    reading: Callable[[float], None],
-) -> _Trained:
-    scratch = context.home.runs / run.id
-    files = scratch / "version"
-    champion, snapshot = plan.champion, plan.snapshot
-    examples, validation = _examples(context, plan, settings)
-    features = _features(context, captioner, settings, examples, validation, reading)
-    validated = Validation(
-        context,
-        references=snapshot.references(),
-        images=validation,
-        generation=champion.generation,
-        features=features,
-    )
-    with _log(context, run) as log:
-        result = finetune(
-            _start(champion, captioner),
-            examples,
-            settings=settings,
-            features=features,
-            pictures=partial(picture, context),
-            validate=validated.validate if validation else None,
-            log=log,
-            state=TrainingState(scratch / "state.safetensors", plan.identity | settings.to_dict()),
-            on_progress=report.training,
-            should_stop=report.is_cancelled,
-        )
-    if result.is_main:
-        save_checkpoint(result.checkpoint, files, generation=_generation(plan, captioner))
-        result.trainable.save_adapter(files / "adapter")
-    return _Trained(settings=result.settings.to_dict(), examples=result.examples, steps=len(result.losses))
-
-
-def _start(champion: VersionInfo, captioner: "Captioner") -> "Checkpoint":
-    """The champion in float32: the very model that captions, which training leaves as it is, if it is in that."""
-    if captioner.precision == "fp32":
-        return captioner.checkpoint
-    return load_checkpoint(champion.path, device=captioner.device)
-
-
-def _log(context: Context, run: Run) -> TrainingLog:
-    return TrainingLog(
-        context.home.runs / run.id / "version",
-        tensorboard=context.home.tensorboard / run.id,
-        pictures=partial(picture, context),
-        trackers=Trackers(run.id, environment=os.environ, directory=context.home.trackers / run.id),
-    )
-
-
-def _features(
-    context: Context,
-    captioner: "Captioner",
-    settings: FinetuneSettings,
-    examples: Sequence[Example],
-    validation: Sequence[str],
-    on_progress: "Callable[[float], None]",
-) -> RunFeatures | None:
-    if settings.trains_encoder:
-        return None
-    images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
-    return RunFeatures(context, captioner, images, on_progress)
-
-
-def _generation(plan: _Plan, captioner: "Captioner") -> "GenerationSettings":
-    written = (example.caption for example in plan.snapshot.examples)
-    return generation_for(plan.champion.generation, captioner.checkpoint, written)
+def _examples(context: Context, plan: _Plan, settings: FinetuneSettings) -> tuple[list[Example], Sequence[str]]:
+    """What is learnt from, new or replayed, and the images by which the best weights are chosen."""
+    snapshot = plan.snapshot
+    validation, training = set_aside(snapshot.split().train, settings.validation_share, split_with=snapshot.split_with)
+    return training_set(context, plan.champion, snapshot, settings, set(training)), validation
 
 
 class _Reporter:
@@ -313,60 +380,6 @@ class _Reporter:
 
     def is_cancelled(self) -> bool:
         return self._is_cancelled
-
-
-def _examples(context: Context, plan: _Plan, settings: FinetuneSettings) -> tuple[list[Example], Sequence[str]]:
-    """What is learnt from, new or replayed, and the images by which the best weights are chosen."""
-    snapshot = plan.snapshot
-    validation, training = set_aside(snapshot.split().train, settings.validation_share, split_with=snapshot.split_with)
-    return training_set(context, plan.champion, snapshot, settings, set(training)), validation
-
-
-def _candidate(context: Context, directory: Path, generation: "GenerationSettings") -> "Captioner":
-    """The candidate as it will serve: read back from its files, in the precision of serving."""
-    from captionloop.model.captioning.captioner import Captioner
-
-    return Captioner.load(
-        directory,
-        version="candidate",
-        generation=generation,
-        precision=context.precision,
-        device=context.settings.device,
-    )
-
-
-def _compare(
-    context: Context,
-    champion: "Captioner",
-    candidate: "Captioner",
-    snapshot: Snapshot,
-    split: Split,
-    report: _Reporter,
-    directory: Path,
-) -> tuple[Verdict, ValidationResult]:
-    """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them.
-
-    Returns:
-        the verdict, and how good the candidate's captions are.
-    """
-    references = snapshot.references()
-    written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
-    for batch in batches(split.held_out, BATCH):
-        report("comparing", len(written["champion"]) / len(split.held_out))
-        written["champion"] |= captions(context, champion, batch)
-        written["candidate"] |= captions(context, candidate, batch)
-    held_out = {image: references[image] for image in split.held_out}
-    write_comparison(
-        directory / COMPARISON,
-        champion=champion.version,
-        references=held_out,
-        champion_captions=written["champion"],
-        candidate_captions=written["candidate"],
-        corpus=references.values(),
-    )
-    corpus = references.values()
-    verdict = judge(held_out, written["champion"], written["candidate"], corpus=corpus, rule=context.gate)
-    return verdict, ValidationResult.of(held_out, written["candidate"], corpus=corpus)
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

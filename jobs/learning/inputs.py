@@ -3,9 +3,10 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from captionloop.batches import batches
 from captionloop.errors import RunError, SettingsError
 from captionloop.jobs.context import Context
-from captionloop.jobs.learning.run_features import BATCH, batches, picture
+from captionloop.jobs.learning.run_features import BATCH, picture
 from captionloop.jobs.project.sync import sync
 from captionloop.model.database import Project
 from captionloop.model.dataset import corrections

@@ -1,9 +1,9 @@
 """The pictures of a run: our own copies, what an encoder makes of them, and what a version writes for them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from captionloop.batches import batches
 from captionloop.jobs.context import Context
 from captionloop.model.dataset.images import open_image
 
@@ -80,10 +80,3 @@ def captions(context: Context, captioner: "Captioner", images: Sequence[str]) ->
     features = image_features(context, captioner, images)
     suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
     return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
-
-
-def batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
-    """The items, so many at a time."""
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

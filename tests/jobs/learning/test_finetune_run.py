@@ -12,10 +12,11 @@ from tests.support.versions import COLOURS, FinishedRun
 from captionloop.errors import RunCancelled, RunError
 from captionloop.home import Home, write_json
 from captionloop.jobs.context import Context
-from captionloop.jobs.learning.finetune_run import _examples, _Plan, _Reporter, _train, _Trained
+from captionloop.jobs.learning.finetune_run import _examples, _FinetuneRun, _Made, _Plan, _Reporter, _Trained
 from captionloop.model.blip.checkpoint import load_checkpoint
 from captionloop.model.database import Run, RunKind
 from captionloop.model.dataset.split import split_images
+from captionloop.model.evaluation.comparison_file import COMPARISON, read_comparison
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.settings import Settings
 
@@ -72,11 +73,31 @@ def begun(finished: FinishedRun, context: Context) -> Run:
     return run
 
 
-def trained(finished: FinishedRun, context: Context, run: Run, **settings: Any) -> _Trained:
-    """A run as far as its training, in as many processes as the context says."""
+def prepared(finished: FinishedRun, context: Context, run: Run, **settings: Any) -> _FinetuneRun:
     of = plan(finished, champion=finished.base.name)
     chosen = FinetuneSettings(batch_size=4, **settings)
-    return _train(context, run, of, chosen, context.captioner(of.champion), _Reporter(context, run))
+    return _FinetuneRun(context, run, of, chosen, context.captioner(of.champion), _Reporter(context, run))
+
+
+def trained(finished: FinishedRun, context: Context, run: Run, **settings: Any) -> _Trained:
+    """A run as far as its training, in as many processes as the context says."""
+    return prepared(finished, context, run, **settings).train()
+
+
+def test_a_run_leaves_a_version_that_was_compared_with_the_champion(
+    finished: FinishedRun, context_of: Callable[..., Context]
+) -> None:
+    context = context_of()
+    run = begun(finished, context)
+
+    made = prepared(finished, context, run, steps=4, validation_share=0).make_version()
+
+    version = context.versions.get(finished.project.id, made.version)
+    assert (version.parent, made.champion) == (finished.base.name, finished.base.name)
+    comparison = read_comparison(version.path / COMPARISON)
+    assert comparison is not None
+    assert {image.image for image in comparison.images} == set(finished.held_out)
+    assert made == _Made.read(context.home.runs / run.id)  # where a second attempt finds it
 
 
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])

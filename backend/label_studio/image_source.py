@@ -28,13 +28,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
-from captionloop.backend.label_studio.client import packed_as
 from captionloop.backend.label_studio.network_environment import (
     certificates,
     proxy_in_force,
     through_which_proxy,
     why_not_trusted,
 )
+from captionloop.backend.label_studio.transport import packed_as
 from captionloop.errors import ImageError, LabelStudioError
 from captionloop.hosts import Hosts
 

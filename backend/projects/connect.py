@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from captionloop.backend.label_studio.client import BACKEND_TITLE, Json, LabelStudio
+from captionloop.backend.label_studio.api_calls import Json
+from captionloop.backend.label_studio.client import BACKEND_TITLE, LabelStudio
 from captionloop.backend.label_studio.controls import Control, take_label_config, target_of
 from captionloop.backend.label_studio.label_config import CaptionTarget, parse_label_config
 from captionloop.backend.projects import webhook_secret

@@ -25,7 +25,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_studio.annotations import is_suggestion_for, to_prediction
-from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.controls import take_label_config, target_of
 from captionloop.backend.label_studio.label_config import CaptionTarget
 from captionloop.batches import batches

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from captionloop.backend.label_studio.client import BACKEND_TITLE, Json
+from captionloop.backend.label_studio.api_calls import Json
+from captionloop.backend.label_studio.client import BACKEND_TITLE
 from captionloop.backend.label_studio.label_config import CaptionTarget
 from captionloop.jobs.captioning.task_images import TaskImages
 from captionloop.jobs.context import Context

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.label_config import CaptionTarget
 from captionloop.backend.label_studio.task_pictures import TaskPicture, read_task_picture
 from captionloop.errors import ImageError

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from captionloop.backend.label_studio.annotations import Annotation, prediction_captions, read_annotation
-from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.controls import Control, reading_target
 from captionloop.backend.label_studio.label_config import parse_label_config
 from captionloop.model.active_learning.strategies import RANDOM_CLUSTER

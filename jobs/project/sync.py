@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from captionloop.backend.label_studio.annotations import annotator_of
-from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.controls import question_of, take_label_config
 from captionloop.backend.label_studio.label_config import task_image
 from captionloop.batches import batches

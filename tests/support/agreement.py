@@ -1,6 +1,6 @@
 """Whether nothing was lost: our corrections against Label Studio's annotations, versions against their files."""
 
-from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.api_calls import Json
 from captionloop.jobs.context import Context
 from captionloop.model.database import Project
 from captionloop.model.dataset.corrections import PRESENT, of_tasks

@@ -6,7 +6,7 @@ from itertools import cycle, islice
 
 import httpx
 
-from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.label_config import read_label_config
 from captionloop.jobs.captioning.asking_order import AskingOrder, SuggestedTask
 from captionloop.jobs.context import Context

@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 
-from tests.support.studio import Json, wait_for
+from captionloop.backend.label_studio.api_calls import Json
+from tests.support.studio import wait_for
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from captionloop.backend.label_studio.annotations import to_prediction
-from captionloop.backend.label_studio.client import Json
+from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.home import Home
 from captionloop.jobs.captioning import annotate_run as annotating

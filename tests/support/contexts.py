@@ -37,5 +37,5 @@ def opened_context(
         **variables,
     }
     with closing(Context.open(Settings.read(known))) as context:
-        context.label_studio._retry_delays_s = tuple(retry_delays_s)
+        context.label_studio._transport._retry_delays_s = tuple(retry_delays_s)
         yield context

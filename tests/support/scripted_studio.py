@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.home import Home
 from captionloop.jobs.context import Context
@@ -25,7 +26,6 @@ from captionloop.settings import LABEL_STUDIO_VERSION, Settings
 from tests.support.models import tiny_base
 from tests.support.pictures import picture
 
-Json = dict[str, Any]
 TOKEN = "a-current-token"
 PAGE = b"<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"
 
@@ -263,7 +263,7 @@ def opened_context(studio: ScriptedStudio, home: Home, redis_url: str, directory
         "REDIS_URL": redis_url,
     }
     with closing(Context.open(Settings.read(settings))) as opened:
-        opened.label_studio._retry_delays_s = (0.01,)
+        opened.label_studio._transport._retry_delays_s = (0.01,)
         yield opened
 
 

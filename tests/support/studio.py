@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-Json = dict[str, Any]
+from captionloop.backend.label_studio.api_calls import Json
 
 
 def tasks_of(api: httpx.Client, project_id: int) -> list[Json]:

@@ -1,26 +1,21 @@
-"""The client, against a real Label Studio for what it does, and against a bad server for what it says."""
+"""The calls, of a real Label Studio, and of a server that answers what a real one rarely does."""
 
 import io
-import json
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
-from tests.support.servers import STUDIO_VERSION, LabelStudioServer, signed_in
+from tests.support.bad_server import BadServer
+from tests.support.servers import STUDIO_VERSION, LabelStudioServer
 
 from captionloop.backend.label_studio.annotations import read_moment, to_prediction
-from captionloop.backend.label_studio.client import Json, LabelStudio
+from captionloop.backend.label_studio.api_calls import Json
+from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
-from captionloop.errors import ImageError, LabelStudioError, RunCancelled
-from captionloop.settings import LABEL_STUDIO_VERSION
+from captionloop.errors import ImageError, LabelStudioError
 
 TARGET = CaptionTarget("caption", "image", "image")
 
@@ -35,30 +30,9 @@ def annotation(text: str, **more: Any) -> Json:
     return {"result": to_prediction(TARGET, text, 1.0, "")["result"], **more}
 
 
-@pytest.fixture(scope="module")
-def label_studio(label_studio_server: LabelStudioServer) -> Iterator[LabelStudio]:
-    client = LabelStudio(label_studio_server.url, label_studio_server.token)
-    yield client
-    client.close()
-
-
 @pytest.fixture
 def project_id(label_studio: LabelStudio) -> int:
     return int(label_studio.create_project("A client's tests", SAMPLE_LABEL_CONFIG)["id"])
-
-
-@pytest.fixture(scope="module")
-def personal_token(label_studio_server: LabelStudioServer) -> str:
-    """A personal access token, made as a person does on the Account page."""
-    with signed_in(label_studio_server) as browser:
-        answer = browser.get("/api/jwt/settings")
-        if answer.status_code == 404 and STUDIO_VERSION != LABEL_STUDIO_VERSION:
-            pytest.skip(f"Label Studio {STUDIO_VERSION} has no personal access tokens yet")
-        if "api_tokens_enabled" in (settings := answer.json()):
-            browser.post("/api/jwt/settings", json=settings | {"api_tokens_enabled": True})
-        answer = browser.post("/api/token/")
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["token"])
 
 
 class TestServer:
@@ -86,42 +60,6 @@ class TestServer:
         assert caught.value.status == 404
         with pytest.raises(LabelStudioError, match=f"no task 99999999 in project {project_id}"):
             label_studio.task(project_id, 99999999)
-
-
-class TestTokens:
-    def test_a_personal_access_token_is_accepted(
-        self, label_studio_server: LabelStudioServer, personal_token: str
-    ) -> None:
-        client = LabelStudio(label_studio_server.url, personal_token)
-        assert client.who_am_i()["email"] == label_studio_server.email
-        assert client.authorization().startswith("Bearer ")
-        client.close()
-
-    def test_a_short_lived_token_is_used_again_and_renewed_when_refused(
-        self, label_studio_server: LabelStudioServer, personal_token: str
-    ) -> None:
-        client = LabelStudio(label_studio_server.url, personal_token)
-        first = client.authorization()
-        assert client.authorization() == first
-        client._authorization._access = "refused"
-        assert client.who_am_i()["email"] == label_studio_server.email
-        client.close()
-
-    def test_a_wrong_token_is_said_to_be_wrong(
-        self, label_studio_server: LabelStudioServer, personal_token: str
-    ) -> None:
-        for wrong in ("0" * 40, personal_token[:-3] + "abc", "no token\n"):
-            client = LabelStudio(label_studio_server.url, wrong)
-            with pytest.raises(
-                LabelStudioError, match=r"does not accept the access token.*LABEL_STUDIO_API_KEY"
-            ) as caught:
-                client.who_am_i()
-            assert caught.value.status == 401
-            assert wrong.strip() not in str(caught.value)
-            client.close()
-
-    def test_no_token_shows_in_a_repr(self, label_studio: LabelStudio, label_studio_server: LabelStudioServer) -> None:
-        assert label_studio_server.token not in repr(label_studio)
 
 
 class TestTasks:
@@ -222,206 +160,7 @@ class TestPredictions:
         label_studio.delete_predictions(99999999, [])
 
 
-PROJECT = {
-    "id": 3,
-    "title": "Cats",
-    "label_config": "<View/>",
-    "total_annotations_number": 0,
-    "skipped_annotations_number": 0,
-}
-
-
-@dataclass
-class BadServer:
-    """Answers in turn what it was told to: a status, with a body and headers."""
-
-    url: str = ""
-    answers: list[tuple[int, bytes, dict[str, str]]] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-
-    def answer(self, status: int, body: Any = None, **headers: str) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        kind = "text/html" if isinstance(body, bytes) else "application/json"
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.answers.append((status, data, {"Content-Type": kind} | headers))
-
-
-@pytest.fixture
-def bad_server() -> Iterator[BadServer]:
-    made = BadServer()
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            made.asked.append(f"{self.command} {self.path}")
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, body, headers = made.answers.pop(0) if len(made.answers) > 1 else made.answers[0]
-            self.send_response(status)
-            for name, value in ({"Content-Length": str(len(body))} | headers).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield made
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def client(bad_server: BadServer) -> Iterator[LabelStudio]:
-    made = LabelStudio(bad_server.url + "/tools/ls/", "0" * 40, retry_delays_s=(0.01, 0.01))
-    yield made
-    made.close()
-
-
 class TestBadServer:
-    @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-    def test_reading_is_tried_again(self, client: LabelStudio, bad_server: BadServer, status: int) -> None:
-        bad_server.answer(status)
-        bad_server.answer(status)
-        bad_server.answer(200, PROJECT)
-        assert client.project(3) == PROJECT
-        assert bad_server.asked == ["GET /tools/ls/api/projects/3/"] * 3
-
-    def test_whoever_wants_to_know_is_told_before_each_further_try(
-        self, client: LabelStudio, bad_server: BadServer
-    ) -> None:
-        bad_server.answer(500)
-        bad_server.answer(200, PROJECT, Content_Length="500")
-        bad_server.answer(200, PROJECT)
-        asked_before: list[int] = []
-        with client.telling_of_retries(lambda: asked_before.append(len(bad_server.asked))):
-            client.project(3)
-        assert asked_before == [1, 2]
-
-    def test_and_may_end_the_trying(self, client: LabelStudio, bad_server: BadServer) -> None:
-        def stop() -> None:
-            raise RunCancelled("The run was cancelled.")
-
-        bad_server.answer(500)
-        with client.telling_of_retries(stop), pytest.raises(RunCancelled):
-            client.project(3)
-        assert len(bad_server.asked) == 1
-
-    def test_but_not_for_ever(self, client: LabelStudio, bad_server: BadServer) -> None:
-        bad_server.answer(500, {"detail": "database is locked"})
-        with pytest.raises(LabelStudioError, match=r"status 500 \(database is locked\)\. Try again") as caught:
-            client.project(3)
-        assert caught.value.status == 500
-        assert len(bad_server.asked) == 3
-
-    @pytest.mark.parametrize(("status", "tries"), [(429, 3), (503, 3), (500, 1), (502, 1), (504, 1)])
-    def test_what_makes_something_is_only_repeated_when_nothing_was_done(
-        self, client: LabelStudio, bad_server: BadServer, status: int, tries: int
-    ) -> None:
-        bad_server.answer(status)
-        with pytest.raises(LabelStudioError):
-            client.create_project("Once only", SAMPLE_LABEL_CONFIG)
-        assert len(bad_server.asked) == tries
-
-    def test_the_client_waits_as_long_as_the_server_asks(self, client: LabelStudio, bad_server: BadServer) -> None:
-        bad_server.answer(429, Retry_After="1")
-        bad_server.answer(200, PROJECT)
-        started = time.monotonic()
-        client.project(3)
-        assert time.monotonic() - started >= 1
-
-    @pytest.mark.parametrize(
-        ("status", "body", "headers", "message"),
-        [
-            (
-                401,
-                {"detail": "Invalid token."},
-                {},
-                r"does not accept the access token \(Invalid token\)\. Copy a current",
-            ),
-            (403, {"detail": "Not yours."}, {}, r"does not allow this account to use the project 3 \(Not yours\)"),
-            (404, {"detail": "Not found."}, {}, "has no project 3, or this account cannot see it"),
-            (404, b"<html>", {}, "404 with a web page: there seems to be no Label Studio"),
-            (200, b"<html>", {}, "a web page instead of JSON. Check that LABEL_STUDIO_URL"),
-            (
-                302,
-                b"",
-                {"Location": "https://elsewhere.test/"},
-                "redirects to 'https://elsewhere.test/'. Set LABEL_STUDIO",
-            ),
-            (
-                400,
-                {"detail": "Validation error", "validation_errors": {"title": ["Too short."]}},
-                {},
-                r"refused the request about the project 3 \(400\) \(title: Too short\)",
-            ),
-        ],
-    )
-    def test_a_refusal_is_one_sentence_with_the_remedy(
-        self, client: LabelStudio, bad_server: BadServer, status: int, body: Any, headers: Json, message: str
-    ) -> None:
-        bad_server.answer(status, body, **headers)
-        with pytest.raises(LabelStudioError, match=message) as caught:
-            client.project(3)
-        assert caught.value.status == status
-
-    def test_an_answer_of_another_shape_is_an_error(self, client: LabelStudio, bad_server: BadServer) -> None:
-        bad_server.answer(200, [1, 2])
-        with pytest.raises(LabelStudioError, match="answered GET /api/projects/3/ with something unexpected"):
-            client.project(3)
-
-    @pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "br", "identity, gzip"])
-    def test_an_answer_that_is_packed_is_not_unpacked(
-        self, client: LabelStudio, bad_server: BadServer, coding: str
-    ) -> None:
-        bad_server.answer(200, PROJECT, Content_Encoding=coding)
-        with pytest.raises(LabelStudioError, match=f"in the coding '{coding}', which nobody asked for"):
-            client.project(3)
-        assert len(bad_server.asked) == 1
-
-    def test_an_answer_without_end_is_cut_off(
-        self, client: LabelStudio, bad_server: BadServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("captionloop.backend.label_studio.client._LARGEST_ANSWER_BYTES", 1000)
-        bad_server.answer(200, PROJECT | {"description": "x" * 2000})
-        with pytest.raises(LabelStudioError, match="answered with more than 1,000 bytes"):
-            client.project(3)
-        assert len(bad_server.asked) == 1
-
-    def test_a_request_with_its_further_tries_ends(
-        self, bad_server: BadServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("captionloop.backend.label_studio.client._PATIENCE", 0.01)
-        client = LabelStudio(bad_server.url, "0" * 40, retry_delays_s=(5.0,) * 10)
-        for _ in range(10):
-            bad_server.answer(200, PROJECT, Content_Length="500")
-        with pytest.raises(LabelStudioError, match="cannot be reached"):
-            client.project(3)
-        assert len(bad_server.asked) == 1
-
-    def test_a_body_cut_off_is_tried_again(self, client: LabelStudio, bad_server: BadServer) -> None:
-        bad_server.answer(200, PROJECT, Content_Length="500")
-        bad_server.answer(200, PROJECT)
-        assert client.project(3) == PROJECT
-
-    def test_a_server_that_is_not_there(self) -> None:
-        client = LabelStudio("http://127.0.0.1:9", "0" * 40, retry_delays_s=(0.01,))
-        with pytest.raises(
-            LabelStudioError, match=r"cannot be reached .* Start it, or correct LABEL_STUDIO_URL"
-        ) as caught:
-            client.version()
-        assert caught.value.status is None
-        client.close()
-
-    def test_an_address_that_is_none(self) -> None:
-        client = LabelStudio("localhost:8080", "0" * 40, retry_delays_s=())
-        with pytest.raises(LabelStudioError, match="is no address of a Label Studio"):
-            client.version()
-        client.close()
-
     def test_who_may_not_list_people_still_knows_their_own_address(
         self, client: LabelStudio, bad_server: BadServer
     ) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from tests.support.servers import LabelStudioServer
 
-from captionloop.backend.label_studio.client import BACKEND_TITLE, Json, LabelStudio
+from captionloop.backend.label_studio.api_calls import Json
+from captionloop.backend.label_studio.client import BACKEND_TITLE, LabelStudio
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.backend.projects import connect as connecting
 from captionloop.backend.projects.connect import Connection

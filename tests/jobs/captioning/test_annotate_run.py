@@ -17,7 +17,7 @@ from tests.support.servers import LabelStudioServer
 from tests.support.studio import annotate
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.transport import Transport
 from captionloop.errors import LabelStudioError, RunCancelled
 from captionloop.home import Home
 from captionloop.jobs.captioning import annotate_run as annotating
@@ -251,7 +251,6 @@ def test_a_label_studio_in_trouble_costs_only_time(
 ) -> None:
     take_four_tasks_at_a_time(monkeypatch)
     monkeypatch.setattr(patience, "_DELAYS_S", (0.05,))
-    monkeypatch.setattr("captionloop.backend.label_studio.client._RETRY_DELAYS_S", (0.01,))
     chance = random.Random(0)
 
     def decide(method: str, path: str) -> str | None:
@@ -261,7 +260,7 @@ def test_a_label_studio_in_trouble_costs_only_time(
     tasks = quiet.add_tasks(16)
     with faulty_proxy(label_studio_server.url, decide, slow_s=0.5) as url:
         studio = open_studio(url)
-        studio.context.label_studio._retry_delays_s = (0.01,)
+        studio.context.label_studio._transport._retry_delays_s = (0.01,)
         studio.annotate()
 
     assert {task: quiet.versions(task) for task in tasks} == {task: [quiet.champion] for task in tasks}
@@ -273,7 +272,7 @@ _SHORT_PATIENCE_S = 3.0  # still more than a busy machine takes to give the answ
 def lose_patience_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Called once all is prepared: an import of tasks may take longer."""
     monkeypatch.setattr("captionloop.backend.label_studio.client._LONG_TIMEOUT_S", _SHORT_PATIENCE_S)
-    monkeypatch.setitem(LabelStudio._send.__kwdefaults__ or {}, "timeout_s", _SHORT_PATIENCE_S)
+    monkeypatch.setitem(Transport.send.__kwdefaults__ or {}, "timeout_s", _SHORT_PATIENCE_S)
     monkeypatch.setattr(patience, "_DELAYS_S", (0.05,))
 
 
@@ -376,7 +375,7 @@ def test_a_cancelled_run_ends_between_two_batches_and_what_it_pushed_stays(
 def test_a_cancelled_run_does_not_wait_for_a_label_studio_that_is_away(studio: Studio) -> None:
     run = studio.begin()
     studio.context.label_studio.url = "http://localhost:9"
-    studio.context.label_studio._retry_delays_s = ()
+    studio.context.label_studio._transport._retry_delays_s = ()
     studio.context.queue.runs.cancel(run.id)
 
     with pytest.raises(RunCancelled):

@@ -9,7 +9,8 @@ from tests.support.annotator import TARGET, Annotator, inline, png
 from tests.support.servers import LabelStudioServer
 
 from captionloop.backend.label_studio.annotations import to_prediction
-from captionloop.backend.label_studio.client import Json, LabelStudio
+from captionloop.backend.label_studio.api_calls import Json
+from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.errors import LabelConfigError, LabelStudioError, NotFoundError
 from captionloop.home import Home

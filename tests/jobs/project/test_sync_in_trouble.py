@@ -19,6 +19,7 @@ from tests.support.scripted_studio import CUT_OFF, HANG_UP, PAGE, TOKEN, Reply, 
 
 from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio.transport import Transport
 from captionloop.backend.local.ports import free_port
 from captionloop.errors import CaptionloopError, LabelConfigError, LabelStudioError
 from captionloop.home import Home
@@ -77,7 +78,7 @@ def project(database: Database) -> Project:
 def synced(
     studio: ScriptedStudio, database: Database, home: Home, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., SyncResult]]:
-    monkeypatch.setitem(LabelStudio._send.__kwdefaults__ or {}, "timeout_s", 0.3)
+    monkeypatch.setitem(Transport.send.__kwdefaults__ or {}, "timeout_s", 0.3)
     with ExitStack() as opened:
 
         @cache

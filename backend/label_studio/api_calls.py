@@ -1,0 +1,79 @@
+"""Authorized calls of Label Studio's API, and answers that hold what is read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from captionloop.backend.label_studio import messages
+from captionloop.backend.label_studio.authorization import Authorization
+from captionloop.backend.label_studio.transport import Transport, json_of
+from captionloop.errors import LabelStudioError
+
+if TYPE_CHECKING:
+    import httpx
+
+Json = dict[str, Any]
+
+WITH_ID = {"id": int}
+"""The fields of whatever is named again later, for `ApiCalls.expected`."""
+
+
+class ApiCalls:
+    """Calls of one server by one account. Safe to use from several threads.
+
+    In all methods `what` names the thing asked for in messages, and `request` is what `Transport.send` takes; each
+    raises a `LabelStudioError` when the server cannot be asked, refuses, or answers with something else.
+    """
+
+    def __init__(self, transport: Transport, authorization: Authorization) -> None:
+        self._transport = transport
+        self._authorization = authorization
+
+    def call(self, method: str, path: str, *, what: str, **request: Any) -> Any:
+        """Whatever the JSON of the answer is."""
+        return json_of(self._transport.url, self._authorized(method, path, **request), what=what)
+
+    def get(self, path: str, *, what: str, **request: Any) -> Json:
+        """An object, of which no field is expected."""
+        return self.send("GET", path, what=what, **request)
+
+    def get_list(self, path: str, *, what: str, fields: Mapping[str, type] | None = None, **request: Any) -> list[Json]:
+        """A list of objects with these fields."""
+        answer = self.call("GET", path, what=what, **request)
+        if not isinstance(answer, list):
+            raise messages.unexpected(self._transport.url, f"GET {path}", "which is no list")
+        return [self.expected(item, f"GET {path}", fields or {}) for item in answer]
+
+    def send(self, method: str, path: str, *, what: str, **request: Any) -> Json:
+        """Ask for anything that is answered with an object, of which no field is expected."""
+        return self.expected(self.call(method, path, what=what, **request), f"{method} {path}", {})
+
+    def save(self, method: str, path: str, *, what: str, **request: Any) -> Json:
+        """Make or change something that has an id."""
+        return self.expected(self.call(method, path, what=what, **request), f"{method} {path}", WITH_ID)
+
+    def delete(self, path: str, *, what: str, **request: Any) -> None:
+        """Delete something; that it is gone already is fine."""
+        try:
+            self.call("DELETE", path, what=what, **request)
+        except LabelStudioError as error:
+            if error.status != 404:
+                raise
+
+    def expected(self, answer: Any, request: str, fields: Mapping[str, type]) -> Json:
+        """The answer, which is an object with these fields: else no one knows what comes of it further on."""
+        if not isinstance(answer, dict):
+            raise messages.unexpected(self._transport.url, request, "which is no object")
+        for name, kind in fields.items():
+            if not isinstance(answer.get(name), kind):
+                found = f"in which {name!r} is no {kind.__name__}"
+                raise messages.unexpected(self._transport.url, request, found)
+        return answer
+
+    def _authorized(self, method: str, path: str, **request: Any) -> httpx.Response:
+        response = self._transport.send(method, path, authorization=self._authorization.header(), **request)
+        if response.status_code == 401 and self._authorization.forget():
+            # The short-lived token may have ended between its check and its arrival.
+            response = self._transport.send(method, path, authorization=self._authorization.header(), **request)
+        return response

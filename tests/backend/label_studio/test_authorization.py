@@ -1,0 +1,54 @@
+"""Legacy tokens and personal access tokens, as a real Label Studio makes them."""
+
+import pytest
+from tests.support.servers import STUDIO_VERSION, LabelStudioServer, signed_in
+
+from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.errors import LabelStudioError
+from captionloop.settings import LABEL_STUDIO_VERSION
+
+
+@pytest.fixture(scope="module")
+def personal_token(label_studio_server: LabelStudioServer) -> str:
+    """A personal access token, made as a person does on the Account page."""
+    with signed_in(label_studio_server) as browser:
+        answer = browser.get("/api/jwt/settings")
+        if answer.status_code == 404 and STUDIO_VERSION != LABEL_STUDIO_VERSION:
+            pytest.skip(f"Label Studio {STUDIO_VERSION} has no personal access tokens yet")
+        if "api_tokens_enabled" in (settings := answer.json()):
+            browser.post("/api/jwt/settings", json=settings | {"api_tokens_enabled": True})
+        answer = browser.post("/api/token/")
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["token"])
+
+
+def test_a_personal_access_token_is_accepted(label_studio_server: LabelStudioServer, personal_token: str) -> None:
+    client = LabelStudio(label_studio_server.url, personal_token)
+    assert client.who_am_i()["email"] == label_studio_server.email
+    assert client.authorization().startswith("Bearer ")
+    client.close()
+
+
+def test_a_short_lived_token_is_used_again_and_renewed_when_refused(
+    label_studio_server: LabelStudioServer, personal_token: str
+) -> None:
+    client = LabelStudio(label_studio_server.url, personal_token)
+    first = client.authorization()
+    assert client.authorization() == first
+    client._authorization._access = "refused"
+    assert client.who_am_i()["email"] == label_studio_server.email
+    client.close()
+
+
+def test_a_wrong_token_is_said_to_be_wrong(label_studio_server: LabelStudioServer, personal_token: str) -> None:
+    for wrong in ("0" * 40, personal_token[:-3] + "abc", "no token\n"):
+        client = LabelStudio(label_studio_server.url, wrong)
+        with pytest.raises(LabelStudioError, match=r"does not accept the access token.*LABEL_STUDIO_API_KEY") as caught:
+            client.who_am_i()
+        assert caught.value.status == 401
+        assert wrong.strip() not in str(caught.value)
+        client.close()
+
+
+def test_no_token_shows_in_a_repr(label_studio: LabelStudio, label_studio_server: LabelStudioServer) -> None:
+    assert label_studio_server.token not in repr(label_studio)

@@ -1,1 +1,1 @@
-"""BLIP and what it is made of, the dataset, versions: no Flask, no Redis, no Label Studio."""
+"""BLIP, its training and evaluation, the dataset, versions. No Flask, no Redis, no Label Studio."""

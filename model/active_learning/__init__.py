@@ -1,1 +1,1 @@
-"""Whom to ask next: strategies for choosing tasks, and what each project set for them."""
+"""Active learning: strategies that choose the next tasks to annotate, and each project's settings for them."""

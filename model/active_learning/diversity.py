@@ -1,7 +1,7 @@
-"""How unlike images are: clusters of them, and an order in which each is as far as can be from all before it.
+"""Diversity of images: k-means clusters, and the greedy core-set order.
 
-Both see an image as one vector, what the encoder said of its patches in the mean (`pooled`). Vectors of length 1 make
-the Euclidean distance, by which both go, a matter of the angle alone.
+An image is represented by the mean of its patches' encoder outputs (`pooled`), normalised to length 1, so that
+Euclidean distance depends on the angle alone.
 
 Shapes: N images, D dimensions, which is the width of the image encoder.
 """
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 
-_STARTS = 3  # of k-means, of which the best is taken: scikit-learn's own number for mini-batches
+_STARTS = 3  # initialisations of k-means, of which the best is kept: scikit-learn's default for mini-batches
 
 
 def pooled(features: torch.Tensor) -> FloatArray:
-    """What the encoder said of images, (N, patches + 1, D) of any float dtype → float32 (N, D), each of length 1."""
+    """Mean encoder output over the patches: (N, patches + 1, D), any float dtype → float32 (N, D), rows of length 1."""
     mean: FloatArray = features.detach().float().mean(dim=1).cpu().numpy()
     return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.float32(1e-12))
 
@@ -33,8 +33,8 @@ def clusters(features: FloatArray, count: int, *, seed: int) -> list[int]:
 
     Args:
         features: float32 (N, D).
-        count: how many clusters; with fewer images than that, each is its own.
-        seed: of the first centres and the batches.
+        count: how many clusters; with fewer images, each is its own.
+        seed: of the initial centres and the batches.
     """
     if len(features) <= count:
         return list(range(len(features)))
@@ -48,15 +48,15 @@ def clusters(features: FloatArray, count: int, *, seed: int) -> list[int]:
 
 
 def farthest_first(features: FloatArray, *, count: int) -> list[int]:
-    """The greedy core-set (Gonzalez 1985; Sener and Savarese, arXiv 1708.00489): after the first image, each as far as
-    can be from its nearest one among those before it.
+    """The greedy core-set (k-center; Gonzalez 1985; Sener and Savarese, arXiv 1708.00489): after the first image, each
+    next one maximises the distance to its nearest predecessor.
 
     Args:
         features: float32 (N, D).
-        count: how long the order is to be, at most N; its cost is `count` x N x D.
+        count: length of the order, at most N; the cost is `count` x N x D.
 
     Returns:
-        places in `features`, none twice.
+        Indices into `features`, without repetition.
     """
     order: list[int] = []
     squares = np.square(features).sum(axis=1)
@@ -65,7 +65,7 @@ def farthest_first(features: FloatArray, *, count: int) -> list[int]:
     while len(order) < min(count, len(features)):
         order.append(place)
         distances = np.minimum(distances, squares + squares[place] - 2 * (features @ features[place]))
-        distances[place] = -np.inf  # never again, even when only copies of chosen images are left
+        distances[place] = -np.inf  # never chosen again, even when only duplicates are left
         place = int(distances.argmax())
     return order
 

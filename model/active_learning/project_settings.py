@@ -1,4 +1,4 @@
-"""How a project's loop runs: in which order people are asked, what becomes of old suggestions, when a run begins."""
+"""A project's settings: annotation order, earlier suggestions, automatic runs."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _CALLED = "project setting"
 
 @dataclass(frozen=True)
 class ProjectSettings:
-    """The settings of a project. "Suggestions" here are those that wait in Label Studio for unlabelled tasks.
+    """The settings of a project. "Suggestions" are predictions on unlabelled tasks in Label Studio.
 
     Args:
-        order: what makes people meet the chosen tasks first. "off": nothing, Label Studio goes by its own settings.
-            "sampling": its Uncertainty sampling, in the strategy's order, each task to one person at a time. "view": a
-            tab of the Data Manager sorted by score, whose "Label Tasks As Displayed" knows no clusters and gives people
-            who ask at the same time the same task.
-        strategy: how the order is made (see `strategies`). "auto": `FIRST_STRATEGY` as long as the champion has learnt
-            from no correction, then `DEFAULT_STRATEGY`.
-        random_share: of all that is asked, picked at random, so that evaluation stays unbiased.
-        earlier_suggestions: how many suggestions of earlier versions a task keeps beside the champion's. With 0, who
-            has an earlier one on the screen at that moment has to open the task again.
-        train_after: a run begins by itself after this many new corrections; None: never for that reason.
-        train_below: a run begins by itself when people keep a smaller share than this of the champion's captions
-            unchanged; None: never for that reason.
-        train_window: the share is that of so many of the last corrections, and so many new ones must have come.
-        train_at: a run begins by itself each day at this time of the worker's clock, such as 03:00, if there are new
-            corrections; None: never for that reason.
+        order: how Label Studio serves the chosen tasks first. "off": by the project's own settings. "sampling":
+            Uncertainty sampling in the strategy's order, each task to one person at a time. "view": a tab of the Data
+            Manager sorted by score; its "Label Tasks As Displayed" has no clusters and gives people who ask at the same
+            time the same task.
+        strategy: how the order is computed (see `strategies`). "auto": `FIRST_STRATEGY` until the champion has learnt
+            from a correction, then `DEFAULT_STRATEGY`.
+        random_share: share of random picks, which keep evaluation unbiased.
+        earlier_suggestions: how many suggestions of earlier versions a task keeps beside the champion's. With 0, a
+            person who has an earlier one on the screen must open the task again.
+        train_after: start a run after this many new corrections; None: never for that reason.
+        train_below: start a run when people keep a smaller share than this of the champion's captions unchanged; None:
+            never for that reason.
+        train_window: the number of latest corrections for that share, and the least number of new ones.
+        train_at: start a run each day at this time of the worker's clock, such as 03:00, if there are new corrections;
+            None: never for that reason.
 
     Raises:
         SettingsError: a value that cannot be used; the message names setting, value and what is expected.
@@ -90,11 +90,11 @@ class ProjectSettings:
         return (self.train_after, self.train_below, self.train_at) != (None, None, None)
 
     def asks_like(self, other: ProjectSettings) -> bool:
-        """Whether both ask people in the same order."""
+        """Whether both result in the same annotation order."""
         return all(getattr(self, name) == getattr(other, name) for name in ("order", "strategy", "random_share"))
 
     def changed(self, pairs: Iterable[str]) -> ProjectSettings:
-        """These settings with others in some places, from `name=value` as people type them; `off` unsets.
+        """A copy with changes from `name=value` pairs as people type them; `off` unsets.
 
         Raises:
             SettingsError: no such pair, an unknown name, or a wrong value.

@@ -1,13 +1,12 @@
-"""Which images a person is asked about next: the strategies by name, and Label Studio's rule that carries them out.
+"""Active-learning strategies by name, and Label Studio's rule that turns their output into an order.
 
-Label Studio can be told an order only through what a prediction has: it serves the task from the cluster that the
-annotator has solved least of, and in it the one with the lowest score (`serving_order`). So a strategy is a function
-that gives each image a score and a cluster. To add one, write such a function and name it in `STRATEGIES`.
+Label Studio derives an order from predictions only: it serves the cluster of which the annotator has solved fewest
+tasks, and in it the task with the lowest score (`serving_order`). So a strategy is a function that gives each image a
+score and a cluster. To add one, write such a function and list it in `STRATEGIES`.
 
-A strategy that asks about what the model does badly makes corrections that say nothing about how it does on the whole.
-So a share of all that is asked is picked at random whatever the strategy, and marked. These random picks have a cluster
-of their own, 0, and the others are spread over so many more clusters ("lanes") that 0 has its turn as often as its
-share says.
+Corrections of images that a strategy chose are a biased sample of the model's quality. So with every strategy a share
+is picked at random, and marked. Random picks are in cluster 0; the others are spread over as many further clusters
+("lanes") as make cluster 0 come up with that share.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from dataclasses import dataclass, replace
 from captionloop.errors import SettingsError
 from captionloop.model.active_learning.diversity import FloatArray, clusters, farthest_first, stacked
 
-# Which of them where nobody chose: measured in docs/active-learning.md. The score of a version that has learnt from no
-# correction says nothing about what people leave unchanged, but images are as unlike each other as ever.
+# The defaults: measured in docs/active-learning.md. Before a version has learnt from corrections its score does not
+# predict what people leave unchanged; diversity needs no score.
 DEFAULT_STRATEGY = "uncertainty"
 FIRST_STRATEGY = "diversity"
 
-HORIZON = 50  # about how many corrections come between two trainings; the random picks are enough for so many
+HORIZON = 50  # about how many corrections come between two runs; there are enough random picks for so many
 MOST_RANDOM = 0.5
-_LANES = 9  # where nothing is picked at random: as many as with a tenth
-_MOST_IN_ORDER = 1000  # by distance: far more than anybody labels before the order is made anew
+_LANES = 9  # without random picks: as many as with a share of 0.1
+_MOST_IN_ORDER = 1000  # by distance: far more than are labelled before the order is computed again
 RANDOM_CLUSTER = 0
 
 
@@ -40,7 +39,7 @@ class Prospect:
 
     Args:
         key: the task's id.
-        chance: that a person leaves the caption unchanged, 0 to 1 (calibrated, or the raw score).
+        chance: probability that a person leaves the caption unchanged, 0 to 1 (calibrated, or the raw score).
         features: the image's pooled encoder output, float32 (dimensions,), of length 1 (see `diversity.pooled`).
     """
 
@@ -51,13 +50,13 @@ class Prospect:
 
 @dataclass(frozen=True)
 class Pick:
-    """A task with what is written to Label Studio.
+    """The score and cluster that a task's prediction gets in Label Studio.
 
     Args:
         key: the task's id.
         score: what Label Studio sorts by within a cluster, lowest first.
-        cluster: None where Label Studio is not to go by clusters.
-        at_random: whether chance alone chose it, so that its correction may count in an unbiased evaluation.
+        cluster: None for an order without clusters.
+        at_random: whether it is a random pick, whose correction may count in an unbiased evaluation.
     """
 
     key: int
@@ -68,30 +67,30 @@ class Pick:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a strategy puts an image."""
+    """The score and cluster that a strategy gives an image."""
 
     score: float
     cluster: int | None
 
 
 Strategy = Callable[[Sequence[Prospect], int, int], list[Placement]]
-"""Prospects in an order of chance, number of lanes, seed → the place of each; clusters count from 1."""
+"""Prospects in random order, number of lanes, seed → the placement of each; clusters count from 1."""
 
 
 def random(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Placement]:
-    """Any image next: Label Studio's "Uniform sampling", which looks at neither score nor cluster."""
+    """Any image: Label Studio's "Uniform sampling", which ignores score and cluster."""
     return [Placement(prospect.chance, None) for prospect in prospects]
 
 
 def uncertainty(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Placement]:
-    """The least likely caption first. The lanes are equal parts of the images, so the order is nearly that."""
+    """The lowest probability first. Lanes are a random partition, so serving in turn nearly keeps that order."""
     return [Placement(prospect.chance, 1 + _hash(prospect.key, seed) % lanes) for prospect in prospects]
 
 
 def diversity(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Placement]:
-    """The image that is least like those before it first (`farthest_first`), whatever the model makes of it.
+    """The greedy core-set order (`farthest_first`), whatever the caption's probability.
 
-    The score is the place in that order, 0 to 1, as Label Studio sorts by nothing else.
+    The score is the rank, 0 to 1, since Label Studio sorts by nothing else.
     """
     chosen = farthest_first(stacked([prospect.features for prospect in prospects]), count=_MOST_IN_ORDER)
     order = dict.fromkeys([*chosen, *range(len(prospects))])
@@ -100,7 +99,7 @@ def diversity(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Plac
 
 
 def uncertainty_diversity(prospects: Sequence[Prospect], lanes: int, seed: int) -> list[Placement]:
-    """From each sort of image in turn the least likely caption; the sorts are clusters of the image features."""
+    """The lowest probability of each cluster in turn; the clusters are k-means of the image features."""
     found = clusters(stacked([prospect.features for prospect in prospects]), lanes, seed=seed)
     return [Placement(prospect.chance, 1 + cluster) for prospect, cluster in zip(prospects, found, strict=True)]
 
@@ -113,21 +112,21 @@ STRATEGIES: Mapping[str, Strategy] = {
 def pick(
     prospects: Sequence[Prospect], strategy: str, *, random_share: float, seed: int, horizon: int = HORIZON
 ) -> list[Pick]:
-    """What to write to Label Studio for each prospect, in the order in which people should be asked.
+    """The score and cluster of each prospect, in the order of annotation.
 
-    The random picks are the first of an order that key and seed alone decide, so they stay the same when this is called
-    again, until they are labelled. Of the first n in that order all but the last few are then labelled, whatever the
-    model makes of them.
+    Random picks are the first of an order that depends on key and seed alone, so they stay the same when this is called
+    again, until they are labelled. Of the first n in that order all but the last few end up labelled, whatever their
+    score: they are an unbiased sample.
 
     Args:
-        prospects: with different keys.
+        prospects: with unique keys.
         strategy: a name in `STRATEGIES`.
-        random_share: of all that is asked, 0 to 0.5.
-        seed: of what is left to chance.
-        horizon: how many labels the random picks are to last for.
+        random_share: share of random picks, 0 to 0.5.
+        seed: of random picks and lanes.
+        horizon: for how many labels the random picks must suffice.
 
     Raises:
-        SettingsError: there is no such strategy, or the share is out of its range.
+        SettingsError: an unknown strategy, or a share out of range.
     """
     if strategy not in STRATEGIES:
         raise SettingsError(f"The strategy is {strategy!r}; expected one of {', '.join(STRATEGIES)}.")
@@ -150,19 +149,19 @@ def pick(
 
 
 def lanes_beside(random_share: float) -> int:
-    """How many clusters there have to be, that one more has its turn in this share of the cases."""
+    """How many clusters there must be beside cluster 0, so that 0 is served with this share."""
     return max(round(1 / random_share) - 1, 1) if random_share else _LANES
 
 
 def in_one_list(picks: Sequence[Pick], *, random_share: float, seed: int) -> list[Pick]:
-    """The picks for a list that is sorted by score and knows no clusters, such as a tab of Label Studio's Data Manager.
+    """The picks for a list sorted by score without clusters, such as a tab of Label Studio's Data Manager.
 
-    Random picks get scores that give each its turn, between those of its neighbours: with a share of a tenth, after
-    every nine others. These keep theirs.
+    Random picks get a score between those of their neighbours: with a share of 0.1, one after every nine others. The
+    others keep theirs.
 
     Args:
-        picks: as `pick` gives them.
-        random_share, seed: as it was given them.
+        picks: the output of `pick`.
+        random_share, seed: the same as for `pick`.
     """
     chosen = sorted((found for found in picks if not found.at_random), key=lambda found: found.score)
     by_chance = sorted((found for found in picks if found.at_random), key=lambda found: _hash(found.key, seed))
@@ -179,10 +178,9 @@ def in_one_list(picks: Sequence[Pick], *, random_share: float, seed: int) -> lis
 def serving_order(picks: Sequence[Pick], solved: Mapping[int | None, int]) -> Iterator[Pick]:
     """The order in which Label Studio's "Uncertainty sampling" serves these tasks to an annotator.
 
-    Label Studio 1.23.2, `projects/functions/next_task.py`, `_try_uncertainty_sampling`: the task whose cluster the
-    annotator has solved least of, and of these the one with the lowest score; what somebody else has open is passed
-    over. Having no cluster counts as a cluster. With equal scores Label Studio promises nothing; here the order of
-    `picks` decides.
+    Label Studio 1.23.2, `projects/functions/next_task.py`, `_try_uncertainty_sampling`: the cluster of which the
+    annotator has solved fewest tasks, and in it the lowest score; tasks that somebody else has open are skipped. No
+    cluster counts as a cluster. With equal scores Label Studio's order is undefined; here it is that of `picks`.
 
     Args:
         picks: of unlabelled tasks.
@@ -205,5 +203,5 @@ def serving_order(picks: Sequence[Pick], solved: Mapping[int | None, int]) -> It
 
 
 def _hash(key: int, seed: int) -> int:
-    """A number that looks random, and is the same wherever and whenever it is asked for."""
+    """A pseudorandom number that is the same on every machine and in every process."""
     return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8], "big")

@@ -1,7 +1,7 @@
-"""What the image encoder said of each task's image, pooled to one vector, and the cluster that a task is in.
+"""The pooled encoder output of each task's image, and the task's cluster.
 
-A task's cluster stays when the tasks are sorted into clusters again: Label Studio counts what an annotator has solved
-in each, and takes the highest number among all that a task's suggestions have had.
+A task keeps its cluster when the tasks are clustered again: Label Studio counts the tasks that an annotator has solved
+per cluster, by the highest cluster among all predictions of a task.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ class TaskVectors:
         self._project_id = project_id
 
     def keep(self, encoder: str, vectors: Mapping[int, FloatArray]) -> None:
-        """Store vectors by task. What another encoder said is forgotten, and the clusters with it.
+        """Store vectors by task. Vectors of another encoder are deleted, and their clusters with them.
 
         Args:
             encoder: its hash.
@@ -41,15 +41,15 @@ class TaskVectors:
                 session.add(row)
 
     def read(self, encoder: str, task_ids: Collection[int]) -> dict[int, FloatArray]:
-        """The vectors that are known of this encoder, by task: float32 (dimensions,)."""
+        """The stored vectors of this encoder, by task: float32 (dimensions,)."""
         rows = self._rows(encoder, task_ids)
         return {row.task_id: np.frombuffer(row.vector, dtype=_FORMAT).astype(np.float32) for row in rows}
 
     def settle_clusters(self, encoder: str, lanes: int, found: Mapping[int, int]) -> dict[int, int]:
-        """The cluster that each task keeps, after all have been sorted into clusters again.
+        """The cluster of each task after all have been clustered again.
 
-        A task that had a cluster among as many keeps it. The others' clusters are named like the earlier ones that
-        they share most tasks with.
+        A task with a stored cluster keeps it, if the number of lanes is the same. New clusters are numbered like the
+        earlier ones with which they share most tasks.
 
         Args:
             lanes: how many clusters there are, numbered from 1.

@@ -1,4 +1,4 @@
-"""Whether a fine-tuning run is due without anybody asking for it, and why."""
+"""Whether an automatic fine-tuning run is due, and why."""
 
 from datetime import datetime, timedelta
 
@@ -14,10 +14,10 @@ _LATE_BY = timedelta(hours=1)
 
 
 def reason_to_train(session: Session, project: Project, settings: ProjectSettings, *, now: datetime) -> str | None:
-    """Why a run should begin now, for a person; None: it should not.
+    """Why a run should start now, as a sentence for people; None: it should not.
 
-    What counts as new are the corrections that were made or changed since somebody or something last asked for a run,
-    whatever became of it: one that failed is not tried again until there is something more to learn from.
+    New corrections are those made or changed since the last requested run, whatever its outcome: a failed run is not
+    repeated until there are further corrections.
 
     Args:
         now: with the time zone that `train_at` is meant in.
@@ -48,7 +48,7 @@ def _count_new(session: Session, project: Project, asked: datetime | None) -> in
 
 
 def _share_unchanged(session: Session, project: Project, window: int) -> float | None:
-    """Of the last corrections of the champion's suggestions, those without a word changed; None if there are fewer."""
+    """Unchanged share of the last `window` corrections of the champion's suggestions; None if there are fewer."""
     last = session.scalars(
         select(Correction.words_changed)
         .where(

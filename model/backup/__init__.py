@@ -1,1 +1,1 @@
-"""Everything of an installation as one file, and back."""
+"""Backup of an installation to one file, and restore."""

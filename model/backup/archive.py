@@ -1,12 +1,12 @@
-"""All that is kept, as one file: made while everything runs, put back into an empty home directory.
+"""Backup while everything runs, and restore into an empty home directory.
 
-A backup is a tar archive of the home directory as it was at one moment, with a manifest at its end that has the SHA-256
-of every file. The database comes first: what a row refers to (an image, a version, a snapshot) is written before it and
-never changed, so the files that are read afterwards have everything that the rows promise. Files of other programs that
-are SQLite databases, such as Label Studio's, are copied as databases.
+A backup is a tar archive of the home directory at one moment, with a manifest at its end that has the SHA-256 of every
+file. The database is copied first: files that a row refers to (an image, a version, a snapshot) are written before the
+row and never change, so the files that are read afterwards include all of them. SQLite databases of other programs,
+such as Label Studio's, are copied as databases.
 
-Left out is what can be made again or belongs to the moment (`home.PASSING`), and keys and passwords (`home.SECRET`):
-whoever gets hold of a backup gets no key to anything else with it.
+Caches and transient files (`home.PASSING`) are left out, and so are keys and passwords (`home.SECRET`), so that a
+stolen backup opens nothing else.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ MANIFEST = "captionloop-backup.json"
 _FORMAT = 1
 _BLOCK = 1 << 20
 _LARGEST_MANIFEST = 1 << 30
-# A version may be deleted between the look at the rows and that at the files.
+# A version may be deleted between reading the rows and reading the files.
 _TRIES = 3
 _BESIDE_SQLITE = ("-wal", "-shm", "-journal")
 _STAGING = ".restoring-"
@@ -55,7 +55,7 @@ class Backup:
     Args:
         made_by: the release of Captionloop.
         files: name below the home directory → SHA-256 and size in bytes.
-        missing: files that rows of the database tell of, and which were gone before.
+        missing: files that rows of the database refer to, but which were already missing.
     """
 
     created_at: datetime
@@ -80,7 +80,7 @@ class Backup:
     def from_bytes(cls, data: bytes) -> "Backup":
         """
         Raises:
-            BackupError: it is no manifest, or one that this release does not understand.
+            BackupError: it is not a manifest, or one of a later release.
         """
         try:
             found = json.loads(data)
@@ -100,7 +100,7 @@ class Backup:
 
 
 def make_backup(home: Home, database: Database, file: Path) -> Backup:
-    """Write all that is kept into `file`; an earlier one stays in its place until this one is whole.
+    """Write a backup to `file`; an earlier file of that name is replaced only when this one is complete.
 
     Raises:
         BackupError: it would lie in the home directory, or cannot be written.
@@ -122,7 +122,7 @@ def make_backup(home: Home, database: Database, file: Path) -> Backup:
 
 
 def _copy_database(home: Home, database: Database, copy: Path) -> set[str]:
-    """Copy the database; give the names of the files that its rows tell of."""
+    """Copy the database; returns the names of the files that its rows refer to."""
     for _ in range(_TRIES):
         copy.unlink(missing_ok=True)
         dump(database, copy)
@@ -150,7 +150,7 @@ def _promised(home: Home, copy: Path) -> set[str]:
 
 
 def _add_files(tar: tarfile.TarFile, home: Home, scratch: Path) -> dict[str, tuple[str, int]]:
-    """Put all files into the archive; give what the manifest is to say of them."""
+    """Add all files to the archive; returns their entries for the manifest."""
     written = {home.database.name: _add(tar, home.database.name, scratch / "database")}
     for path in _files(home):
         name = path.relative_to(home.root).as_posix()
@@ -165,7 +165,7 @@ def _add_files(tar: tarfile.TarFile, home: Home, scratch: Path) -> dict[str, tup
 
 
 def _files(home: Home) -> Iterator[Path]:
-    """The files that are kept, but for the database."""
+    """The files of a backup, without the database."""
     for directory, folders, names in os.walk(home.root):
         here = Path(directory)
         top = here == home.root
@@ -181,13 +181,13 @@ def _files(home: Home) -> Iterator[Path]:
 
 
 def _is_temporary(name: str) -> bool:
-    """Whether it is one of ours that is being written, by `atomically` or by the store of versions."""
+    """Whether it is a temporary file or directory of `atomically` or of the version store."""
     return name.startswith(".")
 
 
 def _add(tar: tarfile.TarFile, name: str, path: Path) -> tuple[str, int]:
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size  # what is appended meanwhile comes into the next backup
+        size = os.fstat(file.fileno()).st_size  # what is appended meanwhile is left to the next backup
         hashing = _Hashing(file, size)
         tar.addfile(_entry(name, size), hashing)  # type: ignore[arg-type]
         return hashing.hexdigest(), size
@@ -218,7 +218,7 @@ class _Hashing:
 
 @contextmanager
 def _beside(file: Path) -> Iterator[Path]:
-    """A directory for copies, on the disk that has to have room for the backup anyway."""
+    """A directory for temporary copies beside the backup, on a disk that needs the space anyway."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as name:
         yield Path(name)
@@ -228,13 +228,13 @@ def _beside(file: Path) -> Iterator[Path]:
 
 
 def restore_backup(file: Path, home: Home, database: Database) -> Backup:
-    """Put a backup into an empty home directory. Until all of it is checked, nothing of it can be seen there.
+    """Restore a backup into an empty home directory. Nothing of it is visible there until all of it is verified.
 
     Args:
-        database: where its rows go: into the home directory, or into an empty database elsewhere.
+        database: target of its rows: in the home directory, or an empty database elsewhere.
 
     Raises:
-        BackupError: the archive is damaged, cut short or none.
+        BackupError: the archive is damaged, truncated or not a backup.
         BusyError: the home directory or the database is not empty.
         ServiceError: the database does not answer.
     """
@@ -243,7 +243,7 @@ def restore_backup(file: Path, home: Home, database: Database) -> Backup:
     if not is_inside:
         database.migrate()
         require_empty(database)
-    # A volume cannot be exchanged for a directory beside it.
+    # The home may be a mounted volume, which cannot be replaced by renaming.
     inside = home.root.is_mount()
     place = home.root if inside else home.root.parent
     try:
@@ -256,7 +256,7 @@ def restore_backup(file: Path, home: Home, database: Database) -> Backup:
                 copy.unlink()
             _settle(staging)
             if inside:
-                # The database at the end: without it, the home is one in which nothing has been done yet.
+                # The database at the end: without it, the home still counts as empty.
                 for entry in sorted(staging.iterdir(), key=lambda entry: entry.name == home.database.name):
                     entry.rename(home.root / entry.name)
             else:
@@ -267,10 +267,10 @@ def restore_backup(file: Path, home: Home, database: Database) -> Backup:
 
 
 def read_backup(file: Path) -> Backup:
-    """What is in an archive, every file of it checked, without putting it anywhere.
+    """The manifest of an archive, after verifying every file; nothing is restored.
 
     Raises:
-        BackupError: the archive is damaged, cut short or none.
+        BackupError: the archive is damaged, truncated or not a backup.
     """
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as name:
         return _unpack(file, Path(name))
@@ -316,7 +316,7 @@ def _unpack(file: Path, target: Path) -> Backup:
 
 
 def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> tuple[str, int]:
-    """Write one file. Only plain files at names below the target are ever made, whatever an archive asks for."""
+    """Write one file. Anything but a plain file below the target is refused."""
     name = PurePosixPath(entry.name)
     if not entry.isreg() or entry.issparse() or name.is_absolute() or ".." in name.parts or "\\" in entry.name:
         raise BackupError(
@@ -348,7 +348,7 @@ def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo, *, largest: int) -> b
 
 
 def _settle(directory: Path) -> None:
-    """Close all directories to other users, and have their names on disk before they become visible."""
+    """Make all directories private, and sync them to disk before they become visible."""
     for path in [directory, *(path for path in directory.rglob("*") if path.is_dir())]:
         path.chmod(0o700)
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

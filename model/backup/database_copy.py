@@ -1,7 +1,7 @@
-"""A database as one SQLite file, as it was at one moment while others go on writing; and such a file as a database.
+"""A consistent copy of a database in one SQLite file while others write; and loading such a file into a database.
 
-A SQLite database is copied by SQLite itself (its online backup). The rows of a PostgreSQL database are read in one
-REPEATABLE READ transaction, which sees the state of its beginning, and put into a SQLite file with the same tables.
+A SQLite database is copied by SQLite's online backup. The rows of a PostgreSQL database are read in one REPEATABLE READ
+transaction, which sees one state throughout, and inserted into a SQLite file with the same tables.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ from captionloop.errors import BackupError, BusyError, ServiceError
 from captionloop.model.database import Database, Table
 
 _MAGIC = b"SQLite format 3\x00"
-_ROWS = 1000  # so many are read and written at once
+_ROWS = 1000  # read and written at once
 _OPTUNA_TABLE = "studies"
 
 
@@ -28,21 +28,21 @@ def is_sqlite_file(path: Path) -> bool:
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a SQLite database that others may be using; the copy is one file, without a log beside it."""
+    """Copy a SQLite database that others may be using; the copy is one file, without a WAL."""
     with closing(sqlite3.connect(source)) as there, closing(sqlite3.connect(target)) as here:
         there.backup(here)
         here.execute("PRAGMA journal_mode=DELETE")
 
 
 def dump(database: Database, target: Path) -> None:
-    """Put all of a database into a new SQLite file.
+    """Copy a database into a new SQLite file.
 
     Raises:
         ServiceError: the database does not answer.
         sqlite3.Error: the file cannot be written.
     """
     if (file := sqlite_file(database)) is not None:
-        with database.reading():  # says in our words what is wrong with it, if something is
+        with database.reading():  # turns driver errors into a ServiceError
             copy_sqlite(file, target)
         return
     with (
@@ -62,14 +62,14 @@ def dump(database: Database, target: Path) -> None:
 
 
 def load(file: Path, database: Database) -> None:
-    """Put all of such a file into a database that has no rows yet; all or nothing.
+    """Load such a file into an empty database, in one transaction.
 
-    The file may be of an earlier release; it is changed to the present schema.
+    A file of an earlier release is migrated to the present schema.
 
     Raises:
-        BusyError: there are rows.
+        BusyError: the database has rows.
         ServiceError: the database does not answer.
-        sqlite3.Error: the file cannot be read, or not be changed to the present schema.
+        sqlite3.Error: the file cannot be read or migrated.
     """
     database.migrate()
     require_empty(database)
@@ -96,7 +96,7 @@ def require_empty(database: Database) -> None:
 
 
 def check(file: Path) -> None:
-    """Make sure that a SQLite file is whole, and a database of ours.
+    """Check that a SQLite file is intact, and a database of ours.
 
     Raises:
         BackupError: it is not.
@@ -118,14 +118,14 @@ def check(file: Path) -> None:
 
 
 def sqlite_file(database: Database) -> Path | None:
-    """Where a SQLite database lies; None for another kind."""
+    """The file of a SQLite database; None for another kind."""
     url = make_url(database.url)
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 @contextmanager
 def _as_sqlite_says_it() -> Iterator[None]:
-    """Let what is wrong with the SQLite file be no error of the PostgreSQL database beside it."""
+    """Keep errors of the SQLite file apart from those of the PostgreSQL database."""
     try:
         yield
     except (DatabaseError, ServiceError) as error:
@@ -147,7 +147,7 @@ def _sqlite(file: Path) -> Iterator[Database]:
 
 
 def _prepare_tables(database: Database, *, like: Database) -> None:
-    """Make the tables of Optuna, too, where the other database has them."""
+    """Create Optuna's tables as well, if the other database has them."""
     if inspect(like.engine).has_table(_OPTUNA_TABLE):
         from captionloop.model.sweep.trials import make_tables
 
@@ -157,7 +157,7 @@ def _prepare_tables(database: Database, *, like: Database) -> None:
 def _copy_rows(source: Connection, target: Connection) -> None:
     """Fill every table of the target with the rows of the source."""
     if source.dialect.name == "postgresql":
-        source.execute(text("SET LOCAL TIME ZONE 'UTC'"))  # as SQLite keeps its moments, which have no zone
+        source.execute(text("SET LOCAL TIME ZONE 'UTC'"))  # SQLite stores datetimes without a zone
     if target.dialect.name == "postgresql":
         target.execute(text("SET LOCAL TIME ZONE 'UTC'"))
     theirs, ours = _tables(source), _tables(target)
@@ -174,7 +174,7 @@ def _tables(connection: Connection) -> MetaData:
     for table in found.tables.values():
         for column in table.columns:
             if isinstance(column.type, JSON):
-                column.type.none_as_null = True  # a column without a value is not one with JSON's null
+                column.type.none_as_null = True  # keep SQL's NULL apart from JSON's null
     return found
 
 
@@ -199,7 +199,7 @@ def _refers_to_own_table(table: SqlTable, column: str) -> bool:
 
 
 def _continue_numbers(target: Connection, table: SqlTable) -> None:
-    """Let PostgreSQL's counters go on behind the rows that were put in with their numbers."""
+    """Set PostgreSQL's sequences past the inserted ids."""
     for column in table.primary_key:
         counter = target.scalar(
             text("SELECT pg_get_serial_sequence(:table, :column)"),

@@ -1,1 +1,1 @@
-"""A BLIP checkpoint: where it comes from, how it is loaded, what goes into it and how it generates."""
+"""BLIP checkpoints: sources, loading, preprocessing, generation settings."""

@@ -2,8 +2,8 @@
 
 What is read: a directory or hub id with `config.json`, weights (`model.safetensors`, or the `pytorch_model.bin` of the
 published base model, which is unpickled with `weights_only`), tokenizer and image processor. What is written is always
-safetensors. Code that comes with a model is never run. A weight that is missing is an error here, where `transformers`
-would go on with a random one.
+safetensors. Code that comes with a model is never run. A missing weight is an error here; `transformers` would
+initialise it at random.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 _BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 
-# Buffers that old versions of `transformers` saved and that later ones compute. The published models have them.
+# Buffers that old versions of `transformers` saved and later ones compute. The published models contain them.
 _HARMLESS = re.compile(r"(^|\.)position_ids$")
 
 # What the encoder's output depends on besides its weights.
@@ -74,7 +74,7 @@ _quiet_lock = threading.Lock()
 
 @dataclass
 class Checkpoint:
-    """A model with what belongs to it: how text becomes ids, how pictures become tensors, where it came from."""
+    """A model with its tokenizer, image processor and source."""
 
     model: BlipForConditionalGeneration
     tokenizer: PreTrainedTokenizerBase
@@ -93,8 +93,8 @@ def load_checkpoint(
         device: where the weights go.
 
     Raises:
-        CheckpointError: there is no such model, it cannot be reached, it is no BLIP for captioning, or its files are
-            missing, damaged or do not fit each other.
+        CheckpointError: the model does not exist, cannot be reached, is not a BLIP for captioning, or its files are
+            missing, damaged or do not match each other.
     """
     directory = _locate(source)
     _check_config(directory)
@@ -117,13 +117,13 @@ def save_checkpoint(
     """Write a model so that plain `BlipForConditionalGeneration` and `BlipProcessor` load it with `from_pretrained`.
 
     Args:
-        checkpoint: what to write; it is left as it is.
-        directory: made if need be.
+        checkpoint: what to write; it is not changed.
+        directory: created if missing.
         dtype: of the stored weights; None keeps the model's own.
-        generation: how it captions, for those who load it with plain `transformers`; None leaves that open.
+        generation: written to `generation_config.json`, for plain `transformers`; None writes none.
 
     Raises:
-        StorageError: the disk is full, or is not to be written on.
+        StorageError: the disk is full or read-only.
     """
     directory = Path(directory)
     model = checkpoint.model
@@ -145,15 +145,15 @@ def _write(
         checkpoint.tokenizer.save_pretrained(directory)
         if generation is not None:
             GenerationConfig(**generation.for_transformers(model.config.text_config)).save_pretrained(directory)
-    # Under its general name, so that any `transformers` of any version finds its own implementation.
+    # Under its generic class name, so that any version of `transformers` finds its own implementation.
     settings = checkpoint.image_processor.to_dict() | {"image_processor_type": "BlipImageProcessor"}
     (directory / "preprocessor_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
 def encoder_hash(checkpoint: Checkpoint) -> str:
-    """Name what the image encoder computes: 64 hexadecimal digits.
+    """SHA-256 of everything that determines the image encoder's output: 64 hexadecimal digits.
 
-    It covers the vision tower's weights (as float32, so that an exact copy in a wider dtype has the same name), its
+    It covers the vision tower's weights (as float32, so that an exact copy in a wider dtype has the same hash), its
     configuration and the preprocessing; nothing of the text decoder.
     """
     vision, processor = checkpoint.model.config.vision_config, checkpoint.image_processor.to_dict()
@@ -169,7 +169,7 @@ def encoder_hash(checkpoint: Checkpoint) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: enumerations as numbers, tuples as lists."""
+    """The value as JSON represents it: enumerations as numbers, tuples as lists."""
     if isinstance(value, dict):
         return {str(key): item for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
@@ -199,7 +199,7 @@ def _download(hub_id: str) -> Path:
             f"The hub has no public model {hub_id}, and there is no directory of that name; "
             "check the spelling, or set HF_TOKEN if it is private."
         ) from error
-    except Exception as error:  # what a failing network raises differs from one HTTP library to the next
+    except Exception as error:  # HTTP libraries differ in what they raise when the network fails
         raise CheckpointError(
             f"The hub cannot be reached to fetch {hub_id} ({_first_line(error)}). Check the network, or download it "
             f"elsewhere (hf download {hub_id} --local-dir DIRECTORY) and name that directory as the model."
@@ -250,7 +250,7 @@ def _load_model(directory: Path, *, dtype: torch.dtype, use_safetensors: bool) -
             local_files_only=True,
             output_loading_info=True,
         )
-    except Exception as error:  # each file format and each check has exceptions of its own
+    except Exception as error:  # each file format and check has its own exceptions
         if _holds_code(error):
             raise CheckpointError(
                 f"The weights in {directory} hold more than numbers, which could run code, and so are not loaded. Take "
@@ -270,14 +270,14 @@ def _load_model(directory: Path, *, dtype: torch.dtype, use_safetensors: bool) -
 
 
 def _in_memory(model: BlipForConditionalGeneration) -> BlipForConditionalGeneration:
-    """Copy the weights out of the file, which `transformers` maps into memory: who truncates that kills the process."""
+    """Copy the weights out of the mapped file: truncating a mapped file kills the process (SIGBUS)."""
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return model
 
 
 def _holds_code(error: Exception) -> bool:
-    """Whether PyTorch refused to unpickle something. Its own message explains how to do so all the same."""
+    """Whether PyTorch refused to unpickle something. Its message, which is not shown, explains how to bypass that."""
     return type(error).__name__ == "UnpicklingError" and "Weights only load failed" in str(error)
 
 
@@ -285,9 +285,9 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a BLIP directory.
 
     Raises:
-        CheckpointError: it has none, or one that cannot be loaded.
+        CheckpointError: there is none, or it cannot be loaded.
     """
-    # Without this check `transformers` makes a tokenizer that knows nothing but [UNK].
+    # Without this check `transformers` creates a tokenizer with an empty vocabulary, whose every token is [UNK].
     if not _any_file(directory, _TOKENIZER_FILES):
         raise CheckpointError(f"{directory} has no tokenizer: expected {' or '.join(_TOKENIZER_FILES)}.")
     try:
@@ -297,7 +297,7 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
 
 
 def _load_image_processor(directory: Path) -> BlipImageProcessorPil:
-    # The PIL one, whether or not torchvision is installed: the two resize differently, and so caption differently.
+    # The PIL one, whether or not torchvision is installed: the two resize differently, so captions would differ.
     try:
         return BlipImageProcessorPil.from_pretrained(directory, local_files_only=True)
     except Exception as error:  # as above
@@ -306,7 +306,7 @@ def _load_image_processor(directory: Path) -> BlipImageProcessorPil:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """No progress bars and no load reports on stderr: what is wrong with a model becomes a `CheckpointError`."""
+    """No progress bars and load reports on stderr: problems with a model become a `CheckpointError`."""
     with _quiet_lock:
         verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
         transformers_logging.set_verbosity_error()

@@ -1,7 +1,6 @@
-"""Whether the files of a checkpoint belong together: weights and configuration, tokenizer, image processor.
+"""Whether the files of a checkpoint match: weights and configuration, tokenizer, image processor.
 
-Each may be whole and loadable by itself and still be that of another model, which would show only when the first
-picture is captioned.
+Each may load by itself and still belong to another model, which would otherwise show only with the first caption.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from transformers import BlipForConditionalGeneration, BlipImageProcessorPil, Pr
 
 from captionloop.errors import CheckpointError
 
-_NEITHER_SQUARE_NOR_RIGHT = (53, 37)  # a picture's width and height, which the image processor has to change
+_NEITHER_SQUARE_NOR_RIGHT = (53, 37)  # a picture's width and height, which the image processor must resize
 
 
 def check_fit(
@@ -25,14 +24,14 @@ def check_fit(
     tokenizer: PreTrainedTokenizerBase,
     image_processor: BlipImageProcessorPil,
 ) -> None:
-    """Make sure that a picture can go all the way through: image processor, encoder, and a step of the decoder.
+    """Run a picture through image processor, encoder, and one step of the decoder.
 
     Args:
         directory: for messages.
         model: in evaluation mode, on the CPU.
 
     Raises:
-        CheckpointError: two of the files do not fit; it says which.
+        CheckpointError: two of the files do not match; the message says which.
     """
     _check_tokenizer(directory, model, tokenizer)
     pixels = _check_image_processor(directory, model, image_processor)
@@ -62,14 +61,14 @@ def _check_tokenizer(directory: Path, model: BlipForConditionalGeneration, token
 def _check_image_processor(
     directory: Path, model: BlipForConditionalGeneration, image_processor: BlipImageProcessorPil
 ) -> torch.Tensor:
-    """The pixels that the encoder gets of a picture: float32 (1, 3, side, side)."""
+    """The encoder's input for a picture: float32 (1, 3, side, side)."""
     side = model.config.vision_config.image_size
     path = directory / "preprocessor_config.json"
     try:
         picture = Image.new("RGB", _NEITHER_SQUARE_NOR_RIGHT, "gray")
         with np.errstate(all="ignore"):  # a division by 0 is found below
             pixels: torch.Tensor = image_processor([picture], return_tensors="pt")["pixel_values"]
-    except Exception as error:  # its settings are used without having been checked
+    except Exception as error:  # it uses its settings unchecked
         raise CheckpointError(f"{path} cannot be used on a picture: {type(error).__name__}: {error}.") from error
     shape = tuple(pixels.shape)
     if shape != (1, 3, side, side) or (image_processor.size["height"], image_processor.size["width"]) != (side, side):
@@ -90,12 +89,12 @@ def _size(shape: tuple[int, ...]) -> str:
 
 @torch.inference_mode()
 def _check_passage(directory: Path, model: BlipForConditionalGeneration, pixels: torch.Tensor) -> None:
-    """One patch instead of all is enough for the decoder, so that this takes milliseconds also for a large model."""
+    """Encode, and run a decoder step on one patch, which is enough and takes milliseconds also with a large model."""
     try:
         embedded = model.vision_model.embeddings(pixels.to(model.dtype))
         start = torch.tensor([[model.config.text_config.bos_token_id]])
         model.text_decoder(input_ids=start, encoder_hidden_states=embedded[:, :1], is_decoder=True)
-    except Exception as error:  # whatever matrices that do not fit raise
+    except Exception as error:  # whatever mismatched shapes raise
         raise CheckpointError(
             f"The parts of the model in {directory} do not fit each other: {str(error).splitlines()[0]}. See "
             "vision_config and text_config in config.json."

@@ -1,4 +1,4 @@
-"""How captions are generated: the settings that belong to a model version.
+"""Generation settings of a model version.
 
 How `transformers` counts lengths for BLIP, checked against `BlipForConditionalGeneration.generate` 5.23: the decoder's
 sequence is
@@ -31,17 +31,17 @@ START_AND_END = 2  # [DEC] and [SEP]
 class GenerationSettings:
     """Beam search as BLIP does it for captioning.
 
-    The defaults are those of BLIP's own `caption_coco.yaml` and `blip_caption.py`: 3 beams, 5 to 20 tokens, no
-    repetition penalty. BLIP's prompt "a picture of " is left out, as fine-tuned captions start in other ways.
+    The defaults are those of BLIP's `caption_coco.yaml` and `blip_caption.py`: 3 beams, 5 to 20 tokens, no repetition
+    penalty. BLIP's prompt "a picture of " is left out, since fine-tuned captions start otherwise.
 
     Args:
-        num_beams: beams per image, 1 is greedy.
-        min_length: fewest tokens, counted as the module's docstring says.
+        num_beams: beams per image; 1 is greedy search.
+        min_length: fewest tokens, counted as in the module's docstring.
         max_length: most tokens, counted likewise; at most the decoder's positions (512 in BLIP).
-        prompt: text that the decoder is given before the caption, and that is stripped from it.
-        repetition_penalty: makes tokens that are already there less likely (CTRL, arXiv 1909.05858, section 4.1);
-            1 is off.
-        writing: capitals and spaces as people write them, put back on what the model says.
+        prompt: prompt before the caption; removed from the output.
+        repetition_penalty: lowers the scores of tokens that have occurred (CTRL, arXiv 1909.05858, section 4.1); 1 is
+            off.
+        writing: the annotators' capitals and spaces, restored in the output.
 
     Raises:
         CheckpointError: a value that cannot be used; the message names the setting, its value and what is expected.
@@ -101,16 +101,15 @@ class GenerationSettings:
     def following(
         self, caption_pieces: Iterable[int], *, prompt_pieces: int = 0, most: int = 512
     ) -> GenerationSettings:
-        """These settings with the lengths widened so that every given caption could be generated.
+        """These settings with the length limits widened so that every given caption can be generated.
 
-        A model can only have learnt a caption if it is allowed to write it: the upper length grows to the longest one
-        and an eighth more (an unseen picture may need a few words more than any seen one), the lower one shrinks to
-        the shortest. Neither is ever narrowed.
+        `max_length` grows to the longest caption plus an eighth (an unseen picture may need a few words more than any
+        seen one), `min_length` shrinks to the shortest. Neither is ever narrowed.
 
         Args:
-            caption_pieces: number of word pieces of each caption people wrote, without prompt and special tokens.
+            caption_pieces: number of word pieces of each human caption, without prompt and special tokens.
             prompt_pieces: number of word pieces of `prompt`.
-            most: the decoder's positions, which no length may pass.
+            most: the decoder's positions, the upper bound of both lengths.
         """
         counts = list(caption_pieces)
         if not counts:
@@ -126,12 +125,12 @@ class GenerationSettings:
 
 
 def generation_for(before: GenerationSettings, checkpoint: Checkpoint, captions: Iterable[str]) -> GenerationSettings:
-    """A version's settings after it learnt captions: with room for the longest, and people's way of writing them.
+    """A version's settings after fine-tuning: length limits that include all captions, and the annotators' orthography.
 
     Args:
-        before: those of the version that it is made from.
+        before: the settings of its parent.
         checkpoint: of either.
-        captions: what people wrote.
+        captions: the human captions.
     """
     captions = list(captions)
     wide_enough = before.following(

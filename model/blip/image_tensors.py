@@ -1,7 +1,7 @@
-"""Pictures as the image encoder takes them: just what the checkpoint's image processor makes of them, sooner.
+"""Pictures as input of the image encoder: bit for bit the output of the checkpoint's image processor, but faster.
 
-After resizing, `BlipImageProcessorPil` computes each number from one value of one channel, in several passes over the
-picture in NumPy. There are 256 values a channel, so it is asked once what becomes of each, and a picture is looked up.
+After resizing, `BlipImageProcessorPil` maps each byte of a channel to a number, in several passes over the picture in
+NumPy. A channel has 256 byte values, so the mapping is computed once, and applied as a lookup table.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _LEVELS, _RGB = 256, 3
 class Pixels:
     """
     Args:
-        processor: whose numbers they are.
-        device: where they are wanted. Pictures travel there as bytes.
+        processor: of the checkpoint.
+        device: of the output. Pictures are copied there as bytes.
     """
 
     def __init__(self, processor: BlipImageProcessorPil, device: torch.device) -> None:
@@ -29,7 +29,7 @@ class Pixels:
         self._table = _numbers_of_each_level(processor).to(device)
 
     def shrink(self, image: Image.Image) -> Image.Image:
-        """A picture as large as the model sees it, of which the same numbers come.
+        """Resize a picture to the model's input size; the output for it stays the same.
 
         Args:
             image: RGB.

@@ -1,4 +1,4 @@
-"""What names a model: "starter", a directory, or a hub id. Kept apart from loading one, which imports torch."""
+"""Names of models: "starter", a directory, or a hub id. Separate from `checkpoint`, which imports torch."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ STARTER = "starter"  # the small model that ships with Captionloop
 
 
 def local_directory(source: str | Path) -> Path | None:
-    """The directory that the name stands for; None where it is no directory here, and so perhaps a hub id."""
+    """The directory of a source; None if it is not a local directory, and so perhaps a hub id."""
     if str(source) == STARTER:
         return STARTER_DIR
     directory = Path(source).expanduser()

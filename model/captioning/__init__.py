@@ -1,1 +1,1 @@
-"""Inference: from images to captions, with weights that never change."""
+"""Inference: from images to captions, with constant weights."""

@@ -1,9 +1,9 @@
-"""Which caption to write: greedy and beam search, with the results of `transformers`' own.
+"""Greedy and beam search, with the results of `transformers`.
 
 The rules are those of `GenerationMixin._beam_search` in `transformers` 5.23 with `early_stopping=False` and
-`length_penalty=1`: of twice as many continuations as there are beams, those among the first half that end are finished,
-with their mean log-probability per token as score; the best of the others go on; a picture is done when its best
-running beam, as it stands, scores no better than its worst finished one. Pictures that are done leave the batch.
+`length_penalty=1`: of the best 2K continuations, those in the first half that end with [SEP] are finished, scored by
+their mean log-probability per token; the best K of the others continue. A picture is done when its best running beam
+scores no better than its worst finished one; then it leaves the batch.
 
 Shapes: N pictures, K beams, L tokens of the longest caption, V vocabulary.
 """
@@ -18,19 +18,19 @@ from torch import Tensor
 
 from captionloop.model.captioning.decoder import TextDecoder
 
-_NEVER = -1e9  # the score of what must not be chosen, as `transformers` has it: above that of what is forbidden
-_SHARE_WORTH_MOVING = 0.5  # of a batch's pictures are left: then the others' place is given back
+_NEVER = -1e9  # the score of excluded candidates, as in `transformers`: above -inf, the score of forbidden tokens
+_SHARE_WORTH_MOVING = 0.5  # compact the batch when no more than this share of its pictures is left
 
 
 @dataclass(frozen=True)
 class SearchRules:
-    """What the search keeps to.
+    """Parameters of the search.
 
     Args:
-        beams: captions in the running for each picture; 1 is greedy.
-        shortest: the end is forbidden while a sequence has fewer tokens, prompt and all.
-        longest: tokens of a sequence at most, prompt and all.
-        repetition_penalty: on tokens that the sequence has already (CTRL, arXiv 1909.05858, section 4.1); 1 is off.
+        beams: beams per picture; 1 is greedy search.
+        shortest: the end token is forbidden while a sequence has fewer tokens, prompt included.
+        longest: most tokens of a sequence, prompt included.
+        repetition_penalty: on tokens that have occurred (CTRL, arXiv 1909.05858, section 4.1); 1 is off.
         end: id of the token that ends a caption.
     """
 
@@ -43,11 +43,11 @@ class SearchRules:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A caption that was found.
+    """A finished caption.
 
     Args:
-        ids: from [DEC] on, prompt and all, up to the end token unless the length cut it.
-        log_probabilities: of the tokens after the prompt, in nats, by the model alone, without penalties and rules.
+        ids: from [DEC] on, prompt included, up to the end token unless the length limit cut it.
+        log_probabilities: of the tokens after the prompt, in nats, before repetition penalty and length rules.
     """
 
     ids: tuple[int, ...]
@@ -55,13 +55,13 @@ class Hypothesis:
 
 
 def search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: SearchRules) -> list[list[Hypothesis]]:
-    """Each picture's captions, best first: as many as there are beams.
+    """The K best captions of each picture, best first.
 
     Args:
-        decoder: that writes.
-        features: what it reads, (N, patches + 1, vision hidden), in its dtype and on its device.
+        decoder: the text decoder.
+        features: encoder output, (N, patches + 1, vision hidden), in the decoder's dtype and on its device.
         prompt: token ids from [DEC] on, int64 (P,).
-        rules: what to keep to.
+        rules: parameters of the search.
     """
     if rules.beams == 1:
         return [[written] for written in _greedy(decoder, features, prompt, rules)]
@@ -72,7 +72,7 @@ def _greedy(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: Searc
     begin = len(prompt)
     reading, logits = decoder.begin(features, prompt, beams=1, longest=rules.longest)
     captions = _Captions.beginning_with(prompt, len(features), rules)
-    rows = torch.arange(len(features), device=features.device)  # of the captions that are not over
+    rows = torch.arange(len(features), device=features.device)  # indices of unfinished pictures in the batch
     only_parent = torch.zeros_like(rows)[:, None]
     for length in range(begin + 1, rules.longest + 1):
         allowed = _keeping_to(rules, logits, captions.tokens[rows, 0, : length - 1])
@@ -99,7 +99,7 @@ def _beam_search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: 
     reading, logits = decoder.begin(features, prompt, beams=beams, longest=rules.longest)
     logits = logits[:, None].expand(-1, beams, -1)
     running = _Captions.beginning_with(prompt, len(features), rules)
-    running.scores[:, 1:] = _NEVER  # all begin alike, and must not all go on alike
+    running.scores[:, 1:] = _NEVER  # all beams start equal; without this they would stay duplicates
     finished = _Captions.beginning_with(prompt, len(features), rules)
     finished.scores[:] = _NEVER
 
@@ -136,16 +136,16 @@ def _beam_search(decoder: TextDecoder, features: Tensor, prompt: Tensor, rules: 
 
 
 def _continued(running: _Captions, logits: Tensor, length: int, rules: SearchRules) -> tuple[_Captions, Tensor]:
-    """Twice as many continuations as there are beams, the best of all beams of a picture together.
+    """The 2K best continuations over all beams of a picture.
 
     Args:
-        running: what is continued, with the sum of its log-probabilities as score.
-        logits: what comes next, float32 (N, K, V).
+        running: the beams, scored by the sum of their log-probabilities.
+        logits: of the next token, float32 (N, K, V).
         length: of the continuations.
-        rules: what they keep to.
+        rules: parameters of the search.
 
     Returns:
-        The continuations, best first, and the beam that each goes on from, int64 (N, 2K).
+        The continuations, best first, and the parent beam of each, int64 (N, 2K).
     """
     plain = torch.log_softmax(logits, dim=-1)
     allowed = _keeping_to(rules, plain, running.tokens[:, :, : length - 1])
@@ -159,7 +159,7 @@ def _continued(running: _Captions, logits: Tensor, length: int, rules: SearchRul
 
 
 def _keeping_to(rules: SearchRules, scores: Tensor, tokens: Tensor) -> Tensor:
-    """Scores of what may come next, (..., V), after the tokens that are there, (..., length)."""
+    """Scores of the next token, (..., V), after tokens (..., length): repetition penalty and minimum length applied."""
     if rules.repetition_penalty != 1:
         present = scores.gather(-1, tokens)
         penalty = rules.repetition_penalty
@@ -171,12 +171,12 @@ def _keeping_to(rules: SearchRules, scores: Tensor, tokens: Tensor) -> Tensor:
 
 @dataclass
 class _Captions:
-    """Captions of each picture, as far as they are written.
+    """Partial captions of each picture.
 
     Args:
-        tokens: prompt and all, int64 (N, K, L).
+        tokens: prompt included, int64 (N, K, L).
         log_probabilities: of each token after the prompt, float32 (N, K, L).
-        scores: what they are ranked by, float32 (N, K).
+        scores: ranking, float32 (N, K).
     """
 
     tokens: Tensor
@@ -191,7 +191,7 @@ class _Captions:
         return cls(tokens, log_probabilities, log_probabilities[:, :, 0].clone())
 
     def taken(self, places: Tensor) -> _Captions:
-        """For each picture those at some places, (N, any number)."""
+        """Those at the given indices, (N, any number), of each picture."""
         wide = places[:, :, None].expand(-1, -1, self.tokens.shape[2])
         return _Captions(
             self.tokens.gather(1, wide), self.log_probabilities.gather(1, wide), self.scores.gather(1, places)
@@ -209,11 +209,11 @@ class _Captions:
         )
 
     def on_cpu(self) -> _Captions:
-        """All at once, as each thing that is asked of a GPU waits until it has done what it is at."""
+        """Copied together, since every copy from a GPU waits for its queue."""
         return _Captions(self.tokens.cpu(), self.log_probabilities.cpu(), self.scores.cpu())
 
     def written(self, picture: int, begin: int, rules: SearchRules) -> list[Hypothesis]:
-        """One picture's, each up to its end."""
+        """One picture's captions, each cut after its end token."""
         captions = []
         for ids, logs in zip(self.tokens[picture].tolist(), self.log_probabilities[picture].tolist(), strict=True):
             length = ids.index(rules.end, begin) + 1 if rules.end in ids[begin:] else rules.longest

@@ -1,7 +1,7 @@
-"""One model version at work: pictures in, captions with scores out.
+"""Inference with one model version: pictures in, captions with scores out.
 
-The image encoder runs once per image, ever, when there is a feature cache. What is written is what `transformers`'
-`generate` would write, by a path of our own (`encoder`, `decoder`, `beam_search`).
+With a feature cache the image encoder runs once per image. Captions are those of `transformers`' `generate`, computed
+by our own `encoder`, `decoder` and `beam_search`.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from captionloop.model.captions.text import decode_caption, encode_caption
 
 Precision = Literal["fp32", "bf16"]
 
-# On two cores larger batches bring nothing more for BLIP-base, and cost memory. A GPU idles between the steps of few.
+# On two cores larger batches are no faster with BLIP-base, and need more memory. A GPU is idle with small ones.
 _BATCH_SIZE, _GPU_BATCH_SIZE = 8, 64
 
 
 @dataclass(frozen=True)
 class ScoredCaption:
-    """A caption and how sure the model is of it.
+    """A caption and its score.
 
-    `score` is the mean probability, 0 to 1, that the model gives to the tokens it wrote: with c_1 ... c_n the caption's
-    word pieces and, unless the length limit cut it, the end token,
+    `score` is the mean probability, 0 to 1, of the generated tokens: with c_1 ... c_n the caption's word pieces and,
+    unless the length limit cut it, the end token,
 
         score = 1/n * sum over t of softmax(logits_t)[c_t]
 
-    from the logits as the model computes them, before repetition penalty and length rules.
+    from the model's logits, before repetition penalty and length rules.
     """
 
     caption: str
@@ -54,12 +54,12 @@ class ScoredCaption:
 
 @dataclass(frozen=True)
 class Beam:
-    """One of the captions that a beam search ends with.
+    """One of the final captions of a beam search.
 
     Args:
-        ids: the decoder's tokens from [DEC] on, prompt and all, up to the end token unless the length limit cut it.
-        scored: the caption that they are, with its score.
-        log_probabilities: of the tokens after the prompt, in nats, each at most 0; from the same logits as the score.
+        ids: token ids from [DEC] on, prompt included, up to the end token unless the length limit cut it.
+        scored: the caption with its score.
+        log_probabilities: of the tokens after the prompt, in nats; from the same logits as the score.
     """
 
     ids: tuple[int, ...]
@@ -68,17 +68,17 @@ class Beam:
 
 
 class Captioner:
-    """A loaded model version. Callers from several threads take turns.
+    """A loaded model version. Thread-safe by a lock.
 
     Args:
-        checkpoint: the model; it belongs to the captioner from here on, which casts it. It computes where it is.
-        version: the name that goes with every caption.
-        generation: how captions are generated.
-        precision: of the weights and the computation; "auto" is bf16 where the device computes in it, else fp32.
-        features: where encoder outputs are kept; None keeps none.
+        checkpoint: the model, on the device where it will compute. The captioner takes ownership and casts it.
+        version: the version's name, returned with every caption.
+        generation: generation settings.
+        precision: of weights and computation; "auto" is bf16 where the device computes in it, else fp32.
+        features: cache of encoder outputs; None caches none.
 
     Raises:
-        CheckpointError: the generation settings do not fit the model.
+        CheckpointError: the generation settings do not match the model.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Captioner:
         self.device = checkpoint.model.device
         self.precision: Precision = _resolve_precision(precision, self.device)
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        # Features in another precision are other features.
+        # Features depend on the precision.
         self.encoder_hash = hashlib.sha256(f"{encoder_hash(checkpoint)} {self.precision}".encode()).hexdigest()
         self.checkpoint = checkpoint
         self._model = checkpoint.model.to(self.dtype).eval()
@@ -128,11 +128,11 @@ class Captioner:
         """Load a hub id, a directory or "starter"; the arguments are those of the class and of `load_checkpoint`.
 
         Args:
-            device: as CAPTIONLOOP_DEVICE has it.
+            device: a value of CAPTIONLOOP_DEVICE.
 
         Raises:
-            CheckpointError: the model cannot be loaded or does not fit the generation settings.
-            SettingsError: there is no such device here.
+            CheckpointError: the model cannot be loaded or does not match the generation settings.
+            SettingsError: the device is not available.
         """
         return cls(
             load_checkpoint(source, device=chosen_device(device)),
@@ -153,8 +153,8 @@ class Captioner:
 
         Args:
             images: RGB pictures, as `open_image` returns them.
-            image_hashes: their content hashes, which let known images skip the encoder.
-            batch_size: how many are computed at once; None is `self.batch_size`.
+            image_hashes: their content hashes, the keys of the feature cache.
+            batch_size: pictures per batch; None is `self.batch_size`.
         """
         batch_size = batch_size or self.batch_size
         suggestions: list[ScoredCaption] = []
@@ -165,7 +165,7 @@ class Captioner:
         return suggestions
 
     def shrink(self, image: Image.Image) -> Image.Image:
-        """A picture as large as the model sees it: the same captions come of it, and it needs no memory while it waits.
+        """Resize a picture to the model's input size, to save memory while it waits; its caption stays the same.
 
         Args:
             image: RGB, as `open_image` returns it; a photograph of 24 megapixels takes 96 MB.
@@ -173,7 +173,7 @@ class Captioner:
         return self._pixels.shrink(image)
 
     def encode(self, images: Sequence[Image.Image], *, image_hashes: Sequence[str] | None = None) -> torch.Tensor:
-        """Run the image encoder, or take what it gave before.
+        """Run the image encoder, or read its output from the cache.
 
         Returns:
             (images, patches + 1, vision hidden) on the captioner's device, in its dtype, without gradient.
@@ -195,9 +195,9 @@ class Captioner:
         return [self._scored(captions[0]) for captions in self._search(features)]
 
     def beams(self, features: torch.Tensor) -> list[list[Beam]]:
-        """For each picture all captions that its search ends with, best first; the first is the one that is served.
+        """All final beams of each picture, best first; the first is the one that is served.
 
-        It costs what `caption_features` costs, which throws the others away.
+        The cost is that of `caption_features`, which discards the others.
 
         Args:
             features: (images, patches + 1, vision hidden), in any float dtype, on any device.
@@ -209,17 +209,17 @@ class Captioner:
 
     @property
     def batch_size(self) -> int:
-        """How many pictures are best computed at once."""
+        """The fastest number of pictures per batch on this device."""
         return _GPU_BATCH_SIZE if is_gpu(self.device) else _BATCH_SIZE
 
     @property
     def prompt_length(self) -> int:
-        """Tokens before the caption's own: [DEC] and the prompt's."""
+        """Number of tokens before the caption: [DEC] and the prompt's."""
         return len(self._prompt)
 
     @contextmanager
     def alone(self) -> Iterator[BlipForConditionalGeneration]:
-        """The model for one's own forward passes, without gradient, while nobody else computes with it."""
+        """Exclusive use of the model, for the caller's own forward passes, without gradients."""
         with self._lock, torch.no_grad():
             yield self._model
 
@@ -242,7 +242,7 @@ class Captioner:
             return self._encoder(pixels)
 
     def _prompt_ids(self) -> list[int]:
-        """[DEC], whose id only the configuration knows, and the prompt's word pieces."""
+        """[DEC], whose id is only in the configuration, and the prompt's word pieces."""
         text, settings = self._model.config.text_config, self.generation
         ids = [text.bos_token_id, *encode_caption(self.checkpoint.tokenizer, settings.prompt)]
         if settings.max_length > text.max_position_embeddings:

@@ -1,15 +1,15 @@
-"""BLIP's text decoder as captions are written with it: one step for all beams of all pictures at once.
+"""BLIP's text decoder for generation: one step for all beams of all pictures at once.
 
-The weights are those of `transformers`' `BlipTextLMHeadModel`; what differs is what is computed and kept:
+The weights are those of `transformers`' `BlipTextLMHeadModel`. The computation differs:
 
-- The keys and values of a picture are computed once and shared by its beams.
-- Beams are never copied when one goes on from another. All that any beam of a picture has read stays where it is, one
-  slot for each token, and each beam sees the slots of its own past (`_visible`).
-- Query, key and value of a token are one multiplication, and only the newest tokens are asked what comes next.
-- On a CPU the matrices are kept in the order in which its matrix unit reads them.
+- A picture's cross-attention keys and values are computed once and shared by its beams.
+- The key-value cache of a picture is shared by its beams: one slot per token, and a mask of each beam's own past
+  (`_visible`), instead of copying the cache when a beam is continued by another.
+- Query, key and value are one matrix product, and logits are computed for the newest tokens only.
+- On a CPU the weight matrices are packed (`packed_linear`).
 
 `training/decoder.py` is its pair: the same network, whole captions at once, with gradients.
-`tests/model/captioning/test_captioner.py` holds it to plain `transformers`, token by token.
+`tests/model/captioning/test_captioner.py` compares it with plain `transformers`, token by token.
 
 Shapes: N pictures, R tokens read at once (of the prompt, or one for each beam), S slots, H width, V vocabulary.
 """
@@ -25,14 +25,14 @@ from transformers.models.blip.modeling_blip_text import BlipTextAttention, BlipT
 
 from captionloop.model.captioning.packed_linear import packed
 
-# A matrix is packed for a number of rows; this one serves 3 as well as 96.
+# Matrices are packed for a number of rows; this one is as fast with 3 as with 96.
 _packed = partial(packed, rows=24)
 
 
 class TextDecoder:
-    """The decoder of a model in evaluation mode. It has its own copies of the matrices it rearranges.
+    """The decoder of a model in evaluation mode.
 
-    Weights that change afterwards need a new one.
+    It has its own packed copies of matrices: after a change of the weights, make a new one.
     """
 
     def __init__(self, model: BlipTextLMHeadModel) -> None:
@@ -44,16 +44,16 @@ class TextDecoder:
         self.vocabulary_size: int = head.decoder.out_features
 
     def begin(self, features: Tensor, prompt: Tensor, *, beams: int, longest: int) -> tuple[DecoderState, Tensor]:
-        """Compute the keys and values of pictures and read the prompt.
+        """Compute the cross-attention keys and values of pictures, and read the prompt.
 
         Args:
-            features: what the encoder made of them, (N, patches + 1, vision hidden), in the weights' dtype.
+            features: encoder output, (N, patches + 1, vision hidden), in the weights' dtype.
             prompt: token ids from [DEC] on, int64 (P,).
-            beams: how many captions will be written for each.
-            longest: tokens of a caption at most, prompt and all.
+            beams: beams per picture.
+            longest: most tokens of a caption, prompt included.
 
         Returns:
-            The state to go on with, and what each picture's caption may begin with: logits, float32 (N, V).
+            The state, and the logits of the first token of each picture's caption, float32 (N, V).
         """
         reading = DecoderState(self, features, slots=len(prompt) + beams * (longest - len(prompt)))
         causal = torch.ones(len(prompt), len(prompt), dtype=torch.bool, device=features.device).tril()
@@ -65,12 +65,12 @@ class TextDecoder:
         return reading, self.logits(hidden[:, -1])
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """What comes next after each token: (..., H) to float32 (..., V)."""
+        """Logits of the next token: (..., H) to float32 (..., V)."""
         return self._vocabulary(self._transform(hidden)).float()
 
 
 class DecoderState:
-    """What the beams of some pictures have read so far: keys and values of every layer."""
+    """The key-value cache of every layer for a batch of pictures."""
 
     def __init__(self, decoder: TextDecoder, features: Tensor, *, slots: int) -> None:
         self._decoder = decoder
@@ -81,18 +81,18 @@ class DecoderState:
         self._visible = torch.empty(0)
 
     def fork(self, beams: int) -> None:
-        """Go on with several beams, each of which has seen all that was read."""
+        """Continue with several beams that share everything read so far."""
         self._visible = self._visible[:, -1:].expand(-1, beams, -1)
 
     def write(self, tokens: Tensor, parents: Tensor) -> Tensor:
-        """Let each beam go on from one of the present beams with one more token.
+        """Replace each beam by one of the present beams and one more token.
 
         Args:
             tokens: int64 (N, beams).
-            parents: which beam each goes on from, int64 (N, beams).
+            parents: index of the beam that each continues, int64 (N, beams).
 
         Returns:
-            What comes next, logits, float32 (N, beams, V).
+            Logits of the next token, float32 (N, beams, V).
         """
         count, beams = tokens.shape
         seen = self._visible.gather(1, parents[:, :, None].expand(-1, -1, self._used))
@@ -101,7 +101,7 @@ class DecoderState:
         return self._decoder.logits(self.read(tokens, position, torch.cat([seen, itself], dim=2)))
 
     def keep(self, pictures: Tensor) -> None:
-        """Go on with some of the pictures only: their places, int64 (kept,)."""
+        """Keep only some of the pictures: their indices, int64 (kept,)."""
         self._visible = self._visible[pictures]
         self._pictures = [(keys[pictures], values[pictures]) for keys, values in self._pictures]
         self._past = [(keys[pictures], values[pictures]) for keys, values in self._past]
@@ -111,11 +111,11 @@ class DecoderState:
 
         Args:
             tokens: int64 (N, R).
-            positions: of the tokens in their captions, int64 (R,), or (1,) when they are the same for all.
-            visible: which slots each token sees, bool (N, R, slots used with these).
+            positions: of the tokens in their captions, int64 (R,), or (1,) if the same for all.
+            visible: attention mask over the slots, bool (N, R, slots used, these tokens included).
 
         Returns:
-            (N, R, H).
+            Hidden states (N, R, H).
         """
         begin, end = self._used, self._used + tokens.shape[1]
         hidden: Tensor = self._decoder._embeddings(input_ids=tokens, position_ids=positions[None])
@@ -126,7 +126,7 @@ class DecoderState:
 
 
 class _Layer:
-    """Self-attention over the slots, cross-attention over the picture, and what follows them."""
+    """Self-attention over the slots, cross-attention over the picture, and the feed-forward part."""
 
     def __init__(self, layer: BlipTextLayer) -> None:
         attention = layer.attention.self
@@ -142,9 +142,9 @@ class _Layer:
         self._output = _Output(layer)
 
     def image_keys_and_values(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """A picture's keys and values, each (N, heads, patches + 1, head size)."""
+        """Cross-attention keys and values of pictures, each (N, heads, patches + 1, head size)."""
         keys, values = self._cross_keys_values(features).chunk(2, dim=2)
-        # Side by side in memory, as every step reads all of them.
+        # Contiguous in memory, since every step reads all of them.
         return self._split(keys).contiguous(), self._split(values).contiguous()
 
     def blank(self, pictures: int, slots: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,7 +160,7 @@ class _Layer:
         visible: Tensor,
         picture: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """(N, R, H) to the same, after its keys and values were put into the `fresh` slots."""
+        """(N, R, H) to the same; keys and values of these tokens are stored in the `fresh` slots."""
         query, key, value = (self._split(part) for part in self._self_qkv(hidden).chunk(3, dim=2))
         keys[:, :, fresh], values[:, :, fresh] = key, value
         hidden = self._self_output(self._attend(query, keys, values, visible[:, None]), hidden)
@@ -172,7 +172,7 @@ class _Layer:
         return hidden.view(*hidden.shape[:2], self._heads, self._head_size).transpose(1, 2)
 
     def _attend(self, query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None = None) -> Tensor:
-        """(N, R, H): what each query reads."""
+        """Attention: (N, R, H)."""
         scores = (query * self._scale) @ keys.transpose(2, 3)
         if visible is not None:
             scores = scores.masked_fill(~visible, -math.inf)
@@ -180,7 +180,7 @@ class _Layer:
 
 
 class _Output:
-    """What ends each part of a layer: a matrix, the residual, the norm."""
+    """The end of each part of a layer: output projection, residual, layer norm."""
 
     def __init__(self, part: BlipTextAttention | BlipTextLayer) -> None:
         self._dense, self._norm = _packed(part.output.dense), part.output.LayerNorm

@@ -1,9 +1,8 @@
-"""BLIP's image encoder as captions need it: weights that do not change any more, and no gradients.
+"""BLIP's image encoder for inference: constant weights, no gradients.
 
-`training/encoder.py` is its pair: the same network with gradients. Here the matrices are kept in the order in which
-the matrix unit reads them, and attention is computed in whichever way is quicker: PyTorch's fused one, or a picture's
-matrix products one after the other, whose scores stay in the processor's cache (`captionloop bench`,
-docs/performance.md).
+`training/encoder.py` is its pair: the same network with gradients. Here matrices are packed (`packed_linear`), and
+attention is the faster of two: PyTorch's fused kernel, or matrix products one picture at a time, whose scores fit into
+the CPU's cache (`captionloop bench`, docs/performance.md).
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from transformers.models.blip.modeling_blip import BlipEncoderLayer, BlipVisionM
 from captionloop.device import bf16_unit_of_cpu, is_gpu
 from captionloop.model.captioning.packed_linear import packed
 
-# A matrix is packed for a number of rows; this is the number of patches of one picture of 384 x 384.
+# Matrices are packed for a number of rows; this is the number of patches of a picture of 384 x 384.
 _packed = partial(packed, rows=577)
 
 
 class ImageEncoder:
-    """The encoder of a model in evaluation mode. Weights that change afterwards need a new one."""
+    """The encoder of a model in evaluation mode. After a change of the weights, make a new one."""
 
     def __init__(self, encoder: BlipVisionModel) -> None:
         self._embeddings, self._norm = encoder.embeddings, encoder.post_layernorm
         self._layers = [_Layer(layer) for layer in encoder.encoder.layers]
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """What the text decoder reads of pictures.
+        """Encode pictures.
 
         Args:
             pixels: (images, 3, side, side), in the encoder's dtype.
@@ -68,7 +67,7 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tenso
 
 
 def _by_products(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-    """(images, heads, patches, head size), three times, to the same."""
+    """Attention by matrix products: queries, keys and values (images, heads, patches, head size) to the same."""
     read = torch.empty(queries.shape, dtype=queries.dtype)
     scores = torch.empty(*queries.shape[1:3], keys.shape[2], dtype=queries.dtype)
     shares = torch.empty_like(scores)
@@ -80,5 +79,5 @@ def _by_products(queries: Tensor, keys: Tensor, values: Tensor, scale: float) ->
 
 
 def _products_are_quicker(weight: Tensor) -> bool:
-    """In bf16 on a CPU, unless it has AMX: only then PyTorch's fused attention uses what multiplies bf16 quickly."""
+    """In bf16 on a CPU without AMX: PyTorch's fused attention uses bf16 instructions only with AMX."""
     return not is_gpu(weight.device) and weight.dtype is torch.bfloat16 and bf16_unit_of_cpu() != "AMX"

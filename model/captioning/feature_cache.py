@@ -1,13 +1,13 @@
-"""What the image encoder made of each image, kept on disk.
+"""A disk cache of image encoder outputs.
 
-Most of a caption's cost is the image encoder, and in the loop its weights stay the same: every later epoch, evaluation
-and re-captioning can start from its stored output. An entry is named by the image's content hash below the encoder's
-hash, so a changed image or a changed encoder is another entry and nothing is ever stale:
+The image encoder is most of a caption's cost, and in the loop its weights stay the same: later epochs, evaluations and
+re-captioning start from its stored output. The key is the image's content hash and the encoder's hash, so that no entry
+is ever stale:
 
     <directory>/<encoder hash>/<first two digits of the image hash>/<image hash>.safetensors
 
-Several processes may use one directory at once: an entry appears by rename, whole or not at all, and one that cannot be
-read (or was just evicted by somebody else) is a miss.
+Several processes may use one directory at once: an entry appears by rename, complete or not at all, and one that cannot
+be read (or was just evicted by another process) is a miss.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_KEEP_AFTER_EVICTION = 0.9  # evict a little more than needed, so that not every write has to
-_RECOUNT_AFTER = 1 / 16  # of the bound: how much is written between two looks at what other processes have written
+_KEEP_AFTER_EVICTION = 0.9  # share of the bound that is left after eviction, so that not every write evicts
+_RECOUNT_AFTER = 1 / 16  # share of the bound that is written between two counts, which include other processes' writes
 _ABANDONED_SECONDS = 3600  # a temporary file this old belongs to a process that was killed
 
 
 class FeatureCache:
-    """A bounded cache of encoder outputs; the least recently used ones make room.
+    """A bounded cache of encoder outputs with least-recently-used eviction.
 
     Args:
-        directory: where the entries lie; made when first written to.
-        max_bytes: the bound on all entries together. Concurrent writers may pass it for a moment by a sixteenth each.
+        directory: of the entries; created at the first write.
+        max_bytes: bound of all entries together. Concurrent writers may exceed it temporarily by a sixteenth each.
     """
 
     def __init__(self, directory: Path, *, max_bytes: int) -> None:
         self.directory = Path(directory)
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._room: float = 0  # bytes that may still be written before the next look at the directory
+        self._room: float = 0  # bytes that may still be written before the directory is counted again
         self.hits = self.misses = 0  # of this process, for monitoring
 
     def get_many(self, hashes: Collection[str], encoder: str) -> dict[str, torch.Tensor]:
-        """The entries that are there, by image hash.
+        """The cached entries, by image hash.
 
         Args:
             hashes: content hashes of images.
             encoder: the encoder's hash.
 
         Returns:
-            For each known image its features on the CPU, (patches + 1, hidden) in the dtype they were stored in.
+            The features of each cached image on the CPU, (patches + 1, hidden) in the dtype they were stored in.
         """
         found = {}
         for name in hashes:
@@ -70,7 +70,7 @@ class FeatureCache:
         return found
 
     def put_many(self, features: Mapping[str, torch.Tensor], encoder: str) -> None:
-        """Store features by image hash. A disk that cannot take them is logged: a cache must not stop a caption."""
+        """Store features by image hash. A failing disk is logged only: a cache must not prevent captions."""
         for name, tensor in features.items():
             path = self._path(name, encoder)
             try:
@@ -98,7 +98,7 @@ class FeatureCache:
                 self._room = min(free, self.max_bytes * _RECOUNT_AFTER)
 
     def _evict(self) -> int:
-        """Delete the least recently used entries if there are too many; returns the bytes that are left."""
+        """Delete the least recently used entries if the bound is exceeded; returns the bytes that remain."""
         entries = []
         for entry in self._entries():
             try:
@@ -117,7 +117,7 @@ class FeatureCache:
         return total
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
-        """All stored entries; what killed processes left half-written is removed on the way."""
+        """All stored entries; partial files of killed processes are removed on the way."""
         for encoder in _scan(self.directory):
             for shard in _scan(encoder.path):
                 for entry in _scan(shard.path):
@@ -150,11 +150,11 @@ def _read(path: Path) -> torch.Tensor | None:
             tensor: torch.Tensor = file.get_tensor("features")
         if checksum != _checksum(tensor):
             raise SafetensorError("checksum differs")
-        os.utime(path)  # the time of last use, which eviction goes by
+        os.utime(path)  # the time of last use, for eviction
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError, RuntimeError) as error:
-        if path.exists():  # else evicted just now; torch, which maps the file, calls that a RuntimeError
+        if path.exists():  # else it was just evicted; torch, which maps the file, raises a RuntimeError then
             logger.warning("Ignoring damaged image features in %s: %s", path, error)
         return None
     return tensor

@@ -1,7 +1,7 @@
-"""Matrices in the order in which a CPU's matrix unit reads them, for a model whose weights stay as they are.
+"""Weight matrices packed into oneDNN's memory layout, for constant weights on a CPU.
 
-Plain `linear` puts the whole matrix into that order again with each call. In bf16 that always costs more than it is
-worth; in fp32 where few rows are multiplied by a large matrix.
+Plain `linear` repacks the whole matrix with each call. Packing once is always faster in bf16, and in fp32 where few
+rows are multiplied by a large matrix.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from torch.nn import functional
 from captionloop.device import is_gpu
 from captionloop.private_operators import Linear, pack_for_cpu
 
-# In fp32. A call of a packed matrix takes longer to begin: of 128 x 512 it takes one and a half of plain `linear`'s
-# time, of 768 x 3072 a fifth.
+# In fp32. A packed call has a higher fixed cost: with 128 x 512 it takes 1.5 times as long as plain `linear`, with
+# 768 x 3072 a fifth.
 _FEW_ROWS, _LARGE = 64, 2**18
 
 
 def packed(*linears: nn.Linear, rows: int) -> Linear:
-    """Several matrices that read the same, as one whose output is theirs side by side.
+    """Several linear layers with the same input, fused into one; their outputs are concatenated.
 
     Args:
-        linears: with a bias each; they may change afterwards only where nothing is packed, and then should not.
-        rows: about how many will be multiplied at once; the order is chosen for it, and right for any number.
+        linears: with a bias each; their weights must not change afterwards.
+        rows: typical number of input rows, for which the layout is chosen; any number is correct.
     """
     if len(linears) == 1:
         weight, bias = linears[0].weight.detach(), linears[0].bias.detach()

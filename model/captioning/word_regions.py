@@ -1,12 +1,11 @@
-"""Where a version looks while it writes: one picture's captions, and for each word its probability and its attention.
+"""A picture's captions, with the probability and the cross-attention of each word of the best one.
 
-The caption that the beam search chose is given to the decoder once more, as a whole. At the place of each token the
-decoder then says what comes next, so the cross-attention at that place is where it looked to write the *next* token.
-Heads and the upper third of the layers are averaged, as the last layer points best in the starter model: on drawn
-scenes the share of attention inside the box of the thing that a word names is over 4 times the box's share of the
-picture (`tests/model/captioning/test_word_regions.py` measures it). For other models and for photographs that was
-not measured.
-Attention says which patches the decoder read, not why it chose a word.
+The best caption is passed through the decoder once more, as a whole. The output at a token's position predicts the
+*next* token, so the cross-attention there belongs to the next token. Heads and the upper third of the layers are
+averaged, since the last layers localise best in the starter model: on drawn scenes the share of attention inside the
+box of the object that a word names is over 4 times the box's share of the picture
+(`tests/model/captioning/test_word_regions.py`). Other models and photographs were not measured. Attention shows which
+patches the decoder read, not why it chose a word.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from transformers import BlipForConditionalGeneration, PreTrainedTokenizerBase
 
-_LAYERS_AVERAGED = 3  # one of so many, counted from the last one down
+_LAYERS_AVERAGED = 3  # the last third of the layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +33,11 @@ class Word:
 
     Args:
         text: as the caption has it.
-        follows_space: whether a space stands before it.
-        pieces: how many word pieces the model wrote it in.
-        probability: 0 to 1, of the whole word after the words before it: the product of its pieces' probabilities.
-        attention: float32 (rows, columns) over the patches of the picture, which is stretched to a square for the
-            model; not negative, its sum is 1.
+        follows_space: whether a space precedes it.
+        pieces: its number of word pieces.
+        probability: 0 to 1, of the word given the words before it: the product of its pieces' probabilities.
+        attention: float32 (rows, columns) over the patches of the picture, which is resized to a square for the model;
+            not negative, sums to 1.
     """
 
     text: str
@@ -50,11 +49,11 @@ class Word:
 
 @dataclass(frozen=True)
 class WordRegions:
-    """The captions of a picture, and what each word of the best one was read from.
+    """The captions of a picture, and the words of the best one.
 
     Args:
         version: its name.
-        beams: every caption that the search ended with, best first; the first is the one that is served.
+        beams: all final beams, best first; the first is the one that is served.
         words: of the first.
     """
 
@@ -64,9 +63,7 @@ class WordRegions:
 
 
 def word_regions(captioner: Captioner, image: Image.Image) -> WordRegions:
-    """Caption a picture and say where the model looked.
-
-    Nothing of the picture is kept, features included.
+    """Caption a picture, with the attention of each word. Nothing of the picture is stored, features included.
 
     Args:
         image: RGB, as `open_image` returns it.
@@ -101,9 +98,9 @@ def _words(captioner: Captioner, features: torch.Tensor, beam: Beam) -> tuple[Wo
 def _read_again(
     model: BlipForConditionalGeneration, features: torch.Tensor, ids: Sequence[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """For each token: its probability (tokens,), and where the model looked (tokens, rows, columns).
+    """For each token: its probability (tokens,) and its attention (tokens, rows, columns).
 
-    [DEC], which is given and not written, has the probability 1 and looked nowhere in particular.
+    [DEC], which is given, has the probability 1 and uniform attention.
     """
     tokens = torch.tensor([list(ids)], device=features.device)
     output = model.text_decoder(
@@ -117,7 +114,7 @@ def _read_again(
     written = torch.softmax(output.logits[0, :-1].float(), dim=-1).gather(1, tokens[0, 1:, None]).squeeze(1)
     layers = output.cross_attentions[-max(1, len(output.cross_attentions) // _LAYERS_AVERAGED) :]
     attention = torch.stack(layers)[:, 0].float().mean(dim=(0, 1))  # (tokens, 1 + patches)
-    patches = attention[:-1, 1:]  # without [CLS], which stands for no place
+    patches = attention[:-1, 1:]  # without [CLS], which has no position
     patches = patches / patches.sum(dim=1, keepdim=True)
     side = model.config.vision_config.image_size // model.config.vision_config.patch_size
     nowhere = torch.full((1, side, side), 1 / side**2, device=patches.device)
@@ -128,7 +125,7 @@ def _read_again(
 def _words_of_pieces(
     tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, begin: int
 ) -> list[tuple[str, list[int]]]:
-    """The caption's words with the places of their pieces among the ids; special tokens are no words."""
+    """The caption's words with the indices of their pieces in `ids`, without special tokens."""
     special, known = set(tokenizer.all_special_ids), len(tokenizer)
     words: list[tuple[str, list[int]]] = []
     for place in range(begin, len(ids)):
@@ -144,7 +141,7 @@ def _words_of_pieces(
 
 
 def _as_written(words: Sequence[tuple[str, Sequence[int]]], caption: str) -> list[tuple[str, bool]]:
-    """Each word as the caption has it, with its capitals, and whether a space stands before it."""
+    """Each word as the caption has it, with its capitals, and whether a space precedes it."""
     if sum(len(text) for text, _ in words) != len("".join(caption.split())):  # letters that changed their number
         return [(text, index > 0) for index, (text, _) in enumerate(words)]
     letters = [place for place, letter in enumerate(caption) if not letter.isspace()]

@@ -1,1 +1,1 @@
-"""A caption as text: what counts as the same, how it is written, its tokens for the metrics."""
+"""Captions as text: normal form, equality, orthography, tokens for the metrics."""

@@ -1,8 +1,8 @@
-"""How people write their captions beyond the words: capitals, and the spaces around punctuation.
+"""Orthography of captions: capitals, and the spaces around punctuation.
 
-BLIP's tokenizer is uncased and forgets spaces, so no amount of training lets the model write "Alt text: Red boat - left
-of a cat". What people's captions have in common there is learnt beside it, by counting, kept with the version, and put
-back on what the model says. Without anything learnt, captions stay in the normal form of `text`.
+BLIP's tokenizer is uncased and drops spaces, so no amount of training lets the model write "Alt text: Red boat - left
+of a cat". The annotators' conventions are learnt by counting, stored with the version, and applied to the model's
+output. Without any, captions stay in the normal form of `text`.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ CASES: tuple[Case, ...] = get_args(Case)
 _SENTENCE_ENDS = frozenset(".!?")
 _T = TypeVar("_T")
 
-# In titles, shorter words (of, and, the) go either way; each one's own way is learnt as an exception.
+# In titles, shorter words (of, and, the) go either way; each is learnt as an exception.
 _SHORTEST_TITLE_WORD = 4
 
 
 @dataclass(frozen=True)
 class Writing:
-    """What is put back on a caption.
+    """Conventions that are applied to a caption.
 
     Args:
-        case: "plain" leaves it as it is, "sentence" begins each sentence with a capital, "title" each word, and "upper"
-            is all capitals.
-        words: lower-case word → how it is written against that rule ("london" → "London").
+        case: "plain" changes nothing, "sentence" capitalises each sentence, "title" each word, "upper" everything.
+        words: exceptions: lower-case word → its spelling ("london" → "London").
         openings: the same for the first word of a caption ("alt" → "ALT").
-        spacing: punctuation mark → whether it holds on to its left, and to its right, where that is not the normal form
-            ("-" → [False, False] for "red boat - blue sea").
+        spacing: punctuation mark → whether it is attached on its left, and on its right, where that differs from the
+            normal form ("-" → [False, False] for "red boat - blue sea").
 
     Raises:
         CheckpointError: an unknown case.
@@ -52,7 +51,7 @@ class Writing:
             raise CheckpointError(f"Writing case is {self.case!r}; expected one of {', '.join(map(repr, CASES))}.")
 
     def write(self, caption: str) -> str:
-        """The caption as people would have written it."""
+        """The caption with these conventions applied."""
         tokens = split_tokens(caption)
         written = []
         for index, token in enumerate(tokens):
@@ -80,7 +79,7 @@ class Writing:
 
 
 def learn_writing(captions: Iterable[str]) -> Writing:
-    """What most of the captions have in common; a habit of the few changes nothing."""
+    """The conventions of the majority of captions."""
     split = [split_at_spaces(caption) for caption in captions]
     token_lists = [tokens for tokens, _ in split if tokens]
     case = _majority(Counter(map(_case_of, token_lists))) or "plain"
@@ -89,7 +88,7 @@ def learn_writing(captions: Iterable[str]) -> Writing:
 
 
 def _majority(counts: Counter[_T]) -> _T | None:
-    """What more than half of the counts are for, if anything is."""
+    """The element with more than half of the counts, if there is one."""
     return next((item for item, count in counts.items() if 2 * count > counts.total()), None)
 
 
@@ -114,7 +113,7 @@ def _in_case(tokens: list[str], index: int, case: Case) -> str:
 
 
 def _exceptions(token_lists: Sequence[list[str]], case: Case) -> tuple[dict[str, str], dict[str, str]]:
-    """Words that are mostly written against the rule: those that open a caption, and all others."""
+    """Words that mostly differ from the rule: first words of captions, and all others."""
     written: dict[tuple[bool, str], Counter[str]] = defaultdict(Counter)
     regular: dict[tuple[bool, str], set[str]] = defaultdict(set)
     for tokens in token_lists:
@@ -134,8 +133,8 @@ def _exceptions(token_lists: Sequence[list[str]], case: Case) -> tuple[dict[str,
 
 
 def _unusual_spacing(split: Iterable[tuple[list[str], list[bool]]]) -> dict[str, Sides]:
-    """Marks that are mostly written with other spaces around them than in the normal form."""
-    # None counts the places where a mark stands as in the normal form.
+    """Marks whose spacing mostly differs from the normal form."""
+    # None counts the occurrences in the normal form.
     found: dict[str, Counter[Sides | None]] = defaultdict(Counter)
     for tokens, spaces in split:
         normal = sides_of_tokens(tokens)
@@ -148,5 +147,5 @@ def _unusual_spacing(split: Iterable[tuple[list[str], list[bool]]]) -> dict[str,
 
 
 def _visible(normal: list[Sides], index: int) -> Sides:
-    """Whether the normal form has no space on either side, be it the neighbour that holds on."""
+    """Whether the normal form has no space on the left and on the right, whichever token attaches there."""
     return normal[index][0] or normal[index - 1][1], normal[index][1] or normal[index + 1][0]

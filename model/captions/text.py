@@ -1,16 +1,14 @@
-"""Captions as text: the one way in which they are tokenised, read back, compared and shown.
+"""Captions as text: encoding, decoding, normal form, comparison.
 
 BLIP's tokenizer is an uncased WordPiece (BERT's). It splits a caption at white space and around each punctuation mark
-and forgets which of the two it was, so that reading ids back gives "a woman ' s t - shirt ." for "a woman's t-shirt.".
-`normalise_caption` is the remedy: it splits a text just as BERT does, then joins the pieces as a person would write
-them. Its result depends on the pieces alone, never on the spaces between them. Hence, for any tokenizer that knows the
-words,
+without recording which, so decoding gives "a woman ' s t - shirt ." for "a woman's t-shirt.". `normalise_caption`
+splits a text as BERT does, then joins the tokens by the rules of ordinary English. Its result depends on the tokens
+alone, not on the spaces between them. Hence, for any tokenizer whose vocabulary has the words,
 
     normalise_caption(decode_caption(encode_caption(text))) == normalise_caption(text)
 
-for lower-case text, by construction rather than by a list of repairs. The price is that what the ids do not tell has to
-be decided once for all: a hyphen always joins ("light - blue" becomes "light-blue"), a dash (– or —) never does. Where
-people write otherwise, `orthography` learns it and puts it back.
+for lower-case text. Where ids are ambiguous the rule is fixed: a hyphen always joins ("light - blue" becomes
+"light-blue"), a dash (– or —) never does. If annotators write otherwise, `orthography` learns and restores it.
 """
 
 from __future__ import annotations
@@ -35,37 +33,37 @@ _BEFORE_APOSTROPHE = frozenset({"o", "d", "l", "y"})  # o'clock, d'or, l'eau, y'
 
 
 Sides = tuple[bool, bool]
-"""Whether a token is written without a space on its left, and on its right."""
+"""Whether a token is attached (no space) on its left, and on its right."""
 
 
 def normalise_caption(text: str) -> str:
-    """The one written form of a caption; case is kept.
+    """The normal form of a caption; case is kept.
 
-    Characters are composed (NFC), control characters dropped, and the spaces around punctuation made those of ordinary
-    English. Idempotent. Two captions are the same exactly if their normal forms in lower case are (`same_caption`).
+    Characters are composed (NFC), control characters removed, and spaces around punctuation those of ordinary English.
+    Idempotent. Two captions are the same if and only if their lower-case normal forms are equal (`same_caption`).
     """
     return join_tokens(split_tokens(text))
 
 
 def same_caption(one: str, other: str) -> bool:
-    """Whether the model could not tell the two apart: equal but for case and for spaces around punctuation."""
+    """Whether they are equal except for case and spaces around punctuation, which the model cannot distinguish."""
     return normalise_caption(one).lower() == normalise_caption(other).lower()
 
 
 def encode_caption(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[int]:
-    """Word-piece ids of a caption, without any special token.
+    """Word-piece ids of a caption, without special tokens.
 
-    A caption in which somebody wrote "[SEP]" is that text, and not the token that ends a sequence.
+    "[SEP]" in a caption is encoded as text, not as the token that ends a sequence.
     """
     ids: list[int] = tokenizer(caption, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
     return ids
 
 
 def decode_caption(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """The caption that a sequence of ids stands for, in its normal form.
+    """The caption of a sequence of ids, in its normal form.
 
     Special tokens are left out, and so are ids that the tokenizer lacks ([DEC] and [ENC] in the published models).
-    `tokenizer.decode` would not do: its clean-up turns "do not" into "don't".
+    Unlike `tokenizer.decode`, whose clean-up turns "do not" into "don't".
     """
     special = set(tokenizer.all_special_ids)
     known = len(tokenizer)
@@ -74,9 +72,9 @@ def decode_caption(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> st
 
 
 def is_representable(tokenizer: PreTrainedTokenizerBase, caption: str) -> bool:
-    """Whether the model could ever write this caption: nothing but its case is lost on the way to ids and back.
+    """Whether the model can generate this caption: encoding and decoding changes nothing but case.
 
-    False for what the vocabulary lacks (often emoji), for accents where the tokenizer strips them, for empty text.
+    False for words outside the vocabulary (often emoji), for accents that the tokenizer strips, for empty text.
     """
     normal = normalise_caption(caption)
     return bool(normal) and same_caption(decode_caption(tokenizer, encode_caption(tokenizer, caption)), normal)
@@ -88,7 +86,7 @@ def split_tokens(text: str) -> list[str]:
 
 
 def split_at_spaces(text: str) -> tuple[list[str], list[bool]]:
-    """The words and punctuation marks, and for each whether white space stood before it."""
+    """The words and punctuation marks, and for each whether white space precedes it."""
     tokens: list[str] = []
     spaces: list[bool] = []
     space, in_word = False, False
@@ -132,10 +130,10 @@ def _is_ideograph(character: str) -> bool:
 
 
 def join_tokens(tokens: list[str], own: Mapping[str, Sides] | None = None) -> str:
-    """Put a space between two tokens unless one of them holds on to the other.
+    """Join tokens with spaces, except where one is attached to the other.
 
     Args:
-        own: marks that are not written as ordinary English has them.
+        own: marks whose sides differ from ordinary English.
     """
     own = own or {}
     parts: list[str] = []
@@ -150,7 +148,7 @@ def join_tokens(tokens: list[str], own: Mapping[str, Sides] | None = None) -> st
 
 
 def sides_of_tokens(tokens: list[str]) -> list[Sides]:
-    """To which neighbours each token holds on in the normal form."""
+    """The sides on which each token is attached in the normal form."""
     quotes = _quote_sides(tokens)
     return [quotes.get(index) or _sides(tokens, index) for index in range(len(tokens))]
 
@@ -196,7 +194,7 @@ def _is_inside_abbreviation(tokens: list[str], index: int) -> bool:
 
 
 def _quote_sides(tokens: list[str]) -> dict[int, Sides]:
-    """For each straight quotation mark and apostrophe, by position, whether it holds on to its left and its right."""
+    """For each straight quotation mark and apostrophe, by position, the sides on which it is attached."""
     sides: dict[int, Sides] = {}
     for mark in "'", "’", '"', "`":
         unpaired = []
@@ -222,7 +220,7 @@ def _is_apostrophe(tokens: list[str], index: int) -> bool:
 
 
 def _lone_quote(tokens: list[str], index: int) -> Sides:
-    """A mark without a partner: the girls' toys, a 5" disc, something at the end; else it opens ('til, '90s)."""
+    """An unpaired mark closes (the girls' toys, a 5" disc, at the end of the text) or else opens ('til, '90s)."""
     mark, before = tokens[index], tokens[index - 1] if index else ""
     closes = mark == "’" and "‘" in tokens[:index]
     plural = mark in _APOSTROPHES and before.lower().endswith("s")

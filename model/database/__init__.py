@@ -1,4 +1,4 @@
-"""The tables, and the connection to the database that holds them."""
+"""The tables, and the connection to the database."""
 
 from captionloop.model.database.engine import (
     BASE_LOCK,

@@ -1,4 +1,4 @@
-"""How a session on the database is opened: SQLite by default, PostgreSQL by address."""
+"""Database engine and sessions: SQLite by default, PostgreSQL by URL."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 # which takes a revision that is not its own for a newer Optuna's.
 SCHEMA_VERSION_TABLE = "schema_version"
 _ALEMBIC_TABLE = "alembic_version"
-# How long a writer waits for another one before SQLite says "database is locked".
+# How long a writer waits before SQLite says "database is locked".
 _SQLITE_BUSY_TIMEOUT_S = 45
 # Any numbers will do, as long as they differ.
 _SCHEMA_LOCK = 7163528
@@ -38,7 +38,7 @@ NEAR_DUPLICATES_LOCK = 7163529
 SECRETS_LOCK = 7163530
 BASE_LOCK = 7163531
 _READ_ONLY = "captionloop_read_only"
-# What SQLite says when it is not the program's fault, and what helps then.
+# SQLite's errors that are not bugs, and the remedy for each.
 _FULL = "Its disk is full: make room there, then do the same again."
 _REMEDIES = {
     "locked": "Another program holds it; the same works once that has let it go.",
@@ -56,13 +56,13 @@ _OF_THE_PROGRAM = (DataError, IntegrityError, NotSupportedError, ProgrammingErro
 
 
 class Database:
-    """An opened database. `session()` is the only way in; `close()` may be called twice."""
+    """An open database. `close()` is idempotent."""
 
     def __init__(self, url: str) -> None:
-        """Connect to `url` without touching it yet.
+        """Create an engine for `url`; connects lazily.
 
         Raises:
-            SettingsError: the address is not one that SQLAlchemy understands, or its driver is not installed.
+            SettingsError: SQLAlchemy does not understand the URL, or its driver is not installed.
         """
         self.url = url
         self.engine = _engine(url)
@@ -70,7 +70,7 @@ class Database:
         self._reading = sessionmaker(self.engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False)
 
     def migrate(self) -> None:
-        """Bring the schema up to date; safe when several processes start at once.
+        """Migrate the schema to the latest revision; safe when several processes start at once.
 
         Raises:
             ServiceError: the database does not answer, or refuses.
@@ -92,7 +92,7 @@ class Database:
 
     @staticmethod
     def known_revisions() -> set[str]:
-        """The schemas that `migrate` can begin from, or end with."""
+        """All revisions that `migrate` knows."""
         from alembic.script import ScriptDirectory
 
         return {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
@@ -102,14 +102,14 @@ class Database:
         """A transaction that writes: committed at the end of the block, rolled back when the block raises.
 
         Raises:
-            ServiceError: the database does not answer, is locked for long, or cannot write. Nothing of it is kept.
+            ServiceError: the database does not answer, stays locked, or cannot write; rolled back.
         """
         with self.explained(), self._writing.begin() as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that only reads, and so waits for nobody. The rows stay usable after the block.
+        """A transaction that only reads and does not wait for writers. The rows stay usable after the block.
 
         Raises:
             ServiceError: the database does not answer.
@@ -118,10 +118,10 @@ class Database:
             yield session
 
     def check(self) -> None:
-        """Ask the database for an answer.
+        """Run a query.
 
         Raises:
-            ServiceError: it gives none.
+            ServiceError: the database does not answer.
         """
         try:
             with self.reading() as session:
@@ -131,10 +131,10 @@ class Database:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """For what uses `engine` by itself: say of an error that is not the program's own what it is, and what helps.
+        """For direct use of `engine`: turn operational errors into a `ServiceError` with the remedy.
 
         Raises:
-            ServiceError: the database does not answer, is locked for long, or cannot write.
+            ServiceError: the database does not answer, stays locked, or cannot write.
         """
         try:
             yield
@@ -155,24 +155,24 @@ class Database:
 
 
 def shown_url(url: str) -> str:
-    """A database's address without its password, which may also stand behind the question mark.
+    """A database URL without its password, which may also be in the query.
 
     Raises:
-        SettingsError: it is no address.
+        SettingsError: it is not a URL.
     """
     return _parsed(url).difference_update_query(["password"]).render_as_string(hide_password=True)
 
 
 def add_unless_there(session: Session, kind: type[Table], **values: Any) -> None:
-    """Make a row, unless one with the same unique values is there or is being made by another process."""
+    """Insert a row, unless one with the same unique values exists or is being inserted by another process."""
     insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(insert(kind).values(**values).on_conflict_do_nothing())
 
 
 def wait_for_lock(connection: Connection, lock: int) -> None:
-    """Keep every other process that asks for this lock out until the transaction ends.
+    """Hold an advisory lock until the transaction ends.
 
-    On SQLite a transaction that writes (BEGIN IMMEDIATE) keeps out all others already.
+    On SQLite a transaction that writes (BEGIN IMMEDIATE) excludes all others already.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
@@ -203,23 +203,23 @@ def _unusable(error: Exception) -> SettingsError:
 
 
 def engine_arguments(url: str) -> dict[str, Any]:
-    """What `create_engine` needs to be told for this address beside it."""
+    """The further arguments of `create_engine` for this URL."""
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
     kind = {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if is_sqlite else {"pool_pre_ping": True}
-    return {**kind, "hide_parameters": True}  # an error goes into logs, and what people wrote does not
+    return {**kind, "hide_parameters": True}  # errors are logged, and captions must not be
 
 
 def prepare(engine: Engine) -> None:
-    """Let several processes write at once to the database of an engine that has no connection yet."""
+    """Configure a new engine for several writing processes; call before its first connection."""
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
 
 
 def _prepare_sqlite(engine: Engine) -> None:
-    """Readers beside a writer (WAL), enforced references, and writers that lock when their transaction begins.
+    """WAL mode, enforced foreign keys, and a write lock at the start of each writing transaction.
 
-    Python's driver opens transactions late, so that two writers can both read first and then fail against each other;
-    SQLAlchemy's documentation gives this pair of listeners as the remedy ("Serializable isolation / Savepoints").
+    Python's driver opens transactions late, so that two writers can both read first and then deadlock; these listeners
+    are the remedy in SQLAlchemy's documentation ("Serializable isolation / Savepoints").
     """
 
     @event.listens_for(engine, "connect")
@@ -242,10 +242,10 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 @contextmanager
 def _unforced_references(connection: Connection) -> Iterator[None]:
-    """SQLite changes a table by making it anew, and dropping the old one would break what refers to it.
+    """Foreign keys off: SQLite alters a table by recreating it, and dropping the old one would violate references.
 
-    Steps 1 and 12 of "Making Other Kinds Of Table Schema Changes" in SQLite's documentation. The switch does nothing
-    inside a transaction, hence the driver's own connection, with which SQLAlchemy begins none.
+    Steps 1 and 12 of "Making Other Kinds Of Table Schema Changes" in SQLite's documentation. The pragma has no effect
+    inside a transaction, hence the driver's own connection, on which SQLAlchemy begins none.
     """
     if connection.dialect.name != "sqlite":
         yield
@@ -260,9 +260,9 @@ def _unforced_references(connection: Connection) -> Iterator[None]:
 
 
 def _give_up_alembic_table(connection: Connection) -> str | None:
-    """Drop the table in which databases made by version 0.1.0 keep our revision, and give it; None if there is none."""
+    """Drop the table with our revision in databases of version 0.1.0, and return it; None if there is none."""
     tables = inspect(connection).get_table_names()
-    is_ours = CorrectionRevision.__tablename__ in tables  # else another program's, which shares the database
+    is_ours = CorrectionRevision.__tablename__ in tables  # else it belongs to another program in the same database
     if SCHEMA_VERSION_TABLE in tables or _ALEMBIC_TABLE not in tables or not is_ours:
         return None
     revision = connection.scalar(select(column("version_num")).select_from(table(_ALEMBIC_TABLE)))

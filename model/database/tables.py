@@ -2,17 +2,17 @@
 
     project ──< correction ──< correction_revision
        │            └── image (by content hash)
-       ├──< suggestion      what was answered to Label Studio, or why nothing was
-       ├──< task_features   what the image encoder said of a task's image, pooled, and the cluster that this made
-       ├──< run             a press of "Start Training", and what became of it
-       ├──< sweep           a search for good settings; its trials are Optuna's, in tables of its own (`trials`)
-       ├──< named_settings  settings to train with, by a name
+       ├──< suggestion      the latest answer to Label Studio for a task and version, or why there was none
+       ├──< task_features   the pooled encoder output of a task's image, and its cluster
+       ├──< run             a fine-tuning, captioning or comparison run
+       ├──< sweep           a hyperparameter search; its trials are in Optuna's own tables (`trials`, …)
+       ├──< named_settings  saved fine-tuning settings
        ├──< version         a model directory; the base has no project, since all projects share it
        ├──< promotion       every change of champion
-       ├──< review_action   what a reviewer did to a correction, to be undone
-       ├──< choice          which of two versions' captions of an image a person found better
-       ├──< dismissal       a problem that a person looked at and found to be none
-       └── champion         *the* fact that decides what is served: changing it is the promotion
+       ├──< review_action   a reviewer's change of a correction, for undo
+       ├──< choice          a blind verdict on two versions' captions of an image
+       ├──< dismissal       a problem of the dataset that a person dismissed
+       └── champion         decides what is served: changing it is the promotion
 
 Rows are never deleted, only marked.
 """
@@ -38,7 +38,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 LARGEST_ID = 2**31 - 1
-"""The largest number that a column of whole numbers holds on PostgreSQL; Label Studio's own ids are not larger."""
+"""The largest INTEGER of PostgreSQL; Label Studio's ids are not larger."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -48,7 +48,7 @@ def utc_now() -> datetime:
 
 
 class CorrectionState(enum.StrEnum):
-    """Whether a correction teaches the model, and if not, why."""
+    """Whether a correction is used in training, and if not, why."""
 
     ACTIVE = "active"
     SKIPPED = "skipped"  # the annotator pressed Skip
@@ -59,7 +59,7 @@ class CorrectionState(enum.StrEnum):
 
 
 class RunState(enum.StrEnum):
-    """The life of a run. WAITING is behind another run of its project; QUEUED is handed to Redis."""
+    """The state of a run. WAITING is behind another run of its project; QUEUED is sent to Redis."""
 
     WAITING = "waiting"
     QUEUED = "queued"
@@ -80,9 +80,9 @@ class RunKind(enum.StrEnum):
 
 
 class VersionState(enum.StrEnum):
-    """What became of a version. The champion is named by `project.champion`, so it is not a state stored here."""
+    """The state of a version. The champion is `project.champion`, not a state."""
 
-    CANDIDATE = "candidate"  # made, and not judged, or judged too close to call
+    CANDIDATE = "candidate"  # not judged by the gate yet, or too close to call
     REJECTED = "rejected"
     RETIRED = "retired"  # was champion once
 
@@ -107,7 +107,7 @@ class Better(enum.StrEnum):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment with its time zone, also on SQLite, which stores none."""
+    """A datetime with time zone, also on SQLite, which stores none."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -122,10 +122,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class StorableText(TypeDecorator[str]):
-    """Text of which every database takes all: a replacement character (U+FFFD) stands for what one of them refuses.
+    """Text that every database accepts: U+FFFD replaces characters that one of them refuses.
 
-    That is NUL for PostgreSQL, and half of a surrogate pair, which is no character, for UTF-8. Both come in from
-    outside, in an address of an image or a search. Captions are without them already.
+    These are NUL (PostgreSQL) and lone surrogates (UTF-8). Both may come from outside, in the address of an image or a
+    search. Captions are already without them.
     """
 
     impl = String
@@ -136,7 +136,7 @@ class StorableText(TypeDecorator[str]):
 
 
 def _words(states: type[enum.Enum]) -> Enum:
-    """An enum kept as its value in plain text: a new member needs no change of the schema."""
+    """An enum stored as text: a new member needs no migration."""
     return Enum(states, native_enum=False, length=32, values_callable=lambda kind: [member.value for member in kind])
 
 
@@ -162,11 +162,11 @@ class Project(Table):
     __table_args__ = (UniqueConstraint("server", "label_studio_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    server: Mapped[str]  # the Label Studio it lives on: its address, or "local" for the one that `up` starts
+    server: Mapped[str]  # its Label Studio: the address, or "local" for the one that `up` starts
     label_studio_id: Mapped[int]
     title: Mapped[str] = mapped_column(default="")
     is_sample: Mapped[bool] = mapped_column(default=False)
-    # False until somebody connected it on purpose: a project id read from a request alone promises nothing.
+    # False until somebody connected it: a project id from a request alone proves nothing.
     is_connected: Mapped[bool] = mapped_column(default=False)
     label_config: Mapped[str] = mapped_column(default="")
     control: Mapped[str | None]  # the text box that captions go into; None until a label config was read
@@ -178,11 +178,11 @@ class Project(Table):
     champion: Mapped[str | None]
     champion_since: Mapped[datetime | None]
     synced_until: Mapped[datetime | None]  # corrections changed up to this moment of Label Studio's clock are here
-    # By which boxes and pictures of the label config they were read; empty before all were.
+    # The boxes and pictures of the label config by which they were read; empty before the first complete sync.
     synced_by: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    shows_annotators: Mapped[bool] = mapped_column(default=True)  # whether the pages have figures of single people
+    shows_annotators: Mapped[bool] = mapped_column(default=True)  # whether pages show individuals' figures
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # see `project_settings`
-    # Label Studio's own sampling, to be put back; None while we have not changed it.
+    # The project's own sampling, to be restored; None while we have not changed it.
     sampling_before: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
@@ -192,7 +192,7 @@ class Version(Table):
 
     __tablename__ = "version"
 
-    name: Mapped[str] = mapped_column(primary_key=True)  # what Label Studio sees as `model_version`
+    name: Mapped[str] = mapped_column(primary_key=True)  # `model_version` in Label Studio
     project_id: Mapped[int | None] = mapped_column(ForeignKey("project.id"), index=True)  # None: the shared base
     parent: Mapped[str | None] = mapped_column(ForeignKey("version.name"))
     state: Mapped[VersionState] = mapped_column(default=VersionState.CANDIDATE)
@@ -201,13 +201,13 @@ class Version(Table):
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     generation: Mapped[dict[str, Any]] = mapped_column(default=dict)
     snapshot: Mapped[str | None]  # hash of the dataset it was trained on
-    pinned: Mapped[bool] = mapped_column(default=False)  # a person wants it kept
-    deleted_at: Mapped[datetime | None]  # since then its files are gone; the row stays, as others descend from it
+    pinned: Mapped[bool] = mapped_column(default=False)  # protected from deletion
+    deleted_at: Mapped[datetime | None]  # its files are gone; the row stays, as others descend from it
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class Promotion(Table):
-    """One change of a project's champion. `previous` is where a rollback from it leads."""
+    """One change of a project's champion. `previous` is the target of a rollback."""
 
     __tablename__ = "promotion"
 
@@ -220,7 +220,7 @@ class Promotion(Table):
 
 
 class Image(Table):
-    """Our own copy of an annotated image. The bytes lie in the home directory under their hash."""
+    """Our own copy of an annotated image. The bytes are in the home directory under their hash."""
 
     __tablename__ = "image"
 
@@ -229,7 +229,7 @@ class Image(Table):
     width: Mapped[int]
     height: Mapped[int]
     fingerprint: Mapped[bytes | None]  # see `near_duplicates`; None in rows that were made before there were any
-    # The first known of the images that look like this one, mostly itself; None until that is decided, for ever.
+    # The first known near-duplicate of this image, usually itself; None until that is decided, once.
     looks_like: Mapped[str | None] = mapped_column(ForeignKey("image.sha256", name="image_looks_like"), index=True)
     # The image whose side of the split this one is on. Itself where a version may have been trained before that was
     # decided, else `looks_like`.
@@ -238,7 +238,7 @@ class Image(Table):
 
 
 class Suggestion(Table):
-    """The last answer for a task by a version: a caption with its score, or the reason why there is none."""
+    """A version's latest answer for a task: a caption with its score, or the reason why there is none."""
 
     __tablename__ = "suggestion"
     __table_args__ = (UniqueConstraint("project_id", "task_id", "model_version"),)
@@ -254,7 +254,7 @@ class Suggestion(Table):
 
 
 class TaskFeatures(Table):
-    """What an image encoder said of a task's image, pooled to one vector; the latest encoder's stays."""
+    """The pooled encoder output of a task's image, of the latest encoder only."""
 
     __tablename__ = "task_features"
 
@@ -262,14 +262,14 @@ class TaskFeatures(Table):
     task_id: Mapped[int] = mapped_column(primary_key=True)
     encoder: Mapped[str]  # its hash
     vector: Mapped[bytes]  # float32, little-endian
-    lanes: Mapped[int | None]  # into how many clusters the tasks were sorted when this one got its own
+    lanes: Mapped[int | None]  # the number of clusters when this task got its own
     cluster: Mapped[int | None]
 
 
 class Correction(Table):
-    """What a person wrote for an image: a Label Studio annotation with all that it came from, or an imported caption.
+    """A human caption of an image: a Label Studio annotation with its origin, or an imported caption.
 
-    The former is known by its id, the latter by its image and its text, and a sync never touches the latter.
+    The former is identified by its id, the latter by its image and text; a sync never changes the latter.
     """
 
     __tablename__ = "correction"
@@ -292,8 +292,8 @@ class Correction(Table):
     import_key: Mapped[str | None]  # of an imported caption; see `corrections.ImportedCaption`
     imported_from: Mapped[str | None]  # the file, and where in it
     image_sha256: Mapped[str | None] = mapped_column(ForeignKey("image.sha256"), index=True)
-    captions: Mapped[list[str]] = mapped_column(default=list)  # what the person wrote; several for one image are fine
-    control: Mapped[str | None]  # the text box that they came out of; None: imported, or not known any more
+    captions: Mapped[list[str]] = mapped_column(default=list)  # what the person wrote; may be several
+    control: Mapped[str | None]  # the text box that they were read from; None: imported, or unknown
     suggestion: Mapped[str | None]
     suggestion_version: Mapped[str | None]
     suggestion_score: Mapped[float | None]
@@ -301,16 +301,16 @@ class Correction(Table):
     origin: Mapped[str | None]  # prediction, prediction-changed or manual, as Label Studio says; or imported
     annotator: Mapped[str | None]
     lead_time_s: Mapped[float | None]
-    asked_at_random: Mapped[bool | None]  # whether chance chose the task for people to be asked; None: nothing chose
+    asked_at_random: Mapped[bool | None]  # whether the task was a random pick; None: no annotation order
     state: Mapped[CorrectionState] = mapped_column(default=CorrectionState.ACTIVE)
     reason: Mapped[str | None]  # why the image could not be read
     annotated_at: Mapped[datetime]
     updated_at: Mapped[datetime]  # Label Studio's clock; an older one never overwrites a newer one
-    # Kept with the row, so that thousands can be filtered and sorted by them.
+    # Derived, stored for filtering and sorting.
     words_changed: Mapped[int | None]  # from the suggestion to the nearest caption; None without a suggestion
     search_text: Mapped[str] = mapped_column(default="")  # suggestion and captions, case folded
     guess: Mapped[Category | None]  # our rules' guess of what was wrong with the suggestion
-    # What a reviewer decided. A sync never touches it.
+    # The reviewer's decision. A sync never changes it.
     category: Mapped[Category | None]
     left_out: Mapped[bool] = mapped_column(default=False)  # of training
     note: Mapped[str] = mapped_column(default="")
@@ -320,7 +320,7 @@ class Correction(Table):
 
 
 class CorrectionRevision(Table):
-    """What a correction said before it was changed."""
+    """A previous state of a correction."""
 
     __tablename__ = "correction_revision"
 
@@ -334,7 +334,7 @@ class CorrectionRevision(Table):
 
 
 class ReviewAction(Table):
-    """One thing that a reviewer did to a correction: the fields it changed, before and after."""
+    """A reviewer's change of a correction: the changed fields, before and after."""
 
     __tablename__ = "review_action"
 
@@ -365,7 +365,7 @@ class Choice(Table):
 
 
 class Dismissal(Table):
-    """A problem of the dataset that a person looked at and found to be none, until somebody takes that back."""
+    """A problem of the dataset that a person dismissed; can be undone."""
 
     __tablename__ = "dismissal"
     __table_args__ = (
@@ -382,8 +382,8 @@ class Dismissal(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    kind: Mapped[str]  # of the problem, as `model.dataset_problems` names it
-    subject: Mapped[str]  # what has it: the number of a correction, or the hashes of images
+    kind: Mapped[str]  # a `ProblemKind` of `model.dataset.problems`
+    subject: Mapped[str]  # the number of a correction, or the hashes of images
     by: Mapped[str]
     at: Mapped[datetime] = mapped_column(default=utc_now)
     taken_back_by: Mapped[str | None]
@@ -391,13 +391,13 @@ class Dismissal(Table):
 
 
 def _one_per_project(name: str, state: RunState) -> Index:
-    """At most one run of a kind is in this state in a project, whoever asks and however many ask at once."""
+    """At most one run of a kind is in this state in a project, even with concurrent requests."""
     condition = text(f"state = '{state.value}'")
     return Index(name, "project_id", "kind", unique=True, sqlite_where=condition, postgresql_where=condition)
 
 
 class Run(Table):
-    """A piece of work for the worker. Redis only carries its id; this row is the truth about it."""
+    """A job for the workers. Redis only carries its id; this row is the truth about it."""
 
     __tablename__ = "run"
     __table_args__ = (
@@ -420,22 +420,22 @@ class Run(Table):
     attempts: Mapped[int] = mapped_column(default=0)  # more than one after a worker was killed
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     started_at: Mapped[datetime | None]
-    heartbeat_at: Mapped[datetime | None]  # the worker's sign of life; an old one means it was killed
+    heartbeat_at: Mapped[datetime | None]  # the worker's heartbeat; an old one means that it was killed
     finished_at: Mapped[datetime | None]
 
 
 class Sweep(Table):
-    """A search for good settings on one frozen snapshot. Its trials are in Optuna's study of the name `id`."""
+    """A hyperparameter search on one snapshot. Its trials are in the Optuna study named `id`."""
 
     __tablename__ = "sweep"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    name: Mapped[str]  # also of the settings that come out
-    state: Mapped[RunState]  # RUNNING from the first moment: its trials are what waits
+    name: Mapped[str]  # also of the resulting settings
+    state: Mapped[RunState]  # RUNNING from the start; its trials are queued
     asked_by: Mapped[str] = mapped_column(default="")
-    space: Mapped[dict[str, Any]]  # what is searched, and what is the same in all trials
+    space: Mapped[dict[str, Any]]  # the search space, and the settings common to all trials
     trials: Mapped[int]  # how many were asked for
     snapshot: Mapped[str]  # hash of the dataset
     champion: Mapped[str] = mapped_column(ForeignKey("version.name"))  # what each trial starts from
@@ -445,7 +445,7 @@ class Sweep(Table):
 
 
 class NamedSettings(Table):
-    """Settings to train with, by a name of a project's own."""
+    """Saved fine-tuning settings of a project."""
 
     __tablename__ = "named_settings"
 

@@ -1,1 +1,1 @@
-"""Is it better? Candidate against champion, by figures and by people."""
+"""Evaluation: the gate between candidate and champion, blind verdicts, calibration."""

@@ -1,4 +1,4 @@
-"""Blind verdicts: which of two versions' captions of a picture a person finds better, not knowing which is whose."""
+"""Blind verdicts: which of two versions' captions of a picture a person prefers, without knowing their versions."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from captionloop.model.database import Better, Choice, Project, utc_now
 from captionloop.model.evaluation.comparison_file import ComparedImage
 from captionloop.model.metrics.estimate import Estimate, wilson
 
-# Asked of a person at the most. Fifty give the win rate to about 14 points either way; nobody judges hundreds.
+# At most. Fifty give the win rate within about 14 points either way; nobody judges hundreds.
 MOST_ASKED = 50
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What the verdicts come to.
+    """The result of blind verdicts.
 
     Args:
-        first, second: pictures for which that version's caption was found better.
-        same: those for which neither was.
-        win_rate: share of the second among the decided ones, with Wilson's 95 % interval; None when all are the same.
+        first, second: number of pictures for which that version's caption was preferred.
+        same: number without a preference.
+        win_rate: share of the second among the decided ones, with Wilson's 95 % interval; None if none is decided.
     """
 
     first: int
@@ -39,9 +39,9 @@ class Tally:
 
 
 def to_ask(images: Sequence[ComparedImage], first: str, second: str) -> list[ComparedImage]:
-    """The pictures that people are asked about: with two different captions, at most `MOST_ASKED`, drawn at random.
+    """A random sample of at most `MOST_ASKED` pictures with different captions.
 
-    Everybody gets the same ones in the same order, whenever they come back.
+    It is the same, in the same order, for everybody and at any time.
     """
 
     def place(image: ComparedImage) -> bytes:
@@ -52,14 +52,14 @@ def to_ask(images: Sequence[ComparedImage], first: str, second: str) -> list[Com
 
 
 def say_the_same(images: Sequence[ComparedImage]) -> int:
-    """How many pictures have the same caption of both, and so are not asked about."""
+    """How many pictures have the same caption by both versions, and so need no verdict."""
     return sum(_says_the_same(image) for image in images)
 
 
 def keep_choice(
     session: Session, project_id: int, first: str, second: str, image: str, *, better: Better, by: str
 ) -> None:
-    """Keep a person's verdict; an earlier one about the same picture is replaced."""
+    """Store a person's verdict, replacing an earlier one on the same picture."""
     session.execute(select(Project.id).where(Project.id == project_id).with_for_update())  # two clicks at once
     known = session.scalars(
         select(Choice).where(
@@ -77,7 +77,7 @@ def keep_choice(
 
 
 def choices_of(session: Session, project_id: int, first: str, second: str, *, by: str) -> dict[str, Better]:
-    """A person's verdicts about two versions, the last one last: image hash → which is better."""
+    """A person's verdicts on two versions, oldest first: image hash → which is better."""
     rows = session.execute(
         select(Choice.image_sha256, Choice.better)
         .where(Choice.project_id == project_id, Choice.first == first, Choice.second == second, Choice.by == by)
@@ -89,7 +89,7 @@ def choices_of(session: Session, project_id: int, first: str, second: str, *, by
 def tally(
     session: Session, project_id: int, first: str, second: str, images: Collection[str], *, by: str | None = None
 ) -> Tally:
-    """Count the verdicts about these images: of one person, or of all."""
+    """Count the verdicts on these images: of one person, or of all."""
     counted = select(Choice.better, func.count()).where(
         Choice.project_id == project_id,
         Choice.first == first,

@@ -1,9 +1,9 @@
-"""What a score is worth: the chance that a person leaves the caption unchanged, learnt from what people did.
+"""Calibration: from a score to the probability that a person leaves the caption unchanged.
 
-A score of 0.9 is no chance of 90 %: before a version has learnt the house style it is as sure as ever and never right.
-So score and outcome of the suggestions that people judged are fitted by a logistic curve (Platt 1999), and its
-reliability is measured on folds that it was not fitted on. That people were asked about low scores first does no harm,
-since the curve is about the outcome at a score.
+A score of 0.9 does not mean 90 %: before a version has learnt the house style its scores are high and its captions
+hardly ever right. So a logistic curve is fitted to score and outcome of the judged suggestions (Platt 1999), and its
+reliability is measured by cross-validation. Asking about low scores first does not bias it, since the curve is
+conditional on the score.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sqlalchemy.orm import Session
 from captionloop.model.database import Correction, CorrectionState, Database
 
 LEAST = 50  # judged suggestions below which there is no curve
-LEAST_OF_EACH = 5  # of those left unchanged, and of those changed; as many as folds
-_MOST = 2000  # the newest ones; more sharpen nothing
+LEAST_OF_EACH = 5  # of unchanged ones, and of changed ones; the number of folds
+_MOST = 2000  # the newest ones; more hardly improve the fit
 _BINS = 10
-_KEPT_S = 60.0  # in which people judge a few suggestions more, which hardly move a curve
-_EDGE = 1e-6  # scores are kept so far from 0 and 1, where the logit ends
+_KEPT_S = 60.0  # a minute's further judgements hardly change the curve
+_EDGE = 1e-6  # scores are clipped to this distance from 0 and 1, where the logit is infinite
 
 Scores = npt.NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Bin:
-    """Suggestions whose chances lie in one tenth of 0 to 1: the mean chance, what came true of it, and how many."""
+    """A bin of the reliability diagram, one tenth of 0 to 1: mean probability, unchanged share, count."""
 
     chance: float
     unchanged: float
@@ -49,10 +49,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far chances are to be relied on.
+    """The reliability of probabilities.
 
     Args:
-        bins: those of ten that have suggestions, from low to high chances.
+        bins: the non-empty ones of ten, in ascending order.
         error: the expected calibration error, 0 to 1: the mean of |chance - unchanged| over the bins, weighted by
             their counts (Guo et al., arXiv 1706.04599, section 2).
     """
@@ -63,13 +63,13 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Chances:
-    """A score's chance; call it.
+    """Callable: score → probability.
 
     Args:
-        curve: scores → chances, each float64 (n,); None leaves the score as it is.
-        judged: how many suggestions it is learnt from, or how many there are where it is not.
-        calibrated: its reliability on folds that it was not fitted on; None without a curve.
-        raw: that of the score itself on the same suggestions; None without any.
+        curve: scores → probabilities, each float64 (n,); None leaves the score as it is.
+        judged: number of judged suggestions, used or too few.
+        calibrated: reliability of the curve, cross-validated; None without a curve.
+        raw: reliability of the raw score on the same suggestions; None without any.
         note: a sentence for people.
     """
 
@@ -90,11 +90,10 @@ class Chances:
 
 
 def chances(session: Session, project_id: int, version: str) -> Chances:
-    """What a version's scores mean in a project.
+    """Calibrate a version's scores in a project.
 
     Args:
-        version: its own suggestions count, and where they are too few those of the versions before it as well, the
-            latest first.
+        version: its own suggestions are used, and if too few those of earlier versions as well, the latest first.
     """
     return calibrate(judged_suggestions(session, project_id, version))
 
@@ -107,23 +106,20 @@ class _Learnt:
 
 
 class RecentChances:
-    """`chances` for whoever asks often: learnt once a minute at most for each project, read from memory in between.
-
-    Safe to use from several threads.
-    """
+    """A cache of `chances`, renewed at most once a minute for each project. Thread-safe."""
 
     def __init__(self, database: Database, *, kept_s: float = _KEPT_S) -> None:
         """
         Args:
-            kept_s: how long what was learnt is taken for good.
+            kept_s: lifetime of an entry, in seconds.
         """
         self._database = database
         self._kept_s = kept_s
-        self._lock = Lock()  # held while learning, so that many requests at once learn it once
+        self._lock = Lock()  # held while fitting, so that concurrent requests fit once
         self._learnt: dict[int, _Learnt] = {}  # by project
 
     def of(self, project_id: int, version: str) -> Chances:
-        """What a version's scores mean in a project."""
+        """The calibration of a version's scores in a project."""
         with self._lock:
             last = self._learnt.get(project_id)
             if last is None or last.version != version or time.monotonic() - last.at >= self._kept_s:
@@ -134,7 +130,7 @@ class RecentChances:
 
 
 def judged_suggestions(session: Session, project_id: int, version: str) -> list[Judged]:
-    """The suggestions to learn from: of this version, then of others until they suffice; at most the newest 2,000."""
+    """The suggestions to fit to: of this version, then of others until they suffice; at most the newest 2,000."""
     of_project = (
         Correction.project_id == project_id,
         Correction.state == CorrectionState.ACTIVE,
@@ -164,7 +160,7 @@ def judged_suggestions(session: Session, project_id: int, version: str) -> list[
 
 
 def calibrate(judged: Sequence[Judged]) -> Chances:
-    """Learn what scores mean; with too few suggestions the score stays as it is, and the note says so."""
+    """Fit the curve; with too few suggestions the score stays as it is, and the note says so."""
     scores = np.asarray([found.score for found in judged], dtype=np.float64)
     unchanged = np.asarray([found.unchanged for found in judged], dtype=bool)
     raw = reliability(scores, unchanged) if judged else None
@@ -195,7 +191,7 @@ def calibrate(judged: Sequence[Judged]) -> Chances:
 
 
 def reliability(chances: Scores, unchanged: npt.NDArray[np.bool_]) -> Reliability:
-    """Compare chances with what came true, in ten equal parts of 0 to 1.
+    """Compare probabilities with outcomes, in ten equal bins of 0 to 1.
 
     Args:
         chances: float64 (n,), n > 0.
@@ -217,7 +213,7 @@ def _suffice(judged: Sequence[Judged]) -> bool:
 
 
 def _logits(scores: Scores) -> Scores:
-    """float64 (n,) → (n, 1): what a logistic curve is straight in."""
+    """Logits as a column: float64 (n,) → (n, 1)."""
     inside = np.clip(scores, _EDGE, 1 - _EDGE)
     logits: Scores = np.log(inside / (1 - inside))[:, None]
     return logits

@@ -5,8 +5,8 @@
      "images": [{"image": HASH, "references": [CAPTION],
                  "champion": {"caption": CAPTION, FIGURE: NUMBER}, "candidate": the same}]}
 
-It is written by the run and never changes, so that a report can be made again at any time. What a later comparison of
-any two versions finds (`jobs.compare`) is kept in the same form, the first of them as "champion".
+The run writes it once, so that a report can be made again at any time. A later comparison of any two versions
+(`jobs.learning.compare_run`) has the same format, with the first of them as "champion".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMPARISON = "comparison.json"
 
 @dataclass(frozen=True)
 class EvaluatedCaption:
-    """One version's caption of an image, and how good it is."""
+    """One version's caption of an image, with its metrics."""
 
     caption: str
     cider_d: float
@@ -37,7 +37,7 @@ class EvaluatedCaption:
 
 @dataclass(frozen=True)
 class ComparedImage:
-    """A held-out image with what people and both versions wrote for it."""
+    """A held-out image with its human captions and both versions' captions."""
 
     image: str  # SHA-256 of its bytes
     references: tuple[str, ...]
@@ -47,7 +47,7 @@ class ComparedImage:
 
 @dataclass(frozen=True)
 class StoredComparison:
-    """The champion's name, the difference in each figure, the images, and the dataset where the file names one."""
+    """The champion's name, the difference in each metric, the images, and the snapshot if the file names one."""
 
     champion: str
     figures: Mapping[str, Difference]
@@ -68,12 +68,12 @@ def write_comparison(
     """Write a comparison.
 
     Args:
-        path: of the file; a run's is `COMPARISON` in the directory where the version is being put together.
+        path: of the file; a run's is `COMPARISON` in the directory of the unfinished version.
         champion: the name of the version that the candidate was compared with.
-        references: held-out image hash → the captions people wrote for it.
-        champion_captions, candidate_captions: the same images → what each version writes.
-        corpus: captions of more images, as the gate took them.
-        snapshot: hash of the dataset that images and corpus are from, where no manifest beside the file says it.
+        references: held-out image hash → human captions.
+        champion_captions, candidate_captions: the same images → generated caption.
+        corpus: captions of further images, the same as for the gate.
+        snapshot: hash of the dataset of images and corpus, if no manifest beside the file has it.
     """
     found = compare_figures(references, champion_captions, candidate_captions, corpus=corpus)
     content = {

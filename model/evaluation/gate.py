@@ -1,14 +1,14 @@
 """The gate: a candidate becomes champion only if its captions of the held-out images are better.
 
-Both caption the same images with the same generation settings; `judge` compares what they wrote with what people wrote.
-Three things make it more than the sign of a difference:
+Both caption the same images with the same generation settings; `judge` compares the captions with the references. Three
+things go beyond the sign of a difference:
 
-* CIDEr-D weighs rare words, and a dozen images cannot tell which words are rare: the document frequencies come from all
-  corrections (`corpus`);
-* the words a person would have to change count beside it (see `metrics.comparison`);
-* a candidate has to look at the picture. One that was trained on mixed-up captions, or on one caption, writes the house
-  style to perfection, and so beats a champion that has never seen it on every word-counting score. It is caught by
-  dealing its captions out to the images at random: if they fit no worse than in their own places, it is rejected.
+* CIDEr-D weights words by document frequency, which a dozen images cannot estimate: it is taken from all corrections
+  (`corpus`);
+* the words that a person would have to change count as well (see `metrics.comparison`);
+* captions must depend on the picture. A candidate trained on shuffled captions, or on a single one, learns the house
+  style perfectly, and so beats on every n-gram metric a champion that has never seen it. A permutation test finds that:
+  if the captions fit randomly permuted images as well as their own, the candidate is rejected.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from captionloop.model.metrics import Comparison, Evaluation, compare_captions, 
 Rule = Literal["better", "surely better", "always", "never"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
-SURE = 0.95  # the probability that "surely better" asks for
-FEW_IMAGES = 5  # below it a verdict is little more than a guess
-# How often captions dealt out at random may fit as well as in their own places. Five different images can be dealt out
-# in 120 ways, so that few images cannot be asked for the certainty that many can give.
+SURE = 0.95  # the probability that "surely better" requires
+FEW_IMAGES = 5  # with fewer a verdict is little more than a guess
+# Largest p-value of the permutation test. Five images have only 120 permutations, so few images cannot reach the
+# significance of many.
 _CHANCE, _CHANCE_OF_FEW, _MANY_IMAGES = 0.01, 0.05, 10
 _DEALS = 2000
-_MOST_DEALT_EXACTLY = 6  # images whose 720 orders are all tried instead
+_MOST_DEALT_EXACTLY = 6  # with up to so many images all (720) permutations are tried
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate decided, why, and the figures behind it.
+    """The gate's decision, its reason, and the metrics.
 
     Args:
-        promote: whether the candidate is to become champion.
-        reason: one or two sentences for a person.
-        champion, candidate: their figures on the held-out images.
+        promote: whether the candidate should become champion.
+        reason: one or two sentences for people.
+        champion, candidate: their metrics on the held-out images.
         difference: candidate minus champion in CIDEr-D (0–10) + BLEU-4 (0–1).
         interval: its 95 % paired-bootstrap interval.
         probability: that the candidate is better, by the same bootstrap.
         too_close_to_call: the interval contains 0.
-        follows_pictures: whether the candidate's captions fit their own images better than each other's; None where
-            the held-out captions are too few, or too much alike, to tell.
+        follows_pictures: whether the candidate's captions fit their own images better than permuted ones; None if the
+            held-out captions are too few, or too similar, to tell.
     """
 
     promote: bool
@@ -88,12 +88,12 @@ def judge(
     """Decide whether the candidate replaces the champion.
 
     Args:
-        references: held-out image → the captions people wrote for it.
-        champion_captions, candidate_captions: the same images → what each version writes.
-        corpus: captions people wrote for the other images, a sequence for each.
-        rule: "better" on balance; "surely better" with a probability of at least 0.95; "always" (only a candidate that
-            ignores the pictures is held back); "never" (a person promotes by hand).
-        seed: of the bootstrap and the chance test.
+        references: held-out image → human captions.
+        champion_captions, candidate_captions: the same images → generated caption.
+        corpus: human captions of the other images, a sequence for each.
+        rule: "better": a positive difference; "surely better": with a probability of at least 0.95; "always": rejects
+            only a candidate that ignores the pictures; "never": only people promote.
+        seed: of the bootstrap and the permutation test.
 
     Raises:
         RunError: there is no held-out image.
@@ -131,12 +131,12 @@ def _passes(comparison: Comparison, rule: Rule) -> bool:
 
 
 def _only_writes_better(comparison: Comparison) -> bool:
-    """The same words, but more often with people's capitals and spaces, to which the metrics are blind."""
+    """Whether words are equal but orthography, which the metrics ignore, matches the references more often."""
     before, after = comparison.letter_perfect
     return comparison.evidence == 0 and after > before
 
 
-# --- does it look at the picture? ----------------------------------------------------------------------------------
+# --- do captions depend on the picture? ----------------------------------------------------------------------------
 
 
 def _follows_pictures(
@@ -154,7 +154,7 @@ def _follows_pictures(
 
 
 def _chance_of_fit(captions: Mapping[str, list[str]], references: Mapping[str, list[str]], *, seed: int) -> float:
-    """How likely captions dealt out at random fit the images' references as well as they do in their own places."""
+    """p-value of the permutation test: how often permuted captions fit the references as well as unpermuted ones."""
     fit = _fit(captions, references)
     images = np.arange(len(fit))
     own = fit[images, images].mean()
@@ -167,9 +167,9 @@ def _chance_of_fit(captions: Mapping[str, list[str]], references: Mapping[str, l
 
 
 def _fit(captions: Mapping[str, list[str]], references: Mapping[str, list[str]]) -> np.ndarray:
-    """(images, images): how well the caption of one suits another, as the cosine of their tf-idf vectors.
+    """(images, images): cosine similarity of the tf-idf vectors of each caption and each image's references.
 
-    The words of a style are in all references and weigh nothing, so what is left is what the pictures show.
+    Words of the style are in all references and weigh nothing, so that the words of the content remain.
     """
     words = {word: index for index, word in enumerate(sorted(_words_of(references)))}
     wanted, written = (
@@ -199,7 +199,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-# --- what a person reads -------------------------------------------------------------------------------------------
+# --- the reason as text --------------------------------------------------------------------------------------------
 
 
 def _reason(comparison: Comparison, rule: Rule, *, promote: bool, follows: bool | None) -> str:

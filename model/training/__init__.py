@@ -1,1 +1,1 @@
-"""Training: from captions to gradients, and everything that a run of it keeps."""
+"""Fine-tuning: targets, forward passes, the training loop, its logs and resume state."""

@@ -1,7 +1,6 @@
-"""Pictures changed a little, so that a trained encoder sees each one anew, and the caption stays true.
+"""Image augmentation that keeps captions true: small crops, brightness and contrast.
 
-Only what no caption tells of changes: a slightly smaller part of the picture, and the light. Never the hue (captions
-name colours), no turning, and no mirror: "to the left of" would become a lie, and so would writing in the picture.
+No change of hue (captions name colours), no rotation, and no mirroring ("to the left of", and writing in the picture).
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ import random
 from PIL import ImageEnhance
 from PIL.Image import Image, Resampling
 
-_LEAST_SHARE = 0.9  # of each side that stays in view
-_LIGHT = 0.15  # brightness and contrast change by up to this share
+_LEAST_SHARE = 0.9  # smallest crop, as a share of each side
+_LIGHT = 0.15  # largest relative change of brightness and contrast
 
 
 def augmented(image: Image, rng: random.Random) -> Image:
-    """The picture in another crop and light, of the same size.
+    """A random crop with random brightness and contrast, resized to the same size.
 
     Args:
         image: RGB.
-        rng: decides by how much; seeded by the caller from the run's seed, the step and the image.
+        rng: seeded by the caller from the run's seed, the step and the image.
     """
     share = rng.uniform(_LEAST_SHARE, 1.0)
     width, height = image.width * share, image.height * share

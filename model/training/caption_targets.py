@@ -1,8 +1,8 @@
-"""The text that the decoder is trained on, which is the text that generation sees.
+"""Decoder inputs and labels for training, consistent with generation, and the loss.
 
-It starts from [DEC] (the id from the config; published tokenizers lack the token), has to write the caption and [SEP],
-and is not asked for the prompt or for padding. `transformers` does none of that by itself. The loss is computed here,
-so that the label smoothing of training is never in a figure that scores.
+The input starts with [DEC] (the id from the config; published tokenizers lack the token). Labels are the caption and
+[SEP]; prompt and padding are masked out of the loss. `transformers` does none of that by itself. The loss is computed
+here, so that label smoothing is used in training only.
 
 Shapes: B examples in a batch, L tokens.
 """
@@ -20,12 +20,12 @@ from transformers import PreTrainedTokenizerBase
 from captionloop.model.blip.checkpoint import Checkpoint
 from captionloop.model.captions.text import encode_caption, is_representable, normalise_caption
 
-IGNORED = -100  # a label that nothing is asked for
+IGNORED = -100  # the label of a position that does not count in the loss
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One caption of one image. `weight` multiplies its share of the loss."""
+    """One caption of one image; `weight` is its factor in the loss."""
 
     id: str
     image_hash: str
@@ -35,7 +35,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An example that was not trained on, and why."""
+    """An example that was left out of training, and why."""
 
     id: str
     reason: str
@@ -49,15 +49,15 @@ def caption_loss(
     label_smoothing: float = 0.0,
     total: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross-entropy per token that is asked for.
+    """Mean cross-entropy per token that counts in the loss.
 
     Args:
-        logits: float (A, vocabulary), of the places that `asking` names, row by row.
-        labels: int64 (B, L), the token at each position, or -100 where none is asked for; position t is predicted from
-            the logits of position t - 1.
-        weights: float (B,), of each example; all 1 when left out.
-        label_smoothing: leave it 0 to score.
-        total: what the sum is divided by, when these examples are a part of a batch; see `asked_for`.
+        logits: float (A, vocabulary), of the positions in the mask `asking(labels)`, row by row.
+        labels: int64 (B, L), the token at each position, or -100 where it does not count; the label of position t is
+            predicted from the logits of position t - 1.
+        weights: float (B,), of each example; default: all 1.
+        label_smoothing: 0 for evaluation.
+        total: the divisor when these examples are a part of a batch; see `asked_for`.
     """
     wanted = labels[:, 1:]
     is_asked = wanted != IGNORED
@@ -69,12 +69,12 @@ def caption_loss(
 
 
 def asking(labels: Tensor) -> Tensor:
-    """The places at which the next token is asked for: bool (B, L), from labels (B, L)."""
+    """Mask of positions whose next token counts in the loss: bool (B, L), from labels (B, L)."""
     return functional.pad(labels[:, 1:] != IGNORED, (0, 1))
 
 
 def asked_for(labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The number of tokens that are asked for, each times its example's weight: what the loss of a batch divides by."""
+    """The weighted number of tokens that count in the loss: the divisor of a batch's loss."""
     return _counted(labels[:, 1:], weights).sum()
 
 
@@ -85,11 +85,11 @@ def _counted(wanted: Tensor, weights: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """What the decoder reads and what it is asked for, each int64 (B, L).
+    """Decoder inputs and labels, each int64 (B, L).
 
     Args:
         ids: [DEC], prompt, caption, [SEP], then padding.
-        labels: the same where something is asked for, -100 elsewhere.
+        labels: the same for caption and [SEP], -100 elsewhere.
     """
 
     ids: Tensor
@@ -102,13 +102,13 @@ class TrainingBatch:
 def training_batch(
     captions: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, start_id: int, prompt: str = ""
 ) -> TrainingBatch:
-    """Captions as the decoder is trained on them, and as they are scored.
+    """Tokenize captions into inputs and labels.
 
     Args:
         captions: none of them empty.
         tokenizer: of the model.
         start_id: `config.text_config.bos_token_id`, [DEC].
-        prompt: text before each caption that is given, not asked for.
+        prompt: text before each caption, masked out of the loss.
     """
     return padded([CaptionText.of(caption, tokenizer, prompt=prompt) for caption in captions], start_id=start_id)
 
@@ -118,7 +118,7 @@ class CaptionText:
     """A caption's ids after the start token: prompt, caption, [SEP]."""
 
     ids: tuple[int, ...]
-    prompt: int  # how many of them nothing is asked for
+    prompt: int  # how many of them are masked out of the loss
 
     @classmethod
     def of(cls, caption: str, tokenizer: PreTrainedTokenizerBase, *, prompt: str) -> CaptionText:

@@ -1,8 +1,8 @@
-"""BLIP's text decoder as it is trained: whole captions at once, with gradients.
+"""BLIP's text decoder for training: whole captions at once, with gradients.
 
-The modules are those of `transformers`, or what PEFT put in their place; the path through them is ours. It leaves out
-what training does not need: a mask (padding comes last, where a causal decoder cannot see it), a cache, the vocabulary
-where nothing is asked for, and, for captions, the keys and values of the picture (`_attend_to_image`).
+The modules are those of `transformers`, or PEFT's replacements; the forward pass is ours. It omits what training does
+not need: a padding mask (padding comes last, where a causal decoder cannot see it), a key-value cache, logits at
+positions that do not count in the loss, and, for short captions, the picture's keys and values (`_attend_to_image`).
 
 `captioning/decoder.py` is its pair: the same network, token by token, without gradients.
 
@@ -18,25 +18,25 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers.models.blip.modeling_blip_text import BlipTextLayer, BlipTextLMHeadModel, BlipTextSelfAttention
 
-# Reading the picture without keys and values takes 4 * L * P * W * heads multiplications a layer, forward and back, and
-# with them about 4 * P * W * H; with heads of 64 that is less for up to 64 tokens.
+# Cross-attention without keys and values takes 4 * L * P * W * heads multiplications a layer, forward and backward,
+# with them about 4 * P * W * H; with a head size of 64 the former is less for up to 64 tokens.
 _SHORT = 64
 
 
 def logits_at(
     decoder: BlipTextLMHeadModel, ids: Tensor, places: Tensor, features: Tensor, *, recompute: bool = False
 ) -> Tensor:
-    """What `decoder(ids, encoder_hidden_states=features).logits` says at some places.
+    """The logits of `decoder(ids, encoder_hidden_states=features)` at some positions.
 
     Args:
         decoder: in training or evaluation mode.
         ids: int64 (B, L), padding last.
-        places: bool (B, L).
-        features: what the image encoder made of the pictures, (B, P + 1, W); layers hand on their dtype.
-        recompute: keep no layer's inner results for the backward pass; needs less memory, and a third more time.
+        places: mask of positions, bool (B, L).
+        features: encoder output, (B, P + 1, W); its dtype is that of the activations.
+        recompute: gradient checkpointing; needs less memory, and a third more time.
 
     Returns:
-        (places that are true, V), row by row.
+        (number of positions, V), row by row.
     """
     hidden: Tensor = decoder.bert.embeddings(input_ids=ids).to(features.dtype)
     for layer in decoder.bert.encoder.layer:
@@ -56,7 +56,7 @@ def _layer(layer: BlipTextLayer, hidden: Tensor, features: Tensor) -> Tensor:
 
 
 def _attend_to_past(attention: BlipTextSelfAttention, hidden: Tensor) -> Tensor:
-    """What each token reads of those before it and of itself: (B, L, H)."""
+    """Causal self-attention: (B, L, H)."""
     queries, keys, values = (
         _split(attention, linear(hidden)) for linear in (attention.query, attention.key, attention.value)
     )
@@ -66,12 +66,12 @@ def _attend_to_past(attention: BlipTextSelfAttention, hidden: Tensor) -> Tensor:
 
 
 def _attend_to_image(attention: BlipTextSelfAttention, hidden: Tensor, features: Tensor) -> Tensor:
-    """What each token reads of the picture: (B, L, H).
+    """Cross-attention: (B, L, H).
 
     A picture has many patches and a caption few tokens. So the key matrix is applied to the queries, and the value
-    matrix to what was read, instead of both to every patch:
+    matrix to the weighted sums of features, instead of both to every patch:
 
-        q · (K f + b) = (Kᵀ q) · f + q · b,   and softmax does not see q · b, which is the same for all patches;
+        q · (K f + b) = (Kᵀ q) · f + q · b,   where q · b is the same for all patches and cancels in the softmax;
         sum over f of p_f (V f + c) = V (sum over f of p_f f) + (sum over f of p_f) c.
     """
     queries = _split(attention, attention.query(hidden)) / math.sqrt(attention.attention_head_size)
@@ -84,12 +84,12 @@ def _attend_to_image(attention: BlipTextSelfAttention, hidden: Tensor, features:
     scores = _by_head(queries, keys).flatten(1, 2) @ features.transpose(1, 2)
     probabilities = attention.dropout(scores.softmax(dim=-1))  # (B, heads * L, P + 1)
     read = _by_head((probabilities @ features).unflatten(1, (heads, -1)), values.transpose(1, 2))
-    shares = probabilities.sum(dim=-1).unflatten(1, (heads, -1, 1))  # 1, but for dropout
+    shares = probabilities.sum(dim=-1).unflatten(1, (heads, -1, 1))  # 1 without dropout
     return (read + shares * attention.value.bias.view(heads, 1, size)).transpose(1, 2).flatten(2)
 
 
 def _by_head(rows: Tensor, matrices: Tensor) -> Tensor:
-    """(B, heads, L, X) times (heads, X, Y), which broadcasting would copy for each example, is (B, heads, L, Y)."""
+    """(B, heads, L, X) @ (heads, X, Y) → (B, heads, L, Y), without the copies per example that broadcasting makes."""
     examples, heads, length, _ = rows.shape
     product = rows.transpose(0, 1).reshape(heads, examples * length, -1) @ matrices
     return product.view(heads, examples, length, -1).transpose(0, 1)
@@ -101,5 +101,5 @@ def _split(attention: BlipTextSelfAttention, hidden: Tensor) -> Tensor:
 
 
 def _are_plain(*linears: nn.Module) -> bool:
-    """Whether they are their weight and bias and nothing else; LoRA's are more."""
+    """Whether they are plain linear layers, without LoRA."""
     return all(type(linear) is nn.Linear for linear in linears)

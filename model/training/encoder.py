@@ -1,9 +1,9 @@
-"""BLIP's image encoder as it is trained: the modules are those of `transformers`, the path through them is ours.
+"""BLIP's image encoder for training: the modules are those of `transformers`, the forward pass is ours.
 
 `captioning/encoder.py` is its pair: the same network without gradients.
 
-`BlipAttention` multiplies, scales and normalises one after the other, with all scores in memory between (577 x 577 for
-each head of each layer of BLIP-base). PyTorch's fused attention does the same in one pass.
+`BlipAttention` materialises all attention scores (577 x 577 for each head of each layer of BLIP-base). PyTorch's fused
+attention does not.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from captionloop.private_operators import softmax_backward
 def encode_images(
     encoder: BlipVisionModel, pixels: Tensor, *, dtype: torch.dtype | None = None, recompute: bool = False
 ) -> Tensor:
-    """What the text decoder reads of pictures: `encoder(pixel_values=pixels).last_hidden_state`.
+    """The same as `encoder(pixel_values=pixels).last_hidden_state`, with gradients.
 
     Args:
-        encoder: in evaluation or training mode; gradients flow.
+        encoder: in evaluation or training mode.
         pixels: (images, 3, side, side), in the encoder's dtype.
-        dtype: what layers hand on to each other, under autocast; the encoder's own when left out.
-        recompute: keep no layer's inner results for the backward pass; needs less memory, and a third more time.
+        dtype: of the activations, under autocast; default: the encoder's.
+        recompute: gradient checkpointing; needs less memory, and a third more time.
 
     Returns:
         (images, patches + 1, vision hidden).
@@ -60,9 +60,9 @@ def _attend(attention: BlipAttention, hidden: Tensor) -> Tensor:
 
 
 class _Attention(torch.autograd.Function):
-    """Fused attention whose backward pass is matrix products, one picture after the other.
+    """Fused attention whose backward pass is matrix products, one picture at a time.
 
-    PyTorch's own on a CPU takes twice as long in bf16, as it does not use the matrix unit.
+    PyTorch's own backward pass on a CPU takes twice as long in bf16, as it does not use AMX.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Examples as batches: which ones when, and what the model is given for them.
+"""Batches of examples: order, text, weights, features or pixels.
 
 Shapes: B examples in a batch, L tokens, P image patches, H width of the image encoder.
 """
@@ -28,14 +28,14 @@ PictureSource = Callable[[str], Image]
 
 
 class TrainingData:
-    """The examples of a run. What is in a batch depends on seed and step alone, so a resumed run meets the same.
+    """The examples of a run. Batches depend on seed and step alone, so a resumed run gets the same ones.
 
     Args:
         examples: all of them usable.
-        checkpoint: whose tokenizer and image processor are used.
+        checkpoint: provides tokenizer and image processor.
         settings: batch size, seed, prompt, augmentation, and whether the encoder is trained.
-        features: the frozen encoder's output; needed unless the encoder is trained.
-        pictures: the images; needed if it is.
+        features: the frozen encoder's output; required unless the encoder is trained.
+        pictures: the images; required if it is.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TrainingData:
         self._weights = torch.tensor([example.weight for example in examples])
 
     def batches(self) -> Iterator[list[int]]:
-        """Batches without end, all of full size: shuffled passes, one after the other, cut where a batch is full."""
+        """Endless batches of full size, as indices: shuffled epochs, concatenated."""
         generator = torch.Generator().manual_seed(self._settings.seed)
         waiting: list[int] = []
         while True:
@@ -70,7 +70,7 @@ class TrainingData:
             waiting = waiting[self._settings.batch_size :]
 
     def text(self, batch: Sequence[int]) -> TrainingBatch:
-        """What the decoder reads and is asked for, each int64 (B, L)."""
+        """Decoder inputs and labels, each int64 (B, L)."""
         return padded([self._texts[i] for i in batch], start_id=self._start_id)
 
     def weights(self, batch: Sequence[int]) -> Tensor:
@@ -80,7 +80,7 @@ class TrainingData:
     def images(self, step: int, batch: Sequence[int]) -> tuple[Tensor | None, Tensor | None]:
         """The batch's features, float (B, P+1, H), or its pictures' pixels, float (B, 3, side, side); never both.
 
-        Pictures are prepared by as many threads as PyTorch has, and their pixels lie on the checkpoint's device.
+        Pictures are prepared by as many threads as PyTorch uses; the tensors are on the checkpoint's device.
 
         Raises:
             RunError: an image has no features.
@@ -92,7 +92,7 @@ class TrainingData:
         return self._features_of([self._examples[i] for i in batch]), None
 
     def _picture(self, step: int, example: int) -> Image:
-        """As large as the model sees it."""
+        """At the model's input size, augmented if set."""
         assert self._pictures is not None
         picture = self._pictures(self._examples[example].image_hash)
         if self._settings.augment:

@@ -1,7 +1,7 @@
-"""What a run writes down while it trains: flat files for the version's directory, TensorBoard's event files, trackers.
+"""The training log: flat files for the version's directory, TensorBoard event files, trackers.
 
 `training_log.csv` has a row for each step, `evaluations.jsonl` a line for each evaluation on images not trained on.
-A run that is resumed goes on in the same files; what a killed one wrote beyond its last saved step is cut off first.
+A resumed run appends to the same files, after removing what was written past its last saved step.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from captionloop.model.training.trackers import Trackers
 from captionloop.model.training.validation import ValidationResult
 
 if TYPE_CHECKING:
-    import torch  # the pages, which read what is written here, are up a second earlier without it
+    import torch  # the pages read these logs, and start a second faster without it
 
 _log = logging.getLogger(__name__)
 
 STEPS_FILE, EVALUATIONS_FILE = "training_log.csv", "evaluations.jsonl"
 
 EvaluatedOn = Literal["validation", "held-out"]
-"""The images that decide which weights are kept, or those of the gate."""
+"""The validation images, which select the weights, or the held-out images of the gate."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepFigures:
-    """One step. The loss has label smoothing in it; memory is the most that was taken so far."""
+    """Figures of one step. The loss includes label smoothing; memory is the peak so far."""
 
     step: int
     loss: float
@@ -51,10 +51,10 @@ class TrainingLog:
     """Use it as a context manager.
 
     Args:
-        directory: for the flat files.
-        tensorboard: for the event files; None writes none, and so does an installation without TensorBoard.
+        directory: of the flat files.
+        tensorboard: directory of the event files; none are written with None, or without TensorBoard.
         pictures: image hash → the picture, RGB, to show beside its caption; None shows none.
-        trackers: what else is to hear of the figures.
+        trackers: further receivers of the figures.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TrainingLog:
         self._writer: Any = None
 
     def begin(self, steps_done: int, settings: Mapping[str, Any]) -> None:
-        """Make ready for the step after those that are done: none, unless a run is gone on with."""
+        """Open the log; `steps_done` is 0 unless the run is resumed."""
         self._steps.parent.mkdir(parents=True, exist_ok=True)
         self._cut(steps_done)
         if self._tensorboard:
@@ -87,7 +87,7 @@ class TrainingLog:
         self._tell({f"train/{name}": value for name, value in measured.items()}, figures.step)
 
     def evaluation(self, step: int, found: ValidationResult, *, images: EvaluatedOn) -> None:
-        """Add what the weights after a step are worth."""
+        """Add the evaluation of the weights after a step."""
         samples = [asdict(sample) for sample in found.samples]
         line = {"step": step, "images": images, "metrics": dict(found.metrics), "samples": samples}
         with self._evaluations.open("a", encoding="utf-8") as file:
@@ -134,9 +134,9 @@ class TrainingLog:
 
 
 def read_losses(directory: Path) -> list[tuple[int, float]]:
-    """Step and loss of each step that a run has written down, also while it goes on; empty without a log.
+    """Step and loss of each logged step, also while the run is active; empty without a log.
 
-    A row that is just being written is left for the next reading.
+    An incomplete last row is skipped.
     """
     try:
         rows = (directory / STEPS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]
@@ -147,7 +147,7 @@ def read_losses(directory: Path) -> list[tuple[int, float]]:
 
 
 def memory_mib(device: torch.device) -> float:
-    """The most memory taken so far: of the GPU's on a GPU, else of this process's."""
+    """Peak memory so far, in MiB: of the GPU on a GPU, else of this process."""
     from captionloop.device import peak_memory
 
     of_gpu = peak_memory(device)

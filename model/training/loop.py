@@ -1,11 +1,11 @@
-"""Fine-tuning a BLIP on corrections: `finetune` is the whole run, top to bottom, for all three ways.
+"""Fine-tuning BLIP on corrections: `finetune` is the whole run, top to bottom, for all three ways.
 
-What is trained is in `trainable`, the text and its loss in `caption_targets`, the settings in `settings`, what a killed
-run goes on from in `resume_state`, what is written down in `log`.
+`trainable` selects the weights, `caption_targets` has labels and loss, `settings` the settings, `resume_state` the
+checkpoint of a run in progress, `log` the training log.
 
-Several processes that `accelerate` finds started together (by torchrun, `accelerate launch` or `jobs.processes`) train
-one model: each computes its share of every batch, and the gradients are summed, so that a step is that of one process.
-Every decision that ends a step otherwise is taken by all of them alike. The main process alone writes and tells.
+Processes started together (by torchrun, `accelerate launch` or `jobs.processes`) train one model, data-parallel: each
+computes its share of every batch, and the gradients are summed, so that a step equals that of one process. Decisions
+that end a step early are taken by all processes together. Only the main process logs, saves and reports progress.
 
 Shapes: B examples in a batch, L tokens, P image patches, H width of the image encoder.
 """
@@ -45,21 +45,21 @@ from captionloop.model.training.validation import ValidationResult
 logger = logging.getLogger(__name__)
 
 Validate = Callable[[Checkpoint], ValidationResult]
-"""How good the captions are that a checkpoint writes for the validation images."""
+"""Evaluates a checkpoint on the validation images."""
 Watching = Callable[[float, Checkpoint], None]
-"""Somebody who is shown the weights now and then, and the share of the steps that is done."""
+"""Called with the share of steps done, 0 to 1, and the present weights."""
 
 _STATE_EVERY_S = 30.0
 _REPORT_EVERY_S = 1.0
 _VALIDATIONS = 8  # spread over the run
-# On a CPU eight pictures of 577 patches at once are trained on as quickly as 16, with three GB less.
+# On a CPU micro-batches of 8 pictures of 577 patches are as fast as 16, with 3 GB less.
 _PATCHES_AT_ONCE = 4_700
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # what PyTorch says on a CPU
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # PyTorch's messages on a CPU
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """Where a run is. The loss is smoothed over some ten steps and has label smoothing in it."""
+    """Progress of a run. The loss is smoothed over about ten steps and includes label smoothing."""
 
     step: int
     steps: int
@@ -72,18 +72,18 @@ class TrainingProgress:
 
 @dataclass(frozen=True, slots=True)
 class FinetuneResult:
-    """The new checkpoint (the old one is untouched; they share an encoder that was frozen), and what was done.
+    """The new checkpoint, and how it was trained. A frozen encoder is shared with the original checkpoint.
 
     Args:
-        checkpoint: in evaluation mode, on the device of the one that was given.
-        trainable: what it was made from; `save_adapter` keeps LoRA's matrices.
-        settings: with nothing left to choose: the learning rate and the number of steps that were used.
+        checkpoint: in evaluation mode, on the device of the original.
+        trainable: the trained model; `save_adapter` writes LoRA's adapter.
+        settings: with all defaults resolved: the learning rate and number of steps that were used.
         examples: how many were trained on.
-        rejected: those that were not.
+        rejected: those that were left out.
         losses: of each step, with label smoothing.
         best_step: the step whose weights were kept.
-        seconds: duration of the run, or of what came after it was resumed.
-        is_main: whether this is the main one of several processes, the only one whose result is to be kept.
+        seconds: duration of the run, or since it was resumed.
+        is_main: whether this is the main process, the only one whose result is to be used.
     """
 
     checkpoint: Checkpoint
@@ -114,23 +114,23 @@ def finetune(
     """Train a copy of the checkpoint on captions.
 
     Args:
-        checkpoint: the version to start from; it stays as it is.
-        examples: captions and the images they belong to.
+        checkpoint: the version to start from; it is not changed.
+        examples: captions with their images.
         settings: how to train.
-        features: the frozen encoder's output for the examples' images, for a way that leaves the encoder alone.
-        pictures: the images themselves, for a way that trains it.
-        validate: captions images that are not among the examples; the weights that do so best are kept. None keeps
-            the last ones.
-        watch: is shown the weights as often, without a say in which are kept. What it raises ends the run.
-        log: gets the figures of each step, and what each validation found.
-        state: where the run is kept, and gone on from.
+        features: the frozen encoder's output for the examples' images; for a way that does not train the encoder.
+        pictures: the images; for a way that trains it.
+        validate: evaluates on images that are not among the examples; the best weights are kept. None keeps the last
+            ones.
+        watch: called as often as validation, without influence on the weights. An exception from it ends the run.
+        log: receives the figures of each step, and each validation.
+        state: the checkpoint file of the run, written regularly and resumed from.
         on_progress: called about once a second, and after the last step, by the main process.
-        should_stop: asked before each step, in each process; one that says so stops all.
+        should_stop: called before each step, in each process; True in any of them stops all.
 
     Raises:
-        RunError: no example is left to train on, an image has no features, the loss is no number any more, or there is
-            not the memory for a single example.
-        RunCancelled: `should_stop` said so.
+        RunError: no example is left to train on, an image has no features, the loss is not finite, or memory does not
+            suffice for a single example.
+        RunCancelled: `should_stop` returned True.
     """
     usable, rejected = usable_examples(checkpoint, examples, prompt=settings.prompt)
     if not usable:
@@ -170,7 +170,7 @@ def finetune(
                 logger.info("No better captions for %d validations: training ends at step %d", settings.patience, step)
                 break
             if not is_main:
-                # Dropout of its own, which needs no state: the main process goes on with the random numbers of that.
+                # Its own dropout seed, derived from the step, needs no state; the main process has the saved generator.
                 torch.manual_seed(_seed(settings.seed, step, accelerator.process_index))
             share = schedule(settings.schedule, step, steps, settings.warmup_share)
             for group in optimizer.param_groups:
@@ -240,10 +240,10 @@ def finetune(
 
 
 def schedule(name: Schedule, step: int, steps: int, warmup_share: float) -> float:
-    """Share of the peak rate at a step: a straight rise, then the curve of that name.
+    """Factor on the peak learning rate at a step: linear warm-up, then the named schedule.
 
-    The cosine and the line would reach 0 with the step after the last; "inverse_sqrt" falls as in Vaswani et al.
-    (arXiv 1706.03762, section 5.3).
+    "cosine" and "linear" reach 0 one step after the last; "inverse_sqrt" is that of Vaswani et al. (arXiv 1706.03762,
+    section 5.3).
     """
     warmup = round(steps * warmup_share)
     if step < warmup:
@@ -259,7 +259,7 @@ def schedule(name: Schedule, step: int, steps: int, warmup_share: float) -> floa
 
 
 class _Kept:
-    """What a run has come to beside the weights themselves: losses, moving average, and the best weights so far."""
+    """State of a run beside the weights: losses, moving average, and the best weights so far."""
 
     def __init__(self, trainable: Trainable, settings: FinetuneSettings) -> None:
         self._parameters, self._decay = trainable.parameters, settings.ema
@@ -277,7 +277,7 @@ class _Kept:
             average.lerp_(self._parameters[name].detach(), 1 - self._decay)
 
     def validated(self, score: float) -> None:
-        """Take the weights for the best when they are; their step is the last one done."""
+        """Keep the weights if their score is the best so far; their step is the last one done."""
         self.validations_without_better += 1
         if score > self.best_score:
             self.best_score, self.best_step, self.validations_without_better = score, len(self.losses), 0
@@ -311,7 +311,7 @@ def _backward_within_memory(
     settings: FinetuneSettings,
     micro_batch: int,
 ) -> tuple[float, int]:
-    """The loss of a batch, its gradients left in the parameters, and how many examples fit into memory at once."""
+    """The loss of a batch, with gradients in the parameters, and the micro-batch size that fits into memory."""
     while True:
         cause = None
         try:
@@ -345,9 +345,9 @@ def _backward(
     settings: FinetuneSettings,
     micro_batch: int,
 ) -> float:
-    """The share of the batch's loss that this process's examples have, its gradients left in the parameters.
+    """This process's part of the batch's loss, with gradients in the parameters.
 
-    `accelerator.accumulate` would take the mean of micro-batches; this is a mean over the tokens of the whole batch.
+    `accelerator.accumulate` would average over micro-batches; this is the mean over the tokens of the whole batch.
     """
     device = trainable.device
     is_mixed = computes_in_bf16(device) and (settings.trains_encoder or trainable.is_wide)
@@ -378,20 +378,20 @@ def _backward(
 
 
 def _summed(accelerator: Accelerator, trainable: Trainable, loss: float) -> float:
-    """The loss of all processes' shares together; their gradients are summed in the parameters."""
+    """The loss summed over all processes; gradients are summed in the parameters."""
     if accelerator.num_processes == 1:
         return loss
     for parameter in trainable.parameters.values():
-        mine = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad  # of an empty share
+        mine = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad  # None if it had no examples
         parameter.grad = accelerator.reduce(mine, "sum")
     return float(accelerator.reduce(torch.tensor(loss, device=trainable.device), "sum"))
 
 
 def _clip(parameters: Collection[nn.Parameter], longest: float) -> float:
-    """Shorten the gradients to a norm, when they are longer; their norm before."""
+    """Clip the gradients to a norm; returns their norm before."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    if not norm <= longest:  # nor a number
+    if not norm <= longest:  # also for NaN
         torch.nn.utils.clip_grads_with_norm_(parameters, longest, norm)
     return float(norm)
 
@@ -401,7 +401,7 @@ def _seed(*numbers: int) -> int:
 
 
 def _anywhere(accelerator: Accelerator, *flags: bool) -> list[bool]:
-    """For each flag whether it is up in any process. All get the same answer, and so do the same."""
+    """For each flag whether it is set in any process; the same result in all of them."""
     if accelerator.num_processes == 1:
         return list(flags)
     up = accelerator.reduce(torch.tensor(flags, dtype=torch.float32, device=accelerator.device), "sum")
@@ -413,7 +413,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def _examples_at_once(checkpoint: Checkpoint, settings: FinetuneSettings) -> int:
-    """How many examples are computed at once when nobody says, as long as there is memory."""
+    """The default micro-batch size, before it is halved for lack of memory."""
     vision = checkpoint.model.vision_model
     if not settings.trains_encoder or is_gpu(vision.device):
         return settings.batch_size

@@ -1,4 +1,4 @@
-"""Settings to train with that a project knows by a name, such as the best ones of a sweep."""
+"""A project's saved fine-tuning settings, such as the best ones of a sweep."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,17 +11,17 @@ from captionloop.model.database import NamedSettings
 from captionloop.model.training.settings import FinetuneSettings
 
 KEY = "settings"
-"""The name under which a request or the extra params say which settings they mean: `{"settings": "sweep-1"}`."""
+"""The key by which a request or the extra params name saved settings: `{"settings": "sweep-1"}`."""
 
 
 def save(session: Session, project_id: int, name: str, settings: Mapping[str, Any], *, origin: str) -> None:
-    """Keep settings under a name; what it stood for before is replaced.
+    """Save settings under a name, replacing earlier ones of that name.
 
     Args:
-        origin: where they come from, for a person.
+        origin: where they come from, for people.
 
     Raises:
-        SettingsError: they are no fine-tuning settings.
+        SettingsError: they are not valid fine-tuning settings.
     """
     FinetuneSettings.from_dict(settings)
     session.merge(NamedSettings(project_id=project_id, name=name, settings=dict(settings), origin=origin))
@@ -37,11 +37,11 @@ def all_of(session: Session, project_id: int) -> list[NamedSettings]:
 
 
 def read(session: Session, project_id: int, name: object) -> dict[str, Any]:
-    """The settings of a name.
+    """The settings saved under a name.
 
     Raises:
-        SettingsError: the name is no text.
-        NotFoundError: the project knows no settings of this name.
+        SettingsError: the name is not text.
+        NotFoundError: the project has no settings of this name.
     """
     if not isinstance(name, str):
         raise SettingsError(f"The {KEY} are named {name!r}; expected a text, such as sweep-1.")

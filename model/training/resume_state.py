@@ -1,8 +1,8 @@
-"""Where a run is, on disk, so that one that was killed goes on where it was and ends with the same weights.
+"""The checkpoint of a run in progress, from which a killed run resumes and ends with the same weights.
 
-One file, replaced as a whole: safetensors with every trained weight, AdamW's two averages and step of each, the state
-of the random numbers, and what else the run keeps; plain data is in its header. The data order and the augmentation
-need no state: they follow from the seed and the step.
+One file, replaced atomically: safetensors with every trained weight, AdamW's two moments and step of each, the states
+of the random number generators, and further tensors of the run; plain data is in its header. Data order and
+augmentation need no state: they depend on seed and step alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WEIGHT, _OPTIMISER, _KEPT, _RANDOM = "weight/", "adam/", "kept/", "random"
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What a state says beside weights and optimiser, both as they were given to `save`."""
+    """Further tensors and plain data of a checkpoint, as given to `save`."""
 
     kept: dict[str, Tensor]
     notes: dict[str, Any]
@@ -37,8 +37,8 @@ class TrainingState:
     """The file of one run.
 
     Args:
-        path: where it lies; made when first saved.
-        identity: plain data that says what is trained on what; a state of something else is not gone on from.
+        path: of the file; created by the first `save`.
+        identity: plain data that identifies model, data and settings; a checkpoint with another identity is ignored.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -53,10 +53,10 @@ class TrainingState:
         kept: Mapping[str, Tensor],
         notes: Mapping[str, Any],
     ) -> None:
-        """Write down all that the next step depends on. `kept` are further tensors, `notes` further plain data.
+        """Save everything that the next step depends on. `kept` are further tensors, `notes` further plain data.
 
         Raises:
-            StorageError: the disk is full, or is not to be written on. The state before stays.
+            StorageError: the disk is full or read-only. The previous checkpoint remains.
         """
         tensors = {_WEIGHT + name: parameter.detach() for name, parameter in parameters.items()}
         tensors |= {_KEPT + name: tensor for name, tensor in kept.items()}
@@ -67,13 +67,13 @@ class TrainingState:
         if (state := random_state(device)) is not None:
             tensors[_random_on(device)] = state
         header = {"identity": self._identity, "notes": json.dumps(notes)}
-        # From where the tensors are: a copy of all would take as much memory as training itself.
+        # Written from the tensors in place: copies would take as much memory as training itself.
         with storing(self._path, also=(SafetensorError,)), atomically(self._path) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, header)
 
     @torch.no_grad()
     def load(self, *, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Resumed | None:
-        """Put weights, optimiser and random numbers back as they were saved; None when there is nothing to go on from.
+        """Restore weights, optimizer and random number generators; None when there is no checkpoint to resume from.
 
         Raises:
             RunError: the file is damaged.
@@ -91,7 +91,7 @@ class TrainingState:
         for name, parameter in parameters.items():
             parameter.copy_(tensors[_WEIGHT + name])
             prefix = f"{_OPTIMISER}{name}/"
-            optimizer.state[parameter] = {  # all of it where the parameter is, as the fused AdamW keeps it
+            optimizer.state[parameter] = {  # on the parameter's device, the step included, as fused AdamW requires
                 key.removeprefix(prefix): value.to(parameter.device)
                 for key, value in tensors.items()
                 if key.startswith(prefix)

@@ -1,4 +1,4 @@
-"""How to train: every setting of a fine-tuning run, checked once, and kept with the version it made."""
+"""The settings of a fine-tuning run, validated once and stored with the version."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """How to train. What each value gained or cost is in docs/training.md.
+    """How to train. docs/training.md has the reasons and measurements.
 
     Args:
-        way: "decoder" trains the text decoder on cached image features; "lora" small matrices beside the attention's
-            own (PEFT); "full" everything.
+        way: "decoder" trains the text decoder on cached image features; "lora" low-rank adapters on the attention
+            (PEFT); "full" all weights.
         learning_rate: peak rate of AdamW; None chooses by way and width (`default_learning_rate`).
-        schedule: what follows the warm-up; BLIP's own is the cosine.
-        steps: optimiser steps; None chooses by the number of examples (`default_steps`).
+        schedule: after the warm-up; BLIP's own is the cosine.
+        steps: optimizer steps; None chooses by the number of examples (`default_steps`).
         batch_size: examples per step.
-        micro_batch_size: examples computed at once; None is all of a step's, or on a CPU, where the encoder is trained,
-            as many as make it quicker. It is halved when memory runs out.
-        weight_decay: decoupled, BLIP's own 0.05; not on biases, norms and position embeddings.
+        micro_batch_size: examples per forward and backward pass; None is the whole batch, or the fastest size on a CPU
+            that trains the encoder. It is halved when memory runs out.
+        weight_decay: decoupled, BLIP's 0.05; not on biases, norms and position embeddings.
         warmup_share: share of the steps in which the rate rises from 0.
-        layer_decay: factor on the rate per layer, counted from the last one down; 1 is the same rate for all.
-        max_gradient_norm: longer gradients are shortened to it.
-        label_smoothing: in training only, BLIP's own 0.1.
-        dropout: on hidden states and attention of the decoder, BERT's own 0.1.
-        ema: decay of an exponential moving average of the weights, which is what is kept; 0 keeps the last ones.
-        validation_share: of the examples' images, kept out of training; of several validations the best weights are
-            kept, by CIDEr-D + BLEU-4. 0 trains on all and keeps the last.
-        patience: validations without a better one after which training ends.
-        replay: share of the corrections the champion has learnt from that are learnt from again, beside all new ones;
-            chosen by image (see `replay`).
-        augment: show pictures slightly cropped and in other light ("lora" with the encoder, and "full").
-        lora_rank: inner width of the small matrices.
-        lora_parts: whose attention gets them.
-        gradient_checkpointing: compute layers again instead of remembering them: less memory, about a third more time.
-        prompt: what the decoder is given before the caption (see `GenerationSettings.prompt`).
-        seed: of the data order, dropout and augmentation. On one machine with one number of threads, same seed, same
+        layer_decay: factor on the rate per layer, from the last one down; 1 is the same rate for all.
+        max_gradient_norm: gradients are clipped to this norm.
+        label_smoothing: in training only, BLIP's 0.1.
+        dropout: on hidden states and attention of the decoder, BERT's 0.1.
+        ema: decay of an exponential moving average of the weights, which is then kept; 0 keeps the last weights.
+        validation_share: share of the images used for validation instead of training; the best weights are kept, by
+            CIDEr-D + BLEU-4. 0 trains on all and keeps the last.
+        patience: validations without improvement after which training stops.
+        replay: share of the corrections that the champion was trained on to train on again, beside all new ones; chosen
+            by image (see `replay`).
+        augment: random crops, brightness and contrast ("lora" with the encoder, and "full").
+        lora_rank: rank of the adapters.
+        lora_parts: the parts whose attention gets adapters.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
+        prompt: text before the caption, masked out of the loss (see `GenerationSettings.prompt`).
+        seed: of data order, dropout and augmentation. On one machine with one number of threads, same seed, same
             weights.
 
     Raises:
-        SettingsError: a value that cannot be used; the message names setting, value and what is expected.
+        SettingsError: an invalid value; the message names setting, value and what is expected.
     """
 
     way: Way = "decoder"
@@ -106,7 +106,7 @@ class FinetuneSettings:
 
     @property
     def trains_encoder(self) -> bool:
-        """Whether the image encoder changes, so that nothing it said before can be used."""
+        """Whether the image encoder is trained, so that cached features cannot be used."""
         return self.way == "full" or (self.way == "lora" and self.lora_parts != "decoder")
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,19 +125,19 @@ class FinetuneSettings:
 
     @classmethod
     def from_text(cls, pairs: Iterable[str]) -> FinetuneSettings:
-        """From `name=value` as people type them: `way=lora`, `steps=300`, `augment=false`.
+        """From `name=value` pairs as people type them: `way=lora`, `steps=300`, `augment=false`.
 
         Raises:
-            SettingsError: no such pair, an unknown name, or a wrong value.
+            SettingsError: not a pair, an unknown name, or a wrong value.
         """
         return cls.from_dict(read_pairs(pairs))
 
 
 def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
-    """`name=value` as typed → the settings by name, each of its type; not yet checked.
+    """`name=value` pairs as typed → settings by name, converted to their types but not yet validated.
 
     Raises:
-        SettingsError: a text that is no such pair, or an unknown name.
+        SettingsError: not a pair, or an unknown name.
     """
     return fields.read_pairs(FinetuneSettings, pairs, called="fine-tuning setting", example="learning_rate=0.001")
 
@@ -151,16 +151,16 @@ def _is_number(value: object) -> bool:
 
 
 def default_learning_rate(width: int, way: Way = "decoder") -> float:
-    """The peak rate for a decoder of this hidden width.
+    """The default peak rate for a decoder of this hidden width.
 
-    1e-3 was measured best for the decoder of the starter model, 128 wide. 5e-5 is the usual rate for fine-tuning
-    BLIP-base and -large (768) on small sets, as in Hugging Face's own notebook for it. In between, and beyond, a
-    straight line on log-log paper. LoRA's matrices start at nothing and bear twice that, the encoder only half of it.
+    1e-3 was measured best for the decoder of the starter model, width 128. 5e-5 is the usual rate for fine-tuning
+    BLIP-base and -large (768) on small sets, as in Hugging Face's notebook. Other widths are log-log interpolated.
+    LoRA, whose adapters start at 0, gets twice that rate, training with the encoder half of it.
     """
     rate = 1e-3 * (width / 128) ** (math.log(5e-5 / 1e-3) / math.log(768 / 128))
     return rate * {"decoder": 1.0, "lora": 2.0, "full": 0.5}[way]
 
 
 def default_steps(examples: int) -> int:
-    """Optimiser steps for this many examples: more examples, more steps, but far fewer passes over each."""
+    """The default number of optimizer steps: more examples need more steps, but far fewer passes over each."""
     return round(300 * max(examples / 60, 0.25) ** 0.5)

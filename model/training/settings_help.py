@@ -1,4 +1,4 @@
-"""The fine-tuning settings as a form shows them; what each is for stands in the docstring of `FinetuneSettings`."""
+"""The fine-tuning settings for a form, with help texts from the docstring of `FinetuneSettings`."""
 
 import inspect
 import re
@@ -18,7 +18,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Data and validation": ("validation_share", "patience", "replay", "augment", "prompt", "seed"),
     "Memory": ("micro_batch_size", "gradient_checkpointing"),
 }
-# What is taken where the default is to choose.
+# Shown as the default of settings that are chosen automatically.
 _CHOSEN = {
     "learning_rate": "by way and width",
     "steps": "by the number of corrections",
@@ -33,9 +33,9 @@ class Setting:
 
     Args:
         name: the field's.
-        help: what it is for, one sentence or two.
-        default: as people type it; what is taken is said in words where the default is to choose.
-        choices: the values there are; empty where any number or text goes.
+        help: one sentence or two.
+        default: as people type it; a description where it is chosen automatically.
+        choices: the allowed values; empty for numbers and free text.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Group:
 
 
 def described_settings() -> tuple[Group, ...]:
-    """All settings by group; one that no group names comes last, under "Other"."""
+    """All settings by group; those in no group come last, under "Other"."""
     help_texts, types = _help_texts(), get_type_hints(FinetuneSettings)
     settings = {
         item.name: Setting(
@@ -70,10 +70,10 @@ def described_settings() -> tuple[Group, ...]:
 
 
 def read_form(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What people typed, setting by setting; what is left empty is not set.
+    """Parse and validate each field; empty ones are not set.
 
     Returns:
-        the settings that can be used, and for each of the others what is wrong with it.
+        The valid settings, and the error message of each other one.
     """
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -102,7 +102,7 @@ def _help_texts() -> dict[str, str]:
 
 
 def _sentence(text: str) -> str:
-    """With a capital, without the code that only those need who read it there, and a field left empty for None."""
+    """Capitalised, without references to code, and with "empty" in place of None."""
     plain = re.sub(r" \([^()]*`[^()]*\)", "", text).replace("None ", "empty ")
     return plain[0].upper() + plain[1:]
 

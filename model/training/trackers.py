@@ -1,7 +1,7 @@
-"""MLflow and Weights & Biases, through accelerate's trackers: what a run measures, where people already look.
+"""MLflow and Weights & Biases, through accelerate's trackers.
 
-Each is used when its own variable says so (MLFLOW_TRACKING_URI, WANDB_PROJECT), and reads its other variables itself. A
-tracker is a listener: one that fails, at whatever moment, is told of and left out, and the run goes on.
+Each is used when its own variable is set (MLFLOW_TRACKING_URI, WANDB_PROJECT), and reads its other variables itself. A
+tracker that fails, at any moment, is logged and dropped, and the run continues.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from captionloop.home import write_atomically
 
 logger = logging.getLogger(__name__)
 
-# What switches a tracker on, the module it needs, and our extra that installs that.
+# The variable that enables a tracker, the module it needs, and our extra that installs it.
 _KNOWN = {"MLflow": ("MLFLOW_TRACKING_URI", "mlflow"), "Weights & Biases": ("WANDB_PROJECT", "wandb")}
 
 
 class Trackers:
-    """Those that are set up, for one run; none is started before `begin`.
+    """The enabled trackers, for one run; none is started before `begin`.
 
     Args:
-        run: our name of the run, which is the trackers' as well.
-        environment: where their variables are looked for.
-        directory: for what they keep on this machine. A run that is resumed finds its earlier records there.
+        run: our name of the run, also used in the trackers.
+        environment: contains their variables.
+        directory: for local data. A resumed run finds its earlier records there.
     """
 
     def __init__(self, run: str, *, environment: Mapping[str, str], directory: Path) -> None:
@@ -35,7 +35,7 @@ class Trackers:
         self._trackers: dict[str, Any] = {}
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Start them, or go on with what they recorded of the run before; `settings` are the run's."""
+        """Start them, or continue the records of a resumed run; `settings` are the run's."""
         for name, (variable, module) in _KNOWN.items():
             if not self._environment.get(variable):
                 continue
@@ -55,7 +55,7 @@ class Trackers:
         self._each(lambda tracker: tracker.log(dict(figures), step=step))
 
     def finish(self) -> None:
-        """End the records; `begin` may go on with them later."""
+        """End the records; `begin` may continue them later."""
         self._each(lambda tracker: tracker.finish())
         self._trackers.clear()
 
@@ -65,7 +65,7 @@ class Trackers:
     def _start_mlflow(self) -> Any:
         from accelerate.tracking import MLflowTracker
 
-        noted = self._directory / "mlflow-run"  # the name that MLflow gave it
+        noted = self._directory / "mlflow-run"  # has MLflow's id of the run
         earlier = noted.read_text(encoding="utf-8") if noted.exists() else None
         tracker = MLflowTracker(experiment_name="captionloop", run_name=self._run, run_id=earlier)
         tracker.start()

@@ -1,4 +1,4 @@
-"""A copy of a model with what a way of fine-tuning trains: the decoder, LoRA's small matrices, or everything.
+"""A copy of a model with the trained weights of a way: the decoder, LoRA's adapters, or everything.
 
 Shapes: B examples, L tokens, P image patches, H width of the image encoder.
 """
@@ -21,22 +21,22 @@ from captionloop.model.training.decoder import logits_at
 from captionloop.model.training.encoder import encode_images
 from captionloop.model.training.settings import FinetuneSettings
 
-# The attention of both parts, by the names that `transformers` gives its matrices.
+# The attention of both parts, by the names of its layers in `transformers`.
 _ATTENTION = {
     "decoder": r"text_decoder\.bert\.encoder\.layer\.\d+\.(?:attention|crossattention)\.self\.(?:query|key|value)",
     "encoder": r"vision_model\.encoder\.layers\.\d+\.self_attn\.(?:qkv|projection)",
 }
 _LAYER = re.compile(r"(text_decoder\.bert\.encoder\.layer|vision_model\.encoder\.layers)\.(\d+)\.")
 _WIDE = 512
-_LORA_ALPHA_PER_RANK = 2  # the small matrices count twice, whatever their width
+_LORA_ALPHA_PER_RANK = 2  # scales the adapters by 2, whatever their rank
 
 
 class Trainable:
-    """The model while it is trained. The checkpoint that it is made from stays as it is.
+    """The model in training. The checkpoint that it is made from is not changed.
 
     Args:
-        checkpoint: where to start. An encoder that does not change is the same object in both.
-        settings: the way, dropout, LoRA's shape, and whether to trade time for memory.
+        checkpoint: where to start. A frozen encoder is shared with it.
+        settings: way, dropout, LoRA's rank and parts, gradient checkpointing.
     """
 
     def __init__(self, checkpoint: Checkpoint, settings: FinetuneSettings) -> None:
@@ -65,13 +65,13 @@ class Trainable:
     def logits(
         self, text: TrainingBatch, *, features: Tensor | None, pixels: Tensor | None, dtype: torch.dtype
     ) -> Tensor:
-        """What the decoder says where the text asks for the next token: (A, vocabulary), row by row.
+        """The logits at positions whose next token counts in the loss: (A, vocabulary), row by row.
 
         Args:
             text: on the model's device.
-            features: the frozen encoder's output, float (B, P+1, H); else
+            features: the frozen encoder's output, float (B, P+1, H), or None, and then
             pixels: the pictures, float (B, 3, side, side).
-            dtype: what layers hand on to each other.
+            dtype: of the activations.
         """
         recompute = self._settings.gradient_checkpointing
         if features is None:
@@ -82,13 +82,14 @@ class Trainable:
 
     @property
     def is_wide(self) -> bool:
-        """Whether the decoder gains from bf16 where the hardware multiplies in it; the starter's does not."""
+        """Whether the decoder is faster in bf16 on hardware that supports it; the starter's is not."""
         return self._model.config.text_config.hidden_size >= _WIDE
 
     def groups(self, peak_rate: float) -> list[dict[str, Any]]:
-        """The parameters as AdamW takes them, each group with its own `peak_rate`.
+        """Parameter groups for AdamW, each with its own `peak_rate`.
 
-        No weight decay on biases, norms (both 1-D) and positions; with `layer_decay` a lower rate for lower layers.
+        No weight decay on biases, norms (both 1-D) and position embeddings; with `layer_decay` lower rates for lower
+        layers.
         """
         depths = self._depths()
         groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
@@ -105,7 +106,7 @@ class Trainable:
         ]
 
     def _depths(self) -> dict[str, int]:
-        """How many layers lie above each parameter within its own part: 0 for the head and what is on top."""
+        """The number of layers above each parameter within its part: 0 for the head and the last layer."""
         found = {name: _LAYER.search(name) for name in self.parameters}
         layers: dict[str, int] = {}
         for match in found.values():
@@ -119,10 +120,10 @@ class Trainable:
 
     @torch.no_grad()
     def checkpoint(self, weights: dict[str, Tensor] | None = None) -> Checkpoint:
-        """A plain BLIP as it is now, ready to caption, in the type of the original; training can go on.
+        """A plain BLIP with the present weights, in evaluation mode and the original's dtype; training can continue.
 
         Args:
-            weights: to take instead of the present ones, by name as in `parameters`.
+            weights: used instead of the present ones, by name as in `parameters`.
         """
         model = self._copy_of(self._model)
         for name, parameter in model.named_parameters():
@@ -144,11 +145,11 @@ class Trainable:
         )
 
     def save_adapter(self, directory: Path) -> None:
-        """Keep LoRA's matrices in PEFT's own format, for those who want them apart; other ways have none."""
+        """Save LoRA's adapter in PEFT's format; other ways have none."""
         if self._lora is not None:
             from peft import get_peft_model_state_dict
 
-            # PEFT names them as they are called within its own wrapper, which we do without.
+            # PEFT prefixes names with those of its wrapper, which we do not use.
             matrices = {
                 f"base_model.model.{name}": tensor.contiguous()
                 for name, tensor in get_peft_model_state_dict(self._model).items()
@@ -175,7 +176,7 @@ def _lora_config(settings: FinetuneSettings) -> Any:
 
 
 def _merge_lora(model: BlipForConditionalGeneration) -> None:
-    """Add LoRA's products to the matrices they stand beside, and put the plain layers back."""
+    """Merge the adapters into the weights, and restore the plain layers."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(model.named_modules()):

@@ -1,4 +1,4 @@
-"""What a model writes for images that it is not trained on: figures, how sure they are, and samples."""
+"""Evaluation on images that are not trained on: metrics with intervals, and sample captions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from captionloop.model.metrics import Score, bootstrap_score, evaluate_captions
 from captionloop.model.metrics.differences import SCORE
 
-SAMPLES = 8  # captions that are shown of a validation
+SAMPLES = 8  # sample captions of a validation
 
 
 @dataclass(frozen=True, slots=True)
 class SampleCaption:
-    """A caption of an image, beside what people wrote."""
+    """A generated caption of an image, with the human captions."""
 
     image: str
     caption: str
@@ -22,11 +22,11 @@ class SampleCaption:
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """How good the captions are.
+    """Metrics and samples of a validation.
 
     Args:
-        score: CIDEr-D + BLEU-4, by which BLIP's own training selects; higher is better.
-        metrics: all figures by name, this one with its interval among them.
+        score: CIDEr-D + BLEU-4, BLIP's criterion for selecting weights; higher is better.
+        metrics: all metrics by name, the score with its interval included.
         samples: of the first images, the same ones each time.
     """
 
@@ -45,12 +45,12 @@ class ValidationResult:
         """Score captions.
 
         Args:
-            references: image hash → captions written by people.
-            captions: the same images → caption.
+            references: image hash → human captions.
+            captions: the same images → generated caption.
             corpus: references of further images, for CIDEr-D's document frequencies (see `evaluate_captions`).
 
         Raises:
-            SettingsError: the two do not name the same images, or none.
+            SettingsError: the two do not have the same images, or none.
         """
         evaluation = evaluate_captions(references, captions, corpus=corpus)
         score = bootstrap_score(references, captions, evaluation)

@@ -1,1 +1,1 @@
-"""What people wrote: corrections with their images, and what is found out about them."""
+"""The dataset: corrections, images, split, near-duplicates, problems, review."""

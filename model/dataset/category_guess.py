@@ -1,17 +1,17 @@
-"""A guess of what was wrong with a suggestion, from the words that a person changed.
+"""A guess of the category of error of a suggestion, from the words that a person changed.
 
-Word lists and the order of English captions, no model: it answers at once, always alike, and a reader can tell why.
-Words that only link others or are the same in other letters (grey and gray, sofa and couch) count for nothing. Of the
-rest, those that stand in one of the two captions alone decide, and the first of these rules that fits:
+Word lists and English word order, no model: fast, deterministic and explainable. Function words and synonyms or
+spelling variants (grey and gray, sofa and couch) are ignored. Of the words that are in only one of the two captions,
+the first rule that matches decides:
 
 1. number: a number word, or the same noun as singular and plural;
 2. subject: a noun that is not in the background;
-3. attributes: a colour, size, material or age, or a word right before a noun that stayed;
-4. background: a word of scenery, a word of place (above, behind), or anything that follows a word of place;
-5. other: what is left, as what somebody does.
+3. attributes: a colour, size, material or age, or a word right before an unchanged noun;
+4. background: a word of scenery, a preposition of place (above, behind), or anything after one;
+5. other: the rest, such as actions.
 
-With no such words the captions say the same in other words: wording. Number comes first because a number word is the
-surest sign of all; a subject that changed usually takes its attributes with it, hence the order of the others.
+Without such words the category is wording. Number comes first because a number word is the most reliable sign; a
+changed subject usually changes its attributes as well, hence the order of the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# What links others or speaks of the picture as a picture; it changes how a caption sounds, not what it says.
+# Function words, and words about the picture as such: wording, not content.
 _LINKING = _words(
     "a an one the this that these those its it his her their there here is are was were be being been has have had and "
     "or but while as of to at by for from with in on into onto which who whom some very next up close closeup view "
@@ -57,7 +57,7 @@ _SCENERY = _words(
     "sidewalk pavement highway path trail city town village park garden yard room kitchen bathroom bedroom office "
     "restaurant store station airport wall floor ceiling ground indoors outdoors night daylight fog shadow"
 )
-# Words of place that mean different things: to swap two of them is to say that something is elsewhere.
+# Prepositions of place that differ in meaning: changing one moves the object.
 _PLACES = _words(
     "above below under beneath underneath over behind beside near inside outside between among around front back left "
     "right top bottom across along against through beyond middle center corner edge"
@@ -91,7 +91,7 @@ _MARK = re.compile(r"\W+")
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word of a caption that says something.
+    """A content word of a caption.
 
     Args:
         stem: the same for all spellings, inflections and synonyms that we know.
@@ -124,7 +124,7 @@ class _Read:
 
 
 def guess_category(suggestion: str, caption: str) -> Category | None:
-    """What was wrong with a suggestion that a person made a caption of; None when no word was changed."""
+    """The category of error of a suggestion, given its correction; None when no word was changed."""
     if not word_edits(suggestion, caption):
         return None
     before, after = _Read.of(suggestion), _Read.of(caption)
@@ -141,7 +141,7 @@ def guess_category(suggestion: str, caption: str) -> Category | None:
 
 
 def content_words(caption: str) -> frozenset[str]:
-    """The words that say something, without their endings; synonyms that we know are one word."""
+    """The content words as stems; known synonyms are one stem."""
     return frozenset(word.stem for word in _Read.of(caption).said)
 
 
@@ -168,7 +168,7 @@ def _kind_of(word: _Word, read: _Read, other: _Read) -> Category:
 
 
 def _describes_what_stayed(word: _Word, read: _Read, other: _Read) -> bool:
-    """Whether the next word is a noun that both captions have: a *tour* bus."""
+    """Whether the next word is a noun in both captions: a *tour* bus."""
     following = next((found for found in read.said if found.place == word.place + 1), None)
     return (
         following is not None
@@ -190,7 +190,7 @@ def _number_differs(before: _Read, after: _Read) -> bool:
 
 
 def _tail(words: Sequence[str]) -> int:
-    """Where the caption begins to say where: after "in", unless clothes follow, and not at "to the left of"'s noun."""
+    """Start of the part about place: after "in", unless clothes follow, and not at "to the left of"'s noun."""
     for place, word in enumerate(words):
         is_worn = any(_stem(found)[0] in _CLOTHES for found in words[place + 1 : place + 5])
         if place and word in _TAIL_BEGINS and not is_worn:
@@ -242,7 +242,7 @@ def _verb_stem(word: str) -> str:
 
 
 def _is_misspelt(one: str, other: str) -> bool:
-    """The same letters, but for doubled ones and two that changed places: umbrela, brwon."""
+    """Equal except for doubled letters and one transposition: umbrela, brwon."""
     return (
         min(len(one), len(other)) > 4
         and one[0] == other[0]

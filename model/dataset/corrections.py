@@ -1,8 +1,7 @@
-"""The dataset: what people made of suggestions, kept with its history, and handed out as training examples.
+"""The store of corrections: upserts with history, and training examples.
 
-Nothing here is ever deleted. A correction is known by its project and its annotation, or, if it was imported, by its
-project, image and caption; what it said before is kept as a revision; what leaves the training set is only marked with
-the reason.
+Nothing is ever deleted. A correction is identified by project and annotation, or, if imported, by project, image and
+caption. Earlier states are kept as revisions; a correction that leaves the training set is marked with the reason.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ from captionloop.model.dataset.split import Split, split_images
 from captionloop.model.metrics.word_changes import are_comparable, nearest_reference, word_edits
 
 IMPORTED = "imported"  # the origin of a correction that came from somebody's dataset
-# The states of an annotation that is still there, in Label Studio's sense.
+# The states of an annotation that still exists in Label Studio.
 PRESENT = frozenset(
     {CorrectionState.ACTIVE, CorrectionState.SKIPPED, CorrectionState.EMPTIED, CorrectionState.IMAGE_UNREADABLE}
 )
-# Taken over from what is known already when a later look no longer finds it: predictions get deleted.
+# Kept from the stored row when a later sync no longer finds them: predictions get deleted.
 _SUGGESTION_FIELDS = ("suggestion", "suggestion_version", "suggestion_score", "parent_prediction", "asked_at_random")
 
 
 @dataclass(frozen=True)
 class CorrectionRecord:
-    """An annotation as it was found; the fields are those of the table `correction`."""
+    """An annotation as read from Label Studio; the fields are those of the table `correction`."""
 
     annotation_id: int
     task_id: int
@@ -71,7 +70,7 @@ class CorrectionRecord:
 
 @dataclass(frozen=True)
 class ImportedCaption:
-    """A caption out of somebody's dataset, for an image that is stored and registered."""
+    """A caption from a dataset, for an image that is stored and registered."""
 
     image_sha256: str
     caption: str
@@ -79,12 +78,12 @@ class ImportedCaption:
 
     @property
     def key(self) -> str:
-        """By what it is known: the same image with the same caption is the same, whichever file it comes from."""
+        """Its identity: image and caption, whichever file it comes from."""
         return hashlib.sha256(f"{self.image_sha256} {self.caption}".encode()).hexdigest()
 
 
 class UpsertResult(enum.Enum):
-    """What an upsert did."""
+    """The outcome of an upsert."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -93,7 +92,7 @@ class UpsertResult(enum.Enum):
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image whose bytes lie in the home directory under their hash."""
+    """An image whose bytes are in the home directory under their hash."""
 
     sha256: str
     size_bytes: int
@@ -104,7 +103,7 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Example:
-    """A picture and one caption for it. A correction with several captions makes several."""
+    """A picture with one caption. A correction with several captions gives several examples."""
 
     correction: int
     image: str  # SHA-256 of its bytes
@@ -114,14 +113,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The examples of one moment, in a file that is named by the SHA-256 of its content and never changes."""
+    """The examples at one moment, in an immutable file named by the SHA-256 of its content."""
 
     hash: str
     path: Path
     examples: tuple[Example, ...]
 
     def references(self) -> dict[str, list[str]]:
-        """Image hash → what people wrote for it."""
+        """Image hash → human captions."""
         references: dict[str, list[str]] = {}
         for example in self.examples:
             references.setdefault(example.image, []).append(example.caption)
@@ -129,16 +128,16 @@ class Snapshot:
 
     @property
     def split_with(self) -> dict[str, str]:
-        """The images that go with another one's side of the split."""
+        """Image → the image whose side of the split it is on, if that is another one."""
         return {example.image: example.split_with for example in self.examples if example.split_with}
 
     def split(self) -> Split:
-        """The images to train on and those held out: the same from this file on every machine."""
+        """The images to train on and those held out; depends on this file alone."""
         return split_of(self.examples)
 
 
 def write_image(home: Home, data: bytes, *, limits: ImageLimits) -> StoredImage:
-    """Keep our own copy of an image that can be used; touches no database, so any thread may do it.
+    """Store a copy of a valid image. Thread-safe, without database access.
 
     Raises:
         ImageError: it cannot be decoded, or is over a limit.
@@ -163,12 +162,12 @@ def registered_images(session: Session, hashes: Collection[str]) -> set[str]:
 
 
 def register_image(session: Session, image: StoredImage) -> None:
-    """Make the row of a stored image, unless it is there: two syncs may meet the same image."""
+    """Insert the row of a stored image, unless it exists: two syncs may register the same image."""
     add_unless_there(session, Image, **asdict(image))
 
 
 def upsert(session: Session, project_id: int, record: CorrectionRecord) -> UpsertResult:
-    """Bring one annotation up to date. Doing it again changes nothing, and older news never overwrites newer."""
+    """Insert or update one annotation. Idempotent; an older state never overwrites a newer one."""
     _lock(session, project_id)
     known = session.scalar(
         select(Correction).where(Correction.project_id == project_id, Correction.annotation_id == record.annotation_id)
@@ -178,7 +177,7 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Upser
         session.add(Correction(project_id=project_id, **values))
         session.flush()
         return UpsertResult.NEW
-    # What is known with a time to come is from a clock that has been put back since.
+    # A stored time in the future is from a clock that has since been set back.
     if record.updated_at < known.updated_at <= utc_now():
         return UpsertResult.NONE
     values = vars(record) | _kept(known, record)
@@ -190,12 +189,12 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Upser
     for name, value in (differing | derived(values["suggestion"], values["captions"])).items():
         setattr(known, name, value)
     session.flush()
-    # The same failure in other words is no news, nor is from which box the same caption comes.
+    # Another wording of the same failure, or another box for the same caption, is not a change.
     return UpsertResult.NONE if differing.keys() <= {"reason", "control"} else UpsertResult.CHANGED
 
 
 def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
-    """The columns of a correction that follow from its texts, by name.
+    """The columns of a correction that are derived from its texts, by name.
 
     A caption that is too long to be compared counts as one that nothing was suggested for.
     """
@@ -209,9 +208,9 @@ def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
 
 
 def add_imported(session: Session, project_id: int, captions: Sequence[ImportedCaption]) -> int:
-    """Make a correction of each caption that the project does not have for that image yet; how many.
+    """Insert a correction for each caption that is new for its image in the project; returns how many.
 
-    One that was imported before is not made again, whatever became of it, nor one that somebody wrote in Label Studio.
+    Captions that were imported before, in whatever state, or written in Label Studio are not inserted again.
     """
     _lock(session, project_id)
     of_project = Correction.project_id == project_id
@@ -252,18 +251,18 @@ def add_imported(session: Session, project_id: int, captions: Sequence[ImportedC
 
 
 def mark_annotations_deleted(session: Session, project_id: int, task_id: int, *, present: Collection[int]) -> int:
-    """Mark the task's corrections whose annotations are not among `present`; how many."""
+    """Mark the task's corrections whose annotations are not among `present`; returns how many."""
     gone = [Correction.task_id == task_id, Correction.annotation_id.not_in(present)]
     return _mark(session, project_id, gone, CorrectionState.ANNOTATION_DELETED)
 
 
 def mark_task_deleted(session: Session, project_id: int, task_id: int) -> int:
-    """Mark all corrections of a task that is gone; how many."""
+    """Mark all corrections of a deleted task; returns how many."""
     return _mark(session, project_id, [Correction.task_id == task_id], CorrectionState.TASK_DELETED)
 
 
 def of_tasks(session: Session, project_id: int, task_ids: Collection[int]) -> dict[int, Correction]:
-    """The corrections of these tasks by annotation id, in whatever state."""
+    """The corrections of these tasks by annotation id, in any state."""
     rows = session.scalars(
         select(Correction).where(Correction.project_id == project_id, Correction.task_id.in_(task_ids))
     )
@@ -271,8 +270,8 @@ def of_tasks(session: Session, project_id: int, task_ids: Collection[int]) -> di
 
 
 def present(session: Session, project_id: int) -> int:
-    """How many annotations, in Label Studio's sense, are known."""
-    # An imported caption has no task, and is no business of Label Studio's.
+    """How many annotations that exist in Label Studio are stored."""
+    # An imported caption has no task in Label Studio.
     chosen = select(func.count()).where(
         Correction.project_id == project_id, Correction.state.in_(PRESENT), Correction.task_id.is_not(None)
     )
@@ -305,9 +304,9 @@ def suggested_captions(session: Session, project_id: int, task_id: int) -> list[
 
 
 def suggested_scores(session: Session, project_id: int, task_ids: Sequence[int]) -> dict[tuple[int, str], float]:
-    """The model's own score of what was suggested for these tasks, by task and version.
+    """The raw scores of suggestions for these tasks, by task and version.
 
-    What Label Studio holds is what people are asked by: the chance that the score stands for, or a place in an order.
+    Label Studio has calibrated probabilities, or ranks of an annotation order, instead.
     """
     rows = session.execute(
         select(Suggestion.task_id, Suggestion.model_version, Suggestion.score).where(
@@ -327,20 +326,20 @@ def counts(session: Session, project_id: int) -> dict[CorrectionState, int]:
 
 
 def has_learnt(session: Session, project_id: int) -> bool:
-    """Whether there is any caption out of an annotation."""
+    """Whether any caption was read from an annotation."""
     of_annotations = [Correction.project_id == project_id, Correction.annotation_id.is_not(None)]
     with_captions = Correction.state.in_({CorrectionState.ACTIVE, CorrectionState.IMAGE_UNREADABLE})
     return session.scalar(select(Correction.id).where(*of_annotations, with_captions).limit(1)) is not None
 
 
 def count_teaching(session: Session, project_id: int) -> int:
-    """How many corrections teach the model: the active ones that nobody left out."""
+    """How many corrections are used in training: the active ones that no reviewer left out."""
     chosen = select(func.count()).select_from(Correction).where(*teaching(project_id))
     return session.scalar(chosen) or 0
 
 
 def teaching(project_id: int) -> list[ColumnElement[bool]]:
-    """What makes a correction teach the model."""
+    """SQL conditions for corrections that are used in training."""
     return [
         Correction.project_id == project_id,
         Correction.state == CorrectionState.ACTIVE,
@@ -349,7 +348,7 @@ def teaching(project_id: int) -> list[ColumnElement[bool]]:
 
 
 def training_examples(session: Session, project_id: int) -> list[Example]:
-    """What the model may learn from: all captions of the active corrections that nobody left out, in order."""
+    """All captions of the active corrections that no reviewer left out, in order."""
     rows = session.execute(
         select(Correction.id, Image.sha256, Image.split_with, Correction.captions)
         .join(Image, Image.sha256 == Correction.image_sha256)
@@ -364,7 +363,7 @@ def training_examples(session: Session, project_id: int) -> list[Example]:
 
 
 def split_of(examples: Sequence[Example]) -> Split:
-    """The examples' images, divided."""
+    """The split of the examples' images."""
     split_with = {example.image: example.split_with for example in examples if example.split_with}
     return split_images((example.image for example in examples), split_with=split_with)
 
@@ -381,9 +380,9 @@ def held_out_images(session: Session, project_id: int) -> frozenset[str]:
 
 
 def snapshot(session: Session, project_id: int, home: Home) -> Snapshot:
-    """Write the training examples to an immutable file, one JSON object a line. Equal examples give the same file.
+    """Write the training examples to an immutable file, one JSON object per line. Equal examples give the same file.
 
-    Before, it is settled for all images which look alike, so `session` has to be one that writes.
+    Near-duplicates are decided for all images first, so `session` must be one that writes.
     """
     while settle(session, home):
         pass
@@ -397,10 +396,10 @@ def snapshot(session: Session, project_id: int, home: Home) -> Snapshot:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot back.
+    """Read a snapshot.
 
     Raises:
-        CaptionloopError: the file is missing, or its content is not what its name says.
+        CaptionloopError: the file is missing, or its content does not match its name.
     """
     try:
         data = path.read_bytes()
@@ -414,17 +413,17 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def _to_lines(examples: Iterable[Example]) -> bytes:
-    # ASCII only: then no character of a caption can pass for the end of a line.
+    # ASCII only, so that no character of a caption is taken for a line break.
     return "".join(json.dumps(_fields(example), sort_keys=True) + "\n" for example in examples).encode("ascii")
 
 
 def _fields(example: Example) -> dict[str, Any]:
-    """Without `split_with` where there is none, as in files that were written before there was any."""
+    """Without `split_with` if it is None, for the same hashes as files of earlier releases."""
     return {name: value for name, value in vars(example).items() if value is not None}
 
 
 def _lock(session: Session, project_id: int) -> None:
-    """Have a second sync of the same project wait until this transaction ends. (SQLite lets only one write anyway.)"""
+    """Block a second sync of the same project until this transaction ends. (SQLite allows one writer anyway.)"""
     session.execute(select(Project.id).where(Project.id == project_id).with_for_update())
 
 

@@ -1,4 +1,4 @@
-"""A project's corrections to look through, by state and split; the problems that were dismissed; who made how many."""
+"""Queries for the page Dataset: corrections by state and split, dismissed problems, figures per annotator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GalleryFilter:
 
     Args:
         state: one of `STATES`; None: all.
-        split: `TRAIN` or `HELD_OUT`, of those that teach; None: both.
+        split: `TRAIN` or `HELD_OUT`, of those used in training or by the gate; None: both.
         held_out: hashes of the images that are held out.
     """
 
@@ -49,11 +49,11 @@ class GalleryFilter:
 
 @dataclass(frozen=True)
 class AnnotatorFigures:
-    """What one annotator did.
+    """Figures of one annotator.
 
     Args:
         corrections: active ones, those left out of training included.
-        median_time_s: of the time a task was open; None where Label Studio tells no times.
+        median_time_s: median lead time of a task, in seconds; None if Label Studio has none.
         changed: share of those with a suggestion in which a word was changed; None without any.
     """
 
@@ -70,14 +70,14 @@ def count(session: Session, project_id: int, wanted: GalleryFilter) -> int:
 def listed(
     session: Session, project_id: int, wanted: GalleryFilter, *, offset: int, limit: int
 ) -> Sequence[Correction]:
-    """A stretch of the gallery, newest first."""
+    """A page of the gallery, newest first."""
     query = select(Correction).where(*wanted.conditions(project_id))
     newest = (Correction.annotated_at.desc(), Correction.id.desc())
     return session.scalars(query.order_by(*newest).offset(offset).limit(limit)).all()
 
 
 def rows(session: Session, project_id: int, wanted: GalleryFilter) -> Iterator[Correction]:
-    """The whole gallery in the order of the corrections' making, a thousand rows in memory at a time."""
+    """The whole gallery, oldest first, a thousand rows in memory at a time."""
     query = select(Correction).where(*wanted.conditions(project_id)).order_by(Correction.id)
     for row in session.scalars(query.execution_options(yield_per=1000)):
         yield row
@@ -91,13 +91,13 @@ def by_number(session: Session, project_id: int, numbers: Collection[int]) -> di
 
 
 def dismissals(session: Session, project_id: int) -> list[Dismissal]:
-    """The problems that people found to be none, latest first."""
+    """The dismissed problems, latest first."""
     chosen = select(Dismissal).where(Dismissal.project_id == project_id, Dismissal.taken_back_at.is_(None))
     return list(session.scalars(chosen.order_by(Dismissal.id.desc())))
 
 
 def dismiss(session: Session, project_id: int, kind: ProblemKind, subject: str, *, by: str) -> None:
-    """Say that a problem is none. To say it again changes nothing."""
+    """Dismiss a problem. Idempotent."""
     same = [Dismissal.kind == kind.value, Dismissal.subject == subject, Dismissal.taken_back_at.is_(None)]
     if session.scalars(select(Dismissal.id).where(Dismissal.project_id == project_id, *same)).first() is None:
         session.add(Dismissal(project_id=project_id, kind=kind.value, subject=subject, by=by))
@@ -108,7 +108,7 @@ def take_back(session: Session, project_id: int, dismissal_id: int, *, by: str) 
     """Show a dismissed problem again.
 
     Raises:
-        NotFoundError: nobody dismissed it, or somebody took it back already.
+        NotFoundError: it was not dismissed, or is shown again already.
     """
     found = session.get(Dismissal, dismissal_id)
     if found is None or found.project_id != project_id or found.taken_back_at is not None:
@@ -137,7 +137,7 @@ def annotator_figures(session: Session, project_id: int) -> list[AnnotatorFigure
 
 
 def _median_times(session: Session, active: Sequence[ColumnElement[bool]]) -> dict[str | None, float]:
-    """The middle one of each annotator's times, or the mean of the middle two."""
+    """The median of each annotator's times."""
     ranked = (
         select(
             Correction.annotator,

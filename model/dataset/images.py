@@ -1,7 +1,7 @@
-"""From bytes that anyone may have sent to a picture that the model can take.
+"""Decoding of untrusted image files.
 
-The only place that opens image files. What comes out is always upright 8-bit RGB, as the annotator sees it in the
-browser; what cannot be used ends in an `ImageError` whose message is one sentence.
+The only module that opens image files. The result is always upright 8-bit RGB, as the annotator sees it in the browser;
+anything else raises an `ImageError` whose message is one sentence.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from PIL import Image, UnidentifiedImageError
 from captionloop.errors import ImageError
 from captionloop.image_limits import ImageLimits as ImageLimits
 
-# Pillow's own bomb guard is one number for the whole process that warns before it refuses, and warnings are of no
-# use in a server. `open_image` refuses from the header, by `ImageLimits`, before a pixel is decoded.
+# Pillow's own limit is one number for the whole process, and only warns up to twice that. `open_image` refuses by
+# `ImageLimits`, from the header, before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 # Only these are tried. Pillow knows forty more; several of them start other programs (EPS) or are rarely fuzzed.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
 _ORIENTATION_TAG = 0x0112
-# EXIF 2.32, table 6: what has to be done to a picture stored with this orientation to see it upright.
+# EXIF 2.32, table 6: the transformation that makes a picture of this orientation upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,7 +46,7 @@ _MOST_SCANS = 64
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a JPEG's, other than those within a scan
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
-# What is converted at once: beside the picture and its RGB, memory is only needed for so many pixels.
+# Pixels converted at once, which bounds the memory beside the picture and its RGB.
 _STRIP_PIXELS = 1_000_000
 
 
@@ -69,7 +69,7 @@ def open_image(data: bytes, *, limits: ImageLimits = _DEFAULT_LIMITS) -> Image.I
         The first frame, mode RGB, 8 bits per channel, EXIF orientation applied, transparency flattened on white.
 
     Raises:
-        ImageError: the bytes are empty, no supported image, damaged, cut short, or over a limit.
+        ImageError: the bytes are empty, not a supported image, damaged, truncated, or over a limit.
     """
     if not data:
         raise ImageError("The image file is empty.")
@@ -88,7 +88,7 @@ def open_image(data: bytes, *, limits: ImageLimits = _DEFAULT_LIMITS) -> Image.I
         with _memory.room_for(width * height):
             image.load()
             orientation = _orientation(image)
-            image = _to_rgb(image)  # lets go of the picture as it was in the file
+            image = _to_rgb(image)  # frees the picture in its original mode
             return _upright(image, orientation)
     except MemoryError as error:
         said = f"There is not enough memory to decode an image of {width:,} x {height:,} pixels."
@@ -98,7 +98,7 @@ def open_image(data: bytes, *, limits: ImageLimits = _DEFAULT_LIMITS) -> Image.I
 
 
 class _Memory:
-    """Sees to it that pictures which are decoded at the same time do not need more memory than one of the largest."""
+    """Bounds the memory of concurrent decoding to that of one picture of the largest size."""
 
     def __init__(self, pixels: int) -> None:
         self._pixels = pixels
@@ -107,7 +107,7 @@ class _Memory:
 
     @contextmanager
     def room_for(self, pixels: int) -> Iterator[None]:
-        """Wait until there is room for so many pixels; a picture that is alone gets in whatever its size."""
+        """Wait until there is room for so many pixels; a single picture is admitted whatever its size."""
         with self._changed:
             self._changed.wait_for(lambda: self._taken == 0 or self._taken + pixels <= self._pixels)
             self._taken += pixels
@@ -147,7 +147,7 @@ def _read_header(data: bytes) -> Image.Image:
 
 
 def _what_it_is(data: bytes) -> str:
-    """Name the usual things that people send instead of a supported image."""
+    """The name of common file types that people send instead of a supported image."""
     start = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in start:
         return f"The file is an SVG drawing, which is not supported; {_REMEDY}."
@@ -165,7 +165,7 @@ def _reason(error: Exception) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8. Damaged metadata is no reason to refuse a good picture: it counts as upright."""
+    """The EXIF orientation, 1 to 8; 1 if the metadata is damaged, which is no reason to refuse a good picture."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
         return int(value)
@@ -189,14 +189,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The picture in parts as wide as itself, from top to bottom, each with the row that it begins at."""
+    """The picture in horizontal strips, from top to bottom, each with its first row."""
     rows = max(_STRIP_PIXELS // image.width, 1)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """What makes an RGB picture of each strip of this one."""
+    """The function that converts a strip of this picture to RGB."""
     if image.mode.startswith("I;16"):
         return lambda strip: _grey(_values(strip) / 257)  # 65535 / 257 = 255
     if image.mode in ("I", "F"):
@@ -208,7 +208,7 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
 
 
 def _to_8_bit(image: Image.Image) -> tuple[float, float]:
-    """What to subtract from grey values of unknown range, and what to multiply them by then, to have them in 0..255.
+    """Offset to subtract from grey values of unknown range, and factor to multiply by then, to get 0..255.
 
     The usual ranges (fractions, 8 bits, 16 bits) keep their meaning, so that a dark picture stays dark; any other
     range is stretched from its smallest to its largest value.
@@ -225,7 +225,7 @@ def _to_8_bit(image: Image.Image) -> tuple[float, float]:
 
 
 def _values(image: Image.Image) -> np.ndarray:
-    """The grey values of a picture, float64 (H, W). What is no number, or endless, counts as 0."""
+    """The grey values of a picture, float64 (H, W). NaN and infinity count as 0."""
     return np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
@@ -235,8 +235,8 @@ def _grey(values: np.ndarray) -> Image.Image:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Lay a picture with alpha (a channel, or a palette entry or colour marked transparent) on white."""
-    if image.mode == "La":  # premultiplied; Pillow converts it only to its own twin
+    """Composite a picture with alpha (a channel, or a transparent palette entry or colour) on white."""
+    if image.mode == "La":  # premultiplied; Pillow converts it only to LA
         image = image.convert("LA")
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, "white")

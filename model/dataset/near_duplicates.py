@@ -1,19 +1,18 @@
-"""Images that look alike: a copy that was saved again, resized, brightened or a little cropped.
+"""Near-duplicates: copies that were re-encoded, resized, brightened or slightly cropped.
 
-Their captions say the same, so that one of them in training and another among the held-out images would make a version
-look better than it is. They are therefore split as one.
+Their captions are the same, so one in training and another among the held-out images would leak. They are therefore on
+the same side of the split.
 
-Each image is compared with those that were known before it. It *looks like* the most similar one that itself looks like
-no other, if that is similar enough, and else like itself only. This is decided once and written down, so that
+Each new image is compared with all known ones. It *looks like* the most similar one that itself looks like no other, if
+that is similar enough, and else only like itself. This is decided once and stored, so that
 
-* an image never changes its side of the split because of others that come later;
-* there are no chains: of a thousand pictures, each a bit unlike the one before, the last is not like the first;
-* an image between two that were known before is like one of them, and these stay apart, each on its side.
+* later images never move an image to the other side of the split;
+* there are no chains: of a thousand pictures, each slightly unlike the one before, the last does not match the first;
+* an image between two known ones matches one of them, and these stay separate.
 
-A perceptual hash of 64 or 256 bits (dHash, pHash, and PDQ's way with 256) did not tell our drawn scenes apart: with so
-little in a picture most of the bits are noise, and none of them is about colour. The small picture that such a hash is
-made from does, so that itself is the fingerprint; `python -m benchmarks.near_duplicates` measures it. It needs NumPy
-alone, where the package `imagehash` brings SciPy and PyWavelets.
+Perceptual hashes of 64 or 256 bits (dHash, pHash, PDQ) did not separate our drawn scenes: in pictures with so little
+detail most bits are noise, and none is about colour. The downscaled picture itself does, so that is the fingerprint
+(`python -m benchmarks.near_duplicates`). It needs only NumPy; the package `imagehash` brings SciPy and PyWavelets.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ from captionloop.model.dataset.images import open_image
 _SIDE = (
     12  # pixels of a fingerprint; with 8, scenes of other captions are found alike, with 16, fewer cropped copies are
 )
-# The least cosine of the angle between two pictures' deviations from their mean colours. Of 8 million pairs of drawn
-# scenes none with different captions reaches it (the closest has 0.9796). All copies do that were saved as JPEG,
-# resized, darkened or given less contrast, nearly all with 1 % cut off at each edge, 7 of 8 with 2 %, a fifth with 3 %.
+# The least cosine similarity of two pictures' deviations from their mean colours. Of 8 million pairs of drawn scenes
+# none with different captions reaches it (the closest has 0.9796). All copies do that were re-encoded as JPEG, resized,
+# darkened or reduced in contrast, nearly all with 1 % cropped at each edge, 7 of 8 with 2 %, a fifth with 3 %.
 _LIKENESS = 0.98
-_FLAT = 2.0  # grey levels (root mean square) below which a picture has no pattern that could be compared
+_FLAT = 2.0  # grey levels (root mean square); below, a picture is too uniform to be compared
 
 _AT_ONCE = 1000  # images decided in one go
 _COMPARED_AT_ONCE = 4096  # known images in memory at a time
@@ -47,28 +46,28 @@ Vectors = npt.NDArray[np.float32]
 
 
 def fingerprint(picture: Pillow.Image) -> bytes:
-    """The picture in 12 x 12 pixels, each the mean of what it covers: uint8 (12, 12, 3), as bytes."""
+    """The picture box-filtered to 12 x 12 pixels: uint8 (12, 12, 3), as bytes."""
     return picture.convert("RGB").resize((_SIDE, _SIDE), Pillow.Resampling.BOX).tobytes()
 
 
 def likeness(fingerprints: Sequence[bytes]) -> tuple[Vectors, npt.NDArray[np.bool_]]:
-    """How alike pictures are, each with each: float32 (images, images) of at most 1, and whether they are alike."""
+    """Pairwise cosine similarity, float32 (images, images), and whether each pair counts as near-duplicates."""
     vectors = _vectors(fingerprints)
     found = vectors @ vectors.T
     return found, found >= _LIKENESS
 
 
 def are_alike(one: bytes, other: bytes) -> bool:
-    """Whether two fingerprints are of near-duplicates."""
+    """Whether two fingerprints belong to near-duplicates."""
     return bool(likeness([one, other])[1][0, 1])
 
 
 def settle(session: Session, home: Home) -> bool:
-    """Decide for some of the images that are new which known ones they look like; False if there were none.
+    """Decide for some undecided images which known ones they look like; False if there were none.
 
     Args:
         session: one that writes.
-        home: where the images lie; read are those whose fingerprints were not made when they came.
+        home: of the images; those without a stored fingerprint are read.
     """
     wait_for_lock(session.connection(), NEAR_DUPLICATES_LOCK)
     new = session.execute(
@@ -92,7 +91,7 @@ def settle(session: Session, home: Home) -> bool:
 
 
 def settle_all(database: Database, home: Home) -> None:
-    """Decide for all images that are new, in transactions so short that nobody has to wait for long."""
+    """Decide for all undecided images, in short transactions."""
     unsettled = True
     while unsettled:
         with database.session() as session:
@@ -100,9 +99,9 @@ def settle_all(database: Database, home: Home) -> None:
 
 
 def near_duplicates(session: Session, project_id: int) -> list[tuple[str, ...]]:
-    """Groups of images that look alike, among those of a project's active corrections; in each the first known first.
+    """Groups of near-duplicates among the images of a project's active corrections, each with the first known first.
 
-    What has come since the last snapshot, sync or import is not looked at yet.
+    Images since the last snapshot, sync or import are not decided yet.
     """
     of_project = (Correction.project_id == project_id, Correction.state == CorrectionState.ACTIVE)
     several = (
@@ -124,7 +123,7 @@ def near_duplicates(session: Session, project_id: int) -> list[tuple[str, ...]]:
 
 
 def _read(home: Home, sha256: str) -> bytes | None:
-    """The fingerprint of an image that came before there were any; None if our copy cannot be read any more."""
+    """The fingerprint of an image of an earlier release; None if our copy cannot be read."""
     try:
         return fingerprint(open_image(home.image(sha256).read_bytes()))
     except (ImageError, OSError):
@@ -151,7 +150,7 @@ def _likes(session: Session, new: Sequence[str], vectors: Vectors) -> list[str]:
 
 
 def _known(session: Session) -> Iterator[tuple[list[str], Vectors]]:
-    """The images that look like no earlier one, some at a time: hashes, vectors."""
+    """The images that look like no earlier one, in blocks: hashes, vectors."""
     chosen = select(Image.sha256, Image.fingerprint).where(
         Image.looks_like == Image.sha256, Image.fingerprint.is_not(None)
     )
@@ -160,7 +159,7 @@ def _known(session: Session) -> Iterator[tuple[list[str], Vectors]]:
 
 
 def _vectors(fingerprints: Sequence[bytes | None]) -> Vectors:
-    """float32 (images, 432): deviations from the mean of each colour, of length 1, or 0 for what cannot be compared."""
+    """float32 (images, 432): deviations from the mean of each colour, of length 1, or 0 if too uniform to compare."""
     flat = bytes(_SIDE * _SIDE * 3)
     pixels = np.frombuffer(b"".join(found or flat for found in fingerprints), dtype=np.uint8)
     deviations = pixels.reshape(len(fingerprints), _SIDE * _SIDE, 3).astype(np.float32)

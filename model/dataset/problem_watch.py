@@ -1,8 +1,8 @@
-"""Which corrections have a problem: found out beside the requests of those who ask, and only where something changed.
+"""A background search for problems of the dataset, incremental and cached.
 
-To search 20,000 corrections takes seconds, most of them in the tokenizer; a page has a tenth of one. So a thread
-does it, whoever asks waits for a moment only, and what was found is kept: per correction, per picture and per caption.
-After a decision about one correction that one alone is searched again, which is done within the moment.
+Searching 20,000 corrections takes seconds, most of them in the tokenizer; a page has a tenth of one. So a thread
+searches, callers wait only for a moment, and results are cached per correction, picture and caption. After a decision
+on one correction only that one is checked again, within that moment.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from captionloop.model.dataset.problems import (
 )
 
 PATIENCE_S = 0.25
-"""How long a page waits for what is being found out."""
+"""How long a page waits for the search, in seconds."""
 
-_AT_ONCE = 500  # rows read, or captions tokenised, between two questions whether to stop
+_AT_ONCE = 500  # rows read, or captions tokenized, between two checks whether to stop
 # Pictures may vanish from the disk without a trace in the database.
 _FRESH_S = 600.0
 
 NearDuplicates = Callable[[Session, int], Sequence[tuple[str, ...]]]
-"""Groups of a project's images that look alike, by their hashes."""
+"""Groups of near-duplicates among a project's images, by their hashes."""
 Vocabulary = Callable[[str], bool]
-"""Whether the model's tokenizer knows the words of a caption (`text.is_representable`)."""
+"""Whether the model can generate a caption (`text.is_representable`)."""
 
 
 @dataclass(frozen=True)
 class KnownProblems:
-    """What a search through a project's dataset found.
+    """The problems found in a project's dataset.
 
     Args:
-        problems: those that a person dismissed are among them.
-        is_complete: False while the search goes on; then there may be more problems, and some may be settled.
+        problems: dismissed ones included.
+        is_complete: False while the search is running; then problems may be missing or outdated.
     """
 
     problems: Sequence[Problem] = ()
@@ -59,7 +59,7 @@ class KnownProblems:
 
 
 class ProblemWatch:
-    """Searches datasets for problems and remembers; any thread may ask, one searches."""
+    """Searches datasets for problems in one thread, and caches them. Thread-safe."""
 
     def __init__(self, database: Database, home: Home, *, near_duplicates: NearDuplicates) -> None:
         self._database = database
@@ -73,16 +73,16 @@ class ProblemWatch:
     def problems(
         self, project_id: int, *, vocabulary: str, open_vocabulary: Callable[[], Vocabulary], patience_s: float
     ) -> KnownProblems:
-        """What is known of a project's dataset; if it changed, after a search of what did, or the beginning of one.
+        """The problems of a project's dataset; if it changed, a search of the changes is started and awaited.
 
         Args:
-            vocabulary: names what `open_vocabulary` gives, as the champion's name does; with another one all captions
-                are asked about again.
-            open_vocabulary: called in the thread that searches, since it may have to load something.
-            patience_s: seconds to wait for the end of the search.
+            vocabulary: key of `open_vocabulary`'s result, such as the champion's name; when it changes all captions are
+                checked again.
+            open_vocabulary: called in the searching thread, since it may load a tokenizer.
+            patience_s: how long to wait for the end of the search, in seconds.
 
         Raises:
-            CaptionloopError: what `open_vocabulary` raised.
+            CaptionloopError: raised by `open_vocabulary`.
         """
         with self._database.reading() as session:
             state = _State.read(session, project_id, vocabulary)
@@ -130,7 +130,7 @@ class ProblemWatch:
 
 @dataclass(frozen=True)
 class _Row:
-    """A correction, whether it teaches (else its picture cannot be read), and what changes whenever it does."""
+    """A correction, whether it is used in training (else its picture cannot be read), and its change stamp."""
 
     correction: Captioned
     teaches: bool
@@ -139,7 +139,7 @@ class _Row:
 
 
 class _Dataset:
-    """What is known of a project's corrections. Only the thread that searches touches it."""
+    """The cached state of a project's corrections. Used by the searching thread only."""
 
     def __init__(self) -> None:
         self.writable: dict[str, bool] = {}
@@ -150,7 +150,7 @@ class _Dataset:
         self._left_out: set[int] = set()
 
     def renew(self, session: Session, project_id: int) -> Iterator[None]:
-        """Read what changed since the last time, some rows at a time."""
+        """Read what changed since the last call, some rows at a time."""
         stamps = _stamps(session, project_id)
         for number in self._rows.keys() - stamps.keys():
             self._drop(number)
@@ -160,7 +160,7 @@ class _Dataset:
         )
 
     def renew_left_out(self, session: Session, project_id: int) -> Iterator[None]:
-        """The same where nothing changed but what is left out of training."""
+        """The same if only "left out of training" changed."""
         left_out, before = _left_out(session, project_id), self._left_out
         for number in left_out - before:
             self._drop(number)
@@ -181,15 +181,15 @@ class _Dataset:
             yield
 
     def unknown_captions(self) -> list[str]:
-        """Those that the tokenizer was not asked about, newest first."""
+        """Captions not checked by the tokenizer yet, newest first."""
         of_rows = (row.correction.captions for row in self._newest() if row.teaches)
         return list({text: None for captions in of_rows for text in captions if text not in self.writable})
 
     def problems(self, stored: frozenset[str], alike: Sequence[tuple[str, ...]]) -> list[Problem]:
         """
         Args:
-            stored: hashes of the pictures that we have.
-            alike: of images that look alike.
+            stored: hashes of our copies of pictures.
+            alike: groups of near-duplicates.
         """
         rows = list(self._newest())
         teaching = [row.correction for row in rows if row.teaches]
@@ -221,7 +221,7 @@ class _Dataset:
         return of_one(ProblemKind.CANNOT_BE_WRITTEN, row.correction)
 
     def _of_pictures(self) -> list[Problem]:
-        """The disagreements, most different first, then newest."""
+        """Disagreements between annotators, most different first, then newest."""
         for image in self._touched:
             rows = (self._rows[number] for number in sorted(self._of_image[image], reverse=True))
             found = disagreement(image, [row.correction for row in rows if row.teaches])
@@ -235,7 +235,7 @@ class _Dataset:
 
 @dataclass(frozen=True)
 class _State:
-    """Another value after each change of a project's corrections, whoever made it.
+    """Differs after each change of a project's corrections, in any process.
 
     Args:
         content: changes when corrections come, change or go.
@@ -262,11 +262,11 @@ class _State:
 
 
 class _Known:
-    """What was found out about one project.
+    """The result for one project.
 
     Args:
-        state: of the corrections that `found` is about, None before the end of a search.
-        going: the search that is on its way, or the last one.
+        state: of the corrections when `found` was computed; None before the end of the first search.
+        going: the running search, or the last one.
     """
 
     def __init__(self) -> None:
@@ -279,12 +279,12 @@ class _Known:
 
 
 def _stamps(session: Session, project_id: int, *, of: Collection[int] | None = None) -> dict[int, tuple[Any, ...]]:
-    """Of each correction that teaches, or does not because its picture cannot be read, what changes with it.
+    """The change stamp of each correction that is used in training, or whose picture cannot be read.
 
-    As the database gives it: to make moments of 20,000 texts takes longer than to read them.
+    As raw database values: parsing 20,000 datetimes takes longer than reading them.
 
     Args:
-        of: numbers of the corrections to ask about; None: all of the project.
+        of: numbers of corrections; None: all of the project.
     """
     moment, state = type_coerce(Correction.updated_at, String), type_coerce(Correction.state, String)
     chosen = select(Correction.id, Correction.image_sha256, moment, state).where(
@@ -309,6 +309,6 @@ def _captioned(numbers: Sequence[int]) -> Executable:
 
 
 def _names_below(images: Path) -> frozenset[str]:
-    """The hashes of the pictures that we have; one listing instead of a question per picture."""
+    """The hashes of our copies of pictures, by one directory listing."""
     folders = images.iterdir() if images.is_dir() else ()
     return frozenset(path.name for folder in folders for path in folder.iterdir())

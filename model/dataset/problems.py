@@ -1,10 +1,10 @@
-"""What may be wrong with a dataset of corrections. Rules that a person can check; a person also decides.
+"""Possible problems of a dataset of corrections: simple rules; a person decides.
 
-* **cannot be written**: the caption has words that the model's vocabulary lacks, so it is not trained on.
+* **cannot be written**: the caption has words outside the model's vocabulary, so it is left out of training.
 * **picture gone**: our copy of the picture is missing, or there never was one.
-* **disagreement**: several annotators described one picture and hardly a word that says something is in both captions.
-* **same picture**: pictures that look alike, whose captions ought to be alike.
-* **test**: a caption that was typed to try something out: "asdf", "test", "xxx".
+* **disagreement**: captions of one picture by several annotators share hardly any content word.
+* **same picture**: near-duplicates, whose captions should be alike.
+* **test**: a caption typed as a test: "asdf", "test", "xxx".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from captionloop.model.dataset.category_guess import content_words
 # Share of the content words of two captions that both have, below which they describe different things. Of 5 words in
 # all, one in common is a disagreement ("a dog on a beach", "two men on a beach"), two are not.
 _IN_COMMON = 0.25
-# Captions of one picture that are compared with each other; more would take time and tell nothing new.
+# At most so many captions of one picture are compared pairwise.
 _COMPARED = 10
 
 _TEST_TEXT = """
@@ -34,7 +34,7 @@ _REPEATED = re.compile(r"([^\W\d_])\1{3,}")  # four times the same letter, as no
 
 
 class ProblemKind(enum.StrEnum):
-    """What may be wrong; the values stand in `dismissal.kind` and in addresses."""
+    """The kinds of problems; the values are used in `dismissal.kind` and in addresses."""
 
     CANNOT_BE_WRITTEN = "cannot-be-written"
     PICTURE_GONE = "picture-gone"
@@ -45,7 +45,7 @@ class ProblemKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Captioned:
-    """A correction that teaches, or would if its picture could be read."""
+    """A correction that is used in training, or would be if its picture could be read."""
 
     id: int
     image: str | None
@@ -55,11 +55,11 @@ class Captioned:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something for a person to look at.
+    """A problem for a person to check.
 
     Args:
-        subject: what has it, as `dismissal.subject` names it: the number of a correction, or hashes of images.
-        corrections: numbers of those that are concerned.
+        subject: as in `dismissal.subject`: the number of a correction, or hashes of images.
+        corrections: numbers of the affected corrections.
     """
 
     kind: ProblemKind
@@ -68,7 +68,7 @@ class Problem:
 
 
 def missing_pictures(corrections: Iterable[Captioned], *, has_picture: Callable[[str], bool]) -> list[Problem]:
-    """Corrections whose picture we have no copy of."""
+    """Corrections without our copy of the picture."""
     return [
         of_one(ProblemKind.PICTURE_GONE, correction)
         for correction in corrections
@@ -77,7 +77,7 @@ def missing_pictures(corrections: Iterable[Captioned], *, has_picture: Callable[
 
 
 def disagreement(image: str, corrections: Iterable[Captioned]) -> tuple[float, Problem] | None:
-    """Whether annotators describe a picture very differently, and how much the most different captions have in common.
+    """Whether annotators disagree about a picture, and the overlap of the most different captions.
 
     Args:
         corrections: of this image.
@@ -95,10 +95,10 @@ def disagreement(image: str, corrections: Iterable[Captioned]) -> tuple[float, P
 
 
 def same_pictures(corrections: Iterable[Captioned], groups: Iterable[tuple[str, ...]]) -> list[Problem]:
-    """Pictures that look alike and have corrections, group by group.
+    """Groups of near-duplicates that have corrections.
 
     Args:
-        groups: hashes of images that look alike.
+        groups: hashes of near-duplicates.
     """
     of_image: dict[str, Captioned] = {}
     for correction in corrections:
@@ -114,16 +114,16 @@ def same_pictures(corrections: Iterable[Captioned], groups: Iterable[tuple[str, 
 
 
 def in_common(one: str, other: str) -> float:
-    """The share of the content words of two captions that both have, 0 to 1; 1 when neither has any."""
+    """Jaccard index of the content words of two captions, 0 to 1; 1 when neither has any."""
     ours, theirs = content_words(one), content_words(other)
     return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0
 
 
 def looks_like_a_test(caption: str) -> bool:
-    """Whether somebody typed this to try something out.
+    """Whether a caption was typed as a test.
 
-    Nothing but words of tests; single Latin letters; no letters at all, unless in signs that are a picture or a word
-    themselves; one letter many times; keys beside each other; one long word without a vowel.
+    Only test words; single Latin letters; no letters at all, except emoji and other symbols; one letter repeated;
+    adjacent keys; one long word without a vowel.
     """
     text = caption.casefold().strip()
     words = re.findall(r"[^\W_]+(?:/[^\W_]+)?", text)
@@ -150,7 +150,7 @@ def _is_run_of_keys(word: str) -> bool:
 
 
 def of_one(kind: ProblemKind, correction: Captioned) -> Problem:
-    """A problem that a correction has by itself."""
+    """A problem of a single correction."""
     return Problem(kind, str(correction.id), (correction.id,))
 
 

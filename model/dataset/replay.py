@@ -1,8 +1,8 @@
-"""Which corrections a run learns from: all that are new to the champion, and a share of those it has learnt from.
+"""The training examples of a run: all that are new to the champion, and a share of those it was trained on.
 
-A model that is trained on new captions alone unlearns the old ones (catastrophic forgetting, McCloskey and Cohen 1989).
-The older ones are chosen by image, so that an image's captions stay together, in an order that the champion's snapshot
-and the seed decide: the next champion gets others to see again, and a run that is repeated the same.
+Training on new captions alone makes a model forget the old ones (catastrophic forgetting, McCloskey and Cohen 1989).
+Older ones are sampled by image, so that an image's captions stay together, seeded by the champion's snapshot and the
+seed: a repeated run gets the same sample, the next champion another one.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from captionloop.model.dataset.corrections import Example, Snapshot
 
 
 def with_replay(examples: Sequence[Example], learnt: Snapshot, *, share: float, seed: int) -> list[Example]:
-    """The examples that a run is to learn from, in their order.
+    """The examples to train on, in their order.
 
-    An example is older when the snapshot has the same caption for the same image on its own training side; a caption
+    An example is old if the champion's snapshot has the same caption of the same image on its training side; a caption
     that was changed since is new.
 
     Args:
         examples: the training side of the present snapshot.
-        learnt: the snapshot that the champion was made with.
-        share: of the older examples' images to learn from again, 0 to 1, rounded to whole images.
-        seed: of the choice.
+        learnt: the snapshot that the champion was trained on.
+        share: of the images of old examples to train on again, 0 to 1, rounded to whole images.
+        seed: of the sample.
     """
     older = _captions(_training_side(learnt))
     images = {example.image for example in examples if (example.image, example.caption) in older}

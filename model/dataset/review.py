@@ -1,7 +1,7 @@
-"""Reviewing corrections: those that a filter lets through, one after the other, and what a reviewer decides of them.
+"""Reviewing corrections: filters, orders, and the reviewer's decisions.
 
-A decision is kept twice: in the correction, where a sync never touches it, and as a `ReviewAction` with the fields as
-they were before, from which it is undone.
+A decision is stored in the correction, in columns that a sync never changes, and as a `ReviewAction` with the fields
+before and after, for undo.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 from captionloop.errors import NotFoundError
 from captionloop.model.database import Category, Correction, CorrectionState, ReviewAction, utc_now
 
-# Beyond it a tab shows "999+": to count on would make every page slower.
+# Above it a tab shows "999+": counting all would slow down every page.
 MOST_COUNTED = 999
 LONGEST_NOTE = 2000  # characters
-# Sorted behind every score and every number of changed words: a correction that has none comes last.
+# Sorts after every score and every number of changed words: corrections without one come last.
 _NO_SCORE = 2.0
 _NO_CHANGE = -1
 
@@ -36,11 +36,11 @@ class Order(enum.StrEnum):
 
 @dataclass(frozen=True)
 class ReviewFilter:
-    """Which corrections to review; a field that is None, or an empty text, lets all through.
+    """Which corrections to review; a field that is None or empty does not filter.
 
     Args:
-        version: that made the suggestion.
-        annotator: who corrected it.
+        version: of the suggestion.
+        annotator: of the correction.
         is_changed: whether a word of the suggestion was changed.
         category: the reviewer's, or our guess where no reviewer chose one.
         lowest_score, highest_score: of the suggestion, both included.
@@ -63,7 +63,7 @@ class ReviewFilter:
     text: str = ""
 
     def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
-        """The filter in SQL. Only active corrections are reviewed: of the others there is nothing to train on."""
+        """The filter in SQL. Only active corrections are reviewed, since only they can be trained on."""
         found = [Correction.project_id == project_id, Correction.state == CorrectionState.ACTIVE]
         if self.version is not None:
             found.append(Correction.suggestion_version == self.version)
@@ -92,11 +92,11 @@ class ReviewFilter:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Where a correction stands in a list.
+    """The position of a correction in a list.
 
     Args:
-        position: how many come before it.
-        previous, following: numbers of the corrections beside it; None at the ends.
+        position: from 0.
+        previous, following: numbers of the neighbours; None at the ends.
     """
 
     position: int
@@ -109,7 +109,7 @@ def count(session: Session, project_id: int, wanted: ReviewFilter) -> int:
 
 
 def count_to_review(session: Session, project_id: int) -> int:
-    """How many changed corrections nobody has reviewed; counted up to one more than `MOST_COUNTED`."""
+    """The number of unreviewed changed corrections, counted up to `MOST_COUNTED` + 1."""
     conditions = ReviewFilter(is_changed=True, is_reviewed=False).conditions(project_id)
     some = select(Correction.id).where(*conditions).limit(MOST_COUNTED + 1).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
@@ -118,8 +118,8 @@ def count_to_review(session: Session, project_id: int) -> int:
 def listed(
     session: Session, project_id: int, wanted: ReviewFilter, order: Order, *, offset: int, limit: int
 ) -> Sequence[Correction]:
-    """A stretch of the list."""
-    # Numbers alone are sorted ten times as fast as whole rows.
+    """A page of the list."""
+    # Sorting ids alone is ten times as fast as sorting whole rows.
     chosen = _ordered(select(Correction.id), order).where(*wanted.conditions(project_id)).offset(offset).limit(limit)
     return session.scalars(_ordered(select(Correction).where(Correction.id.in_(chosen)), order)).all()
 
@@ -146,9 +146,9 @@ def get(session: Session, project_id: int, correction_id: int) -> Correction:
 def neighbours(
     session: Session, project_id: int, wanted: ReviewFilter, order: Order, correction: Correction
 ) -> Neighbours:
-    """The place of a correction in the list, whether or not the filter lets it through.
+    """The position of a correction in the list, even if the filter excludes it.
 
-    One that was just decided may no longer belong to the list of those that are not reviewed; it keeps its place there.
+    One that was just decided may no longer match a filter for unreviewed ones; it keeps its position.
     """
     conditions = wanted.conditions(project_id)
     before, after = _before(order, correction), _after(order, correction)
@@ -176,7 +176,7 @@ def decide(
     left_out: bool | None = None,
     note: str | None = None,
 ) -> ReviewAction:
-    """Keep what a reviewer decided. What is None stays as it is.
+    """Store a reviewer's decision; fields that are None stay unchanged.
 
     Raises:
         NotFoundError: the project has no such correction.
@@ -200,9 +200,9 @@ def decide(
 
 
 def undo(session: Session, project_id: int, *, by: str) -> ReviewAction | None:
-    """Take back the last thing that somebody decided in a project and has not taken back; None when there is nothing.
+    """Undo a reviewer's last decision in a project that is not undone yet; None when there is none.
 
-    A field that another reviewer has set since keeps that reviewer's value.
+    Fields that another reviewer has set since keep that reviewer's value.
     """
     action = session.scalars(
         select(ReviewAction)
@@ -245,8 +245,8 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-# What each order sorts by: an expression in SQL, its value for a row, and whether large values come first. The id
-# decides between equals, in the same direction, so that every row has one place.
+# The sort key of each order: an SQL expression, its value for a row, and whether it is descending. Ties are broken by
+# id in the same direction, so that every row has a unique position.
 
 
 def _key(order: Order) -> tuple[ColumnElement[Any], bool]:

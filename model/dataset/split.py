@@ -1,8 +1,8 @@
-"""Which images are held out: a matter of the image's hash, or of the hash of the one that it is split with.
+"""The held-out split, by the hash of an image, or of the image that it is split with.
 
-A hash's place in the order of all hashes is fixed for ever, and those below a line are held out. The line never rises
-as images are added, so an image that some version was trained on is never one that it is judged by later. An image that
-looks like one that was known before takes that one's place (`near_duplicates`), from the first time that it is split.
+Images with a hash below a threshold are held out. The threshold never rises as images are added, so that no image that
+a version was trained on is later used to evaluate it. A near-duplicate uses the hash of the known image that it looks
+like (`near_duplicates`), from its first split on.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from captionloop.errors import SettingsError
 
 SHARE = 0.2  # held out: about 12 of 60 corrected images
-VALIDATION_SHARE = 0.25  # of the images to train on, held out to compare settings by
-MOST_HELD_OUT = 500  # more cost time in every run and hardly sharpen the verdict
+VALIDATION_SHARE = 0.25  # of the training images, for validation in a sweep
+MOST_HELD_OUT = 500  # more cost time in every run and hardly narrow the interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,16 @@ def split_images(
     share: float = SHARE,
     most: int = MOST_HELD_OUT,
 ) -> Split:
-    """Divide images into those to train on and those held out.
+    """Split images into those to train on and those held out.
 
-    Which side an image falls on does not depend on the others, with two exceptions that only ever move the line down:
-    at least one is held out (the lowest, even if it is the only one), and no more than `most` are, unless so many go
-    with the lowest.
+    The side of an image does not depend on the others, with two exceptions that only ever lower the threshold: at least
+    one is held out (that with the lowest hash), and no more than `most`, unless more are split with the lowest one.
 
     Args:
         image_hashes: content hashes; one that comes several times counts once.
         split_with: image → the one whose side it is on; images that are not in it are on their own side.
         share: of the images to hold out, on average.
-        most: held out at the most.
+        most: the largest number of held-out images.
 
     Raises:
         SettingsError: `share` is not between 0 and 1, or `most` is below 1.
@@ -65,10 +64,7 @@ def split_images(
 def set_aside(
     images: Iterable[str], share: float, *, split_with: Mapping[str, str] | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """About this share of some images, and the others; images that are split as one stay together.
-
-    No more than `MOST_HELD_OUT` are set aside: more would cost time at each look and hardly sharpen it.
-    """
+    """About this share of some images, at most `MOST_HELD_OUT`, and the others; near-duplicates stay together."""
     groups = _groups(set(images), split_with)
     wanted = min(round(share * sum(map(len, groups.values()))), MOST_HELD_OUT)
     aside: list[str] = []
@@ -79,7 +75,7 @@ def set_aside(
 
 
 def _groups(images: set[str], split_with: Mapping[str, str] | None) -> dict[str, list[str]]:
-    """The images that are split as one, by the hash that decides."""
+    """Groups of images that are split together, by the deciding hash."""
     groups: dict[str, list[str]] = {}
     for image in images:
         groups.setdefault((split_with or {}).get(image, image), []).append(image)
@@ -87,6 +83,6 @@ def _groups(images: set[str], split_with: Mapping[str, str] | None) -> dict[str,
 
 
 def _place(image_hash: str) -> float:
-    """Where the image lies among all possible ones, 0 to 1. Hashed again: the given hash may be of any kind."""
+    """The image's position among all hashes, 0 to 1. Hashed again, since the given hash may be of any kind."""
     digest = hashlib.sha256(f"captionloop split {image_hash}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

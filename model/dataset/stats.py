@@ -1,4 +1,4 @@
-"""What the corrections of a project are like, in figures."""
+"""Statistics of a project's corrections."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from captionloop.model.dataset.split import split_images
 
 @dataclass(frozen=True)
 class DatasetStats:
-    """Figures of a project's corrections; all but the first two are of those that teach.
+    """Statistics of a project's corrections; all but the first two are of those used in training or by the gate.
 
     Args:
-        by_state: how many corrections are in each state that any is in.
+        by_state: how many corrections are in each state that occurs.
         left_out: how many active ones a reviewer has left out of training.
         captions, images, annotators: how many there are of each.
-        held_out: images that the gate judges by; the others are trained on.
-        near_duplicates: images that look like an earlier one, with which they are split.
+        held_out: images of the gate; the others are trained on.
+        near_duplicates: images that look like an earlier one.
         imported: corrections that came from a dataset, not from Label Studio.
         words: mean number of words of a caption.
         vocabulary: different words, case aside.
-        unchanged: share of the corrections with a suggestion whose caption is that very suggestion; None without any.
-        words_changed: mean number of words changed in those, as `word_edits` counts.
-        cannot_be_written: numbers of the corrections with a caption that the champion's vocabulary cannot write.
+        unchanged: share of the corrections with a suggestion that leave it unchanged; None without any.
+        words_changed: mean number of words changed in those, by `word_edits`.
+        cannot_be_written: numbers of the corrections with a caption that the champion cannot generate.
     """
 
     by_state: dict[str, int]
@@ -51,10 +51,10 @@ class DatasetStats:
 
 
 def dataset_stats(session: Session, project_id: int, *, can_be_written: Callable[[str], bool]) -> DatasetStats:
-    """The figures of a project.
+    """The statistics of a project.
 
     Args:
-        can_be_written: whether the champion's tokenizer can write a caption (`text.is_representable`).
+        can_be_written: whether the champion can generate a caption (`text.is_representable`).
     """
     found = session.scalars(select(Correction).where(*corrections.teaching(project_id)).order_by(Correction.id)).all()
     texts = [normalise_caption(text) for correction in found for text in correction.captions]

@@ -1,4 +1,4 @@
-"""The record of what was suggested: the caption of each task by each version, or the reason why there is none."""
+"""The log of suggestions: the caption of each task by each version, or the reason why there is none."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ _INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresq
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one task: a suggestion, or the reason why there is none.
+    """The result for one task: a suggestion, or the reason why there is none.
 
     Args:
-        may_pass: whether the reason may be none any more when the task is asked about again.
+        may_pass: whether the reason is temporary.
     """
 
     task_id: int
@@ -36,11 +36,11 @@ class SuggestionLog:
         self._database = database
 
     def keep(self, project_id: int, version: str, answers: Sequence[Answer]) -> None:
-        """Store answers; the latest one for a task and version stays."""
+        """Store answers, replacing earlier ones for the same task and version."""
         if not answers:
             return
         rows = {answer.task_id: _row(project_id, version, answer) for answer in answers}
-        in_order = [row for _, row in sorted(rows.items())]  # two that keep the same tasks must not wait crosswise
+        in_order = [row for _, row in sorted(rows.items())]  # a common order prevents deadlocks
         statement = _INSERT[self._database.engine.dialect.name](Row).values(in_order)
         newer = {name: statement.excluded[name] for name in ("caption", "score", "reason", "created_at")}
         with self._database.session() as session:
@@ -49,7 +49,7 @@ class SuggestionLog:
             )
 
     def scores(self, project_id: int, version: str, task_ids: Collection[int]) -> dict[int, float]:
-        """The scores of what a version suggested for these tasks, by task, as far as they are known."""
+        """The known scores of a version's suggestions for these tasks, by task."""
         wanted = set(task_ids)
         rows = select(Row.task_id, Row.score).where(Row.project_id == project_id, Row.model_version == version)
         with self._database.reading() as session:
@@ -58,7 +58,7 @@ class SuggestionLog:
             }
 
     def count(self, project_id: int) -> int:
-        """How many captions were suggested in a project, by all its versions."""
+        """The number of captions suggested in a project, by all its versions."""
         with self._database.reading() as session:
             return (
                 session.scalar(select(func.count()).where(Row.project_id == project_id, Row.caption.is_not(None))) or 0

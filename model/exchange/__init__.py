@@ -1,1 +1,1 @@
-"""Datasets in and out: the formats that others read and write."""
+"""Dataset import and export."""

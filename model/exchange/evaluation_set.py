@@ -1,4 +1,4 @@
-"""Pictures with what people wrote for them, to score a version on: from a snapshot of corrections or from files."""
+"""Evaluation sets: pictures with human captions, from a snapshot of corrections or from files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Pictures and their captions by people.
+    """Pictures with human captions.
 
     Args:
-        pictures: image id → where its bytes lie.
+        pictures: image id → location of its bytes.
         references: the same image ids → at least one caption.
-        corpus: captions of more images, for CIDEr-D's document frequencies (see `evaluate_captions`).
-        has_hashes: the image ids are content hashes, so that image features may be kept under them.
+        corpus: captions of further images, for CIDEr-D's document frequencies (see `evaluate_captions`).
+        has_hashes: the image ids are content hashes, usable as keys of the feature cache.
     """
 
     pictures: Mapping[str, PictureBytes]
@@ -43,10 +43,10 @@ class EvaluationSet:
     def caption(
         self, captioner: Captioner, *, limits: ImageLimits, on_progress: Callable[[int, int], None]
     ) -> dict[str, str]:
-        """Let a version caption every picture, a batch in memory at a time: image id → caption.
+        """Caption every picture, with one batch in memory at a time: image id → caption.
 
         Raises:
-            ImageError: a picture cannot be read; it is named.
+            ImageError: a picture cannot be read; the message names it.
         """
         captions: dict[str, str] = {}
         for batch in batches(self.pictures, _BATCH):
@@ -65,16 +65,16 @@ def open_evaluation_set(
     split: SplitName | None = None,
     by_line: bool = False,
 ) -> EvaluationSet:
-    """The pictures that a name stands for.
+    """Open an evaluation set by name.
 
     Args:
-        dataset: a directory or file that `reading.find_source` knows, or else a snapshot in `home`.
+        dataset: a directory or file that `reading.find_source` recognises, or else a snapshot in `home`.
         images, by_line: as in `find_source`.
-        split: which of the images; None is "held-out" where the dataset has such a part, and all of them elsewhere.
+        split: which of the images; None is "held-out" if the dataset has such a part, else all.
 
     Raises:
-        NotFoundError: there is no such dataset, or a picture of it is missing.
-        CaptionFileError: the dataset is not what it should be, or a row of it cannot be used.
+        NotFoundError: the dataset, or a picture of it, does not exist.
+        CaptionFileError: the format is not recognised, or a row is bad.
     """
     path = Path(dataset).expanduser()
     if path.exists():
@@ -83,7 +83,7 @@ def open_evaluation_set(
 
 
 def find_snapshot(home: Home, name: str) -> Snapshot:
-    """The snapshot with this hash, or the only one whose hash begins so.
+    """The snapshot with this hash, or a unique prefix of it.
 
     Raises:
         NotFoundError: there is none, or more than one.
@@ -99,7 +99,7 @@ def find_snapshot(home: Home, name: str) -> Snapshot:
 
 
 def _from_snapshot(snapshot: Snapshot, home: Home, split: SplitName | None) -> EvaluationSet:
-    """Document frequencies come from the whole snapshot, as in the gate, so that its figures come out again."""
+    """With document frequencies of the whole snapshot, as in the gate, so that its metrics are reproduced."""
     references: dict[str, list[str]] = {}
     for example in snapshot.examples:
         references.setdefault(example.image, []).append(example.caption)
@@ -119,7 +119,7 @@ def _from_snapshot(snapshot: Snapshot, home: Home, split: SplitName | None) -> E
 
 
 def _from_files(source: Source, split: SplitName | None, called: str) -> EvaluationSet:
-    """Only all of them: a figure of the images that happen to be there would pass for one of the dataset."""
+    """Every row must be good: metrics over a part of the images would be taken for those of the dataset."""
     parts = source.splits()
     if split not in (None, "all") and not parts:
         raise CaptionFileError(f"{called} is not divided into splits; leave out --split {split}.")
@@ -142,7 +142,7 @@ def _from_files(source: Source, split: SplitName | None, called: str) -> Evaluat
 
 
 def _id(row: Row, source: Source) -> str:
-    """By which an image is known: its own id, or its name; in shards only together with the shard's."""
+    """An image's id in the dataset, or its name; in shards together with the shard's name."""
     if source.format == "webdataset":
         return f"{row.place.file.stem}/{row.image_id}"
     return row.image_id if row.image_id is not None else row.name
@@ -155,7 +155,7 @@ def _refusal(bad: Sequence[BadRow]) -> CaptionloopError:
 
 
 def _checked(chosen: EvaluationSet, called: str) -> EvaluationSet:
-    """Look for all pictures before a model is loaded."""
+    """Check that all pictures exist, before a model is loaded."""
     if not chosen.pictures:
         raise NotFoundError(f"{called} has no image, so there is nothing to score.")
     missing = [str(picture.path) for picture in chosen.pictures.values() if not picture.path.is_file()]

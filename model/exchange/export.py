@@ -1,4 +1,4 @@
-"""A snapshot of the corrections as a dataset that other tools read.
+"""Export of a snapshot in formats that other tools read.
 
 Each format but the last is a directory with the pictures in `images/`, named by their content hash, and the captions
 beside them:
@@ -7,7 +7,7 @@ beside them:
 * `jsonl`: `captions.jsonl` with `image`, `captions` and `split`;
 * `csv`: `captions.csv` with a row for each picture and caption;
 * `coco`: `captions.json`, COCO's caption annotations;
-* `webdataset`: shards with pictures and captions together, see `model.shards`; held-out ones are in `test-….tar`.
+* `webdataset`: shards with pictures and captions, see `webdataset_writer`; held-out ones are in `test-….tar`.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ Captions = Mapping[str, Sequence[str]]  # picture's file name → its captions
 
 
 def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split: SplitName = "all") -> int:
-    """Write a snapshot to a directory, which appears whole or not at all.
+    """Write a snapshot to a directory, which appears complete or not at all.
 
     Returns:
-        how many pictures it has.
+        The number of pictures.
 
     Raises:
-        CaptionloopError: the directory is there and not empty, nothing is in the split, or one of our copies of the
+        CaptionloopError: the directory exists and is not empty, the split is empty, or one of our copies of the
             pictures is gone.
-        StorageError: the disk is full, or is not to be written on.
+        StorageError: the disk is full or read-only.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CaptionloopError(f"{target} is there already and not empty; name another directory.")
@@ -78,20 +78,20 @@ def _write_shards(directory: Path, home: Home, captions: Captions, held_out: set
 
 
 def _copy_picture(path: Path, directory: Path) -> str:
-    """Copy one of our pictures; gives its new name, which says what kind of file it is."""
+    """Copy one of our pictures; returns its new name, with the extension of its format."""
     name = f"{path.name}.{_kind(path)}"
     shutil.copyfile(path, directory / name)
     return name
 
 
 def _kind(path: Path) -> str:
-    """What kind of file a picture is, as the ending of a name."""
+    """The file extension of a picture's format."""
     try:
         with Image.open(path) as picture:
             found = (picture.format or "bin").lower()
     except OSError as error:
         raise CaptionloopError(f"Our copy of a corrected picture, {path}, cannot be read ({error}).") from error
-    return {"jpeg": "jpg", "mpo": "jpg"}.get(found, found)  # MPO: a JPEG with more behind it, from many a phone
+    return {"jpeg": "jpg", "mpo": "jpg"}.get(found, found)  # MPO: a JPEG followed by more, from many phones
 
 
 def _imagefolder(directory: Path, captions: Captions, held_out: set[str]) -> None:

@@ -1,8 +1,7 @@
-"""Makes corrections of a dataset that people captioned elsewhere: its good rows are kept, its bad ones are named.
+"""Import of a captioned dataset as corrections: good rows are stored, bad ones are reported.
 
-A dataset is read as a stream: no more than a batch of captions and some pictures are in memory. A batch is one
-transaction, and a caption is known by its image and its text. So an import that was killed and is begun again goes
-through the same rows and adds what is missing.
+A dataset is read as a stream: only a batch of captions and some pictures are in memory. A batch is one transaction, and
+a caption is identified by its image and text. So a killed import that is started again adds only what is missing.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _PICTURES_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class ImportResult:
-    """How many captions became corrections, how many the project had already, and how many rows were bad."""
+    """Counts of added captions, of captions that the project had already, and of bad rows."""
 
     new: int = 0
     known: int = 0
@@ -53,12 +52,12 @@ def import_dataset(
     Args:
         project_id: `project.id` in our database.
         limits: which images are too large.
-        limit: how many rows to look at; None: all.
-        on_bad: told of each row that cannot be used.
-        on_progress: told the share of the source that is done, 0 to 1.
+        limit: how many rows to read; None: all.
+        on_bad: called with each bad row.
+        on_progress: called with the share of the source that is done, 0 to 1.
 
     Raises:
-        CaptionFileError: the file of captions as a whole cannot be read.
+        CaptionFileError: the caption file as a whole cannot be read.
     """
     new = known = bad = 0
     with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
@@ -80,13 +79,13 @@ def import_dataset(
 
 
 _Images = Mapping[PictureBytes, StoredImage | str | ImageError]
-"""A picture that was stored now, the hash of one that we have, or why it cannot be used."""
+"""A newly stored picture, the hash of one that exists, or the error."""
 
 
 def _store(
     pictures: Iterable[PictureBytes], database: Database, home: Home, limits: ImageLimits, threads: ThreadPoolExecutor
 ) -> _Images:
-    """Keep our own copies of those that we do not have: an import that goes on need not decode what it has."""
+    """Store copies of new pictures; existing ones are not decoded again."""
 
     def digest(picture: PictureBytes) -> str | ImageError:
         try:
@@ -114,7 +113,7 @@ def _store(
 
 
 def _looked_at(rows: Sequence[Row | BadRow], images: _Images) -> Iterator[Row | BadRow]:
-    """The rows; those whose picture turned out to be of no use are bad ones."""
+    """The rows, with those whose picture cannot be used as bad ones."""
     for row in rows:
         image = images[row.picture] if isinstance(row, Row) else None
         yield BadRow(row.place, str(image), row.share) if isinstance(image, ImageError) else row

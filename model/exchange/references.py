@@ -1,4 +1,4 @@
-"""Captions in JSON files, to be scored: what people wrote for images, and what a model did. No picture is needed.
+"""Captions in JSON files for scoring, references and generated ones, without pictures.
 
 The formats are those of `reading.json_documents`.
 """
@@ -19,7 +19,7 @@ from captionloop.model.exchange.reading.rows import is_in
 
 @dataclass(slots=True)
 class CaptionedImage:
-    """An image in a file: its captions, and the picture's name, if the file tells."""
+    """An image in a file: its captions, and the picture's name if the file has it."""
 
     captions: list[str] = field(default_factory=list)
     picture: str | None = None
@@ -30,15 +30,15 @@ def read_caption_file(path: Path, *, split: SplitName | None = None) -> dict[str
 
     Args:
         path: the file.
-        split: which images of a Karpathy split; None is "held-out", on which papers report. The other formats hold one
-            split in a file, of which only "all" can be asked.
+        split: which images of a Karpathy split; None is "held-out", on which papers report. Files of other formats are
+            a single split, so only "all" is possible.
 
     Returns:
-        The images by id, or by their pictures where the file has no ids, in the order of the file.
+        The images by id, or by picture name if the file has no ids, in file order.
 
     Raises:
         NotFoundError: there is no such file.
-        CaptionFileError: it cannot be read, holds something else, or an entry of it cannot be used; it is named.
+        CaptionFileError: it cannot be read, has another format, or a bad entry, which the message names.
     """
     if not path.exists():
         raise NotFoundError(f"There is no file {path}.")
@@ -62,7 +62,7 @@ def read_caption_file(path: Path, *, split: SplitName | None = None) -> dict[str
 
 
 def read_references(path: Path, *, split: SplitName | None = None) -> dict[str, list[str]]:
-    """What people wrote for each image: id → captions. Arguments and errors as in `read_caption_file`."""
+    """The references of each image: id → captions. Arguments and errors as in `read_caption_file`."""
     return {image: entry.captions for image, entry in read_caption_file(path, split=split).items()}
 
 
@@ -70,7 +70,7 @@ def read_captions(path: Path) -> dict[str, str]:
     """One caption for each image: id → caption.
 
     Raises:
-        NotFoundError, CaptionFileError: as `read_caption_file`, and an image with several captions.
+        NotFoundError, CaptionFileError: as `read_caption_file`, and for an image with several captions.
     """
     images = read_caption_file(path, split=None)
     for image, entry in images.items():
@@ -80,12 +80,12 @@ def read_captions(path: Path) -> dict[str, str]:
 
 
 def to_coco_results(captions: Mapping[str, str]) -> list[dict[str, Any]]:
-    """COCO's result format, as its evaluation server and tools read it; ids that are numbers become numbers again."""
+    """COCO's result format, for its evaluation server and tools; numeric ids become numbers again."""
     return [{"image_id": _as_number(image), "caption": caption} for image, caption in captions.items()]
 
 
 def _as_number(image: str) -> int | str:
-    """The number that an id is the text of: "42", but not "042", which would come back as another id."""
+    """A numeric id as a number: "42", but not "042", which would not round-trip."""
     return int(image) if image.isascii() and image.isdigit() and str(int(image)) == image else image
 
 

@@ -1,4 +1,4 @@
-"""WebDataset shards: tar files in which each sample is some files of one name, side by side.
+"""WebDataset shards: tar files in which each sample is adjacent files with one stem.
 
 train-000000.tar     HASH.jpg   the picture, byte for byte
                      HASH.txt   its first caption
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-MOST_BYTES = 500_000_000  # of a shard, about: WebDataset's documentation advises some hundred megabytes
-MOST_SAMPLES = 10_000  # of a shard, as `img2dataset` has it
+MOST_BYTES = 500_000_000  # of a shard, about: WebDataset's documentation recommends some hundred megabytes
+MOST_SAMPLES = 10_000  # of a shard, as in `img2dataset`
 _MODE = 0o644
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture of a kind ("jpg") with its captions."""
+    """A picture with its file extension ("jpg") and captions."""
 
     picture: Path
     kind: str
@@ -37,11 +37,11 @@ def write_shards(
     most_bytes: int = MOST_BYTES,
     most_samples: int = MOST_SAMPLES,
 ) -> None:
-    """Write samples to `directory/NAME-000000.tar` and so on. Pictures are copied piece by piece, never held whole.
+    """Write samples to `directory/NAME-000000.tar` and so on. Pictures are copied in chunks.
 
     Args:
-        samples: in the order in which they are to be read.
-        most_bytes: a shard that has as many gets no further sample.
+        samples: in their order.
+        most_bytes: a shard of this size gets no further sample.
         most_samples: likewise.
 
     Raises:
@@ -72,7 +72,7 @@ def _add(shard: tarfile.TarFile, sample: Sample) -> None:
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
-    """Without time and owner: the same samples make the same file."""
+    """Without time and owner, so that equal samples give equal files."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, _MODE
     return member

@@ -1,4 +1,4 @@
-"""Caption metrics as the field reports them: `evaluate_captions` (BLEU, ROUGE-L, CIDEr-D, …) and its tokeniser."""
+"""Caption metrics (BLEU, ROUGE-L, CIDEr-D, …), and comparisons with bootstrap intervals."""
 
 from captionloop.model.captions.ptb_tokens import tokenize, tokenize_line
 from captionloop.model.metrics.comparison import Comparison, Score, bootstrap_score, compare_captions

@@ -1,4 +1,4 @@
-"""Whether one set of captions is better than another, and how sure that is: a paired bootstrap over images."""
+"""Comparison of two sets of captions of the same images, by a paired bootstrap over images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from captionloop.model.metrics.scores import Evaluation, Tokens, bleu_4_from_counts, bleu_counts, evaluate_captions
 
-# Resamples of the images. 2,000 give the ends of a 95 % interval to about a twentieth of its width.
+# Resamples of the images. 2,000 determine the ends of a 95 % interval to about a twentieth of its width.
 _RESAMPLES = 2000
 INTERVAL = (2.5, 97.5)
 
@@ -22,11 +22,11 @@ class Comparison:
         first, second: the figures of each.
         difference: second minus first, in CIDEr-D (0–10) + BLEU-4 (0–1).
         interval: 95 % bootstrap interval of it.
-        evidence: the difference and the words to edit together, each in units of its own standard error; above 0 when
-            the second is better on balance.
-        probability: share of the resamples in which the evidence is for the second; half of those without any count.
-        same_captions: the second says of every image what the first says.
-        letter_perfect: in how many images each writes one of the references to the letter, capitals and spaces too.
+        evidence: the differences in score and in words to edit, each divided by its standard error, summed; above 0
+            when the second is better.
+        probability: share of the resamples in which the evidence is for the second; ties count half.
+        same_captions: both have the same caption for every image.
+        letter_perfect: for how many images each equals a reference exactly, capitals and spaces included.
     """
 
     first: Evaluation
@@ -41,11 +41,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """CIDEr-D (0–10) + BLEU-4 (0–1) of a set of captions, and how unsure it is.
+    """CIDEr-D (0–10) + BLEU-4 (0–1) of a set of captions, with its uncertainty.
 
     Args:
         value: the score.
-        standard_error: by a bootstrap over the images; it says nothing where there is one image only.
+        standard_error: by a bootstrap over the images; meaningless for a single image.
         interval: 95 % bootstrap interval.
     """
 
@@ -57,11 +57,11 @@ class Score:
 def bootstrap_score(
     references: Mapping[str, Sequence[str]], captions: Mapping[str, str], evaluation: Evaluation, *, seed: int = 0
 ) -> Score:
-    """The score by which BLIP's own training chooses its best weights, and how unsure it is.
+    """The score by which BLIP's own training selects weights, with a bootstrap interval.
 
     Args:
-        references, captions: what was evaluated.
-        evaluation: of just these captions.
+        references, captions: as evaluated.
+        evaluation: of these captions.
         seed: of the bootstrap.
     """
     images = list(captions)
@@ -81,18 +81,18 @@ def compare_captions(
 ) -> Comparison:
     """Compare two sets of captions of the same images.
 
-    CIDEr-D + BLEU-4 is what BLIP's own training selects by. On a few dozen images it is noisy: one rare word weighs as
-    much as ten common ones. The words a person would have to change are a second, steadier look at the same captions,
-    so the two are added, each divided by its standard error.
+    CIDEr-D + BLEU-4 is the criterion of BLIP's own training. On a few dozen images it is noisy: one rare word weighs as
+    much as ten common ones. The number of words that a person would have to change is less noisy, so the two are added,
+    each divided by its standard error.
 
     Args:
-        references: image id → captions written by people.
+        references: image id → human captions.
         first, second: image id → caption, for the same images.
         corpus: references of further images, for CIDEr-D's document frequencies (see `evaluate_captions`).
         seed: of the bootstrap.
 
     Raises:
-        SettingsError: the three do not name the same images.
+        SettingsError: the three do not have the same images.
     """
     corpus = list(corpus)
     evaluations = [evaluate_captions(references, captions, corpus=corpus) for captions in (first, second)]
@@ -124,7 +124,7 @@ def _letter_perfect(references: Mapping[str, Sequence[str]], captions: Mapping[s
 
 
 def resampling_weights(images: int, *, seed: int) -> np.ndarray:
-    """How often each image was drawn, over the number of images: (1 + resamples, images); row 0 is no resample."""
+    """Weight of each image in each resample, (1 + resamples, images); row 0 is the original sample."""
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(images, np.full(images, 1 / images), size=_RESAMPLES)
     return np.vstack([np.ones(images), drawn]) / images
@@ -141,7 +141,7 @@ def _per_image(evaluation: Evaluation, images: Sequence[str], score: str) -> np.
 
 
 def _in_standard_errors(resampled: np.ndarray) -> np.ndarray:
-    """Zero where the resamples do not differ and there is no difference; an overwhelming figure where there is one."""
+    """In units of the standard error; if that is 0, 0 without a difference and a very large value with one."""
     error = float(np.std(resampled[1:]))
     if error < 1e-12:
         return np.sign(np.where(np.abs(resampled) < 1e-12, 0.0, resampled)) * 1e3

@@ -1,8 +1,8 @@
-"""How far the candidates for one picture's caption agree: consensus CIDEr-D.
+"""Consensus CIDEr-D: the agreement of candidate captions of one picture.
 
-Devlin et al. (arXiv 1505.04467, section 3.2) take, of several captions that a picture might have, the one with the
-highest mean similarity to the others, with CIDEr for the similarity. That mean is what is computed here. There is no
-reference by a person in it, so how common an n-gram is has to be known from elsewhere.
+Devlin et al. (arXiv 1505.04467, section 3.2) choose, of several candidate captions, the one with the highest mean CIDEr
+against the others. That mean is computed here. It involves no human reference, so document frequencies must come from
+elsewhere.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _IMAGINARY = 2
 
 @dataclass(frozen=True, slots=True)
 class DocumentFrequencies:
-    """What CIDEr-D knows of common words.
+    """CIDEr-D's document frequencies.
 
     Args:
-        images: how many there are.
+        images: their number.
         of_ngrams: n-gram of one to four tokens → how many images have it in one of their captions.
     """
 
@@ -45,14 +45,13 @@ class DocumentFrequencies:
 def consensus_cider_d(caption: str, others: Sequence[str], frequencies: DocumentFrequencies) -> float:
     """The mean CIDEr-D of a caption against each of the others, 0 to 10.
 
-    An n-gram weighs log((images + 2) / its document frequency). CIDEr-D has no 2: it stands for two imaginary images
-    without a caption, so that a word which all images have still weighs something, and that without any image all words
-    weigh alike, where CIDEr-D would have no weights at all.
+    An n-gram weighs log((images + 2) / its document frequency). The published CIDEr-D has no 2: it keeps the weight of
+    n-grams that all images have above 0, and weighs all alike if there are no images.
 
     Args:
-        caption: in whose favour the others may speak.
-        others: at least one.
-        frequencies: of captions that people wrote.
+        caption: the candidate.
+        others: the other candidates, at least one.
+        frequencies: of human captions.
     """
     tokens, *references = tokenize({"": [caption, *others]})[""]
     scorer = CiderScorer(n=4, sigma=6.0)

@@ -1,4 +1,4 @@
-"""By how much two sets of captions of the same images differ in each figure: paired bootstrap over the images."""
+"""Differences of two sets of captions of the same images in each metric, by a paired bootstrap over images."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from captionloop.model.metrics.scores import (
     evaluate_captions,
 )
 
-SCORE = "score"  # CIDEr-D + BLEU-4, by which BLIP's own training selects, and the gate judges
+SCORE = "score"  # CIDEr-D + BLEU-4, the criterion of BLIP's own training and of the gate
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One figure of both sets.
+    """One metric of both sets.
 
     Args:
-        first, second: the figure of each.
+        first, second: its value for each.
         difference: second minus first.
         interval: its 95 % paired-bootstrap interval.
-        p_value: two-sided, from the same resamples: how often a difference at least this far from 0 would come up if
-            there were none. Never 0, as the number of resamples is finite.
+        p_value: two-sided, from the same resamples. Never 0, as the number of resamples is finite.
     """
 
     first: float
@@ -58,7 +57,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """Both evaluations, and each figure's difference by the figure's name, `SCORE` first."""
+    """Both evaluations, and the difference in each metric by its name, `SCORE` first."""
 
     first: Evaluation
     second: Evaluation
@@ -73,16 +72,16 @@ def compare_figures(
     corpus: Iterable[Sequence[str]] = (),
     seed: int = 0,
 ) -> Differences:
-    """Compare each figure of two sets of captions of the same images.
+    """Compare each metric of two sets of captions of the same images.
 
     Args:
-        references: image id → captions written by people.
+        references: image id → human captions.
         first, second: image id → caption, for the same images.
         corpus: references of further images, for CIDEr-D's document frequencies (see `evaluate_captions`).
         seed: of the bootstrap.
 
     Raises:
-        SettingsError: the three do not name the same images.
+        SettingsError: the three do not have the same images.
     """
     corpus = list(corpus)
     images = list(first)
@@ -102,7 +101,7 @@ def compare_figures(
 def _resampled(
     tokens: Tokens, evaluation: Evaluation, images: Sequence[str], weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Each figure of each resample: name → (1 + resamples,)."""
+    """Each metric of each resample: name → (1 + resamples,)."""
     counts = np.asarray(
         [
             (scores.rouge_l, scores.cider_d, scores.exact_match, scores.word_edits, scores.reference_words)
@@ -126,7 +125,7 @@ def _difference(before: np.ndarray, after: np.ndarray) -> Difference:
     differences = after - before
     resampled = differences[1:]
     low, high = np.percentile(resampled, INTERVAL)
-    # Twice the smaller tail. The data as they are count as one more resample, without which a p-value could be 0.
+    # Twice the smaller tail. The original sample counts as one more resample, without which a p-value could be 0.
     tail = min(np.sum(resampled <= 0), np.sum(resampled >= 0))
     return Difference(
         first=float(before[0]),

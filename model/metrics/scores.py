@@ -1,7 +1,7 @@
-"""How good captions are: BLEU, ROUGE-L, CIDEr-D, METEOR, and what a person would still have to change.
+"""Caption metrics: BLEU, ROUGE-L, CIDEr-D, METEOR, word edits, exact match, distinct-n.
 
-The scorers of the first four are `pycocoevalcap`'s, as papers report them; what is called CIDEr there is CIDEr-D
-(clipped, with a penalty on length). They score token strings from our own tokeniser (`captions.ptb_tokens`).
+The scorers of the first four are those of `pycocoevalcap`, as papers report them; its "CIDEr" is CIDEr-D (clipped, with
+a length penalty). They score tokens from our own tokenizer (`captions.ptb_tokens`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLEU_ORDER = 4
 
 @dataclass(frozen=True, slots=True)
 class ImageScores:
-    """One image's share. `word_edits` counts words to replace, put in or take out for the reference nearest by rate."""
+    """Scores of one image. `word_edits` is the edit distance in words to the reference with the lowest rate."""
 
     bleu_1: float
     bleu_2: float
@@ -48,10 +48,10 @@ class ImageScores:
 class Evaluation:
     """Scores of a set of captions; `per_image` in the order of the captions.
 
-    BLEU, ROUGE-L, METEOR, exact match and distinct-n lie in 0–1, CIDEr-D in 0–10. `word_edit_rate` is all edits by all
-    reference words. `caption_words` is a caption's mean length in tokens. `distinct_n` is the share of different ones
-    among all n-grams of the captions: low when a model says the same of every picture. `cider_d_can_tell` is False
-    where CIDEr-D is 0 for any captions whatever.
+    BLEU, ROUGE-L, METEOR, exact match and distinct-n are in 0–1, CIDEr-D in 0–10. `word_edit_rate` is the sum of edits
+    over the sum of reference words. `caption_words` is the mean length in tokens. `distinct_n` is the share of unique
+    n-grams: low when captions hardly depend on the picture. `cider_d_can_tell` is False if CIDEr-D is 0 for any
+    captions whatever.
     """
 
     bleu_1: float
@@ -72,7 +72,7 @@ class Evaluation:
 
     @property
     def notes(self) -> list[str]:
-        """What has to be known beside the figures, in sentences."""
+        """Caveats about the figures, as sentences."""
         if self.cider_d_can_tell:
             return []
         return [
@@ -97,14 +97,14 @@ def evaluate_captions(
     """Score one caption per image against its references.
 
     Args:
-        references: image id → at least one caption written by a person.
+        references: image id → at least one human caption.
         captions: the same image ids → the caption to score.
-        corpus: references of further images (each a sequence of captions), from which CIDEr-D also takes how common a
-            word is. A handful of images alone tell little about that. Empty for the published definition.
+        corpus: references of further images (each a sequence of captions) for CIDEr-D's document frequencies, which a
+            handful of images cannot estimate. Empty for the published definition.
         meteor: also compute METEOR, which needs Java.
 
     Raises:
-        SettingsError: ids on one side only, an image without references, nothing to score, or no Java for METEOR.
+        SettingsError: different image ids, an image without references, no captions, or no Java for METEOR.
     """
     _check_ids(references, captions)
     tokens = Tokens.of(references, captions, corpus=corpus)
@@ -145,7 +145,7 @@ def evaluate_captions(
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Token strings, as pycocoevalcap's scorers want them: image → list of strings, one of them for a caption."""
+    """Token strings in the format of pycocoevalcap's scorers: image → list of strings, with one string per caption."""
 
     references: dict[str, list[str]]
     captions: dict[str, list[str]]
@@ -159,7 +159,7 @@ class Tokens:
         *,
         corpus: Iterable[Sequence[str]] = (),
     ) -> Tokens:
-        # References in their own order, since the tokeniser may look from one line to the next.
+        # References in their own order, since the tokenizer may look ahead into the next line.
         tokenized = tokenize(references)
         return cls(
             references={image: tokenized[image] for image in captions},
@@ -203,9 +203,9 @@ def _bleu_scorer(tokens: Tokens) -> BleuScorer:
 
 
 def bleu_counts(tokens: Tokens) -> np.ndarray:
-    """What BLEU is made of, per image: (images, 10), n-grams found, n-grams written (both 1 to 4), length, reference's.
+    """BLEU's counts per image, (images, 10): matching n-grams, n-grams (both 1 to 4), length, reference length.
 
-    Sums of rows are the counts of a set of images: `bleu_from_counts` of them is that set's BLEU.
+    The sum of rows gives the counts of a set of images, and `bleu_from_counts` the BLEU of that set.
     """
     rows = []
     for image in _bleu_scorer(tokens).ctest:
@@ -217,7 +217,7 @@ def bleu_counts(tokens: Tokens) -> np.ndarray:
 def bleu_from_counts(counts: np.ndarray) -> np.ndarray:
     """BLEU-1 to -4 of sets of images from their summed counts, (sets, 10) → (sets, 4).
 
-    With pycocoevalcap's own guards against zero (1e-15 above, 1e-9 below the line).
+    With pycocoevalcap's guards against zero (1e-15 in the numerator, 1e-9 in the denominator).
     """
     precisions = (counts[:, :BLEU_ORDER] + 1e-15) / (counts[:, BLEU_ORDER : 2 * BLEU_ORDER] + 1e-9)
     ratio = (counts[:, -2] + 1e-15) / (counts[:, -1] + 1e-9)
@@ -231,7 +231,7 @@ def bleu_4_from_counts(counts: np.ndarray) -> np.ndarray:
 
 
 def _cider_d(tokens: Tokens) -> tuple[list[float], bool]:
-    """Each caption's, and whether any caption could have one: an n-gram that all images have weighs log(1)."""
+    """CIDEr-D of each caption, and whether it can be above 0: n-grams that all images have weigh log(1) = 0."""
     scorer = CiderScorer(n=4, sigma=6.0)
     for image, (caption,) in tokens.captions.items():
         scorer += (caption, tokens.references[image])
@@ -262,7 +262,7 @@ def _meteor(tokens: Tokens) -> tuple[float, list[float]]:
 
 
 def _nearest(caption: str, references: Sequence[str]) -> tuple[int, int]:
-    """Edits to the reference that is nearest per word of it, and its number of words."""
+    """Edits to the reference with the lowest edit rate, and its number of words."""
     distances = [(word_edits(caption, reference), len(words_of(reference))) for reference in references]
     return min(distances, key=lambda distance: (distance[0] / max(distance[1], 1), distance[1]))
 

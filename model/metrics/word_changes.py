@@ -1,7 +1,7 @@
-"""What a person would do to one caption to get another, word by word: kept, taken out, put in.
+"""Word-level differences between two captions: kept, removed, added.
 
-Two captions are compared in their one written form (`normalise_caption`), case aside. The distance is Levenshtein's on
-words, by rapidfuzz, which handles 64 words of one caption at once.
+Captions are compared in lower-case normal form (`normalise_caption`). The distance is Levenshtein's on words, by
+rapidfuzz, which handles 64 words of one caption at once.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from rapidfuzz.distance import Levenshtein
 
 from captionloop.model.captions.text import normalise_caption
 
-# Of the shorter of two texts. The work is at most this, by 64, for each word of the longer one; that is about what it
-# takes to split it into words.
+# Of the shorter of two texts. The cost is at most this over 64 for each word of the longer one, about that of splitting
+# it into words.
 _MOST_WORDS_COMPARED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class WordChange:
-    """A run of words that share a fate."""
+    """Consecutive words that are all kept, all removed or all inserted."""
 
     kind: Literal["kept", "removed", "added"]
     text: str
 
 
 def words_of(caption: str) -> list[str]:
-    """The words of a caption's written form, in lower case."""
+    """The words of a caption's normal form, in lower case."""
     return normalise_caption(caption).lower().split()
 
 
 def word_edits(caption: str, reference: str) -> int:
-    """Words to replace, put in or take out to turn a caption into its reference; 0 means the same caption."""
+    """Levenshtein distance in words between a caption and its reference; 0 means the same caption."""
     return Levenshtein.distance(words_of(caption), words_of(reference))
 
 
 def word_changes(caption: str, wanted: str) -> list[WordChange]:
-    """The words of both captions merged into one line; kept words are spelt as in `wanted`, case does not count.
+    """The words of both captions in one sequence; kept words are spelt as in `wanted`; case is ignored.
 
-    Where there are too many words to compare, all are removed and added.
+    With too many words to compare, all are removed and added.
     """
     before, after = normalise_caption(caption).split(), normalise_caption(wanted).split()
     changes: list[WordChange] = []
@@ -55,7 +55,7 @@ def word_changes(caption: str, wanted: str) -> list[WordChange]:
 
 
 def are_comparable(caption: str, other: str) -> bool:
-    """Whether two texts are compared word by word, as all captions of one sentence are."""
+    """Whether two texts are short enough to be compared word by word, as all captions of one sentence are."""
     return _are_few(len(words_of(caption)), len(words_of(other)))
 
 

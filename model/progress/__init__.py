@@ -1,1 +1,1 @@
-"""Figures of the loop: how good suggestions are, and where that leads."""
+"""Figures of the loop over time, and a forecast."""

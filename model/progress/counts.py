@@ -1,4 +1,4 @@
-"""Counts that the database has at once, for monitoring: of projects, corrections and runs."""
+"""Fast counts of projects, corrections and runs, for monitoring."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class RunCount:
 
 @dataclass(frozen=True)
 class Counts:
-    """The connected projects, and what is counted in each; what there is none of has no count."""
+    """The connected projects, and the counts in each; zero counts are absent."""
 
     projects: Sequence[Project]
     corrections: Sequence[CorrectionCount]
@@ -44,7 +44,7 @@ def count_all(session: Session, server: str) -> Counts:
         select(Project).where(Project.server == server, Project.is_connected).order_by(Project.id)
     ).all()
     ids = [project.id for project in projects]
-    # The index `correction_by_state` holds all that is counted.
+    # The index `correction_by_state` covers this query.
     corrections = session.execute(
         select(Correction.project_id, Correction.state, func.count())
         .where(Correction.project_id.in_(ids))

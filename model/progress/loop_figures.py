@@ -1,4 +1,4 @@
-"""Is it getting better? What people did with each version's suggestions, in figures."""
+"""Figures of each version: what people did with its suggestions."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from captionloop.model.versions.store import VersionInfo
 
 @dataclass(frozen=True)
 class VersionFigures:
-    """What became of one version's suggestions.
+    """Figures of one version's suggestions.
 
     Args:
         version: its name.
         created_at: when it was made.
-        suggested: tasks that it suggested a caption for.
-        corrected: of its suggestions, those that a person made a correction of (accepted ones included).
+        suggested: number of tasks with its suggestion.
+        corrected: number of its suggestions with a correction (accepted ones included).
         kept: share of those submitted without a word changed (Wilson's interval); None without any.
         words_changed: mean number of words changed in them (normal interval); None without any.
-        kept_at_random: like `kept`, of those that chance chose for people to be asked about: where an order asks about
-            doubtful captions first, these alone speak for all. None without any.
+        kept_at_random: like `kept`, of random picks only, the unbiased figure while an annotation order is on; None
+            without any.
     """
 
     version: str
@@ -45,10 +45,10 @@ class LoopFigures:
     """The loop of a project.
 
     Args:
-        versions: those with suggestions or corrections, and the champion, in the order of their making.
-        suggestions: captions suggested by all versions.
-        corrections: those that teach the model now.
-        new_corrections: of them, changed since the newest fine-tuned version was made; all, where there is none.
+        versions: those with suggestions or corrections, and the champion, oldest first.
+        suggestions: number of captions suggested by all versions.
+        corrections: number that is used in training.
+        new_corrections: of them, changed since the newest fine-tuned version was made; all if there is none.
     """
 
     versions: Sequence[VersionFigures]

@@ -1,9 +1,9 @@
-"""What more corrections are likely to bring, read off what earlier ones brought.
+"""A forecast of what further corrections will bring, by extrapolating the learning curve.
 
-Each version was trained on so many corrections, and of its suggestions people left so many unchanged. The share that is
-changed falls about as a power of the corrections (Hestness et al., arXiv 1712.00409): changed = a * corrections^-b. A
-few versions with a few dozen judged captions each tell little about a and b, so the fit is repeated on counts drawn
-anew, and where these disagree much the answer is that nobody can tell.
+The share of captions that people change falls roughly as a power of the number of corrections (Hestness et al., arXiv
+1712.00409): changed = a * corrections^-b. It is fitted to all versions. A few versions with a few dozen judged captions
+determine a and b poorly, so the fit is repeated on draws from the posterior of the counts; if the interval is wide, no
+forecast is given.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from captionloop.model.metrics.estimate import Estimate
 from captionloop.model.progress.loop_figures import VersionFigures
 from captionloop.model.versions.store import VersionInfo
 
-MORE = 50  # corrections that the outlook is about
+MORE = 50  # further corrections to forecast
 LEAST_VERSIONS = 3
-_WIDEST = 0.2  # of the interval of the gain, beyond which it says nothing
+_WIDEST = 0.2  # largest width of the interval of the gain; beyond it no forecast is given
 _DRAWS = 1000
 
 Numbers = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Stand:
-    """A version: the corrections it was trained on, and of its judged suggestions those that people left unchanged."""
+    """A version: number of corrections it was trained on, and of judged and unchanged suggestions."""
 
     trained_on: int
     judged: int
@@ -38,12 +38,11 @@ class Stand:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What the next corrections are likely to bring.
+    """The forecast.
 
     Args:
-        more: corrections.
-        gain: by how much the share of unchanged captions is likely to rise, with its 95 % interval; None where nobody
-            can tell.
+        more: number of further corrections.
+        gain: rise of the share of unchanged captions, with its 95 % interval; None if the interval is too wide.
         sentence: for people.
     """
 
@@ -53,11 +52,11 @@ class Outlook:
 
 
 def stands(versions: Sequence[VersionInfo], figures: Sequence[VersionFigures]) -> list[Stand]:
-    """The versions of a project that were trained and whose suggestions people have judged.
+    """The fine-tuned versions of a project with judged suggestions.
 
     Args:
         versions: of the project.
-        figures: of the same, as far as there are any.
+        figures: of those that have any.
     """
     trained = {info.version: info.corrections for info in versions if info.parent is not None}
     return [
@@ -68,12 +67,12 @@ def stands(versions: Sequence[VersionInfo], figures: Sequence[VersionFigures]) -
 
 
 def outlook(found: Sequence[Stand], *, corrections: int, more: int = MORE, seed: int = 0) -> Outlook:
-    """Fit the learning curve and go on along it.
+    """Fit the learning curve and extrapolate it.
 
     Args:
-        found: versions to learn from.
-        corrections: how many there are now, of which a fifth is held out of training (`split.SHARE`).
-        more: how many are to come.
+        found: versions to fit to.
+        corrections: present number, of which a fifth is held out of training (`split.SHARE`).
+        more: number of further corrections.
         seed: of the draws.
     """
     different = len({stand.trained_on for stand in found})
@@ -106,8 +105,8 @@ def outlook(found: Sequence[Stand], *, corrections: int, more: int = MORE, seed:
 
 
 def _draws(found: Sequence[Stand], seed: int) -> Numbers:
-    """Shares changed as they might as well have been found, (draws, versions): the posterior of each under Jeffreys'
-    prior, which stays away from 0 and 1, where a power has no logarithm."""
+    """Draws of the changed shares, (draws, versions): the posterior of each under Jeffreys' prior, which excludes 0 and
+    1, where the log-log fit is undefined."""
     rng = np.random.default_rng(seed)
     changed = np.asarray([stand.judged - stand.unchanged for stand in found], dtype=np.float64)
     unchanged = np.asarray([stand.unchanged for stand in found], dtype=np.float64)
@@ -115,9 +114,9 @@ def _draws(found: Sequence[Stand], seed: int) -> Numbers:
 
 
 def _unchanged(found: Sequence[Stand], drawn: Numbers, trained_on: float) -> Numbers:
-    """The share of unchanged captions at so many corrections, (draws,), of a line fitted on log-log paper.
+    """The share of unchanged captions at a number of corrections, (draws,), from a weighted log-log fit.
 
-    Each version weighs as much as its log share is sure: judged * (1 - p) / p is one over its variance.
+    Weights are the inverse variance of log p, with p the changed share: judged * p / (1 - p).
     """
     places = np.log([stand.trained_on for stand in found])
     logs = np.log(drawn)

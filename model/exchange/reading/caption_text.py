@@ -1,4 +1,4 @@
-"""From what stands in a caption's place to captions: texts in one line each, or the reason why there is none."""
+"""Validation of caption fields: one or several single-line texts, or an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST_CAPTION = 10_000  # characters; more is a document
 
 # Invisible, and some of them cannot be stored: PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair.
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
-# What a table's empty cells turn into: what pandas reads as such (`read_csv`, na_values), and what it and others write.
+# Missing values as text: what pandas reads as such (`read_csv`, na_values), and what it and others write.
 _NOTHING = frozenset(
     {
         "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "nan",
@@ -27,14 +27,14 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": " ", "f": " ", "a": " ", "v": 
 
 
 def checked_captions(value: object) -> tuple[str, ...]:
-    """The captions in a field: a text or a list of texts, each in one line without white space around it.
+    """The captions in a field: a text or a list of texts, each on one line and stripped.
 
-    A text that is itself a list of texts, as Python or JSON writes one (`['a red chair', 'a chair']`), is that list:
-    tables are often made by programs that write lists into cells. What only looks like one is refused, unless it stands
-    in a list: `["[a chair]"]` is a caption in brackets.
+    A text that is a list literal of Python or JSON (`['a red chair', 'a chair']`) is read as that list, since programs
+    write such lists into tables. A malformed list is refused, except inside a list: `["[a chair]"]` is a caption in
+    brackets.
 
     Raises:
-        RowError: there is none, one is empty, too long, stands for nothing ("nan"), or holds what cannot be shown.
+        RowError: there is none, or one is empty, too long, a missing value ("nan"), or has control characters.
     """
     is_list = isinstance(value, list)
     items = value if isinstance(value, list) else [value]
@@ -45,12 +45,12 @@ def checked_captions(value: object) -> tuple[str, ...]:
 
 
 def texts_in(text: str, *, by_line: bool) -> str | list[str]:
-    """The captions in a small file of its own, unchecked: the whole of it, or each line that is not empty."""
+    """The captions in a text file of one picture, not validated: the whole text, or each line that is not empty."""
     return [line for line in re.split(r"\r\n|\r|\n", text) if line.strip()] if by_line else text
 
 
 def shown(value: object) -> str:
-    """A value of a JSON document, as a message says it."""
+    """A value of a JSON document, for messages."""
     constants = [(None, "null"), (True, "true"), (False, "false")]
     return next((name for constant, name in constants if value is constant), f"{value!r:.40}")
 
@@ -90,13 +90,13 @@ def _texts(value: object, *, is_in_list: bool) -> list[str]:
 def _begins_like_a_list(text: str) -> bool:
     if text.startswith("["):
         return text.endswith("]") or _OPENED.match(text) is not None
-    # In parentheses only what is a list of texts to its end: captions may begin with them.
+    # In parentheses only complete lists of texts: captions may begin with a parenthesis.
     is_tuple = text.startswith("(") and text.endswith(")") and _OPENED.match(text) is not None
     return text.startswith("array([") or (is_tuple and _items(text) is not None)
 
 
 def _items(text: str) -> list[str] | None:
-    """The texts in brackets, separated by commas, or by white space as NumPy does it; None: it is anything else."""
+    """The texts in brackets, separated by commas, or by white space as NumPy prints them; None: not a list."""
     if text[-1] != _CLOSING.get(text[0]):
         return None
     last = len(text) - 1
@@ -129,5 +129,5 @@ def _meant(escape: str) -> Iterator[str]:
 
 
 def _with_pairs_joined(text: str) -> str:
-    """JSON writes an emoji as two halves."""
+    """Joins surrogate pairs, which is how JSON escapes an emoji."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")

@@ -1,7 +1,7 @@
 """A dataset's directory: which files count, and how they are found by name.
 
-Only regular files that lie in it count. What operating systems and tools leave behind is passed over, and nothing is
-reached through a link that leads outside.
+Only regular files below it count. Leftovers of operating systems and tools are skipped, and symbolic links must not
+lead outside.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a directory",
 }
-_MOST_FOUND = 6  # files of a name that are told apart
+_MOST_FOUND = 6  # matches returned for a name
 
 
 def is_passed_over(path: str) -> bool:
-    """Whether a file's path below the dataset's directory, with slashes, is that of something left behind."""
+    """Whether a path below the dataset's directory, with slashes, is a leftover to skip."""
     parts = PurePosixPath(path).parts
     return any(part.startswith(".") or part.lower() in _LEFT_BEHIND for part in parts)
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading; a pipe or device is neither waited for nor read.
+    """Open a regular file for reading; never blocks on a pipe or device.
 
     Raises:
-        OSError: there is no such file, it cannot be read, or is no regular one.
+        OSError: the file does not exist, cannot be read, or is not a regular file.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -59,7 +59,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def problem_with(path: Path, root: Path) -> str | None:
-    """Why a file is not to be used: a sentence's end, "PATH …"; None: it is a regular one that lies below `root`.
+    """Why a file cannot be used, as the end of a sentence, "PATH …"; None: it is a regular file below `root`.
 
     Args:
         root: resolved.
@@ -82,7 +82,7 @@ class FoundFile:
 
     Args:
         path: below it, with slashes.
-        problem: why it is not to be used; see `problem_with`.
+        problem: why it cannot be used; see `problem_with`.
     """
 
     path: str
@@ -121,12 +121,12 @@ def _shortened(path: Path) -> str:
 
 
 def composed(text: str) -> str:
-    """The one of a text's canonically equivalent forms by which names are compared: Unicode's NFC."""
+    """The form in which names are compared: NFC."""
     return unicodedata.normalize("NFC", text)
 
 
 class FileIndex:
-    """The usable files below a directory by their names, on disk: memory does not grow with their number."""
+    """An on-disk index of the usable files below a directory: memory does not grow with their number."""
 
     def __init__(self, root: Path) -> None:
         """
@@ -134,7 +134,7 @@ class FileIndex:
             CaptionFileError: a directory cannot be read.
         """
         self._database = sqlite3.connect("")
-        # As bytes: a name on disk need not be text.
+        # As bytes, since file names need not be valid text.
         self._database.execute("CREATE TABLE file (path BLOB, backwards BLOB, name BLOB, folded BLOB)")
         rows = (_keys(file.path) for file in files_below(root) if file.problem is None)
         self._database.executemany("INSERT INTO file VALUES (?, ?, ?, ?)", rows)
@@ -145,21 +145,21 @@ class FileIndex:
         self._database.close()
 
     def same(self, path: str) -> list[str]:
-        """The files at this path, in whatever Unicode form it is written on disk."""
+        """The files at this path, in any Unicode normalisation form."""
         return self._where("backwards = ?", _keys(path)[1])
 
     def ending_with(self, path: str) -> list[str]:
-        """Files whose path is this one, or ends with its directories and name; at most some."""
+        """Files whose path ends with this one; at most `_MOST_FOUND`."""
         backwards = _keys(path)[1]
         longer = backwards + b"/", backwards + b"0"  # "0" comes after "/"
         return self._where("(backwards = ? OR (backwards > ? AND backwards < ?))", backwards, *longer)
 
     def named(self, name: str) -> list[str]:
-        """Files of this name, wherever they lie; at most some."""
+        """Files of this name in any directory; at most `_MOST_FOUND`."""
         return self._where("name = ?", _keys(name)[2])
 
     def alike(self, name: str) -> list[str]:
-        """Files whose name differs from this one at most in capitals; at most some."""
+        """Files of this name, ignoring case; at most `_MOST_FOUND`."""
         return self._where("folded = ?", _keys(name)[3])
 
     def _where(self, condition: str, *values: bytes) -> list[str]:
@@ -171,7 +171,7 @@ class FileIndex:
 
 
 def _keys(path: str) -> tuple[bytes, bytes, bytes, bytes]:
-    """Path, comparable path from its end to its beginning, comparable name, and that without capitals."""
+    """Path, NFC path reversed by component, NFC name, and that in lower case."""
     name = composed(path.rpartition("/")[2])
     return os.fsencode(path), _bytes(composed(path))[::-1], _bytes(name), _bytes(composed(name.casefold()))
 

@@ -8,21 +8,21 @@ from typing import Any
 from captionloop.model.exchange.reading.caption_text import shown
 from captionloop.model.exchange.reading.rows import RowError
 
-# Of several that are there the first is meant.
+# If several are present the first counts.
 PICTURE_NAMES = ("file_name", "image", "image_path", "filename", "image_name", "file", "path", "filepath", "img")
 CAPTION_NAMES = ("text", "captions", "caption", "sentence", "description", "comment")
 SPLIT_NAMES = ("split",)
 
 
 def plain(name: str) -> str:
-    """A name without what people write differently: "File Name" is "file_name"."""
+    """A normalised field name: "File Name" is "file_name"."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def picture_and_captions(values: Mapping[str, Any]) -> tuple[str, object]:
     """
     Raises:
-        RowError: one of them is missing, or the picture is no text.
+        RowError: one of them is missing, or the picture is not text.
     """
     picture = field(values, PICTURE_NAMES, "picture")
     if not isinstance(picture, str):
@@ -40,7 +40,7 @@ def field(values: Mapping[str, Any], names: Sequence[str], what: str) -> Any:
     """The value of the first of these names that an object has.
 
     Raises:
-        RowError: it has none of them, or one in two ways of writing it.
+        RowError: it has none of them, or one in two spellings.
     """
     there: dict[str, str] = {}
     for written in values:

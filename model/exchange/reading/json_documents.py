@@ -59,7 +59,7 @@ def shape_of(path: Path) -> Shape:
 
 
 def _shape_by(name: str, document: JsonStream, path: Path) -> Shape | None:
-    """What a name at the top of a document and its value make of it; None: nothing yet."""
+    """The format that a top-level name and its value imply; None: not decided yet."""
     following = document.peek()
     if name == "annotations":
         return "coco"
@@ -75,7 +75,7 @@ def _shape_by(name: str, document: JsonStream, path: Path) -> Shape | None:
 
 
 def read_document(path: Path) -> Iterator[Entry | BadRow]:
-    """What the document says: in COCO's annotations image by image, else in its order.
+    """The entries of the document: by image for COCO's annotations, else in file order.
 
     Raises:
         CaptionFileError: as `shape_of`.
@@ -92,7 +92,7 @@ def read_document(path: Path) -> Iterator[Entry | BadRow]:
 def _read_coco(path: Path) -> Iterator[Entry | BadRow]:
     """An annotation names its image by an id, and the images may come later: a database on disk joins the two."""
     with closing(sqlite3.connect("")) as database:
-        # What need not be text in SQLite's sense (half a surrogate pair) is kept as JSON.
+        # Stored as JSON, since lone surrogates are not valid text for SQLite.
         database.execute("CREATE TABLE image (number INTEGER PRIMARY KEY, id BLOB, name TEXT)")
         database.execute("CREATE TABLE caption (number INTEGER PRIMARY KEY, image BLOB, text TEXT)")
         yield from _load(path, database)
@@ -142,7 +142,7 @@ def _key(entry: Mapping[str, Any], name: str) -> bytes:
 
 
 def _repeated(path: Path, database: sqlite3.Connection) -> Iterator[BadRow]:
-    """Entries whose id another one has with another file. Which of them a caption is for, nobody can say."""
+    """Entries whose id occurs with several files: ambiguous for captions."""
     database.execute("CREATE TABLE repeated (id BLOB PRIMARY KEY)")
     database.execute(
         "INSERT INTO repeated SELECT id FROM image GROUP BY id HAVING count(DISTINCT name) > 1 AND id IS NOT NULL"
@@ -153,7 +153,7 @@ def _repeated(path: Path, database: sqlite3.Connection) -> Iterator[BadRow]:
 
 
 def _joined(path: Path, database: sqlite3.Connection) -> Iterator[Entry | BadRow]:
-    """The captions, image by image. An image that stands there several times with the same file is one."""
+    """The captions by image. Repeated entries of an image with the same file count as one."""
     rows = database.execute(
         "SELECT caption.number, caption.image, text, first, name, repeated.id IS NOT NULL FROM caption "
         "LEFT JOIN (SELECT id, min(number) AS first, max(name) AS name FROM image GROUP BY id) AS known "
@@ -201,7 +201,7 @@ def _karpathy_entry(place: Place, value: object, share: float) -> Entry | BadRow
         if split not in KARPATHY_SPLITS:
             raise RowError(f'"split" is {split!r:.40}; expected {", ".join(KARPATHY_SPLITS)}.')
         name = _text_in(entry, "filename")
-        # Flickr's files of the same make have no COCO ids.
+        # Karpathy's Flickr files have no COCO ids.
         image = _id(entry, "cocoid" if "cocoid" in entry else "imgid")
         captions = _sentences(entry)
     except RowError as error:
@@ -268,7 +268,7 @@ def _text_in(entry: Mapping[str, Any], name: str) -> str:
 
 
 def _id(entry: Mapping[str, Any], name: str) -> str:
-    """An image's id as a text. A number that came through a table may have become 42.0."""
+    """An image's id as text. A number that passed through a table may be 42.0."""
     value = entry.get(name)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)

@@ -1,7 +1,7 @@
 """JSON in bounded memory and time: a document of any size value by value, or an object in a line.
 
-Python's own parser reads each value. What it gets is bounded before: a value's length, and with it the length of
-texts and the depth; and the digits of a number, for which its time grows with their square.
+Python's own parser reads each value, after its length is bounded, and with it the length of texts and the depth; the
+digits of a number are bounded as well, since parsing takes quadratic time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class _RepeatedName(dict[str, Any]):
-    """An object in which a name stands more than once."""
+    """An object with a repeated name."""
 
     name = ""
 
@@ -51,13 +51,13 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_number)
 
 
 def parsed_object(text: str, what: str) -> dict[str, Any]:
-    """The object that a text is.
+    """Parse a JSON object.
 
     Args:
-        what: what to call the text in messages.
+        what: name of the text in messages.
 
     Raises:
-        RowError: it is no valid JSON, something else, or a name stands in it more than once.
+        RowError: it is not valid JSON, not an object, or has a repeated name.
     """
     try:
         value = _DECODER.decode(text)
@@ -69,7 +69,7 @@ def parsed_object(text: str, what: str) -> dict[str, Any]:
 def as_object(value: object, what: str) -> dict[str, Any]:
     """
     Raises:
-        RowError: a value is no object, or one in which a name stands more than once.
+        RowError: the value is not an object, or has a repeated name.
     """
     if not isinstance(value, dict):
         raise RowError(f"The {what} is {shown(value)}; expected a JSON object.")
@@ -92,23 +92,23 @@ def open_json(path: Path) -> Iterator[JsonStream]:
 
 
 class JsonStream:
-    """A document from its beginning on. What is read is gone."""
+    """A document, read once from its beginning."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path, self._file = path, file
         self._size = max(path.stat().st_size, 1)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._text, self._at = "", 0  # what is decoded, and how far into it the document is read
-        self._bytes = self._lines = 0  # that are gone before it
+        self._text, self._at = "", 0  # the decoded buffer, and the position in it
+        self._bytes = self._lines = 0  # consumed before the buffer
         self._is_value_due = self._is_at_end = False
 
     @property
     def share(self) -> float:
-        """Of the file that is read, 0 to 1."""
+        """Share of the file that is read, 0 to 1."""
         return min(self._bytes / self._size, 1.0)
 
     def peek(self) -> str:
-        """The next character that is no white space; empty at the end.
+        """The next character that is not white space; empty at the end.
 
         Raises:
             CaptionFileError: the file is not in UTF-8.
@@ -119,10 +119,10 @@ class JsonStream:
         return self._text[self._at : self._at + 1]
 
     def members(self) -> Iterator[str]:
-        """The names in an object. After each its value may be read, by `value` or by all of `items`.
+        """The names in an object. After each, its value may be read by `value`, or by exhausting `items`.
 
         Raises:
-            CaptionFileError: it is no valid JSON.
+            CaptionFileError: it is not valid JSON.
         """
         for _ in self._between("{", "}"):
             name = self.value()
@@ -135,7 +135,7 @@ class JsonStream:
                 self._skip()
 
     def items(self) -> Iterator[Any]:
-        """The values in a list. Errors as in `members`, and `value`'s."""
+        """The values in a list. Errors as of `members` and `value`."""
         self._is_value_due = False
         for _ in self._between("[", "]"):
             yield self.value()
@@ -144,7 +144,7 @@ class JsonStream:
         """The next value as a whole.
 
         Raises:
-            CaptionFileError: it is too long, nested too deeply, or no valid JSON.
+            CaptionFileError: it is too long, nested too deeply, or not valid JSON.
         """
         self._is_value_due = False
         self.peek()
@@ -152,7 +152,7 @@ class JsonStream:
             problem: json.JSONDecodeError | None = None
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
-                if end < len(self._text) or self._is_at_end:  # else a number may go on
+                if end < len(self._text) or self._is_at_end:  # else a number may continue
                     self._at = end
                     return value
             except json.JSONDecodeError as error:
@@ -169,7 +169,7 @@ class JsonStream:
     def finish(self) -> None:
         """
         Raises:
-            CaptionFileError: the document goes on where it should end.
+            CaptionFileError: something follows the document.
         """
         if self.peek():
             raise self._invalid("something follows after its end")
@@ -189,7 +189,7 @@ class JsonStream:
             self.value()
 
     def _between(self, opening: str, closing: str) -> Iterator[None]:
-        """Once before each of the things that commas separate."""
+        """Yields once before each comma-separated element."""
         self._take(opening)
         if self.peek() == closing:
             self._at += 1
@@ -207,7 +207,7 @@ class JsonStream:
         self._at += 1
 
     def _fill(self) -> bool:
-        """Decode some more, and let go what is read; False at the end of the file."""
+        """Decode the next chunk, and drop what is read; False at the end of the file."""
         self._lines += self._text.count("\n", 0, self._at)
         data = self._file.read(_CHUNK)
         self._bytes += len(data)

@@ -1,16 +1,16 @@
-"""From a picture's name in a file of captions to the picture. A caption never goes to one that its row does not name.
+"""Resolution of picture names in a caption file. A caption is only ever assigned to the picture that its row names.
 
-The name is a path relative to the directory of the pictures. It is taken as it stands; where no such file is there,
-`\\` counts as `/`, `file://` and what `Flickr8k.token.txt` appends (`#0`) are left out, and a name in another Unicode
-form is the same name. Capitals count.
+The name is a path relative to the directory of the pictures. If there is no such file, `\\` is read as `/`, `file://`
+and the suffix of `Flickr8k.token.txt` (`#0`) are removed, and Unicode normalisation forms are equivalent. Names are
+case-sensitive.
 
-Names may be relative to another directory than thought. So a file is looked for elsewhere, but only
+Names may be relative to another directory. So a file is also looked for elsewhere, but only
 
-* under a bare name, which says nothing about directories: it may lie in any directory below, if there is only one;
-* if none of the table's names is found at its own path: then the directories with which all of them begin are left
-  out, as when somebody names COCO's `val2014` itself and the table says `val2014/….jpg`.
+* by a bare name: in any subdirectory, if only one file has that name;
+* if no name of the table exists at its path: then the directories that all of them share are removed, as when somebody
+  names COCO's `val2014` itself and the table says `val2014/….jpg`.
 
-An `imagefolder` says exactly where its pictures are, so there nothing is looked for elsewhere.
+In an `imagefolder` paths are exact, so nothing is looked for elsewhere.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from captionloop.model.exchange.reading.caption_text import CONTROL
 from captionloop.model.exchange.reading.directory import FileIndex, problem_with
 from captionloop.model.exchange.reading.rows import NoPictureError, PictureBytes, RowError
 
-# Endings of names that are pictures'.
+# File extensions of pictures.
 PICTURE_KINDS = ("jpg", "png", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "jpe")
-# Flickr8k.token.txt and its like number an image's captions: `1000268201_693b08cb0e.jpg#0`.
+# Flickr8k.token.txt numbers an image's captions: `1000268201_693b08cb0e.jpg#0`.
 _NUMBERED = re.compile(rf"(\.(?:{'|'.join(PICTURE_KINDS)}))#\d+$", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:/")
-_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, on Linux; also a bound of the work with a name
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, on Linux; also bounds the cost per name
 _MOST_LEFT_OUT = 30  # directories
 _NAME_IT = "name the directory of the pictures with --images"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
 
 
 def has_picture_name(name: str) -> bool:
-    """Whether a name ends as a picture's does."""
+    """Whether a name has a picture's file extension."""
     return _NUMBERED.sub(r"\1", name.strip(' "')).rpartition(".")[2].lower() in PICTURE_KINDS
 
 
@@ -53,7 +53,7 @@ class FoundPicture:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A name in its parts; `is_absolute` if it begins at the root of a file system, which may be another machine's."""
+    """A parsed name; `is_absolute` if it begins at a file system's root, perhaps of another machine."""
 
     parts: tuple[str, ...]
     is_absolute: bool = False
@@ -64,18 +64,18 @@ class _Name:
 
 
 class Pictures:
-    """The pictures of a directory, by the names that a file of captions has for them."""
+    """The pictures of a directory, by their names in a caption file."""
 
     def __init__(
         self, root: Path, *, names: Callable[[], Iterable[str]], may_lie_elsewhere: bool, was_named: bool
     ) -> None:
         """
         Args:
-            root: what the names are relative to.
+            root: the directory that names are relative to.
             names: reads all names of the file; only called if a name with directories is not found.
-            may_lie_elsewhere: whether a file may be looked for elsewhere, as said above.
-            was_named: somebody said that the pictures lie in this very directory. Then the directories that are left
-                out may be any; else the last of them has to have the directory's own name.
+            may_lie_elsewhere: whether to look elsewhere, by the rules above.
+            was_named: the user named this directory. Then any shared directories may be removed; else the last of them
+                must have the directory's own name.
         """
         self._root, self._resolved = root, root.resolve()
         self._names, self._may_lie_elsewhere, self._was_named = names, may_lie_elsewhere, was_named
@@ -90,7 +90,7 @@ class Pictures:
         """
         Raises:
             NoPictureError: there is no such file; the message says what was found where.
-            RowError: the name is no path below the directory, or fits several files, or one that is not to be used.
+            RowError: the name is not a path below the directory, is ambiguous, or its file cannot be used.
         """
         if self._is_there(name):
             return self._checked(name, name)
@@ -110,7 +110,7 @@ class Pictures:
     def _read(self, name: str) -> _Name:
         """
         Raises:
-            RowError: it is no path of a file below the directory.
+            RowError: it is not a path of a file below the directory.
         """
         text = name.strip()
         if CONTROL.search(text) or "\n" in text or not text:
@@ -139,7 +139,7 @@ class Pictures:
     # Places --------------------------------------------------------------------------------------------------
 
     def _is_there(self, path: str) -> bool:
-        """Whether there is such a file at this very path, which is relative and stays below."""
+        """Whether a file exists at exactly this path, which is relative and below the directory."""
         if not path or path.startswith("/") or "\0" in path or ".." in path.split("/"):
             return False
         try:
@@ -169,7 +169,7 @@ class Pictures:
         return found and self._index().ending_with(found[0])
 
     def _to_leave_out(self) -> tuple[str, ...]:
-        """The directories that the names begin with and that are not there; see the beginning of this module."""
+        """The shared directories to remove from all names; see the module's docstring."""
         common: tuple[str, ...] | None = None
         fitting: set[int] = set()  # numbers of directories without which a name is found
         for name in self._names():

@@ -1,4 +1,4 @@
-"""What the readers of all formats give: what a file says (`Entry`), and what comes of it (`Row`, `BadRow`)."""
+"""The output of all readers: an `Entry` as parsed, and the resulting `Row` or `BadRow`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _SPLIT_NAMES: Mapping[SplitName, frozenset[str]] = {
 
 
 def is_in(wanted: SplitName, found: str | None) -> bool:
-    """Whether an image that a dataset counts to `found` is in the part that is wanted."""
+    """Whether an image in the part `found` of a dataset is in the wanted part."""
     return wanted == "all" or (found is not None and found.lower() in _SPLIT_NAMES[wanted])
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row stands: in a line of a file, in an entry of it, or, with neither, in the file as a whole."""
+    """The location of a row: a line or an entry of a file, or, with neither, the file as a whole."""
 
     file: Path
     line: int | None = None
@@ -40,7 +40,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PictureBytes:
-    """Where a picture's bytes lie: in a file of its own, or in a part of one."""
+    """Location of a picture's bytes: a file, or a part of one."""
 
     path: Path
     offset: int = 0
@@ -64,14 +64,14 @@ class PictureBytes:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a file says of an image, before anybody has looked for the picture or at the text.
+    """An image in a file as parsed, before the picture is resolved and captions are validated.
 
     Args:
-        picture: the picture's name, as it stands in the file; None where the file names none.
-        captions: a text or a list of texts, or whatever stands in their place.
-        image_id: by which the file knows the image, where that is not the picture's name.
-        split: the part of the dataset that it says the image belongs to ("train", "test", …).
-        share: of the file that has been read with it, 0 to 1.
+        picture: the picture's name in the file; None if the file has none.
+        captions: the raw value: a text, a list of texts, or anything else.
+        image_id: the file's id of the image, if that is not the picture's name.
+        split: the part of the dataset that the image belongs to ("train", "test", …).
+        share: of the file that is read so far, 0 to 1.
     """
 
     place: Place
@@ -84,11 +84,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A picture that is there, and captions for it.
+    """An existing picture with its captions.
 
     Args:
-        name: the picture's own: its path below the dataset's directory or within its shard, with slashes.
-        captions: at least one, each in one line.
+        name: the picture's path below the dataset's directory or within its shard, with slashes.
+        captions: at least one, each on one line.
         image_id, split, share: as in `Entry`; `share` may be of several files.
     """
 
@@ -106,7 +106,7 @@ class BadRow:
     """A row that cannot be used, with the reason as a sentence.
 
     Args:
-        is_missing: it names a picture that is not there.
+        is_missing: its picture does not exist.
     """
 
     place: Place
@@ -116,8 +116,8 @@ class BadRow:
 
 
 class RowError(CaptionFileError):
-    """One row that cannot be used; the readers turn it into a `BadRow`."""
+    """A row cannot be used; readers turn this into a `BadRow`."""
 
 
 class NoPictureError(RowError):
-    """The row names a picture that is not there."""
+    """The row's picture does not exist."""

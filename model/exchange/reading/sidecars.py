@@ -1,4 +1,4 @@
-"""Sidecars: a file of text beside each picture, as kohya's trainers, TagGUI and others keep captions.
+"""Sidecars: a text file beside each picture, the format of kohya's trainers, TagGUI and others.
 
 cats/001.png cats/001.txt cats/002.jpg cats/002.caption cats/003.jpg cats/003.jpg.txt
 """
@@ -31,12 +31,12 @@ def is_sidecar(path: str) -> bool:
 
 
 def read_sidecars(directory: Path, *, by_line: bool) -> Iterator[Row | BadRow]:
-    """The pictures in a directory and below that have a file of text beside them, in the order of their names.
+    """The pictures below a directory that have a text file beside them, sorted by name.
 
-    A picture without one is passed over; a file of text without a picture is a bad row.
+    A picture without one is skipped; a text file without a picture is a bad row.
 
     Args:
-        by_line: whether each line of such a file is a caption of its own.
+        by_line: whether each line of such a file is a caption.
 
     Raises:
         CaptionFileError: a directory cannot be read.
@@ -53,7 +53,7 @@ def read_sidecars(directory: Path, *, by_line: bool) -> Iterator[Row | BadRow]:
 
 
 def _sorted_files(directory: Path) -> sqlite3.Connection:
-    """Pictures and files of text by the path that they have in common, on disk."""
+    """An on-disk table of pictures and text files by their common stem."""
     files = sqlite3.connect("")
     files.execute("CREATE TABLE file (stem BLOB, path BLOB, problem TEXT)")
     files.executemany(
@@ -69,7 +69,7 @@ def _sorted_files(directory: Path) -> sqlite3.Connection:
 
 
 def _stem(path: str) -> str:
-    """What a picture and its file of text have in common: `cats/003` of `cats/003.jpg` and `cats/003.jpg.txt`."""
+    """The common stem of a picture and its text file: `cats/003` of `cats/003.jpg` and `cats/003.jpg.txt`."""
     stem = path.rpartition(".")[0]
     is_of_a_kind = is_sidecar(path) and has_picture_name(stem)
     return composed(stem.rpartition(".")[0] if is_of_a_kind else stem)
@@ -77,7 +77,7 @@ def _stem(path: str) -> str:
 
 def _of_one_stem(directory: Path, files: Sequence[FoundFile], *, by_line: bool) -> Iterator[Row | BadRow]:
     pictures = [file for file in files if has_picture_name(file.path)]
-    texts: dict[str, list[FoundFile]] = {}  # picture → its files of text
+    texts: dict[str, list[FoundFile]] = {}  # picture → its text files
     for file in files:
         if is_sidecar(file.path):
             beside = [picture for picture in pictures if _belongs(file.path, picture.path)]

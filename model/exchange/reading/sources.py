@@ -1,4 +1,4 @@
-"""What a directory or file of captioned pictures is, and its rows."""
+"""Recognition of a dataset's format, and its rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SUFFIXES: dict[str, Format] = {
     ".tsv": "csv",
     ".txt": "csv",
     ".token": "csv",  # Flickr8k.token.txt is also known without its last suffix
-    ".json": "json",  # or one of its shapes
+    ".json": "json",  # or, by its structure, "coco" or "karpathy"
     ".tar": "webdataset",
 }
 _DOCUMENTS: tuple[Shape, ...] = get_args(Shape)
@@ -56,12 +56,12 @@ class Source:
     """A dataset of one format.
 
     Args:
-        files: what holds the captions, in order; of sidecars their directory.
-        directory: what the pictures' own names are relative to.
-        images: where somebody said that the pictures lie; None: beside each file.
-        by_line: whether each line of a text that belongs to one picture (a sidecar, a shard's `.txt`) is a caption of
-            its own; else such a text is one caption.
-        split: which part of the dataset is read.
+        files: the caption files, in order; of sidecars their directory.
+        directory: base of the names of rows.
+        images: the user's directory of pictures; None: beside each caption file.
+        by_line: whether each line of a picture's own text (a sidecar, a shard's `.txt`) is a caption; else the whole
+            text is one caption.
+        split: which part of the dataset to read.
     """
 
     format: Format
@@ -72,7 +72,7 @@ class Source:
     split: SplitName = "all"
 
     def splits(self) -> set[str]:
-        """The parts that the dataset says it has; none where it is not divided.
+        """The parts of the dataset by their own names; empty if it has none.
 
         Raises:
             CaptionFileError: a file of it cannot be read.
@@ -88,10 +88,10 @@ class Source:
         return {split for split in found if split is not None}
 
     def rows(self) -> Iterator[Row | BadRow]:
-        """All rows, as they stand; each file's share counts as its size does.
+        """All rows in file order; a file's part of `share` is proportional to its size.
 
         Raises:
-            CaptionFileError: the only file cannot be read. One of several is a bad row instead.
+            CaptionFileError: the only file cannot be read; one of several is a bad row instead.
         """
         sizes = [file.stat().st_size for file in self.files]
         whole = max(sum(sizes), 1)
@@ -149,14 +149,14 @@ class Source:
         return Row(entry.place, found.picture, name, captions, entry.share, image_id=entry.image_id, split=split)
 
     def _split(self, entry: Entry) -> str | None:
-        """What the entry says, or in an `imagefolder` its directories."""
+        """The split of an entry, or in an `imagefolder` that of its directories."""
         if entry.split is not None or entry.picture is None or self.format != "imagefolder":
             return entry.split
         directories = PurePosixPath(self._own_name(entry.place.file, entry.picture)).parts[:-1]
         return next((part.lower() for part in directories if part.lower() in _DIRECTORIES), None)
 
     def _own_name(self, file: Path, name: str) -> str:
-        """A picture's name relative to the dataset's directory rather than to the part of it that it is in."""
+        """A picture's name relative to the dataset's directory instead of its caption file's."""
         if self.images is not None:
             return name
         return (PurePosixPath(file.absolute().parent.relative_to(self.directory.absolute())) / name).as_posix()
@@ -178,14 +178,14 @@ def find_source(
 ) -> Source:
     """
     Args:
-        path: a directory, or a file of captions or shard of a dataset.
-        images: where the pictures lie.
-        form: None: recognised from the names of the files, and of JSON documents from their shape.
+        path: a directory, a caption file, or a shard.
+        images: directory of the pictures.
+        form: None: detected from file names, and for JSON from its structure.
         by_line, split: as in `Source`.
 
     Raises:
         NotFoundError: there is no such file or directory.
-        CaptionFileError: it is not clear which file holds the captions, or what they are.
+        CaptionFileError: the caption file or its format is ambiguous.
     """
     for wanted in (path, images):
         if wanted is not None and not wanted.exists():
@@ -216,7 +216,7 @@ def _of_file(path: Path, form: Format | None) -> Source:
 
 @dataclass
 class _Contents:
-    """The files in a directory that may hold captions, or shards; those right in it as `candidates`."""
+    """The possible caption files and shards in a directory; `candidates` are those at its top."""
 
     metadata: list[FoundFile] = field(default_factory=list)
     shards: list[FoundFile] = field(default_factory=list)
@@ -273,7 +273,7 @@ def _of_candidates(path: Path, candidates: list[FoundFile], form: Format | None)
 
 
 def _metadata(path: Path, found: list[FoundFile]) -> tuple[Path, ...]:
-    """Of the directory and those below it, as in `train/metadata.jsonl`."""
+    """The metadata files of the directory and those below it, as in `train/metadata.jsonl`."""
     files = _usable(path, found)
     directories = [file.parent for file in files]
     if twice := next((place for place in directories if directories.count(place) > 1), None):
@@ -297,7 +297,7 @@ def _names(files: list[FoundFile]) -> str:
 
 
 def _is_beside_a_picture(directory: Path, path: str) -> bool:
-    """Whether a file has a picture's name, but for its ending: then it says something of that picture alone."""
+    """Whether a file has the stem of a picture beside it, and so belongs to that picture alone."""
     if Path(path).suffix.lower() not in _BESIDE:
         return False
     stem = path.rpartition(".")[0]

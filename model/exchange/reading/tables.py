@@ -16,7 +16,7 @@ from captionloop.model.exchange.reading.pictures import has_picture_name
 from captionloop.model.exchange.reading.rows import BadRow, Entry, Place, RowError
 from captionloop.model.exchange.reading.text_files import LONGEST_LINE, Line, lines
 
-# Of a row. A quotation mark that nobody closed must not swallow the file.
+# Of a row, so that an unclosed quotation mark does not consume the file.
 _MOST_LINES = 100
 _SEPARATORS = ("\t", ",", ";", "|")
 _LOOKED_AT = 20  # lines, to find the separator
@@ -24,13 +24,13 @@ _SAID = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # a first line as Excel unders
 
 
 def read_table(path: Path) -> Iterator[Entry | BadRow]:
-    """What each row says.
+    """The rows of a table.
 
-    Without column names the first column is the picture, and what follows is the caption. Where the caption is the last
-    column, it may hold the separator: few people put their captions into quotation marks.
+    Without a header the first column is the picture, and the rest is the caption. If the caption is the last column it
+    may contain the separator, since few people quote captions.
 
     Raises:
-        CaptionFileError: the file as a whole cannot be read, or is no such table.
+        CaptionFileError: the file as a whole cannot be read, or is not such a table.
     """
     rest = _Lines(path)
     separator = _separator(path, rest)
@@ -48,7 +48,7 @@ def read_table(path: Path) -> Iterator[Entry | BadRow]:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """A row of a table, which begins in a line."""
+    """A row of a table, with its first line."""
 
     line: int
     cells: list[str]
@@ -57,7 +57,7 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Which column is which. `count` of them, or None where no names say how many there are."""
+    """The meaning of the columns. `count` is their number, or None without a header."""
 
     picture: int
     caption: int
@@ -89,10 +89,10 @@ def _entry(path: Path, record: _Record, columns: _Columns, separator: str) -> En
 
 
 def _columns(path: Path, first: Sequence[str]) -> tuple[_Columns, bool]:
-    """The columns, and whether this first row names them.
+    """The columns, and whether this first row is a header.
 
     Raises:
-        CaptionFileError: two of them have a name that matters.
+        CaptionFileError: a relevant column name occurs twice.
     """
     names = [plain(cell) for cell in first]
     picture, caption, split = (
@@ -115,7 +115,7 @@ def _columns(path: Path, first: Sequence[str]) -> tuple[_Columns, bool]:
 
 
 def _separator(path: Path, rest: _Lines) -> str:
-    """What separates the columns. The lines that were looked at are put back, other than one that says it."""
+    """The separator. Lines that were read are pushed back, except a `sep=` line."""
     first = list(islice(rest, _LOOKED_AT))
     texts = [line.text for line in first if isinstance(line, Line) and line.text.strip()]
     if texts and (said := _SAID.fullmatch(texts[0])):
@@ -136,7 +136,7 @@ def _separator(path: Path, rest: _Lines) -> str:
 
 
 def _fitness(texts: Sequence[str], separator: str) -> tuple[int, bool, bool]:
-    """How many lines begin with a picture's name before it; whether all, or any, have it at all."""
+    """How many lines have a picture's name before the separator; whether all, or any, contain it."""
     having = [text for text in texts if separator in text]
     pictures = sum(has_picture_name(_cells_of(text, separator)[0]) for text in having)
     return pictures, len(having) == len(texts), bool(having)
@@ -153,7 +153,7 @@ def _cells_of(text: str, separator: str) -> list[str]:
 
 
 class _Lines(Iterator[Line | BadRow]):
-    """A file's lines, which can be put back to be read again."""
+    """A file's lines, with push-back."""
 
     def __init__(self, path: Path) -> None:
         self._lines = lines(path)
@@ -167,7 +167,7 @@ class _Lines(Iterator[Line | BadRow]):
 
 
 def _records(path: Path, rest: _Lines, separator: str) -> Iterator[_Record | BadRow]:
-    """The rows. One may go over several lines, if its cell is in quotation marks."""
+    """The rows. A quoted cell may span several lines."""
     for line in rest:
         if isinstance(line, BadRow):
             yield line
@@ -180,7 +180,7 @@ def _records(path: Path, rest: _Lines, separator: str) -> Iterator[_Record | Bad
 
 
 def _between_tabs(text: str) -> list[str]:
-    """Cells between tabs. A quotation mark there is a quotation mark, unless the cell is in them as a whole."""
+    """Tab-separated cells. Quotation marks are literal, unless they enclose the whole cell."""
     return [_unquoted(cell) for cell in text.split("\t")]
 
 
@@ -191,10 +191,10 @@ def _unquoted(cell: str) -> str:
 
 
 def _cells(line: Line, following: _Lines, separator: str) -> list[str]:
-    """The cells of the row that begins in a line.
+    """The cells of the row that begins with a line.
 
     Raises:
-        RowError: it has none; then `following` is as before, since what was taken from it are rows of their own.
+        RowError: it cannot be parsed; then the lines taken from `following` are pushed back, as rows of their own.
     """
     taken: list[Line | BadRow] = []
     try:
@@ -217,7 +217,7 @@ _HOW_TO_WRITE = ' A caption with such marks is written "like ""this"" one".'
 
 
 def _of_a_row(line: Line, following: _Lines, taken: list[Line | BadRow]) -> Iterator[str]:
-    """The lines that a row may go over; those after the first are added to `taken` when they are asked for."""
+    """The lines that a row may span; those after the first are added to `taken` when they are consumed."""
     yield line.text + "\n"
     length = len(line.text)
     for more in islice(following, _MOST_LINES - 1):

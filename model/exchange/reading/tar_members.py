@@ -1,8 +1,7 @@
-"""The files in an uncompressed tar archive: where the bytes of each lie.
+"""The members of an uncompressed tar archive, with the location of their bytes.
 
-A header is read by `tarfile`. What comes before a header to give the file another name or size (PAX, GNU) is read here:
-`tarfile` believes whatever it finds in there, so that a negative size leads it in a circle and a huge one fills the
-memory.
+Headers are parsed by `tarfile`. Extension headers (PAX, GNU: another name or size) are parsed here, since `tarfile`
+trusts them: a negative size makes it loop, and a huge one exhausts memory.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 _BLOCK = 512
-_LONGEST_EXTENSION = 2**20  # bytes, of what comes before a header
-_MOST_ZEROS = 2**20  # bytes between archives that were put together; tar itself ends one with up to 10,240
+_LONGEST_EXTENSION = 2**20  # bytes of an extension header
+_MOST_ZEROS = 2**20  # bytes between concatenated archives; tar itself ends one with up to 10,240
 _FILES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
 _WITHOUT_DATA = frozenset(
     {tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE}
 )
 _PAX = frozenset({tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE})
-# Where GNU's headers of sparse files say that another one follows.
+# Offset of the flag in GNU's sparse headers that another one follows.
 _GOES_ON, _STILL_GOES_ON = 482, 504
 
 
 class DamagedArchive(Exception):
-    """An archive that cannot be read, or not to its end; the message is a part of a sentence."""
+    """An archive that cannot be read to its end; the message is a part of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in an archive: `size` bytes from `offset` on, which are not its content if `is_sparse`."""
+    """A member: `size` bytes from `offset` on, which are not its plain content if `is_sparse`."""
 
     name: str
     offset: int
@@ -39,16 +38,16 @@ class Member:
 
 
 def members(file: BinaryIO, size: int) -> Iterator[Member]:
-    """The files in an archive, in their order; also of several archives that were put together.
+    """The files in an archive, in order; archives may be concatenated.
 
     Args:
         size: of the archive, in bytes.
 
     Raises:
-        DamagedArchive: it is none, or damaged.
+        DamagedArchive: it is not a tar archive, or damaged.
     """
     position = zeros = 0
-    extended: dict[str, str] = {}  # what is said of the next header's file
+    extended: dict[str, str] = {}  # extension headers of the next member
     while position < size and zeros < _MOST_ZEROS:
         block = _read(file, position, _BLOCK)
         if not any(block):
@@ -119,7 +118,7 @@ def _extension(file: BinaryIO, position: int, size: int) -> bytes:
 
 
 def _records(data: bytes) -> dict[str, str]:
-    """The records of a PAX header, each `LENGTH NAME=VALUE` and the end of a line."""
+    """The records of a PAX header, each `LENGTH NAME=VALUE\\n`."""
     found: dict[str, str] = {}
     position = 0
     while position < len(data) and data[position]:

@@ -1,4 +1,4 @@
-"""Files of text: regular ones in UTF-8, with a byte order mark or without, or in UTF-16 with one; line by line."""
+"""Text files in UTF-8, with or without a byte order mark, or in UTF-16 with one; line by line."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 2**20  # bytes
 _CHUNK = 2**16  # bytes
-_HALF = re.compile("[\ud800-\udfff]")  # of a character, which UTF-8 has not: its line is then a bad row
-_MOST_HALVES = 1000  # in a file; each takes time
+_HALF = re.compile("[\ud800-\udfff]")  # a lone surrogate, which UTF-8 cannot encode: its line is a bad row
+_MOST_HALVES = 1000  # in a file; each costs time
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line without its end; `share` of the file has been read with it, 0 to 1."""
+    """A line without its line break; `share` of the file is read so far, 0 to 1."""
 
     number: int
     text: str
@@ -35,7 +35,7 @@ class Line:
 
 
 def lines(path: Path) -> Iterator[Line | BadRow]:
-    """Each line, counted from 1; those that are too long or not in the file's encoding are bad rows.
+    """The lines, numbered from 1; those that are too long or not in the file's encoding are bad rows.
 
     Raises:
         CaptionFileError: the file cannot be read.
@@ -67,10 +67,10 @@ def _line(path: Path, number: int, data: bytes | None, share: float) -> Line | B
 
 
 def open_text(path: Path) -> BinaryIO:
-    """A file of text as UTF-8 without a byte order mark, with `\\n` at the ends of lines (perhaps after `\\r`).
+    """A text file as UTF-8 without a byte order mark; lines end with `\\n` (perhaps after `\\r`).
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, or is not a regular file.
     """
     file = open_regular(path)
     begin = file.read(_CHUNK)
@@ -87,7 +87,7 @@ def decoded(data: bytes) -> str:
     """The text of a small file.
 
     Raises:
-        RowError: it is not in such an encoding.
+        RowError: it is not in one of the encodings.
     """
     encoding = next((name for mark, name in _UTF16.items() if data.startswith(mark)), None)
     try:
@@ -97,7 +97,7 @@ def decoded(data: bytes) -> str:
 
 
 def _from(encoding: str) -> Callable[[bytes], bytes]:
-    """What makes UTF-8 of a piece of a file in UTF-16; the last piece is empty."""
+    """A function that recodes a chunk of a UTF-16 file as UTF-8; the last chunk is empty."""
     decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
     halves = 0
 
@@ -106,7 +106,7 @@ def _from(encoding: str) -> Callable[[bytes], bytes]:
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeDecodeError:  # the file ends within a character
-            return b"\xff"  # which is none in UTF-8
+            return b"\xff"  # not valid UTF-8
         halves += len(_HALF.findall(text))
         if halves > _MOST_HALVES:
             raise OSError(errno.EILSEQ, "it is no text in UTF-16")
@@ -116,7 +116,7 @@ def _from(encoding: str) -> Callable[[bytes], bytes]:
 
 
 class _Recoded(io.RawIOBase):
-    """A file whose bytes are others when read: what `recode` makes of each piece."""
+    """A file whose chunks are passed through `recode` when read."""
 
     def __init__(self, file: BinaryIO, recode: Callable[[bytes], bytes]) -> None:
         self._file, self._recode = file, recode

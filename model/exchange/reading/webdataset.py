@@ -1,8 +1,8 @@
-"""WebDataset shards: tar files in which the members of a sample have a name in common and lie side by side.
+"""WebDataset shards: tar files in which the members of a sample share a stem and are adjacent.
 
     000042.jpg 000042.txt 000043.png 000043.json …
 
-Pictures are not read here: a row says where in the shard the bytes lie.
+Pictures are not read here: a row has the location of the bytes in the shard.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _SPLIT = re.compile(r"(?:^|[-_.])(train|test|val|validation|dev)(?=[-_.\d]|$)", 
 def read_shard(path: Path, *, by_line: bool) -> Iterator[Row | BadRow]:
     """The samples of a shard.
 
-    Of a sample with both, `.json` is read if it has captions, as it may have several, else `.txt`.
+    If a sample has both, `.json` is read if it has captions, else `.txt`.
 
     Args:
-        by_line: whether each line of a `.txt` is a caption of its own.
+        by_line: whether each line of a `.txt` is a caption.
 
     Raises:
-        CaptionFileError: it cannot be read, or is no uncompressed tar file.
+        CaptionFileError: it cannot be read, or is not an uncompressed tar file.
     """
     last = ""
     try:
@@ -79,7 +79,7 @@ def _row(
 
 
 def shard_split(path: Path) -> str | None:
-    """The part of a dataset that a shard's name says it is."""
+    """The part of a dataset in a shard's name, if any."""
     found = _SPLIT.search(path.name.removesuffix(".tar"))
     return found.group(1).lower() if found else None
 

@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: through the connection that `Database.migrate` holds, inside its transaction."""
+"""Alembic's environment: uses the connection and transaction of `Database.migrate`."""
 
 from alembic import context
 

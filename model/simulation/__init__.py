@@ -1,1 +1,1 @@
-"""Replays a labelled dataset as if people corrected it, strategy against strategy."""
+"""Active-learning experiments: replays a labelled dataset as corrections, strategy against strategy."""

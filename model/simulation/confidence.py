@@ -1,8 +1,7 @@
-"""How sure a version is of a caption: signals out of the beam search that made it.
+"""Confidence signals of a caption, from the beam search that produced it.
 
-None of them needs a second generation, since the search has the other captions at hand (`Captioner.beams`); one goes by
-what an earlier version wrote. What they are worth for choosing what to ask people is measured in
-docs/active-learning.md.
+The final beams (`Captioner.beams`) suffice for all but one, which needs an earlier version's caption. Their value for
+choosing tasks is measured in docs/active-learning.md.
 """
 
 from __future__ import annotations
@@ -22,11 +21,10 @@ class Confidence:
 
     Args:
         log_probability: mean over its tokens, in nats, at most 0. `math.exp` of it is the geometric mean of their
-            probabilities, which one doubtful word lowers more than it does the arithmetic mean that `Suggestion.score`
-            is.
-        entropy: of the captions that the search ended with, in nats: -Σ p ln p with p the probability of each whole
-            caption, renormalised over these. 0 with a single beam, at most ln(beams).
-        disagreement: share of the words, 0 to 1, that the other captions would have otherwise, weighted by p.
+            probabilities, which one unlikely word lowers more than the arithmetic mean, `Suggestion.score`.
+        entropy: over the final beams, in nats: -Σ p ln p with p the probability of each whole caption, normalised over
+            the beams. 0 with a single beam, at most ln(beams).
+        disagreement: share of words, 0 to 1, in which the other beams differ, weighted by p.
     """
 
     log_probability: float
@@ -35,10 +33,10 @@ class Confidence:
 
 
 def confidence_of(beams: Sequence[Beam]) -> Confidence:
-    """The signals of the caption that is served.
+    """The signals of the served caption.
 
     Args:
-        beams: of one picture, the served caption first, as `Captioner.beams` gives them.
+        beams: of one picture, best first, from `Captioner.beams`.
     """
     served = beams[0]
     weights = _renormalised([sum(beam.log_probabilities) for beam in beams])
@@ -53,10 +51,9 @@ def confidence_of(beams: Sequence[Beam]) -> Confidence:
 
 
 def consensus(beams: Sequence[Beam], frequencies: DocumentFrequencies) -> float:
-    """The served caption's mean CIDEr-D against the others of its search, 0 to 10; 10 where there are none.
+    """The served caption's mean CIDEr-D against the other beams, 0 to 10; 10 if there are none.
 
-    Other than `Confidence.disagreement` it makes little of words that most captions have, and counts each of the other
-    captions as much as the next, however unlikely.
+    Unlike `Confidence.disagreement` it gives common words little weight, and weighs all other beams equally.
     """
     served, *others = (beam.scored.caption for beam in beams)
     return consensus_cider_d(served, others, frequencies) if others else MOST
@@ -77,11 +74,11 @@ def _renormalised(log_probabilities: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Background:
-    """What a signal may go by beside the beams.
+    """Further inputs of signals.
 
     Args:
-        frequencies: of the captions that people have written in the project so far.
-        previous: what the version before wrote; None where there is none, or the signal is not in `COMPARE_VERSIONS`.
+        frequencies: of the human captions in the project so far.
+        previous: the previous version's caption; None if there is none, or the signal is not in `COMPARE_VERSIONS`.
     """
 
     frequencies: DocumentFrequencies
@@ -117,7 +114,7 @@ SIGNALS: Mapping[str, Signal] = {
     "consensus": lambda beams, background: consensus(beams, background.frequencies) / MOST,
     "previous_version": _same_as_before,
 }
-"""What a strategy may go by: a picture's beams → 0 (doubtful) to 1 (sure), none of them calibrated."""
+"""Signals for strategies: a picture's beams → 0 (uncertain) to 1 (certain), uncalibrated."""
 
 COMPARE_VERSIONS = frozenset({"previous_version"})
-"""The signals that want to know what the version before wrote, which costs captioning once more."""
+"""The signals that need the previous version's caption, which costs a second captioning."""

@@ -1,4 +1,4 @@
-"""Labelled datasets to replay (`simulation`): drawn scenes as they are needed, or somebody's own."""
+"""Labelled datasets to replay (`simulation`): drawn scenes, or the user's own."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Picture = Callable[[], Image]
 
 @dataclass(frozen=True)
 class DrawnScenes:
-    """An imbalanced pool, another one for each seed, and unseen scenes of all sorts alike, which are always the same.
+    """An imbalanced pool, different for each seed, and a fixed test set of unseen scenes, balanced over all kinds.
 
     Args:
-        captioner: whose encoder looks at the pictures.
-        style: the house style in which the person writes, a name of `starter.styles.STYLES`.
-        easy: share of the pool that is easy and alike.
-        pool, unseen: how many scenes.
+        captioner: provides the encoder.
+        style: the simulated person's house style, a name of `starter.styles.STYLES`.
+        easy: share of easy, similar scenes in the pool.
+        pool, unseen: number of scenes.
     """
 
     captioner: Captioner
@@ -65,7 +65,7 @@ class DrawnScenes:
 
 
 def replayed(dataset: EvaluationSet, captioner: Captioner, *, limits: ImageLimits) -> Callable[[int], Material]:
-    """A dataset of which a quarter, another one for each seed, is unseen. The person writes an image's first caption.
+    """A dataset with a quarter as test set, different for each seed. The person writes an image's first caption.
 
     Raises:
         SettingsError: it has fewer than 8 images.

@@ -1,9 +1,9 @@
-"""What a strategy brings: a labelled dataset is corrected as a person would do it, round by round.
+"""Simulation of active learning: a labelled dataset is corrected round by round, by each strategy.
 
-A round is what the loop is: the champion captions the pool, `strategies.pick` and Label Studio's rule say which images
-a person is asked about, their captions are the corrections, and a run learns from all corrections so far, without those
-that are held out for the gate. In the first round, before any version has learnt the style, chance chooses for all
-strategies, and they share what comes out of it, unless the plan says otherwise.
+A round is one turn of the loop: the champion captions the pool, `strategies.pick` and Label Studio's rule choose the
+images, their labels become corrections, and a run trains on all corrections so far, except those held out for the gate.
+The first round, before any version has learnt the style, is random and shared by all strategies, unless the plan says
+otherwise.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Material:
     """A labelled dataset.
 
     Args:
-        pool: image hash → what a person writes for it when asked.
-        unseen: the same for images that nobody is asked about, to measure on.
+        pool: image hash → the caption that a person writes.
+        unseen: the same for the test images.
         features: the base encoder's output for all of them, float (patches + 1, hidden).
     """
 
@@ -53,23 +53,23 @@ class Material:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to replay it.
+    """Parameters of a simulation.
 
     Args:
         strategies: names of `strategies.STRATEGIES`.
         rounds: each ends with a run.
-        first: corrections of the first round, which are picked at random, and the same for all strategies.
+        first: corrections of the first round, random picks shared by all strategies.
         per_round: corrections of each later round.
-        random_share: of random picks among them.
-        signal: what a strategy goes by, a name of `confidence.SIGNALS`.
+        random_share: share of random picks among them.
+        signal: the confidence signal for strategies, a name of `confidence.SIGNALS`.
         choose_first: let the strategies choose in the first round as well.
-        as_many_words_as: a strategy beside which "random" is run once more, with as many written words in each round
-            instead of as many pictures.
-        gate: the rule by which a run's version becomes champion; None always lets it.
+        as_many_words_as: a strategy against which "random" is run once more with the same number of words per round,
+            instead of the same number of pictures.
+        gate: the gate's rule; None always promotes.
         settings: of the runs.
 
     Raises:
-        SettingsError: a name that is not known, or settings that a simulation cannot follow.
+        SettingsError: an unknown name, or settings that a simulation does not support.
     """
 
     strategies: Sequence[str]
@@ -103,16 +103,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a strategy stands after a round.
+    """Results of a strategy after a round.
 
     Args:
-        strategy: its name; `same_words(name)` for random picks with as many words.
-        seed, round: 0 is before the first round.
-        corrections: how many pictures a person has been asked about.
-        words: in the captions that they wrote for them.
-        unchanged: share of the unseen images whose caption is what a person wrote, word for word.
-        cider_d: of the unseen images, 0 to 10.
-        asked_unchanged: the same share of those asked about in this round, as the champion of the time captioned them.
+        strategy: its name; `same_words(name)` for random picks with the same number of words.
+        seed, round: round 0 is before the first.
+        corrections: number of corrected pictures so far.
+        words: number of words in their captions.
+        unchanged: share of the test images whose caption is right word for word.
+        cider_d: on the test images, 0 to 10.
+        asked_unchanged: the unchanged share of the pictures chosen in this round, by the champion at that time.
     """
 
     strategy: str
@@ -138,16 +138,16 @@ class _Version:
 
 @dataclass(frozen=True)
 class _State:
-    """What one strategy has come to."""
+    """State of one strategy."""
 
     champion: _Version
-    before: _Version | None = None  # the champion before it
+    before: _Version | None = None  # the previous champion
     asked: tuple[str, ...] = ()
     solved: Mapping[int | None, int] = field(default_factory=dict)
 
 
 def same_words(strategy: str) -> str:
-    """How random picks are called that have as many words as a strategy's."""
+    """The name of random picks with as many words as a strategy's."""
     return f"random, with the words of {strategy}"
 
 
@@ -162,14 +162,14 @@ def simulate(
     """Replay a dataset for each strategy and seed.
 
     Args:
-        base: the version to begin with.
+        base: the initial version.
         materials: seed → dataset.
-        plan: how.
-        seeds: of chance in picking and training; all strategies meet the same.
-        on_point: is told of each result as it comes.
+        plan: parameters.
+        seeds: of picking and training; the same for all strategies.
+        on_point: called with each result.
 
     Raises:
-        SettingsError: the share of random picks is out of its range.
+        SettingsError: the share of random picks is out of range.
         RunError: training failed.
     """
     points: list[Point] = []
@@ -222,7 +222,7 @@ class _Replay:
                 found(point)
 
     def _order(self, state: _State, strategy: str) -> Iterator[Pick]:
-        """In which order people are asked."""
+        """The annotation order."""
         asked = set(state.asked)
         waiting = [place for place, image in enumerate(self._images) if image not in asked]
         if strategy == RANDOM:
@@ -234,7 +234,7 @@ class _Replay:
         return iter(picks) if strategy == RANDOM else serving_order(picks, state.solved)
 
     def _sure(self, state: _State, images: Sequence[str]) -> dict[str, float]:
-        """What strategies go by, for images of the pool: 0 (doubtful) to 1 (sure)."""
+        """The confidence signal for images of the pool: 0 (uncertain) to 1 (certain)."""
         frequencies = DocumentFrequencies.of([self._material.pool[image]] for image in state.asked)
         written = self._written(state.champion, images)
         compared = state.before if self._plan.signal in COMPARE_VERSIONS else None
@@ -247,14 +247,14 @@ class _Replay:
         chosen: list[Pick] = []
         for candidate in order:
             needed = _words(self._material.pool[self._images[candidate.key]])
-            if needed / 2 > words:  # stopping here comes nearer
+            if needed / 2 > words:  # stopping here is closer
                 break
             chosen.append(candidate)
             words -= needed
         return chosen
 
     def _round(self, state: _State, picks: Sequence[Pick]) -> tuple[_State, float]:
-        """The state after these corrections and a run, and the share that people left unchanged."""
+        """The state after these corrections and a run, and the unchanged share."""
         images = [self._images[chosen.key] for chosen in picks]
         written = self._written(state.champion, images)
         unchanged = [word_edits(_served(written[image]), self._material.pool[image]) == 0 for image in images]
@@ -266,7 +266,7 @@ class _Replay:
         return _State(champion, before, asked, solved), sum(unchanged) / max(len(unchanged), 1)
 
     def _run(self, champion: _Version, asked: Sequence[str]) -> _Version:
-        """As `jobs.finetune` does it."""
+        """Train as `jobs.learning.finetune_run` does."""
         captions = {image: self._material.pool[image] for image in asked}
         split = split_images(captions)
         result = finetune(

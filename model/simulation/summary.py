@@ -1,4 +1,4 @@
-"""The figures of a simulation: means over its seeds with their intervals, and what a strategy gains over chance."""
+"""Summary of a simulation: means over seeds with intervals, and gains over random picks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Stage:
 
     Args:
         strategy, round: which.
-        corrections, words: means over the seeds; they differ between seeds only where words are counted.
-        unchanged, cider_d: of the unseen images, with 95 % intervals over the seeds.
-        asked_unchanged: of those asked about in the round; None before the first.
+        corrections, words: means over the seeds.
+        unchanged, cider_d: on the test images, with 95 % intervals over the seeds.
+        asked_unchanged: of the pictures chosen in the round; None before the first.
     """
 
     strategy: str
@@ -33,11 +33,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Gain:
-    """How much larger a strategy's share of unchanged captions is than that of random picks, seed by seed.
+    """Difference in the unchanged share between a strategy and random picks, paired by seed.
 
     Args:
         strategy: which.
-        against: `simulation.RANDOM` with as many pictures, or `same_words` of it.
+        against: `rounds.RANDOM` with as many pictures, or `same_words` of the strategy.
         unchanged: the difference, with its 95 % interval.
     """
 
@@ -47,7 +47,7 @@ class Gain:
 
 
 def stages(points: Sequence[Point]) -> list[Stage]:
-    """Each strategy after each round, in the order in which they were met."""
+    """Each strategy after each round, in order of occurrence."""
     groups: dict[tuple[str, int], list[Point]] = {}
     for point in points:
         groups.setdefault((point.strategy, point.round), []).append(point)
@@ -68,7 +68,7 @@ def stages(points: Sequence[Point]) -> list[Stage]:
 
 
 def gains(points: Sequence[Point]) -> list[Gain]:
-    """After the last round: each strategy beside random picks, where these were simulated as well."""
+    """After the last round: each strategy against random picks, if these were simulated as well."""
     last = max((point.round for point in points), default=0)
     by_strategy: dict[str, dict[int, float]] = {}
     for point in points:
@@ -84,7 +84,7 @@ def gains(points: Sequence[Point]) -> list[Gain]:
 
 
 def mean_over_seeds(values: Sequence[float]) -> Estimate:
-    """A mean with Student's 95 % interval; with a single value the interval is everything."""
+    """A mean with Student's 95 % interval, which is infinite for a single value."""
     mean = statistics.mean(values)
     if len(values) < 2:
         return Estimate(mean, -math.inf, math.inf)

@@ -1,7 +1,7 @@
 """Draws a scene: flat colours, soft outlines, a few small details; the same scene and seed give the same pixels.
 
-Positions are fractions of the picture's side, (0, 0) at the top left. Each kind is drawn in a frame of its own, from
--1 to 1 in both directions, so that every kind fills about the same box and `small` and `large` mean the same for all.
+Positions are fractions of the picture's side, (0, 0) at the top left. Each kind is drawn in its own frame, from -1 to 1
+in both directions, so that every kind fills about the same box and `small` and `large` mean the same for all.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _GAP = 0.03
 
 @dataclass(frozen=True)
 class Position:
-    """Where a thing lies: its centre and half the side of its box, as fractions of the picture's side."""
+    """Position of a thing: its centre and half the side of its box, as fractions of the picture's side."""
 
     x: float
     y: float
@@ -57,7 +57,7 @@ def draw(scene: Scene, size: int = 96, seed: int = 0) -> Image.Image:
     Args:
         scene: what to show.
         size: side in pixels; 96 is what the model sees, 480 looks good to people.
-        seed: chooses all that the caption does not say: exact places, tints, which way a car faces.
+        seed: of everything that the caption does not mention: exact positions, tints, which way a car faces.
 
     Returns:
         An RGB picture, size x size, antialiased by drawing it larger first.

@@ -1,4 +1,4 @@
-"""Pictures for training, drawn once and kept on disk, since drawing each anew would keep a processor busy."""
+"""Training pictures, drawn once and cached on disk, since drawing them again would cost much CPU time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK = 500
 
 
 def example(split: str, index: int) -> tuple[Scene, int]:
-    """The scene and the picture's seed at a place in an endless series; two series share no picture but by chance."""
+    """The scene and the picture's seed at an index of an endless series; two series are independent."""
     rng = random.Random(f"{split} {index}")  # noqa: S311
     return random_scene(rng), rng.getrandbits(48)
 
@@ -40,7 +40,7 @@ def drawn(directory: Path, *, split: str, count: int, workers: int) -> npt.NDArr
         unfinished = path.with_suffix(".part.npy")
         np.save(unfinished, images)
         unfinished.rename(path)
-    loaded: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")  # read as they are met: a gigabyte need not be copied
+    loaded: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")  # paged in on demand, without copying a gigabyte
     return loaded
 
 

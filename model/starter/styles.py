@@ -1,4 +1,4 @@
-"""House styles in which a person may want captions. None is among the wordings that the starter model learnt."""
+"""House styles for experiments. None is among the wordings that the starter model was trained on."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def alt_text(scene: Scene) -> str:
 
 
 def met_words(scene: Scene) -> str:
-    """The canonical order in other words, all of which the base has met."""
+    """The canonical order in other words, all of which the base has seen."""
     return _canonical_order(scene, _MET_WORDS, {"to the left of": "left of", "above": "over", "in front of": "before"})
 
 
 def new_words(scene: Scene) -> str:
-    """The canonical order in words that the base has never met."""
+    """The canonical order in words that the base has never seen."""
     relations = {"to the left of": "alongside", "above": "topping", "in front of": "obscuring"}
     return _canonical_order(scene, _NEW_WORDS, relations)
 
 
 def new_words_and_order(scene: Scene) -> str:
-    """Words never met, the last thing first, and the colour last."""
+    """Words never seen, the last thing first, and the colour last."""
     relations = {"to the left of": "opposite", "above": "underside", "in front of": "beyond"}
     things = [f"the {_NEW_WORDS[t.kind]}, {_NEW_WORDS[t.size]} and {_NEW_WORDS[t.colour]}" for t in scene.things]
     if scene.relation is None:

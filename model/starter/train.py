@@ -1,10 +1,10 @@
-"""Trains the starter model from nothing: `python -m captionloop.model.starter.train --seed 0 --out DIR`.
+"""Trains the starter model from scratch: `python -m captionloop.model.starter.train --seed 0 --out DIR`.
 
-The image encoder learns with help that is thrown away afterwards: from each patch, simple heads must tell which thing
-lies there, its colour, its size and whether it is named first, second or third; from the class token, how many things
-there are and how they lie. The decoder reads two texts for each picture, the canonical caption and one other wording,
-with some words replaced at random, so that it goes by the picture more than by the words before. The canonical caption
-weighs more, and so stays the most likely one.
+The image encoder is trained with auxiliary heads that are dropped afterwards: on each patch, the thing there, its
+colour, its size and whether it is named first, second or third; on the class token, the number of things and their
+relation. The decoder is trained on two texts for each picture, the canonical caption and one other wording, with some
+input words replaced at random, so that it relies on the picture more than on the preceding words. The canonical caption
+has the larger weight, and so stays the most likely one.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ _WARM_UP_STEPS = 100
 _MUON_RATE = 4e-3
 _ADAMW_RATE = 2e-3
 _SMOOTHING = 0.1
-# How much of the decoder's loss is the other wordings: enough to meet words, too little to write them unasked.
+# Weight of the other wordings in the decoder's loss: enough to learn words, too little to write them by default.
 _WORDINGS_SHARE = 0.4
 _REPLACED_WORDS = 0.08
 _HELP_WEIGHT = 1.0
-# Pixels; under a quarter of a patch, so that what the heads on the patches are told stays true.
+# Pixels; under a quarter of a patch, so that the heads' targets per patch stay true.
 _MOST_MOVED = 3
 
-# What the heads on each patch choose between, "nothing there" first, and what those on the class token do.
+# Classes of the heads on each patch, "nothing there" first, and of those on the class token.
 _PATCH_CHOICES = (len(KINDS) + 1, len(COLOURS) + 1, len(SIZES) + 1, 4)
 _CLASS_CHOICES = (len(RELATIONS) + 1, 3)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees: `images` as drawn, both texts of each picture, and what the heads must tell.
+    """The batch of one step: `images` as drawn, both texts of each picture, and the heads' targets.
 
     Args:
         images: uint8 (B, IMAGE_SIZE, IMAGE_SIZE, 3)
@@ -72,7 +72,7 @@ class Batch:
 
 
 class Helpers(nn.Module):
-    """The heads that help the image encoder to learn and are dropped afterwards."""
+    """The auxiliary heads of the image encoder, dropped after training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,14 +146,14 @@ def _positions() -> Tensor:
 
 
 def patch_targets(scene: Scene, *, picture_seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """What lies under each patch's middle, in the heads' choices: int64 (patches, heads)."""
+    """Targets of the heads: what is under each patch's centre, as class indices, int64 (patches, heads)."""
     targets = np.zeros((_GRID, _GRID, len(_PATCH_CHOICES)), dtype=np.int64)
     middles = (np.arange(_GRID) + 0.5) / _GRID
     places = layout(scene, seed=picture_seed)
     # From the back to the front, so that a nearer thing hides the one behind it.
     for index in reversed(range(len(places))):
         thing, place = scene.things[index], places[index]
-        # A little more than the box, or a small thing between patches would lie under none.
+        # Slightly more than the box, so that a small thing between patch centres is not missed.
         reach = max(place.radius * 0.95, 0.6 / _GRID)
         inside = (np.abs(middles[:, None] - place.y) < reach) & (np.abs(middles[None] - place.x) < reach)
         targets[inside] = (
@@ -166,7 +166,7 @@ def patch_targets(scene: Scene, *, picture_seed: int) -> np.ndarray[tuple[int, i
 
 
 class Examples:
-    """The training pictures with all that is known about them."""
+    """The training pictures with their scenes."""
 
     def __init__(self, directory: Path, *, split: str, count: int, workers: int) -> None:
         self._images = drawn(directory, split=split, count=count, workers=workers)
@@ -196,9 +196,9 @@ def _relation_index(scene: Scene) -> int:
 
 
 class TrainingRun:
-    """A training run between two steps; it can be stored and taken up again.
+    """A training run between two steps; it can be saved and resumed.
 
-    What a step sees depends on the seed and its number alone, so that a run taken up goes on as if never stopped.
+    Batches depend on the seed and the step alone, so that a resumed run continues as if it had not been stopped.
     """
 
     def __init__(self, *, seed: int, steps: int) -> None:
@@ -247,7 +247,7 @@ class TrainingRun:
         unfinished.replace(path)
 
     def take_up(self, path: Path) -> None:
-        """Goes back to what `store` wrote."""
+        """Restores what `store` wrote."""
         state = torch.load(path, weights_only=True)
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
@@ -261,11 +261,11 @@ def train(out: Path, *, seed: int, steps: int, pictures: int, cache: Path, worke
 
     Args:
         out: directory to write; made if missing.
-        seed: chooses first weights, pictures and their order. Exact weights also depend on machine and threads.
-        steps: optimiser steps of 32 pictures each. More steps than last time take up a run that has not begun its
+        seed: of initial weights, pictures and their order. Exact weights also depend on machine and threads.
+        steps: optimizer steps of 32 pictures each. With more steps than before, a run resumes that has not begun its
             last quarter, in which the rate falls.
-        pictures: how many are drawn; they are met again and again, each time with another wording.
-        cache: where drawn pictures and the state of the run are kept for the next time.
+        pictures: how many are drawn; each is repeated with different wordings.
+        cache: directory of drawn pictures and of the run's state.
         workers: processes that draw.
     """
     run = TrainingRun(seed=seed, steps=steps)
@@ -324,7 +324,7 @@ def _optimizers(model: nn.Module, helpers: nn.Module) -> list[torch.optim.Optimi
 def _share_of_rate(step: int, steps: int) -> float:
     """The share of the full learning rate: a linear warm-up, a plateau, and a linear fall over the last quarter.
 
-    On the plateau the number of steps to come plays no part, so that a run can be made longer. See Hägele et al. 2024,
+    On the plateau the rate does not depend on the number of steps, so a run can be extended. See Hägele et al. 2024,
     "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations".
     """
     fall = (steps - step) / (steps - _begin_of_fall(steps))
@@ -380,7 +380,7 @@ def _text_losses(
 
 
 def _with_replaced_words(ids: Tensor, tokenizer: BertTokenizerFast) -> Tensor:
-    """The same ids with a few of the words replaced by any others, so that a strange word does not lead astray."""
+    """The same ids with a few words replaced at random, for robustness against unusual words."""
     replace = (torch.rand(ids.shape) < _REPLACED_WORDS) & (ids >= len(tokenizer.all_special_tokens))
     return torch.where(replace, torch.randint(5, len(tokenizer), ids.shape), ids)
 

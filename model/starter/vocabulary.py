@@ -1,6 +1,6 @@
 """The starter model's WordPiece vocabulary: common caption words as whole tokens, and pieces to spell all others.
 
-Laid out as BLIP's published vocabulary is (bert-base-uncased plus two): the tokenizer knows [PAD] (id 0), [UNK], [CLS],
+In the layout of BLIP's published vocabulary (bert-base-uncased plus two): the tokenizer has [PAD] (id 0), [UNK], [CLS],
 [SEP] and [MASK]; [DEC], with which every caption starts, and [ENC] exist only in the model, right after the
 tokenizer's last id.
 """
@@ -137,7 +137,7 @@ def words() -> list[str]:
     """Every whole word of the vocabulary, each once."""
     nouns = _NOUNS.split()
     found = dict.fromkeys([*_OTHER.split(), *nouns, *map(_plural, nouns)])
-    # The tokenizer splits at hyphens and apostrophes, so such a word could never be met.
+    # The tokenizer splits at hyphens and apostrophes, so such a token would never occur.
     return [word for word in found if word.isalpha() and len(word) > 1]
 
 

@@ -1,8 +1,8 @@
-"""Other ways to say what a scene shows, as a captioner that read the web would have met them.
+"""Other wordings of a scene's caption, for the variety that a captioner trained on web data has seen.
 
-The starter model reads these beside the canonical caption. It never writes them by itself, but words and orders that it
-has met, however rarely, are quick to learn from corrections; see docs of the starter model for how much that matters.
-A wording may leave something out (as people do) but never says anything false.
+The starter model is trained on these beside the canonical caption. It never writes them by itself, but words and orders
+that it has seen, however rarely, are learnt quickly from corrections. A wording may omit something (as people do) but
+is never false.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The search for good settings: its space, its trials, its state."""
+"""Hyperparameter search: space, trials, state."""

@@ -1,4 +1,4 @@
-"""What a sweep searches: ways, schedules and learning rates; all other settings are the same in each of its trials."""
+"""The search space of a sweep: ways, schedules and learning rates; other settings are common to all trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from captionloop.errors import SettingsError
 from captionloop.model.training.settings import SCHEDULES, WAYS, FinetuneSettings, Schedule, Way, default_learning_rate
 
 SEARCHED = ("way", "schedule", "learning_rate")
-# `full` costs most and is left to people who ask for it; "linear" is nearly the cosine.
+# `full` is expensive and only searched on request; "linear" is close to the cosine.
 DEFAULT_WAYS: tuple[Way, ...] = ("decoder", "lora")
 DEFAULT_SCHEDULES: tuple[Schedule, ...] = ("cosine", "constant")
 _RATES_AROUND = 4.0  # from the lowest default rate of the ways over this to the highest one times it
@@ -60,17 +60,17 @@ class SearchSpace:
         rates: tuple[float, float] | None = None,
         fixed: Mapping[str, Any] | None = None,
     ) -> SearchSpace:
-        """A space that contains each way's default rate for a decoder of this width, unless `rates` says otherwise."""
+        """A space around each way's default rate for a decoder of this width, unless `rates` is given."""
         known = [default_learning_rate(width, way) for way in ways if way in WAYS]
         chosen = rates or (min(known, default=1e-3) / _RATES_AROUND, max(known, default=1e-3) * _RATES_AROUND)
         return cls(tuple(ways), tuple(schedules), (chosen[0], min(chosen[1], 1.0)), dict(fixed or {}))
 
     def settings(self, choice: Mapping[str, Any]) -> FinetuneSettings:
-        """What a trial trains with that chose these values for `SEARCHED`."""
+        """The fine-tuning settings of a trial with these values for `SEARCHED`."""
         return FinetuneSettings.from_dict({**self.fixed, **choice})
 
     def defaults(self, width: int) -> list[dict[str, Any]]:
-        """What a run would use without a sweep, for each way: the choices that the others have to beat."""
+        """The default values for each way, as a baseline for the other trials."""
         low, high = self.rates
         return [
             {"way": way, "schedule": self.schedules[0], "learning_rate": rate}

@@ -1,4 +1,4 @@
-"""How a sweep stands: its row and its trials, read at one moment."""
+"""The state of a sweep: its row and its trials, read at one moment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SweepState:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many trials are in which state; one that was repeated after a kill is not counted twice."""
+        """Number of trials per state; one that was repeated after a kill counts once."""
         return Counter(trial.state.value for trial in self.trials if not trial.is_repeated)
 
     @property

@@ -1,8 +1,7 @@
-"""The trials of a sweep, which Optuna keeps: what to try next, what came of each, which are not worth going on with.
+"""The trials of a sweep, stored by Optuna: choice of settings, results, pruning.
 
-The only place that knows Optuna. Its tables lie in our database, beside ours; a sweep is a study of the name of the
-sweep's id. All trials are there from the beginning, waiting; what one tries is chosen when it begins, from how those
-before it went.
+The only module that uses Optuna. Its tables are in our database; a sweep is a study with the sweep's id as its name.
+All trials are created at the beginning, waiting; the settings of one are chosen when it starts, from earlier results.
 
     WAITING ──▶ RUNNING ──▶ FINISHED | PRUNED | FAILED
                    └─ its worker was killed: FAILED, and a new trial WAITING to try the same, `MOST_RETRIES` times
@@ -28,10 +27,10 @@ from captionloop.model.database import Database, engine_arguments, prepare
 from captionloop.model.metrics import Score
 from captionloop.model.sweep.search_space import SearchSpace
 
-DEAD_AFTER_S = 60  # without a sign of life; signs should come several times as often
+DEAD_AFTER_S = 60  # without a heartbeat; heartbeats should be several times as frequent
 MOST_RETRIES = 2
-# A trial is compared with the others from a third of its steps on, where the rate has long been at its peak, and with
-# no fewer than so many of them.
+# Pruning starts after a third of a trial's steps, when the rate has long been at its peak, and with at least so many
+# other trials.
 _PRUNE_FROM_PERCENT = 33
 _PRUNE_AGAINST = 4
 
@@ -62,17 +61,17 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial as it stands.
+    """One trial.
 
     Args:
-        number: from 0, in the order of their making.
-        choice: what it tries, by the names of `SEARCHED`; empty until it begins.
-        validations: percent of its steps → CIDEr-D + BLEU-4 on the validation images at that moment.
-        score: the same of the weights that it ended with; None unless it finished.
-        standard_error, interval: how unsure the score is, by a bootstrap over the images; the interval is of 95 %.
-        seconds: how long it took, until it was over.
+        number: from 0, in order of creation.
+        choice: its values, by the names of `SEARCHED`; empty until it starts.
+        validations: percent of its steps → CIDEr-D + BLEU-4 on the validation images.
+        score: the same of its final weights; None unless it finished.
+        standard_error, interval: of the score, by a bootstrap over the images; the interval is 95 %.
+        seconds: its duration.
         reason: why it failed.
-        is_default: it tries what a run would use without a sweep.
+        is_default: it uses the defaults of a way.
         first: the number of the trial that this one repeats after its worker was killed; else its own.
         is_repeated: another trial repeats it.
     """
@@ -92,7 +91,7 @@ class Trial:
 
     @property
     def last_score(self) -> float | None:
-        """The score, else the one of the last validation, if there was any."""
+        """The score, else that of the last validation, if any."""
         return self.score if self.score is not None or not self.validations else self.validations[max(self.validations)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,22 +119,22 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
 
 
 class OngoingTrial:
-    """A trial that this process is busy with."""
+    """A trial that this process is running."""
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, trial: optuna.Trial, record: Trial) -> None:
         self._study, self._storage, self._trial, self.record = study, storage, trial, record
-        self._seen = set(record.validations)  # by the attempt before this one
+        self._seen = set(record.validations)  # by the previous attempt
 
     @property
     def choice(self) -> dict[str, Any]:
         return self._trial.params
 
     def report(self, percent: int, score: float) -> None:
-        """Tell how good the captions are after so many percent of the steps.
+        """Report a validation score after a percentage of the steps.
 
         Raises:
-            TrialPruned: the others were better by then.
-            RunCancelled: somebody gave the trial up.
+            TrialPruned: the others were better at that point.
+            RunCancelled: the trial was ended.
         """
         if percent not in self._seen:
             self._seen.add(percent)
@@ -147,10 +146,10 @@ class OngoingTrial:
             raise TrialPruned(f"Trial {self._trial.number} falls behind the others after {percent} % of its steps.")
 
     def sign_of_life(self) -> None:
-        """To be given several times within `DEAD_AFTER_S`, from whatever thread.
+        """Heartbeat; call it several times within `DEAD_AFTER_S`, from any thread.
 
         Raises:
-            ServiceError: the database does not take it now.
+            ServiceError: the database does not answer.
         """
         try:
             self._storage.record_heartbeat(self._trial._trial_id)
@@ -170,7 +169,7 @@ class OngoingTrial:
     def _end(
         self, state: optuna.trial.TrialState, value: float | None = None, *, notes: Mapping[str, Any] | None = None
     ) -> None:
-        """A trial that is over already, since somebody gave it up, stays as it is."""
+        """End the trial, unless it was ended already."""
         try:
             for name, note in (notes or {}).items():
                 self._trial.set_user_attr(name, note)
@@ -193,29 +192,29 @@ class Trials:
     @classmethod
     @contextmanager
     def opened(cls, database: Database, sweep_id: str) -> Iterator[Trials]:
-        """The trials of a sweep that has some (`create_trials`)."""
+        """The trials of a sweep, after `create_trials`."""
         with _storage(database) as storage:
             yield cls(storage, sweep_id)
 
     def all(self) -> list[Trial]:
-        """In the order of their making."""
+        """In order of creation."""
         rows = self._study.get_trials(deepcopy=False)
         repeated = {number for row in rows for number in row.system_attrs.get("retry_history", [])}
         return [_record(row, is_repeated=row.number in repeated) for row in rows]
 
     def take(self, number: int, space: SearchSpace) -> OngoingTrial | None:
-        """Take a waiting trial for this process and choose what it tries; None when somebody took it already."""
+        """Take a waiting trial for this process and choose its settings; None if another process took it."""
         storage = self._storage
         trial_id = self._study.get_trials(deepcopy=False)[number]._trial_id  # and the study knows the trial from now on
         if storage.get_trial(trial_id).state is not optuna.trial.TrialState.WAITING:
             return None
-        storage.record_heartbeat(trial_id)  # before it runs: one that never gave a sign would never count as dead
+        storage.record_heartbeat(trial_id)  # before it runs: without a first heartbeat it never counts as dead
         try:
             if not storage.set_trial_state_values(trial_id, optuna.trial.TrialState.RUNNING):
                 return None
         except UpdateFinishedTrialError:
             return None
-        # What `Study.ask` does as well; it takes any waiting trial, and makes a new one when none waits.
+        # As `Study.ask` does, which however takes any waiting trial, and creates a new one when none is waiting.
         trial = optuna.Trial(self._study, trial_id)
         trial.suggest_categorical("way", space.ways)
         trial.suggest_categorical("schedule", space.schedules)
@@ -223,13 +222,13 @@ class Trials:
         return OngoingTrial(self._study, storage, trial, _record(storage.get_trial(trial_id), is_repeated=False))
 
     def fail_dead(self) -> None:
-        """Give up the trials whose workers were killed, and let others try the same again."""
+        """Fail the trials whose workers were killed, and queue their repetition."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
 
     def give_up(self, reason: str) -> None:
-        """Fail all trials that are not over; those who are busy with one learn of it when they look or end."""
+        """Fail all unfinished trials; their workers notice at the next report or at the end."""
         unfinished = (optuna.trial.TrialState.WAITING, optuna.trial.TrialState.RUNNING)
         for row in self._study.get_trials(deepcopy=False, states=unfinished):
             with suppress(UpdateFinishedTrialError):  # it ended this moment
@@ -238,11 +237,11 @@ class Trials:
 
 
 def create_trials(database: Database, sweep_id: str, count: int, *, first: Sequence[Mapping[str, Any]]) -> None:
-    """Make the trials of a new sweep, all of them waiting.
+    """Create the trials of a new sweep, all waiting.
 
     Args:
         count: how many.
-        first: what the first ones are to try, the defaults; Optuna chooses for the others.
+        first: the settings of the first ones, the defaults; Optuna chooses for the others.
     """
     with _storage(database) as storage:
         study = optuna.create_study(study_name=sweep_id, storage=storage, direction="maximize")
@@ -251,14 +250,14 @@ def create_trials(database: Database, sweep_id: str, count: int, *, first: Seque
 
 
 def make_tables(database: Database) -> None:
-    """Make Optuna's tables where there are none yet."""
+    """Create Optuna's tables if missing."""
     with _storage(database):
         pass
 
 
 @contextmanager
 def _storage(database: Database) -> Iterator[RDBStorage]:
-    """Optuna's storage, on an engine of its own that locks as ours does: two workers must not take the same trial."""
+    """Optuna's storage, on an engine with our locking, so that two workers cannot take the same trial."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -1,1 +1,1 @@
-"""The versions that are kept, each with its manifest, its card and its report."""
+"""The version store: manifests, model cards, comparisons, reports."""

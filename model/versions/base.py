@@ -1,4 +1,4 @@
-"""The models that projects start from, each known by a name that tells its files and settings apart."""
+"""Base models that projects start from, named by a hash of their files and settings."""
 
 import hashlib
 import json
@@ -16,23 +16,23 @@ from captionloop.model.versions.manifest import MANIFEST, sha256
 
 @dataclass(frozen=True)
 class Base:
-    """The model that every project starts from, and how it writes captions."""
+    """The model that every project starts from, with its generation settings."""
 
     source: str  # `starter`, a directory or a hub id
     generation: GenerationSettings
 
     @cached_property
     def name(self) -> str:
-        """The name of the version made from it, known before anything is loaded or copied.
+        """The name of the base version, computed before anything is loaded or copied.
 
-        It changes with the source's files and with the settings, so that two different bases never share a name.
+        It depends on the source's files and the settings, so that two different bases never share a name.
         """
         facts = json.dumps([_identity(self.source), self.generation.to_dict()], sort_keys=True)
         return f"{_slug(self.source)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
 
 
 def name_and_generation(base: Base) -> tuple[str, GenerationSettings]:
-    """What a model is called and how it writes: a version's directory says it itself, another is a base.
+    """A model's name and generation settings: from the manifest of a version's directory, else those of a base.
 
     Raises:
         CheckpointError: the directory's manifest is damaged.
@@ -48,7 +48,7 @@ def name_and_generation(base: Base) -> tuple[str, GenerationSettings]:
 
 
 def _identity(source: str) -> str:
-    """What a base is known by: the hub id, or the directory with a hash that changes when its files do."""
+    """The identity of a base: the hub id, or the directory with a hash of its files."""
     directory = local_directory(source)
     if directory is None:
         return source

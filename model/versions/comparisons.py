@@ -1,4 +1,4 @@
-"""Two versions' captions of the same held-out images, wherever they were kept, and ordered for people to look at."""
+"""Comparisons of two versions on the same held-out images: where they are stored, and orders for display."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FoundComparison:
 
     Args:
         first, second: their names.
-        stored: figures and images; its "champion" is the first, its "candidate" the second.
+        stored: metrics and images; its "champion" is the first, its "candidate" the second.
         made_at: when the captions were written.
     """
 
@@ -29,7 +29,7 @@ class FoundComparison:
 
 
 def find_comparison(home: Home, project_id: int, first: VersionInfo, second: VersionInfo) -> FoundComparison | None:
-    """The comparison of two versions that was made on purpose, else that of the second's run, if it was with the first.
+    """The requested comparison of two versions, else that of the second's run, if it was with the first.
 
     Args:
         first: the older of the two.
@@ -48,11 +48,11 @@ def find_comparison(home: Home, project_id: int, first: VersionInfo, second: Ver
 
 
 def fewer_words(image: ComparedImage) -> int:
-    """How many words fewer a person would have to change in the second's caption than in the first's."""
+    """How many fewer words a person would have to change in the second's caption than in the first's."""
     return image.champion.word_edits - image.candidate.word_edits
 
 
-# How the images of a comparison can be ordered. Words are few and often equal, so CIDEr-D decides among those.
+# Orders of a comparison's images. Word counts are often equal, so CIDEr-D breaks ties.
 _BY: Mapping[str, Callable[[ComparedImage], Any]] = {
     "difference": lambda image: (-abs(fewer_words(image)), -abs(image.candidate.cider_d - image.champion.cider_d)),
     "worst": lambda image: (-image.candidate.word_edits, image.candidate.cider_d),
@@ -62,5 +62,5 @@ ORDERS = tuple(_BY)
 
 
 def ordered(images: Sequence[ComparedImage], order: str) -> list[ComparedImage]:
-    """The images by one of `ORDERS`: most different first, the second's worst first, or as they come."""
+    """The images by one of `ORDERS`: most different first, the second's worst first, or unsorted."""
     return sorted(images, key=_BY[order])

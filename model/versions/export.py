@@ -1,7 +1,7 @@
-"""A version to take away: its directory as a zip archive, written while it is read.
+"""Export of a version: its directory as a streamed zip archive.
 
-What `transformers` loads, the model card and the manifest are in it. What tells of people's own texts and pictures
-(captions of held-out images, samples) stays here, and of a base's source only the last part of its path goes along.
+It contains what `transformers` loads, the model card and the manifest, but no data of people (captions of held-out
+images, samples), and of a base's source only the last part of its path.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _BLOCK_BYTES = 1 << 20
 
 
 def zip_of(version: VersionInfo) -> Iterator[bytes]:
-    """The archive, piece by piece; everything lies in a directory of the version's name.
+    """The archive in chunks; everything is in a directory of the version's name.
 
-    Weights do not shrink, so nothing is compressed.
+    Not compressed, since weights do not shrink.
 
     Raises:
-        CheckpointError: the version's manifest is gone or damaged; raised before the first piece.
+        CheckpointError: the version's manifest is gone or damaged; raised before the first chunk.
     """
     manifest = _manifest(version.path)
     paths = [path for path in sorted(version.path.rglob("*")) if path.is_file() and _goes_along(version.path, path)]
@@ -40,7 +40,7 @@ def _written(version: VersionInfo, paths: list[Path], manifest: bytes) -> Iterat
     with ZipFile(pieces, "w", ZIP_STORED) as archive:
         for path in paths:
             entry = ZipInfo(_name_in_zip(version, path), localtime(path.stat().st_mtime)[:6])
-            entry.file_size = path.stat().st_size  # says whether the entry needs the format for large files
+            entry.file_size = path.stat().st_size  # decides whether the entry needs ZIP64
             entry.external_attr = 0o644 << 16
             with path.open("rb") as source, archive.open(entry, "w") as target:
                 while block := source.read(_BLOCK_BYTES):
@@ -52,7 +52,7 @@ def _written(version: VersionInfo, paths: list[Path], manifest: bytes) -> Iterat
 
 def _goes_along(directory: Path, path: Path) -> bool:
     name = path.relative_to(directory).as_posix()
-    return name not in _STAYS_HERE and name != MANIFEST  # which is written anew
+    return name not in _STAYS_HERE and name != MANIFEST  # which is rewritten
 
 
 def _name_in_zip(version: VersionInfo, path: Path) -> str:
@@ -60,7 +60,7 @@ def _name_in_zip(version: VersionInfo, path: Path) -> str:
 
 
 def _manifest(directory: Path) -> bytes:
-    """The manifest without what stays here and without where things lie on this machine."""
+    """The manifest without private files and local paths."""
     manifest = read_manifest(directory)
     files = {name: digest for name, digest in dict(manifest.get("files") or {}).items() if name not in _STAYS_HERE}
     manifest["files"] = files
@@ -71,7 +71,7 @@ def _manifest(directory: Path) -> bytes:
 
 
 class _Pieces(io.RawIOBase):
-    """A file that can only be written to, and hands out what was written since it was last asked."""
+    """A write-only file that hands out what was written since the last call."""
 
     def __init__(self) -> None:
         self._held: list[bytes] = []

@@ -1,4 +1,4 @@
-"""A version's manifest: where the version comes from, and the SHA-256 of each of its files."""
+"""A version's manifest: its lineage, and the SHA-256 of each of its files."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ MANIFEST = "captionloop.json"
 
 @dataclass(frozen=True)
 class Lineage:
-    """What a new version came from; all of it is written into the manifest."""
+    """The lineage of a new version, written to the manifest."""
 
     parent: str
     snapshot: str
@@ -28,7 +28,7 @@ class Lineage:
 
 
 def write_manifest(directory: Path, name: str, facts: Mapping[str, Any]) -> None:
-    """Write down what a version is called, what is known of it and its files' checksums; all is on disk afterwards."""
+    """Write a version's name, facts and checksums of its files; synced to disk."""
     paths = sorted(path for path in directory.rglob("*") if path.is_file())
     files = {path.relative_to(directory).as_posix(): sha256(path) for path in paths}
     manifest = {"version": name, "created_at": utc_now().isoformat(), **facts, "files": files}
@@ -50,7 +50,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def verify_files(path: Path) -> None:
-    """Compare each file of a version with the checksum that was taken when it was written.
+    """Compare each file of a version with its checksum in the manifest.
 
     Raises:
         CheckpointError: a file is missing or has changed.
@@ -83,7 +83,7 @@ def sha256(path: Path) -> str:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Return when a file's bytes, or a directory's entries, would outlive a loss of power."""
+    """fsync a file or a directory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,6 @@
-"""`README.md` in a version's directory: a model card in Hugging Face's format, so that an upload to the hub just works.
+"""`README.md` in a version's directory: a model card in Hugging Face's format, ready for an upload to the hub.
 
-The licence is left out: it is that of the base and of the pictures, which nobody told us.
+The licence is left out: it depends on the base and the pictures, and is unknown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MODEL_CARD = "README.md"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
-# What the figures of an evaluation are called, in the hub's terms where it has one.
+# Names of the metrics, in the hub's terms where it has one.
 _METRICS = {
     "bleu_1": ("bleu", "BLEU-1"),
     "bleu_2": ("bleu", "BLEU-2"),
@@ -41,16 +41,16 @@ def write_model_card(
     Args:
         directory: of the version.
         name: of the version.
-        lineage: what it was made from.
-        generation: how it captions.
-        base: what the first version of its line was loaded from: a hub id, a directory or "starter".
+        lineage: of the version.
+        generation: its generation settings.
+        base: source of the base it descends from: a hub id, a directory or "starter".
     """
     text = f"---\n{_front_matter(name, lineage, base)}\n---\n\n{_body(name, lineage, generation, base)}"
     (directory / MODEL_CARD).write_text(text, encoding="utf-8")
 
 
 def _front_matter(name: str, lineage: Lineage, base: str) -> str:
-    from huggingface_hub import EvalResult, ModelCardData  # a third of a second, and only a new version needs it
+    from huggingface_hub import EvalResult, ModelCardData  # takes a third of a second, and only a new version needs it
 
     results = [
         EvalResult(
@@ -82,7 +82,7 @@ def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _is_hub_id(base: str) -> bool:
-    """The hub refuses a card whose base is anything else; a directory may look like one (`models/blip`)."""
+    """Whether it is a hub id: the hub refuses other bases. A directory may look like one (`models/blip`)."""
     return bool(_HUB_ID.fullmatch(base)) and not Path(base).is_dir()
 
 

@@ -1,9 +1,9 @@
-"""What a run left behind about a version, gathered for people: figures, curves, examples, dataset, settings.
+"""The report of a version, from files of its run: metrics, curves, examples, dataset, settings.
 
-The files lie in the version's directory. Each may be missing, as in versions made before it was written, and then that
-part of the report is:
+The files are in the version's directory. Each may be missing, as in versions of earlier releases, and then that part of
+the report is missing as well:
 
-    comparison.json      see `model.comparison_file`
+    comparison.json      see `model.evaluation.comparison_file`
     training_log.csv     step, loss, learning_rate, gradient_norm, images_per_second, memory_mib; a row for each step
     evaluations.jsonl    {"step": n, "images": "validation" or "held-out", "metrics": {FIGURE: NUMBER},
                           "samples": [{"image", "caption", "references"}]}
@@ -33,12 +33,12 @@ EVALUATIONS = "evaluations.jsonl"
 
 _NOT_MEASURED = float("nan")
 _MOST_EXAMPLES = 20
-_MOST_WORST = 10  # of them, so that what changed is shown as well
+_MOST_WORST = 10  # of the examples, to leave room for changed ones
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a model in training wrote for an image."""
+    """A caption of an image by a model in training."""
 
     image: str  # SHA-256 of its bytes
     caption: str
@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class EvaluationPoint:
-    """One evaluation: while it trained, on validation images, or at the end, on the gate's."""
+    """One evaluation: during training on validation images, or at the end on the gate's."""
 
     step: int
     images: str  # "validation" or "held-out"
@@ -57,7 +57,7 @@ class EvaluationPoint:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """How large the snapshot was that the version was made with."""
+    """Size of the version's snapshot."""
 
     images: int
     captions: int
@@ -79,13 +79,13 @@ class Report:
     Args:
         version: its row in the database.
         manifest: of its directory.
-        comparison: with the champion of the time; None where none was kept.
+        comparison: with the champion at that time; None if not stored.
         examples: at most 20 held-out images, the worst and the most changed first.
-        log: column → value at each step, ready to draw; empty without a log.
+        log: column → value at each step, for plots; empty without a log.
         evaluations: in the order of their steps.
-        dataset: None where the snapshot is gone.
-        home: where the pictures lie.
-        chances: what its scores have been worth; None where nobody asked.
+        dataset: None if the snapshot is gone.
+        home: of the pictures.
+        chances: calibration of its scores; None if not requested.
     """
 
     version: VersionInfo
@@ -100,12 +100,12 @@ class Report:
 
 
 def read_report(version: VersionInfo, home: Home, *, chances: Chances | None = None) -> Report:
-    """Gather the report of a version.
+    """Read the report of a version.
 
     Args:
         version: which.
-        home: where the pictures and snapshots lie.
-        chances: what people made of its suggestions (`calibration.chances`), which is in the database.
+        home: of pictures and snapshots.
+        chances: calibration of its scores (`calibration.chances`), from the database.
 
     Raises:
         CheckpointError: its directory is gone, or a file in it is damaged.
@@ -145,7 +145,7 @@ def _read_log(path: Path) -> dict[str, list[float]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        # What was not measured, such as memory on a machine that does not tell, is an empty cell.
+        # Empty cells: not measured, such as memory on some systems.
         return {
             name: [_NOT_MEASURED if row[name] == "" else float(row[name]) for row in rows]
             for name in (rows[0] if rows else ())

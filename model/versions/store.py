@@ -1,10 +1,10 @@
-"""Versions: immutable model directories, and the one row per project that says which of them is champion.
+"""The version store: immutable model directories, and each project's champion.
 
-A directory is complete before anybody can see it: it is written under a temporary name, gets a manifest with the
-SHA-256 of each file, is renamed, and only then entered in the database. A crash leaves no version or a whole one.
+A directory is complete before it is visible: it is written under a temporary name, gets a manifest with the SHA-256 of
+each file, is renamed, and only then entered in the database. After a crash there is a complete version or none.
 
-Deleting goes the other way round: first the row says so, then the files go, so that no row ever promises files that are
-half gone. What a crash in between leaves is removed later. The row stays, since other versions descend from it.
+Deletion is the reverse: the row is marked first, then the files are removed, so that no unmarked row ever refers to
+partly deleted files. Leftovers of a crash are removed later. The row stays, since other versions descend from it.
 """
 
 import secrets
@@ -47,7 +47,7 @@ _UNFINISHED = ".unfinished-"
 
 @dataclass(frozen=True)
 class VersionInfo:
-    """A version as one project sees it."""
+    """A version from the viewpoint of a project."""
 
     version: str
     parent: str | None
@@ -60,7 +60,7 @@ class VersionInfo:
     generation: GenerationSettings
     snapshot: str | None  # hash of the dataset it was trained on; None for a base
     pinned: bool
-    deleted_at: datetime | None  # since then its files are gone
+    deleted_at: datetime | None  # its files are gone
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -89,11 +89,11 @@ class VersionStore:
     # The base ------------------------------------------------------------------------------------------------------
 
     def add_base(self, base: Base) -> None:
-        """Copy a base into the store, unless it is there already; one whose directory was lost is made again.
+        """Copy a base into the store, unless it exists; a lost directory is recreated.
 
         Raises:
             CheckpointError: there is no BLIP at its source.
-            StorageError: the disk is full, or is not to be written on.
+            StorageError: the disk is full or read-only.
         """
         with self._database.reading() as session:
             if session.get(Version, base.name) is not None and (self._directory / base.name).is_dir():
@@ -105,7 +105,7 @@ class VersionStore:
             with self._database.session() as session:
                 wait_for_lock(session.connection(), BASE_LOCK)
                 is_known = session.get(Version, base.name) is not None
-                if not is_known or not (self._directory / base.name).is_dir():  # else another process was quicker
+                if not is_known or not (self._directory / base.name).is_dir():  # else another process added it
                     facts = {"source": base.source, "generation": base.generation.to_dict()}
                     self._keep(directory, base.name, facts)
                 if not is_known:
@@ -116,13 +116,13 @@ class VersionStore:
     def create(
         self, project_id: int, write: Callable[[Path], None], *, lineage: Lineage, generation: GenerationSettings
     ) -> str:
-        """Add a version whose model files `write` puts into the directory that it is given; a model card joins them.
+        """Add a version: `write` saves the model files to the given directory; a model card is added.
 
         Returns:
-            the new version's name.
+            The new version's name.
 
         Raises:
-            StorageError: the disk is full, or is not to be written on. Nothing of the version is kept.
+            StorageError: the disk is full or read-only. Nothing of the version is kept.
         """
         with storing(self._directory), unfinished_directory(self._directory, prefix=_UNFINISHED) as directory:
             write(directory)
@@ -158,17 +158,16 @@ class VersionStore:
     def _keep(self, directory: Path, name: str, facts: Mapping[str, Any]) -> None:
         write_manifest(directory, name, facts)
         final = self._directory / name
-        if final.is_dir():  # a crash came between the renaming and the row, which alone makes a version
+        if final.is_dir():  # left by a crash after the rename and before the row
             shutil.rmtree(final)
         directory.rename(final)
         flush_to_disk(self._directory)
 
     def remove_leftovers(self, *, older_than_s: float = 0.0) -> list[Path]:
-        """Remove what crashes left behind: unfinished directories, and whole ones whose row is missing or deleted.
+        """Remove leftovers of crashes: unfinished directories, and complete ones whose row is missing or deleted.
 
         Args:
-            older_than_s: spare what was changed since. With 0, only for a moment when no version is being written, such
-                as the start of the one worker.
+            older_than_s: spare what was changed more recently. Use 0 only while no version is being written.
         """
         if not self._directory.is_dir():
             return []
@@ -190,7 +189,7 @@ class VersionStore:
         """The version that serves a project.
 
         Raises:
-            NotFoundError: there is no such project, or nothing was promoted in it yet.
+            NotFoundError: the project does not exist, or has no champion yet.
         """
         with self._database.reading() as session:
             project = _project(session, project_id)
@@ -202,7 +201,7 @@ class VersionStore:
         """The versions that a project can serve, oldest first: the bases it started from and its own.
 
         Args:
-            with_deleted: also those whose files are gone, for whoever tells a story of all.
+            with_deleted: also those whose files are gone.
         """
         with self._database.reading() as session:
             project = _project(session, project_id)
@@ -231,7 +230,7 @@ class VersionStore:
     # Changing the champion -----------------------------------------------------------------------------------------
 
     def ensure_champion(self, project_id: int, base: Base) -> str:
-        """Let a project start from `base`, or move to it when it still serves another base; give its champion.
+        """Set a project's champion to `base` if it has none or serves another base; returns its champion.
 
         Raises:
             CheckpointError: there is no BLIP at the base's source.
@@ -250,15 +249,15 @@ class VersionStore:
         """Make a version champion.
 
         Args:
-            expected: when given, promote only if this version is still the champion: a candidate that was compared
-                with one champion says nothing about another. Promoting twice is fine.
+            expected: promote only if this version is still the champion, with which the candidate was compared.
+                Idempotent.
 
         Returns:
-            False when the champion is not the `expected` one, and nothing was changed.
+            False if the champion is not the `expected` one; then nothing was changed.
 
         Raises:
             NotFoundError: the project has no such version, or it was deleted.
-            CheckpointError: its files are damaged or gone, so it could not serve.
+            CheckpointError: its files are damaged or gone.
         """
         verify_files(self.get(project_id, name).path)
         with self._database.session() as session:
@@ -272,13 +271,13 @@ class VersionStore:
             return True
 
     def rollback(self, project_id: int) -> str:
-        """Make the version champion again that was it before the present one; give its name.
+        """Make the previous champion champion again; returns its name.
 
-        Rolling back twice leads two steps back. Deleted versions are passed over.
+        Rolling back twice goes two steps back. Deleted versions are skipped.
 
         Raises:
-            NotFoundError: there was none before.
-            CheckpointError: the files of that one are damaged or gone, so it could not serve.
+            NotFoundError: there is no previous champion.
+            CheckpointError: its files are damaged or gone.
         """
         if (target := self.rollback_target(project_id)) is not None:
             verify_files(self._directory / target)
@@ -296,14 +295,14 @@ class VersionStore:
             return previous
 
     def rollback_target(self, project_id: int) -> str | None:
-        """Where a rollback would lead; None when there is nothing to go back to."""
+        """The target of a rollback; None if there is none."""
         with self._database.reading() as session:
             return _rollback_target(session, _project(session, project_id))
 
     # Keeping and deleting ------------------------------------------------------------------------------------------
 
     def pin(self, project_id: int, name: str, *, pinned: bool) -> None:
-        """Keep a version from being deleted, or no longer.
+        """Protect a version from deletion, or stop doing so.
 
         Raises:
             NotFoundError: the project has no such version, or it was deleted.
@@ -320,12 +319,11 @@ class VersionStore:
         """Remove a version's files for good; its row stays.
 
         Args:
-            even_rollback_target: whoever asks knows that a rollback from the champion leads to this version, and will
-                lead further back without it.
+            even_rollback_target: also delete the target of a rollback; a rollback then goes further back.
 
         Raises:
             NotFoundError: the project has no such version, or it was deleted before.
-            BusyError: it is the champion, a base, pinned, or what a rollback leads to.
+            BusyError: it is the champion, a base, pinned, or the target of a rollback.
         """
         path = self.get(project_id, name).path
         with self._database.session() as session:
@@ -338,7 +336,7 @@ class VersionStore:
                     f"A rollback from {project.champion} leads to {name}. Say that you know, or promote another first."
                 )
             version.deleted_at = utc_now()
-        shutil.rmtree(path, ignore_errors=True)  # what it cannot remove, `remove_leftovers` tries again
+        shutil.rmtree(path, ignore_errors=True)  # `remove_leftovers` retries what cannot be removed
 
     # From rows --------------------------------------------------------------------------------------------------------
 
@@ -365,7 +363,7 @@ class VersionStore:
         )
 
     def _origin(self, session: Session, name: str) -> str:
-        """What the base was loaded from that a version descends from."""
+        """The source of the base that a version descends from."""
         version = session.get_one(Version, name)
         while version.parent is not None:
             version = session.get_one(Version, version.parent)
@@ -399,7 +397,7 @@ def _previous_of(session: Session, project: Project, name: str | None) -> str | 
 
 
 def _rollback_target(session: Session, project: Project) -> str | None:
-    """The champion before this one; where its files are gone, the last one before that whose are still there."""
+    """The previous champion, or the latest one before it whose files exist."""
     name = _previous_of(session, project, project.champion)
     if name is None or session.get_one(Version, name).deleted_at is None:
         return name
@@ -413,7 +411,7 @@ def _rollback_target(session: Session, project: Project) -> str | None:
 
 
 def _why_kept(project: Project, version: Version) -> str | None:
-    """Why a version cannot be deleted, for a person; None when it can."""
+    """Why a version cannot be deleted, for people; None if it can."""
     if version.project_id is None:
         return f"{version.name} is a base that projects start from, and is never deleted."
     if version.name == project.champion:

@@ -1,1 +1,1 @@
-"""Work that runs later and elsewhere: the queue, the worker, a module for each job."""
+"""Background work: the queue, the worker, the jobs."""

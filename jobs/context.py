@@ -1,4 +1,4 @@
-"""What a job works with, opened once per process from the settings."""
+"""Database, queue, stores and clients for jobs, opened once per process from the settings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import Captioner
     from captionloop.model.evaluation.gate import Rule
 
-# `transformers` imports its parts when they are first asked for, and an ImportError meets the second of two threads
-# that ask at once.
+# `transformers` imports its modules lazily, and when two threads do so at once the second gets an ImportError.
 _IMPORTING = Lock()
 
 
@@ -51,7 +50,7 @@ class Context:
     def open(cls, settings: Settings) -> "Context":
         """
         Raises:
-            SettingsError: no Redis is named.
+            SettingsError: no Redis is configured.
         """
         if settings.redis_url is None:
             raise SettingsError("No Redis is known here. Set REDIS_URL, or let `captionloop up` start one.")
@@ -75,7 +74,7 @@ class Context:
     def label_studio(self) -> LabelStudio:
         """
         Raises:
-            SettingsError: no Label Studio, or no token for it, is known.
+            SettingsError: no Label Studio, or no token for it, is configured.
         """
         if self.settings.label_studio_url is None or self.settings.label_studio_api_key is None:
             raise SettingsError(
@@ -87,10 +86,10 @@ class Context:
 
     @property
     def seal(self) -> Seal:
-        """What secrets are kept with.
+        """Encryption of stored secrets.
 
         Raises:
-            SettingsError: CAPTIONLOOP_KEY is no key.
+            SettingsError: CAPTIONLOOP_KEY is not a valid key.
         """
         return Seal(self.home, self.settings.key)
 
@@ -100,7 +99,7 @@ class Context:
 
     @cached_property
     def image_source(self) -> ImageSource:
-        """Without a Label Studio that is known, it reads what lies elsewhere."""
+        """The source of images; without a configured Label Studio it reads only those elsewhere."""
         return ImageSource(
             self.label_studio if self.knows_label_studio else None,
             allowed=self.settings.image_hosts,
@@ -108,7 +107,7 @@ class Context:
         )
 
     def read_image(self, value: str, task_id: int) -> bytes:
-        """The bytes of the image that a task's field names.
+        """The bytes of the image in a task's field.
 
         Raises:
             ImageError: it cannot be read.
@@ -117,7 +116,7 @@ class Context:
 
     @cached_property
     def base(self) -> Base:
-        """What every project starts from."""
+        """The base that every project starts from."""
         generation = GenerationSettings(num_beams=self.settings.beams, prompt=self.settings.prompt)
         return Base(self.settings.model, generation)
 
@@ -134,7 +133,7 @@ class Context:
 
         Raises:
             CheckpointError: its files are damaged or gone.
-            SettingsError: CAPTIONLOOP_DEVICE names what is not here.
+            SettingsError: CAPTIONLOOP_DEVICE is not available.
         """
         verify_files(version.path)
         with _IMPORTING:
@@ -150,10 +149,10 @@ class Context:
         )
 
     def tokenizer(self, version: VersionInfo) -> "PreTrainedTokenizerBase":
-        """The tokenizer of a version, read once.
+        """The tokenizer of a version, cached.
 
         Raises:
-            CheckpointError: it has none, or one that cannot be loaded.
+            CheckpointError: there is none, or it cannot be loaded.
         """
         return _tokenizer(version.path)
 
@@ -182,7 +181,7 @@ def _tokenizer(directory: Path) -> "PreTrainedTokenizerBase":
 
 @contextmanager
 def opened() -> Iterator[Context]:
-    """A context from the environment, as the worker's jobs find it."""
+    """A context from the environment, for the worker's jobs."""
     context = Context.open(Settings.read())
     try:
         yield context

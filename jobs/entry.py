@@ -22,7 +22,7 @@ from captionloop.model.sweep.search_space import SearchSpace
 
 _log = logging.getLogger(__name__)
 
-# Events come in bursts (several annotations saved at once); a sync that waits a moment serves all of a burst.
+# Events come in bursts (several annotations saved at once); a sync after a short wait serves the whole burst.
 _DEBOUNCE_S = 1.0
 
 
@@ -45,7 +45,7 @@ def compare(run_id: str) -> None:
 
 
 def trial(sweep_id: str, number: int) -> None:
-    """Do a trial, and write down how it ended, whatever happens short of a kill."""
+    """Run a trial and store its outcome, whatever happens short of a kill."""
     from captionloop.jobs.learning.trial import run_trial
     from captionloop.model.sweep.trials import Trials
 
@@ -84,7 +84,7 @@ def sync(project_id: int) -> None:
             # Nothing is lost: the next event, or the sync before the next run, reads the same annotations.
             _log.error("project %s could not be synced: %s", project_id, error)
             if isinstance(error, LabelStudioError) and error.may_pass:
-                # Later, rather than to wait here: runs that need no Label Studio want the worker.
+                # Retried later instead of waiting here, since other runs need the worker.
                 context.queue.sync_is_owed(project_id)
                 return
         else:
@@ -98,7 +98,7 @@ def _carry_out(
     *,
     cancelled: str = "Cancelled. Everything is as it was before.",
 ) -> None:
-    """Start a run, do its work, and write down how it ended, whatever happens short of a kill."""
+    """Start a run, do its work, and store its outcome, whatever happens short of a kill."""
     with _job(run_id) as context:
         runs = context.queue.runs
         run = runs.start(run_id)
@@ -124,7 +124,7 @@ def _carry_out(
 
 @contextmanager
 def _job(name: str) -> Iterator[Context]:
-    """What a job works with; what is logged meanwhile says which job it is, and whose request asked for it."""
+    """The context of a job; log lines meanwhile name the job and the request that enqueued it."""
     with belonging_to(request=request_of_job(), job=name), contexts.opened() as context:
         yield context
 
@@ -138,14 +138,14 @@ def _keep_moving(context: Context) -> None:
 
 @contextmanager
 def _heartbeat(sign_of_life: Callable[[], None]) -> Iterator[None]:
-    """Give signs of life from beside the work, which may be silent for minutes (a model loads, a file is written)."""
+    """Send heartbeats from a thread, since the work may be silent for minutes (a model loads, a file is written)."""
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_S):
             try:
                 sign_of_life()
-            except ServiceError as error:  # the next one may get through, and the run must not be taken for dead
+            except ServiceError as error:  # the next one may succeed, and the run must not be taken for dead
                 _log.error("no sign of life: %s", error)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)

@@ -1,1 +1,1 @@
-"""Suggestions for a project's tasks, and the order in which Label Studio asks about them."""
+"""Suggestions for all tasks of a project, and the annotation order."""

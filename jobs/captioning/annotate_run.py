@@ -1,15 +1,14 @@
 """Captioning a whole project: the champion's suggestions for all unlabelled tasks, pushed to Label Studio.
 
-Label Studio would ask for each when its task is opened; having them there already saves people the wait, fills the Data
-Manager, and lets Label Studio serve the tasks in an order of our choosing (`asking_order`).
+Label Studio would request each when its task is opened; storing them in advance saves people the wait, fills the Data
+Manager, and allows an annotation order (`asking_order`).
 
-The job scans all unlabelled tasks, captions those that do not show the champion's suggestion, and scans again, until a
-scan finds nothing to do. Everything it needs to know is in Label Studio, so a run that was killed anywhere goes on by
-scanning; tasks that came meanwhile are found; and what is there twice, because a push was cut off and done again or
-somebody opened a task at that moment, is put right: by this run, or where a slow Label Studio carries out a push after
-the last scan, by the next.
+The job scans all unlabelled tasks, captions those without the champion's suggestion, and scans again, until a scan
+finds nothing to do. All its state is in Label Studio, so a killed run resumes by scanning, and new tasks are found.
+Duplicates (a push was interrupted and repeated, or somebody opened a task at that moment) are deleted by the next scan,
+or, if a slow Label Studio stores a push after the last scan, by the next run.
 
-The newest suggestion is what Label Studio shows. After a rollback, an older one of the same champion is made again.
+Label Studio shows the newest suggestion. After a rollback, an older one of the same champion is created again.
 """
 
 import logging
@@ -50,24 +49,23 @@ _log = logging.getLogger(__name__)
 # So many times what the captioner takes at once are asked for, captioned and stored together: pictures are read while
 # those before them are captioned.
 _BATCHES = 4
-_BATCH = 32  # tasks that are scanned or changed before the run asks whether it was cancelled
-# Changes that Label Studio takes only one by one are made by so many at once. More would be quicker, at the cost of the
-# people who work in it at the same time.
+_BATCH = 32  # tasks that are scanned or changed between two checks for cancellation
+# Concurrent requests for changes that have no bulk endpoint. More would be faster, but slow down people at work.
 _WRITERS = 4
-# What is unreadable for a moment should not have to wait for the next run, nor should a run go on for ever.
+# Attempts per task: temporary failures should not wait for the next run, and a run must end.
 _TRIES = 2
-_CAPTIONING_SHARE = 0.8  # of the bar, where an order is written afterwards
+_CAPTIONING_SHARE = 0.8  # of the progress, if an order is written afterwards
 _SHOWN_FAILURES = 3
 
 
 def run_annotate(context: Context, run: Run) -> tuple[str, None]:
-    """Caption what the champion has not captioned yet; write the order in which people are to be asked.
+    """Caption all tasks without the champion's suggestion; then write the annotation order.
 
     Returns:
-        what was done, as a sentence; and no version, since none is made.
+        The outcome as a sentence, and None, since no version is made.
 
     Raises:
-        RunCancelled: somebody cancelled the run; what was pushed until then stays.
+        RunCancelled: the run was cancelled; what was pushed until then stays.
         LabelStudioError: Label Studio refuses, or has not answered for half an hour.
     """
     project = context.project(run.project_id)
@@ -78,12 +76,12 @@ def run_annotate(context: Context, run: Run) -> tuple[str, None]:
 
 @dataclass(frozen=True)
 class _Scan:
-    """What a scan of all unlabelled tasks found.
+    """The result of a scan of all unlabelled tasks.
 
     Args:
-        to_caption: ids of tasks that do not show the champion's suggestion, the most useful first.
-        suggested: those that do.
-        passed_over: how many show an earlier suggestion and are not to be captioned for that.
+        to_caption: ids of tasks without the champion's suggestion, the most useful first.
+        suggested: tasks with it.
+        passed_over: number of tasks with an earlier suggestion that are left out by the run's settings.
     """
 
     to_caption: Sequence[int]
@@ -101,7 +99,7 @@ class _Annotation:
     run: Run
     project: Project
     captioner: "Captioner"
-    tries: Counter[int] = field(default_factory=Counter)  # how often each task was captioned, or could not be
+    tries: Counter[int] = field(default_factory=Counter)  # attempts per task
     reasons: dict[int, str] = field(default_factory=dict)  # why a task has no suggestion
 
     def __post_init__(self) -> None:
@@ -124,7 +122,7 @@ class _Annotation:
             target = self._target(found["label_config"])
             self.patience.until_done(partial(let_backend_answer, self.context, self.project, unless=self.version))
             scan = self._caption_all(target)
-            # A version in Label Studio's project hides the suggestions of all others.
+            # With a version as the project's `model_version`, the suggestions of all others are hidden.
             if self.settings.order != "off" and self.chosen.limit is None and not scan.passed_over:
                 self._put_in_order(target, scan.suggested)
         except _Superseded as newer:
@@ -134,10 +132,10 @@ class _Annotation:
         return _outcome(scan, failed, self.version)
 
     def _target(self, label_config: str) -> CaptionTarget:
-        """Where captions go, by the label config of this moment.
+        """The text box for captions, by the present label config.
 
         Raises:
-            LabelConfigError: nowhere, or somebody has to choose first.
+            LabelConfigError: there is none, or a person must choose first.
         """
         with self.context.database.session() as session:
             row = session.get_one(Project, self.project.id)
@@ -145,7 +143,7 @@ class _Annotation:
         return target_of(row)
 
     def _caption_all(self, target: CaptionTarget) -> _Scan:
-        """Caption until a scan finds nothing more to do; that scan."""
+        """Caption until a scan finds nothing to do; returns that scan."""
         captioning = (0.0, 1.0 if self.settings.order == "off" else _CAPTIONING_SHARE)
         while True:
             scan = self.patience.until_done(partial(self._scan_tasks, target))
@@ -162,7 +160,7 @@ class _Annotation:
                 self.patience.until_done(partial(self._caption_batch, target, batch))
 
     def _scan_tasks(self, target: CaptionTarget) -> _Scan:
-        """Go through all unlabelled tasks, and delete what suggestions they have too many."""
+        """Scan all unlabelled tasks, and delete surplus suggestions."""
         scores: dict[int, float | None] = {}
         suggested: list[SuggestedTask] = []
         surplus: list[int] = []
@@ -184,12 +182,12 @@ class _Annotation:
             self.context.queue.runs.check_cancelled(self.run.id)
             with ThreadPoolExecutor(_WRITERS) as writers:
                 list(writers.map(self.context.label_studio.delete_prediction, batch))
-        # The least sure suggestions are met first where Label Studio asks in our order.
+        # The least certain suggestions are served first with an annotation order.
         order = sorted(scores, key=lambda task_id: (math.inf if (at := scores[task_id]) is None else at, task_id))
         return _Scan(order, suggested, passed_over)
 
     def _caption_batch(self, target: CaptionTarget, task_ids: Sequence[int]) -> None:
-        """Caption tasks and push what came of it. It may be cut off anywhere and done again."""
+        """Caption tasks and push the suggestions. It may be interrupted anywhere and repeated."""
         label_studio, project_id = self.context.label_studio, self.project.label_studio_id
         self._check_champion()
         tasks = [
@@ -198,7 +196,7 @@ class _Annotation:
             if not _shows(sorted(task["predictions"], key=itemgetter("id")), self.version, target)
         ]
         answers = self._caption(target, tasks)
-        # The model's own score is known from the log alone, so a suggestion is there before Label Studio has it.
+        # The raw score is only in the log, so a suggestion is logged before it is pushed.
         self.log.keep(self.project.id, self.version, answers)
         refused = self._push(target, answers)
         self.log.keep(self.project.id, self.version, refused)
@@ -224,7 +222,7 @@ class _Annotation:
         return made + [Answer(task_id, None, reason) for task_id, reason in images.reasons.items()]
 
     def _push(self, target: CaptionTarget, answers: Sequence[Answer]) -> list[Answer]:
-        """Store suggestions in Label Studio; what has become of those that it refused."""
+        """Store suggestions in Label Studio; returns those that it refused, with the reason."""
         predictions = {
             answer.task_id: {
                 "task": answer.task_id,
@@ -240,7 +238,7 @@ class _Annotation:
         except LabelStudioError as error:
             if error.status != 400:
                 raise
-        # For one that it does not take, such as that of a task which was deleted just now, it refuses all.
+        # If it rejects one, such as that of a deleted task, it refuses all.
         refused: list[Answer] = []
         for task_id, prediction in predictions.items():
             try:
@@ -252,7 +250,7 @@ class _Annotation:
         return refused
 
     def _put_in_order(self, target: CaptionTarget, suggested: Sequence[SuggestedTask]) -> None:
-        """Have people asked in the order of the strategy, now that all tasks have the champion's suggestion."""
+        """Write the strategy's annotation order, once all tasks have the champion's suggestion."""
         order = AskingOrder(self.context, self.project, self.settings, self.captioner, self.chance)
 
         def write(changes: Sequence[PredictionChange]) -> None:
@@ -275,15 +273,15 @@ class _Annotation:
             raise _Superseded(champion)
 
     def _report(self, stage: str, step: int, steps: int, *, did: int, begun: float, share: tuple[float, float]) -> None:
-        """Say how far this run is.
+        """Report progress.
 
         Args:
-            step, steps: tasks that are done, and all.
-            did, begun: how many of them were done since when, by time.monotonic(); the time left is told by that.
-            share: the part of the bar that this stage is, 0 to 1.
+            step, steps: tasks done, and in all.
+            did, begun: how many of them were done since when, by time.monotonic(); for the time left.
+            share: this stage's part of the progress, 0 to 1.
 
         Raises:
-            RunCancelled: somebody cancelled the run.
+            RunCancelled: the run was cancelled.
         """
         detail: dict[str, Any] = {"stage": stage, "step": step, "steps": steps}
         if did:
@@ -294,7 +292,7 @@ class _Annotation:
         self.context.queue.runs.report(self.run.id, low + (high - low) * step / max(steps, 1), **detail)
 
     def _report_end(self, scan: _Scan, failed: Mapping[int, str]) -> None:
-        """Leave the number of tasks that could not be captioned, for who waits for the end."""
+        """Store the number of tasks that could not be captioned, for `captionloop annotate --wait`."""
         count = len(scan.suggested)
         self.context.queue.runs.report(
             self.run.id, 1.0, stage="captioning", step=count, steps=count + len(failed), failed=len(failed)
@@ -315,15 +313,14 @@ def _outcome(scan: _Scan, failed: Mapping[int, str], version: str) -> str:
 
 
 def _shows(predictions: Sequence[Json], version: str, target: CaptionTarget) -> bool:
-    """Whether the newest of a task's predictions, by id, is a suggestion of this version where captions go now."""
+    """Whether the newest of a task's predictions, by id, is a suggestion of this version for the present text box."""
     if not predictions or predictions[-1]["model_version"] != version:
         return False
     return is_suggestion_for(target, predictions[-1]["result"])
 
 
 def _surplus(predictions: Sequence[Json], version: str, *, keep: int) -> list[int]:
-    """The ids of a task's predictions, oldest first, that are one too many: all but the last, and the last `keep` of
-    other versions.
+    """The ids of a task's surplus predictions, oldest first: all but the last, and the last `keep` of other versions.
 
     Label Studio refuses an annotation whose suggestion is gone, and the last one may be on somebody's screen.
     """

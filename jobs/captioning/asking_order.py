@@ -1,10 +1,10 @@
-"""The order in which Label Studio asks people, made of a strategy's picks.
+"""The annotation order in Label Studio, from a strategy's picks.
 
-Label Studio's Uncertainty sampling goes by the `cluster` and the `score` of predictions whose version is the project's
-`model_version`, and a tab of the Data Manager that is sorted by score knows no others either. A version there hides the
-suggestions of all other ones, so it is put there last, when every task has one of the champion's, and taken away as
-soon as there is another champion: until the tasks are captioned again Label Studio asks our backend for each that is
-opened, and serves them in random order.
+Label Studio's Uncertainty sampling uses `cluster` and `score` of predictions whose version is the project's
+`model_version`, and so does a tab of the Data Manager sorted by score. With a version there, the suggestions of all
+others are hidden, so it is set last, when every task has one of the champion, and removed as soon as there is another
+champion: until the tasks are captioned again, Label Studio requests a suggestion for each task that is opened, and
+serves them in random order.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ _SAME_SCORE = 1e-6
 
 @dataclass(frozen=True)
 class SuggestedTask:
-    """An unlabelled task that shows the champion's suggestion, and what Label Studio orders it by."""
+    """An unlabelled task with the champion's suggestion, and its present score and cluster."""
 
     task_id: int
     prediction_id: int
@@ -54,7 +54,7 @@ class SuggestedTask:
 
 @dataclass(frozen=True)
 class PredictionChange:
-    """What is to be written to a prediction."""
+    """A change of a prediction."""
 
     prediction_id: int
     score: float
@@ -62,11 +62,11 @@ class PredictionChange:
 
 
 class AskingOrder:
-    """The order of a project's unlabelled tasks, from what the champion makes of them.
+    """The annotation order of a project's unlabelled tasks.
 
     Args:
         captioner: the champion.
-        chance: what its scores mean.
+        chance: calibration of its scores.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class AskingOrder:
         self._features = TaskVectors(context.database, project.id)
 
     def changes(self, target: CaptionTarget, suggested: Sequence[SuggestedTask]) -> list[PredictionChange]:
-        """What Label Studio has to be told, the tasks that are asked about first before the others.
+        """The changes to make in Label Studio, in the annotation order.
 
         Raises:
             LabelStudioError: it does not answer.
@@ -97,7 +97,7 @@ class AskingOrder:
         ]
 
     def picks(self, target: CaptionTarget, suggested: Sequence[SuggestedTask]) -> list[Pick]:
-        """The strategy's picks among tasks whose image can be read.
+        """The strategy's picks of tasks whose image can be read.
 
         Raises:
             LabelStudioError: it does not answer.
@@ -106,7 +106,7 @@ class AskingOrder:
         scores = SuggestionLog(self._context.database).scores(self._project.id, self._captioner.version, list(vectors))
         chances = {task_id: self._chance(score) for task_id, score in scores.items()}
         prospects = [
-            # What Label Studio has is a chance already.
+            # Scores in Label Studio are calibrated already.
             Prospect(task.task_id, chances.get(task.task_id, task.score or 0.0), vectors[task.task_id])
             for task in suggested
             if task.task_id in vectors
@@ -125,13 +125,13 @@ class AskingOrder:
         ]
 
     def write(self, change: PredictionChange) -> None:
-        """Tell Label Studio one of the changes."""
+        """Make one of the changes."""
         self._context.label_studio.update_prediction(change.prediction_id, score=change.score, cluster=change.cluster)
 
     def serve(self) -> None:
-        """Have Label Studio ask in this order from now on; all tasks must have been written.
+        """Make Label Studio use this order; all changes must have been written.
 
-        Nothing is done where somebody has chosen another order meanwhile.
+        Does nothing if another order was chosen meanwhile.
         """
         project = self._context.project(self._project.id)
         if not settings_of(project).asks_like(self._settings):
@@ -149,7 +149,7 @@ class AskingOrder:
         label_studio.update_project(number, **wanted)
 
     def _vectors(self, target: CaptionTarget, task_ids: Sequence[int]) -> dict[int, FloatArray]:
-        """What the encoder said of each task's image; those that cannot be read are left out."""
+        """The pooled encoder output of each task's image, without those that cannot be read."""
         encoder = self._captioner.encoder_hash
         known = self._features.read(encoder, task_ids)
         unknown = [task_id for task_id in task_ids if task_id not in known]
@@ -166,10 +166,10 @@ class AskingOrder:
 
 
 def let_backend_answer(context: Context, project: Project, *, unless: str | None = None) -> None:
-    """Take a version out of Label Studio's project, so that it asks our backend for what is opened.
+    """Reset the project's `model_version` to our title, so that Label Studio requests suggestions for opened tasks.
 
     Args:
-        unless: the version that may stay.
+        unless: a version that may stay.
 
     Raises:
         LabelStudioError: it refuses or does not answer.
@@ -181,7 +181,7 @@ def let_backend_answer(context: Context, project: Project, *, unless: str | None
 
 
 def stop_asking_in_order(context: Context, project: Project) -> None:
-    """Give Label Studio's project back as it was before we changed the order, and remove our tab.
+    """Restore the project's own sampling, and remove our tab.
 
     Raises:
         LabelStudioError: it refuses or does not answer.

@@ -19,11 +19,11 @@ _READERS = 8
 class TaskImages:
     """The images of some tasks, read and decoded for one captioner.
 
-    They are iterated over once, in the order of their tasks and while those behind them are still being read; that
-    raises LabelStudioError when some could not be read and Label Studio does not answer either.
+    Iterate once: in the order of the tasks, with prefetching; raises LabelStudioError when some could not be read and
+    Label Studio does not answer.
 
     Attributes:
-        reasons: by task, why it has no image that can be used; complete when the iteration is over.
+        reasons: by task, why it has no usable image; complete after the iteration.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class TaskImages:
                 else:
                     self.reasons[task["id"]] = found
         if self.reasons:
-            self._context.label_studio.version()  # when it is away, that says nothing about the images
+            self._context.label_studio.version()  # if it is unreachable, the images are not to blame
 
     def _read(self, task: Json) -> TaskPicture | str:
         context = self._context

@@ -1,1 +1,1 @@
-"""Runs that learn: fine-tuning, comparing, trials of a sweep."""
+"""Fine-tuning runs, comparisons, sweep trials."""

@@ -1,8 +1,7 @@
-"""Comparing versions that no run compared: both caption the same held-out images, and what they wrote is kept.
+"""Comparison of any two versions: both caption the same held-out images, and the captions are stored.
 
-The images are those held out of the project's corrections as they are now, without any that one of the two versions, or
-one that it descends from, was trained on. By the way images are held out there is none of those, unless corrections
-were taken back.
+The images are the held-out ones of the present corrections, without any that one of the versions, or one of its
+ancestors, was trained on. By the split there are none of those, unless corrections were taken back.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +19,14 @@ from captionloop.model.versions.store import VersionInfo
 
 
 def run_compare(context: Context, run: Run) -> tuple[str, None]:
-    """Make the comparisons that `settings["pairs"]` names, two versions each; those there already are passed over.
+    """Make the comparisons in `settings["pairs"]`, two versions each; existing ones are skipped.
 
     Returns:
-        what was done, as a sentence; and no version, since none is made.
+        The outcome as a sentence, and None, since no version is made.
 
     Raises:
         RunError: no image is held out.
-        RunCancelled: somebody cancelled the run; the comparisons made until then stay.
+        RunCancelled: the run was cancelled; the comparisons made until then stay.
         NotFoundError: a version was deleted meanwhile.
         CheckpointError: a version does not load.
     """
@@ -64,7 +63,7 @@ def _compare(
     written: list[dict[str, str]] = []
     for done, version in enumerate((first, second)):
         report(done * len(images), 2 * len(images))
-        captioner = context.captioner(version)  # one after the other: two large models need twice the memory
+        captioner = context.captioner(version)  # one at a time, to save memory
         found: dict[str, str] = {}
         for batch in batches(images, BATCH):
             report(done * len(images) + len(found), 2 * len(images))
@@ -91,7 +90,7 @@ def _held_out(context: Context, project_id: int, snapshot: Snapshot, *versions: 
 
 
 def _trained_on(context: Context, project_id: int, versions: Sequence[VersionInfo]) -> set[str]:
-    """The images that the versions and those they descend from were trained on, as far as the snapshots are there."""
+    """The images that the versions and their ancestors were trained on, as far as snapshots exist."""
     known = {info.version: info for info in context.versions.all_of(project_id, with_deleted=True)}
     snapshots: set[str] = set()
     for version in versions:

@@ -1,4 +1,4 @@
-"""What a run and a trial of a sweep have in common: what they learn from, how they are set, how they are scored."""
+"""Common inputs of runs and sweep trials: training data, settings, validation."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def take_snapshot(context: Context, project: Project, on_progress: Callable[[int, int], None]) -> Snapshot:
-    """Read from Label Studio what people corrected, and freeze it.
+    """Sync with Label Studio and take a snapshot.
 
     Args:
         on_progress: called with annotations read and annotations to read.
 
     Raises:
         LabelStudioError: Label Studio does not answer.
-        RunError: there is nothing to learn from.
+        RunError: there are no corrections to train on.
     """
     sync(context, project.id, on_progress=on_progress)
     with context.database.session() as session:
@@ -47,13 +47,13 @@ def take_snapshot(context: Context, project: Project, on_progress: Callable[[int
 
 
 def chosen_settings(context: Context, project: Project, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked for, else what the settings named there or in the extra params say, else the extra params.
+    """The settings of a request, over the saved settings that it or the extra params name, over the extra params.
 
-    The extra params are those of the model in Label Studio. Not checked yet; what nobody names is not among them.
+    The extra params are those of the model in Label Studio. Not validated yet; unset settings are absent.
 
     Raises:
         NotFoundError: there are no settings of that name.
-        SettingsError: the extra params are no object.
+        SettingsError: the extra params are not an object.
         LabelStudioError: Label Studio does not answer.
     """
     extra = _extra_params(context, project)
@@ -82,11 +82,10 @@ def _extra_params(context: Context, project: Project) -> dict[str, Any]:
 def training_set(
     context: Context, champion: VersionInfo, snapshot: Snapshot, settings: FinetuneSettings, images: Collection[str]
 ) -> list[Example]:
-    """What is learnt from: the snapshot's captions of these images, as far as the champion lacks them or they are
-    replayed.
+    """The training examples: the snapshot's captions of these images that are new to the champion or replayed.
 
     Raises:
-        RunError: nothing of that is left.
+        RunError: none is left.
     """
     replay = settings.replay
     chosen = [example for example in snapshot.examples if example.image in images]
@@ -105,13 +104,13 @@ def training_set(
 
 
 class Validation:
-    """Images that are neither trained on nor the gate's, to score a checkpoint by: CIDEr-D + BLEU-4, as BLIP chooses.
+    """A validation set, apart from training and gate, scored by CIDEr-D + BLEU-4 as in BLIP.
 
     Args:
-        references: image → what people wrote, for these images and others; all of them tell how common a word is.
+        references: image → human captions, of these images and others; all count for document frequencies.
         images: those to caption.
-        generation: how.
-        features: a frozen encoder's output for the images; None has each checkpoint encode the pictures itself.
+        generation: generation settings.
+        features: a frozen encoder's output for the images; None: each checkpoint encodes the pictures itself.
     """
 
     def __init__(
@@ -128,13 +127,13 @@ class Validation:
         self._corpus = list(references.values())
 
     def validate(self, checkpoint: "Checkpoint") -> ValidationResult:
-        """What the checkpoint writes for the images, and how good that is."""
+        """Caption the images with the checkpoint, and score the captions."""
         return ValidationResult.of(self._references, self._captions(checkpoint), corpus=self._corpus)
 
     def _captions(self, checkpoint: "Checkpoint") -> dict[str, str]:
         from captionloop.model.captioning.captioner import Captioner
 
-        # In the precision of training: an encoder that is frozen is shared with what trains.
+        # In the precision of training, since a frozen encoder is shared with the model in training.
         captioner = Captioner(checkpoint, version="validation", generation=self._generation, precision="fp32")
         written: dict[str, str] = {}
         for batch in batches(list(self._references), BATCH):

@@ -1,4 +1,4 @@
-"""The pictures of a run: our own copies, what an encoder makes of them, and what a version writes for them."""
+"""The pictures of a run: decoding, features, captions."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -30,13 +30,13 @@ def picture(context: Context, image_hash: str) -> "Image":
 class RunFeatures:
     """A frozen encoder's output for the images that a run trains on, made once.
 
-    It stays in memory up to a quarter of a gibibyte, 8,000 images of the starter model; what is beyond that is read
-    from the cache each time. BLIP-base's output for a thousand images takes 1.7 GiB, or half of that in bf16.
+    Up to 0.25 GiB stays in memory, 8,000 images of the starter model; the rest is read from the cache each time.
+    BLIP-base's output for a thousand images takes 1.7 GiB, or half of that in bf16.
 
     Args:
         context: for the images and the cache.
-        captioner: whose encoder is meant.
-        images: all that will be asked for.
+        captioner: provides the encoder.
+        images: all that will be requested.
         on_progress: called with the share that is done, 0 to 1.
     """
 
@@ -64,7 +64,7 @@ class RunFeatures:
 
 
 def image_features(context: Context, captioner: "Captioner", images: Sequence[str]) -> "dict[str, Tensor]":
-    """The captioner's own encoder's output for a batch, (patches + 1, hidden) each, cached ones read."""
+    """The output of the captioner's encoder for a batch, (patches + 1, hidden) each, from the cache if possible."""
     found = context.features.get_many(images, captioner.encoder_hash)
     missing = [digest for digest in images if digest not in found]
     if missing:
@@ -74,7 +74,7 @@ def image_features(context: Context, captioner: "Captioner", images: Sequence[st
 
 
 def captions(context: Context, captioner: "Captioner", images: Sequence[str]) -> dict[str, str]:
-    """What a version writes for a batch, from its own encoder's features: a trained encoder is not the champion's."""
+    """A version's captions for a batch, with its own encoder, which may differ from the champion's."""
     import torch
 
     features = image_features(context, captioner, images)

@@ -1,4 +1,4 @@
-"""How a sweep begins: what people corrected is read and frozen once, and its trials are handed to the workers."""
+"""Start of a sweep: sync and snapshot once, then queue the trials."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from captionloop.model.training.settings import Schedule, Way
 from captionloop.model.versions.store import VersionInfo
 
 DEFAULT_TRIALS = 16
-# Scores of fewer images say next to nothing about which settings are better.
+# With fewer images, scores hardly tell which settings are better.
 _FEWEST_VALIDATED = 3
 
 
@@ -32,26 +32,25 @@ def start_sweep(
     settings: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Sweep:
-    """Read the corrections, freeze them, and queue the trials.
+    """Sync, take a snapshot, and queue the trials.
 
-    The first trials try what a run would use anyway, way by way, so that the table tells what the search brings.
+    The first trials are the defaults of each way, so that the table shows what the search gains.
 
     Args:
-        name: of the sweep, and of the settings that come out; None counts.
+        name: of the sweep and the resulting settings; None: a numbered one.
         trials: how many.
-        ways, schedules, rates: what is searched (`SearchSpace`); None puts each way's default rate in the middle.
-        settings: what is set in all trials. The extra params of the model in Label Studio count as well, except for
-            what is searched.
+        ways, schedules, rates: the search space (`SearchSpace`); with None it is around each way's default rate.
+        settings: common to all trials, over the extra params of the model in Label Studio, except for what is searched.
         on_progress: called with annotations read and annotations to read.
 
     Raises:
-        SettingsError: something that cannot be searched or set, or a name that is taken.
+        SettingsError: invalid settings, or a name that is taken.
         LabelStudioError: Label Studio does not answer.
-        RunError: there are too few corrected images to compare settings by.
-        ServiceError: Redis does not answer. The sweep is kept and begins once it does.
+        RunError: there are too few corrected images.
+        ServiceError: Redis does not answer. The sweep is stored and starts once it does.
     """
     asked = dict(settings or {})
-    SearchSpace.around_defaults(1, ways=ways, schedules=schedules, rates=rates, fixed=asked)  # wrong: said at once
+    SearchSpace.around_defaults(1, ways=ways, schedules=schedules, rates=rates, fixed=asked)  # fail early
     fixed = {key: value for key, value in chosen_settings(context, project, asked).items() if key not in SEARCHED}
     snapshot = take_snapshot(context, project, on_progress)
     _check_enough(snapshot)
@@ -85,7 +84,7 @@ def _width(version: VersionInfo) -> int:
     """Hidden width of a version's decoder, from its configuration alone.
 
     Raises:
-        CheckpointError: it has none.
+        CheckpointError: it has no valid configuration.
     """
     try:
         return int(read_json(version.path / "config.json")["text_config"]["hidden_size"])

@@ -1,6 +1,6 @@
-"""One trial of a sweep: train as a run would, on a part of what a run would train on, and score the rest of it.
+"""One trial of a sweep: train on a part of a run's training images, and score on the rest.
 
-The images that the gate holds out play no part, and nothing is kept but figures.
+The gate's images are not used, and nothing but figures is stored.
 """
 
 from functools import partial
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
-    """Carry out a trial; one that repeats another, whose worker was killed, goes on where that one was.
+    """Run a trial; one that repeats another, whose worker was killed, resumes from its checkpoint.
 
     Returns:
-        how good the captions of the validation images are.
+        The score on the validation images.
 
     Raises:
         TrialPruned: the other trials were better at the same point.
-        RunCancelled: somebody cancelled the sweep.
-        RunError: training failed; a rate that is much too high does that.
+        RunCancelled: the sweep was cancelled.
+        RunError: training failed, for example because of a much too high rate.
         CheckpointError: the champion does not load.
         CaptionloopError: the snapshot is gone or damaged.
     """
@@ -42,7 +42,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     snapshot = corrections.read_snapshot(context.home.datasets / f"{sweep.snapshot}.jsonl")
     usable = set(snapshot.split().train)
     judged_by, rest = set_aside(usable, VALIDATION_SHARE, split_with=snapshot.split_with)
-    # What a run with these settings would keep out to choose its weights by, a trial keeps out as well.
+    # A trial splits off the same validation images as a run with these settings.
     chosen_by, training = set_aside(rest, settings.validation_share, split_with=snapshot.split_with)
 
     go_on = partial(context.queue.sweeps.check_cancelled, sweep.id)

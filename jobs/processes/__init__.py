@@ -1,1 +1,1 @@
-"""Processes of a job: groups of them that train together, the end of their parent, and waiting."""
+"""Process groups for data-parallel training, parent death, and retrying."""

@@ -1,4 +1,4 @@
-"""Ending with the process that started us: one that is killed can no longer end its children itself."""
+"""Ends a child process with its parent: a killed parent cannot end its children itself."""
 
 import ctypes
 import os
@@ -11,9 +11,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with(parent: int) -> None:
-    """See to it that this process does not outlive `parent`, which started it, however that one ends.
+    """End this process when `parent`, which started it, ends in any way.
 
-    On Linux the kernel kills us at that moment, whatever we are at. Elsewhere a thread looks once a second.
+    On Linux the kernel kills this process at that moment (PR_SET_PDEATHSIG). Elsewhere a thread checks once a second.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

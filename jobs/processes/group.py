@@ -1,7 +1,7 @@
-"""Several processes that train one model together, one on each GPU, started from within a run.
+"""A process group for data-parallel training, one process per GPU, started from within a run.
 
-`torch.multiprocessing` starts them and ends all when one fails; `accelerate` joins them, here by a file, so that no
-port has to be free. What comes out is plain data in a file of the run's scratch directory.
+`torch.multiprocessing` starts them and ends all when one fails; `accelerate` connects them, by a file, so that no free
+port is needed. The result is plain data in a file of the run's scratch directory.
 """
 
 import os
@@ -17,7 +17,7 @@ from captionloop.jobs.processes.end_with_parent import end_with
 from captionloop.logs import TEXT, log_to_stderr
 
 _RESULT, _FAILURE, _MEETING = "result.json", "failure.json", "meeting"
-# The main process looks at validation images while the others wait for it.
+# The main process validates while the others wait for it.
 _LONGEST_WAIT = timedelta(hours=2)
 
 
@@ -30,23 +30,23 @@ def in_processes(
     log_level: str,
     log_format: str = TEXT,
 ) -> dict[str, Any]:
-    """Call a function in each of several new processes, which `accelerate` finds joined.
+    """Call a function in each process of a new group.
 
     Args:
-        function: known by module and name; it gives plain data.
+        function: importable by module and name; returns plain data.
         arguments: of the function; they are pickled.
         processes: how many.
-        device: as CAPTIONLOOP_DEVICE has it; where it comes to a GPU, each process has one of its own.
-        scratch: a directory for what passes between them.
-        log_level: of the main process; the others tell of errors alone.
+        device: a value of CAPTIONLOOP_DEVICE; on GPUs each process has its own.
+        scratch: a directory for their communication.
+        log_level: of the main process; the others log only errors.
         log_format: of all.
 
     Returns:
-        what the function gave in the main process.
+        The result of the function in the main process.
 
     Raises:
-        RunError: there are fewer GPUs, a process was killed, or it failed unexpectedly.
-        CaptionloopError: what a process raised, as it raised it.
+        RunError: there are too few GPUs, a process was killed, or it failed unexpectedly.
+        CaptionloopError: raised by the function in a process.
     """
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
@@ -117,7 +117,7 @@ def _join_in(
 
 
 def _tell_failure(path: Path, error: Exception) -> None:
-    if path.exists():  # the others then fail for want of this one
+    if path.exists():  # the others then fail because this one is gone
         return
     if isinstance(error, CaptionloopError):
         write_json(path, {"kind": type(error).__name__, "message": str(error)})

@@ -1,4 +1,4 @@
-"""Waiting for a Label Studio that restarts, is busy or is slow: work that must not fail for it is done again later."""
+"""Retrying while Label Studio restarts, is busy or slow."""
 
 import logging
 import time
@@ -13,30 +13,30 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WAITING = "waiting for Label Studio"
-"""The stage that a run says it is in meanwhile."""
+"""The stage that a run reports meanwhile."""
 
 _DELAYS_S = (1.0, 2.0, 4.0, 8.0, 15.0)
-# Longer than an update of Label Studio with its migrations takes; a server that is gone is noticed all the same.
+# Longer than an update of Label Studio with its migrations, but finite, so that a permanent outage is reported.
 _GIVE_UP_AFTER_S = 1800.0
 
 
 class Patience:
-    """A run's patience with Label Studio: half an hour in which nothing gets through."""
+    """A run's retries: until no request has succeeded for half an hour."""
 
     def __init__(self, runs: Runs, run_id: str) -> None:
         self._runs, self._run_id = runs, run_id
-        self._failures = 0  # since something got through
-        self._since = 0.0  # when the first of them was, by time.monotonic()
+        self._failures = 0  # since the last success
+        self._since = 0.0  # time.monotonic() of the first of them
 
     def until_done(self, work: Callable[[], T]) -> T:
-        """Do something until Label Studio lets it through.
+        """Retry until it succeeds.
 
         Args:
-            work: may be cut short anywhere by a `LabelStudioError`, and done again from its beginning.
+            work: may fail anywhere with a `LabelStudioError`; then it is repeated from its beginning.
 
         Raises:
-            LabelStudioError: one that waiting does not help against, or the last one when the patience is at its end.
-            RunCancelled: somebody cancelled the run.
+            LabelStudioError: a permanent one, or the last one after half an hour without success.
+            RunCancelled: the run was cancelled.
         """
         while True:
             try:
@@ -53,20 +53,20 @@ class Patience:
             time.sleep(delay_s)
 
     def got_through(self) -> None:
-        """Begin the half hour anew: Label Studio has answered, if only to a part of a long work."""
+        """Restart the half hour: Label Studio has answered, if only to a part of a long work."""
         self._failures = 0
 
     def say_waiting(self) -> None:
-        """Say on the run what it waits for, which is also a sign of life.
+        """Report that the run is waiting, which is also a heartbeat.
 
         Raises:
-            RunCancelled: somebody cancelled the run.
+            RunCancelled: the run was cancelled.
         """
         run = self._runs.get(self._run_id)
         self._runs.report(self._run_id, run.progress if run else 0.0, stage=WAITING)
 
     def _is_at_its_end(self) -> bool:
-        """Count one more failure, and whether it is the last."""
+        """Count a failure; whether it is the last."""
         now = time.monotonic()
         if self._failures == 0:
             self._since = now

@@ -1,1 +1,1 @@
-"""What keeps a project up to date: its corrections, its champion, its settings."""
+"""Sync of corrections, promotion, changes of a project's settings."""

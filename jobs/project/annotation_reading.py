@@ -1,7 +1,7 @@
-"""From an annotation in Label Studio to what is kept of it, by the present label config and what was known before.
+"""From an annotation in Label Studio to a correction, by the present label config and the stored correction.
 
-A label config says where captions are, and may be another one than when an annotation was made. What was read out of a
-text box stays when that box is gone: nobody could have emptied it.
+The label config says which results are captions, and may have changed since the annotation was made. A caption that was
+read from a text box stays when that box is gone, since nobody could have emptied it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,12 +21,12 @@ _WITH_CAPTIONS = frozenset({CorrectionState.ACTIVE, CorrectionState.IMAGE_UNREAD
 
 @dataclass(frozen=True)
 class Found:
-    """An annotation as it was found.
+    """An annotation as read.
 
     Args:
-        known: what was kept of it before.
-        field: of the task's data, where the picture is that the caption describes.
-        is_of_before: whether what was known stays, since the label config has no place for it now.
+        known: the stored correction.
+        field: of the task's data, with the picture that the caption describes.
+        is_of_before: whether the stored caption stays, since the label config has no box for it now.
     """
 
     record: CorrectionRecord
@@ -41,7 +41,7 @@ class Found:
 
     @property
     def wants_image(self) -> bool:
-        """Whether a picture has to be read: when there is something to learn that was not there before."""
+        """Whether the picture must be read: there is a new caption to train on."""
         known = self.known
         if self.record.state is not CorrectionState.ACTIVE or self.is_of_before:
             return False
@@ -51,7 +51,7 @@ class Found:
 
     @property
     def keeps_image(self) -> bool:
-        """Whether the picture that is known is that of the caption, which it is not of one out of another text box."""
+        """Whether the stored picture is that of the caption, and not that of another text box."""
         known = self.known
         if known is None or known.image_sha256 is None:
             return False
@@ -64,11 +64,11 @@ class AnnotationReader:
     def __init__(self, project: Project, *, reads_all: bool) -> None:
         """
         Args:
-            project: with its label config brought up to date.
-            reads_all: whether also what has not changed is read as if it were new.
+            project: with the present label config.
+            reads_all: whether to read unchanged annotations again.
 
         Raises:
-            LabelConfigError: the label config has no place for captions.
+            LabelConfigError: the label config has no text box for captions.
         """
         self._config = parse_label_config(project.label_config)
         self._control = Control.of(project)
@@ -84,7 +84,7 @@ class AnnotationReader:
             "images": dict(self._images),
             "target": place,
         }
-        """What annotations are read by, for `Project.synced_by`; `target` is where suggestions go, or last went."""
+        """The boxes and pictures used for reading, for `Project.synced_by`; `target` is the suggestions' (last) box."""
 
     def read(
         self,
@@ -98,10 +98,10 @@ class AnnotationReader:
     ) -> Found:
         """
         Args:
-            known: what is kept of the annotation.
-            suggested: all that we ever suggested for the task, also without a prediction in Label Studio.
-            scores: the model's own, by task and version.
-            email: the annotator's.
+            known: the stored correction.
+            suggested: all captions ever suggested for the task, also without a prediction in Label Studio.
+            scores: raw scores, by task and version.
+            email: of the annotator.
         """
         prediction = _parent(task, annotation)
         texts = prediction_captions(self.target, prediction["result"]) if prediction else []
@@ -132,14 +132,14 @@ class AnnotationReader:
         return Found(record, known, field)
 
     def _other_suggestions(self, task: Json, known: Correction | None, suggested: Iterable[str]) -> list[str]:
-        """What may have been suggested, where no prediction says so."""
+        """Possible suggestions, if no prediction is known."""
         if known is not None and known.suggestion:
             return [known.suggestion]
         results = [prediction["result"] for prediction in task["predictions"]]
         return [*(text for result in results for text in prediction_captions(self.target, result)), *suggested]
 
     def _has_no_place_for(self, known: Correction, read: Annotation) -> bool:
-        """Whether a caption is missed only because of the label config, and not because somebody emptied it."""
+        """Whether a caption is missing because of the label config, and not because somebody emptied it."""
         if read.captions or read.skipped or known.state not in _WITH_CAPTIONS:
             return False
         control = known.control or self.target.from_name
@@ -148,13 +148,13 @@ class AnnotationReader:
         return self._config.box(control) is None or read.updated_at == known.updated_at
 
     def _says_the_same(self, known: Correction, read: Annotation) -> bool:
-        """Whether an annotation is unchanged, so that another `maxSubmissions` alone does not change its captions."""
+        """Whether an annotation is unchanged, so that a changed `maxSubmissions` alone does not change its captions."""
         is_unchanged = read.updated_at == known.updated_at and read.control == known.control
         return is_unchanged and known.state in _WITH_CAPTIONS and not self._reads_all
 
 
 def _as_known(known: Correction, read: Annotation) -> CorrectionRecord:
-    """What is known, as of the annotation's last change."""
+    """The stored correction, with the time of the annotation's last change."""
     kept = {field.name: getattr(known, field.name) for field in fields(CorrectionRecord)}
     return CorrectionRecord(**kept | {"updated_at": read.updated_at})
 
@@ -165,7 +165,7 @@ def _parent(task: Json, annotation: Json) -> Json | None:
 
 
 def _asked_at_random(prediction: Json) -> bool | None:
-    """Whether the prediction is among an order's random picks; None where it is in no order."""
+    """Whether the prediction is a random pick of an annotation order; None without an order."""
     return None if prediction["cluster"] is None else prediction["cluster"] == RANDOM_CLUSTER
 
 

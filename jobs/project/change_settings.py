@@ -1,4 +1,4 @@
-"""Changing a project's settings, with what follows from it in Label Studio."""
+"""Changes of a project's settings, with their effects in Label Studio."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from captionloop.model.active_learning.project_settings import ProjectSettings, 
 from captionloop.model.database import Project, RunKind
 
 CONTROL = "control"
-"""The setting that is no `ProjectSettings`: the text box that captions go into, which the label config has to have."""
+"""The setting outside `ProjectSettings`: the text box for captions, which must be in the label config."""
 
 
 def all_settings(project: Project) -> dict[str, Any]:
@@ -20,19 +20,19 @@ def all_settings(project: Project) -> dict[str, Any]:
 
 
 def change_settings(context: Context, project: Project, pairs: Iterable[str], *, by: str) -> ProjectSettings:
-    """Change some of a project's settings; what they say is then carried out.
+    """Change some of a project's settings, and apply them.
 
-    An order that is no longer wanted is taken back at once. Another one is written by a captioning run. Captions out of
+    Turning the annotation order off takes effect at once; another order is written by a captioning run. Captions of
     another text box are read by a sync.
 
     Args:
         pairs: `name=value`.
-        by: who asks, for a person.
+        by: who requests it, for people.
 
     Raises:
-        SettingsError: a setting is unknown or wrong; nothing is changed.
-        LabelStudioError: Label Studio does not answer or refuses; the settings are kept, but for an unknown `control`.
-        ServiceError: Redis does not answer; the settings are kept, and the run begins once it does.
+        SettingsError: a setting is unknown or invalid; nothing is changed.
+        LabelStudioError: Label Studio does not answer or refuses; the settings are stored, except an unknown `control`.
+        ServiceError: Redis does not answer; the settings are stored, and the run starts once it does.
     """
     control, others = _apart(pairs)
     before = settings_of(project)
@@ -49,16 +49,16 @@ def change_settings(context: Context, project: Project, pairs: Iterable[str], *,
 
 
 def choose_control(context: Context, project: Project, name: str | None) -> None:
-    """Say which text box holds a project's captions; a sync then reads them out of it, and has suggestions renewed.
+    """Choose a project's text box for captions; a sync then reads it, and suggestions are renewed.
 
     Args:
-        name: None: the likeliest. It is also how a rename is confirmed.
+        name: None: chosen by its name. Choosing the present box confirms a rename.
 
     Raises:
         SettingsError: the label config has no such box.
-        LabelConfigError: it has none at all.
-        LabelStudioError: Label Studio does not answer when it is asked whether the label config has become another one.
-        ServiceError: Redis does not answer; the choice is kept, and the next sync reads by it.
+        LabelConfigError: it has no usable box.
+        LabelStudioError: Label Studio does not answer with the present label config.
+        ServiceError: Redis does not answer; the choice is stored, and used by the next sync.
     """
     is_known = name is None or name in boxes_of(project)
     found = None if is_known else context.label_studio.project(project.label_studio_id)
@@ -74,7 +74,7 @@ def choose_control(context: Context, project: Project, name: str | None) -> None
 
 
 def _apart(pairs: Iterable[str]) -> tuple[str | None, list[str]]:
-    """The value for the control, the last one if there are several, and the pairs of the other settings."""
+    """The value of the last `control` pair, if any, and the pairs of the other settings."""
     control, others = None, []
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -1,4 +1,4 @@
-"""Changing the champion, with all that follows from it: every backend learns of it, and Label Studio asks anew."""
+"""Changes of the champion: promotion or rollback, notification of backends, renewal of suggestions."""
 
 import logging
 from functools import partial
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 def promote(context: Context, project: Project, version: str, *, reason: str, expected: str | None = None) -> bool:
-    """Make a version champion and tell everybody; see `VersionStore.promote` for arguments, answer and errors."""
+    """Make a version champion and notify; see `VersionStore.promote` for arguments, result and errors."""
     context.versions.ensure_champion(project.id, context.base)
     promoted = context.versions.promote(project.id, version, reason=reason, expected=expected)
     if promoted:
@@ -21,16 +21,16 @@ def promote(context: Context, project: Project, version: str, *, reason: str, ex
 
 
 def rollback(context: Context, project: Project) -> str:
-    """Go back to the champion before this one and tell everybody; gives its name."""
+    """Make the previous champion champion again and notify; returns its name."""
     champion = context.versions.rollback(project.id)
     _tell(context, project)
     return champion
 
 
 def _tell(context: Context, project: Project) -> None:
-    """The champion has changed already, whatever fails from here on; what does is told, and is made up for later.
+    """Notify backends and renew suggestions. Failures are only logged, since the champion has already changed.
 
-    A backend looks by itself, and Label Studio asks for a new suggestion when somebody opens a task.
+    Backends also poll, and Label Studio requests a new suggestion when a task is opened.
     """
     steps = (
         partial(context.queue.announce_champion, project.id),
@@ -45,7 +45,7 @@ def _tell(context: Context, project: Project) -> None:
 
 
 def _ask_anew(context: Context, project_id: int) -> None:
-    """Where Label Studio shows the suggestions of the champion before only, have it ask for new ones."""
+    """If Label Studio shows only the previous champion's suggestions, make it request new ones."""
     project = context.project(project_id)
     if project.sampling_before is not None:
         let_backend_answer(context, project)

@@ -1,15 +1,14 @@
-"""Bring our corrections in line with the annotations that Label Studio holds.
+"""Synchronisation of corrections with the annotations in Label Studio.
 
-Label Studio tells of changes once and forgets them, so its API is the truth, and a webhook event is no more than a
-reason to look now. A sync reads the tasks that changed since the last one. That finds everything but what vanished
-with its task or left a task without annotations; whether something did is seen by comparing two numbers, and only if
-they differ is every annotated task counted.
+Label Studio sends each event once, so its API is the truth, and a webhook event only triggers a sync. A sync reads the
+tasks that changed since the last one. That finds everything except deletions; these are detected by comparing two
+counts, and only if they differ are all annotated tasks compared.
 
-When the text boxes or pictures of the label config are others than those that annotations were read by, all are read
-again. What was read out of a box stays when that is gone: nobody could have emptied it (see `annotation_reading`).
+When the text boxes or pictures of the label config have changed, all annotations are read again. A caption that was
+read from a box stays when that box is gone (see `annotation_reading`).
 
-It commits after each few tasks, and the moment up to which all is known moves last: a sync that dies loses nothing, and
-two at once do the same work twice.
+A sync commits after every few tasks, and updates `synced_until` last: a sync that dies loses nothing, and two
+concurrent ones do the same work twice.
 """
 
 import logging
@@ -35,7 +34,7 @@ from captionloop.model.dataset.suggestion_log import SuggestionLog
 
 _log = logging.getLogger(__name__)
 
-# A change gets its time before it is committed: one that was slow may show up behind others.
+# A change gets its timestamp before it is committed, so a slow one may become visible after later ones.
 _OVERLAP = timedelta(minutes=2)
 _TASKS_PER_BATCH = 25
 _IMAGES_AT_ONCE = 8
@@ -46,10 +45,10 @@ _Picture = tuple[int, str]  # a task's id, and the field of its data
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What a sync found. `corrections` is how many teach the model now; `failed`, whose image could not be read.
+    """The result of a sync. `corrections`: number used in training; `failed`: number whose image could not be read.
 
     Args:
-        notice: what somebody has to decide before captions can go on; empty: nothing.
+        notice: a decision that a person must make; empty: none.
     """
 
     new: int
@@ -68,12 +67,12 @@ def sync(
     Args:
         project_id: `project.id` in our database.
         reads_all: read every annotation again, changed or not.
-        on_progress: told how many tasks have been looked at, and how many there are to look at.
+        on_progress: called with the number of tasks read, and to read.
 
     Raises:
         NotFoundError: there is no such project in our database.
         LabelStudioError: Label Studio does not answer, or the project is gone.
-        LabelConfigError: the project's label config has no place for captions any more.
+        LabelConfigError: the project's label config has no text box for captions.
     """
     with context.database.reading() as session:
         project = session.get(Project, project_id)
@@ -128,12 +127,12 @@ class _Sync:
         with self.database.session() as session:
             row = session.get_one(Project, self.project.id)
             moments = [moment for moment in (row.synced_until, until) if moment is not None]
-            # A moment in the future, from a clock that was wrong, would hide all changes until then.
+            # A time in the future, from a wrong clock, would hide all changes until then.
             row.synced_until = min(max(moments), utc_now()) if moments else None
             row.synced_by = self.reader.goes_by
 
     def _read_project(self) -> None:
-        """Take over the title and label config, which people may have changed."""
+        """Update title and label config, which people may have changed."""
         found = self.label_studio.project(self.project.label_studio_id)
         with self.database.session() as session:
             row = session.get_one(Project, self.project.id)
@@ -142,7 +141,7 @@ class _Sync:
         self.project, self.reader = row, AnnotationReader(row, reads_all=self.reads_all)
 
     def _renew_suggestions(self) -> None:
-        """Have suggestions that wait in another text box, or are for another picture, made again where they belong."""
+        """Enqueue a captioning run if unanswered suggestions are for another text box or picture."""
         before = self.project.synced_by.get("target")
         if before is None or before == self.reader.goes_by["target"] or not self.project.is_connected:
             return
@@ -150,13 +149,13 @@ class _Sync:
             return
         try:
             self.context.queue.request(self.project.id, RunKind.ANNOTATE, asked_by="another label config")
-        except ServiceError as error:  # the run is kept, and so is what was read
+        except ServiceError as error:  # the run is stored, and so are the corrections
             _log.error("project %d: %s", self.project.label_studio_id, error)
 
     def _read_changed_tasks(self) -> datetime | None:
-        """Read the tasks changed since the last sync; the latest change seen, by Label Studio's clock."""
+        """Read the tasks changed since the last sync; returns the latest change, by Label Studio's clock."""
         known_until = self.project.synced_until
-        # When a clock was put back, nobody knows which changes carry a time that had been before: all are read then.
+        # After a clock was set back, changes may have any time since: all are read then.
         is_known = (
             known_until is not None and known_until <= utc_now() and self.project.synced_by == self.reader.goes_by
         )
@@ -170,9 +169,9 @@ class _Sync:
         return until
 
     def _retry_unreadable_images(self) -> None:
-        """Look again for images that could not be read, until a whole batch of them still cannot.
+        """Retry images that could not be read, until a whole batch fails.
 
-        In random order, so that the same hopeless ones do not keep the others from their turn.
+        In random order, so that permanent failures do not block the others.
         """
         with self.database.reading() as session:
             tasks = corrections.tasks_in_state(session, self.project.id, CorrectionState.IMAGE_UNREADABLE)
@@ -184,7 +183,7 @@ class _Sync:
                 return
 
     def _find_what_vanished(self) -> None:
-        """Look through all annotated tasks, if Label Studio counts other annotations than we do."""
+        """Compare all annotated tasks, if Label Studio's count of annotations differs from ours."""
         found = self.label_studio.project(self.project.label_studio_id)
         theirs = found["total_annotations_number"] + found["skipped_annotations_number"]
         with self.database.reading() as session:
@@ -210,7 +209,7 @@ class _Sync:
         tasks = {task["id"]: task for task in self.label_studio.tasks(self.project.label_studio_id, task_ids)}
         with self.database.reading() as session:
             known = corrections.of_tasks(session, self.project.id, task_ids)
-            # What was suggested without a prediction that an annotation could point at, as in interactive mode.
+            # Suggestions without a prediction that an annotation could refer to, as in interactive mode.
             suggested = {
                 task_id: corrections.suggested_captions(session, self.project.id, task_id) for task_id in tasks
             }
@@ -226,7 +225,7 @@ class _Sync:
         images = self._read_images({one.picture for one in found if one.wants_image}, tasks)
         with self.database.session() as session:
             stored = [image for image in images.values() if isinstance(image, StoredImage)]
-            for image in sorted(stored, key=lambda image: image.sha256):  # two syncs must not wait crosswise
+            for image in sorted(stored, key=lambda image: image.sha256):  # a common order prevents deadlocks
                 corrections.register_image(session, image)
             for one in found:
                 self._count(corrections.upsert(session, self.project.id, _with_image(one, images)))
@@ -279,5 +278,5 @@ def _with_image(found: Found, images: Mapping[_Picture, StoredImage | str]) -> C
     if isinstance(image, StoredImage):
         return replace(found.record, image_sha256=image.sha256)
     if found.keeps_image:
-        return found.record  # The copy that we have is what the person saw before.
+        return found.record  # The stored copy is what the person saw.
     return replace(found.record, state=CorrectionState.IMAGE_UNREADABLE, reason=image)

@@ -1,14 +1,23 @@
 """A limit on guessing passwords: whoever was wrong too often has to wait.
 
-Counted by address and in memory. The library `limits`, which was looked at, counts requests and not failures, in a
-store that grows with the number of addresses; and Redis, which may be lost, must not decide about who can sign in.
+Counted in memory, for each address and account together: somebody who mistypes one account's password keeps nobody out
+of another, nor the same one at another address. Label Studio lets its users send any password from its own address, so
+a pair that was right there a while ago is let in while others wait. That is no way to guess on, for there is a second
+limit, which no person reaches.
+
+The library `limits`, which was looked at, counts requests and not failures, in a store that grows with the number of
+addresses; and Redis, which may be lost, must not decide about who can sign in.
 """
 
+import hashlib
+import hmac
 import math
+import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from captionloop.backend.access.networks import network_of
@@ -17,64 +26,99 @@ T = TypeVar("T")
 
 MOST_FAILURES = 10
 WINDOW_S = 300.0
-_MOST_ADDRESSES = 10_000
+# At three guesses a second a password of six random letters takes years.
+MOST_FAILURES_OF_ALL = 1000
+RIGHT_FOR_S = 3600.0
+_MOST_KEPT = 10_000
 
 
 class TooManyFailuresError(Exception):
-    """An address has to wait before it may try again."""
+    """An address has to wait before it may try an account again."""
 
     def __init__(self, wait_s: int) -> None:
         super().__init__(f"wait for {wait_s} s")
         self.wait_s = wait_s
 
 
+@dataclass
+class _Failures:
+    since: float
+    count: int = 0
+
+
 class FailedLogins:
-    """Counts the failures of each address from its first one on. Safe to use from several threads."""
+    """Counts the failures of each address and account from the first one on. Safe to use from several threads."""
 
     def __init__(
         self,
         *,
         most_failures: int = MOST_FAILURES,
+        most_failures_of_all: int = MOST_FAILURES_OF_ALL,
         window_s: float = WINDOW_S,
-        most_addresses: int = _MOST_ADDRESSES,
+        right_for_s: float = RIGHT_FOR_S,
+        most_kept: int = _MOST_KEPT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
+            most_failures_of_all: after so many not even a pair that was right lately is let in.
             window_s: so long after its first failure an address starts anew.
-            most_addresses: of more, the one is forgotten whose first failure is the longest ago.
+            right_for_s: so long a pair that was right stays one that was right lately.
+            most_kept: of more addresses with accounts, the one is forgotten whose first failure is the longest ago.
         """
         self._most_failures = most_failures
+        self._most_failures_of_all = most_failures_of_all
         self._window_s = window_s
-        self._most_addresses = most_addresses
+        self._right_for_s = right_for_s
+        self._most_kept = most_kept
         self._clock = clock
+        self._key = secrets.token_bytes(32)  # what is kept in memory is no password
         self._lock = threading.Lock()
-        self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()  # address -> first one at, how many
+        self._failures: OrderedDict[bytes, _Failures] = OrderedDict()
+        self._right: OrderedDict[bytes, float] = OrderedDict()  # address and pair -> when it was right
 
-    def attempt(self, address: str | None, check: Callable[[], T | None]) -> T | None:
+    def attempt(self, address: str | None, account: str, password: str, check: Callable[[], T | None]) -> T | None:
         """What `check` finds for a login from an address; None counts as a failure.
 
         `check` runs while nobody else tries, so that many tries at once are no more than the limit; it must be quick.
 
         Raises:
-            TooManyFailuresError: the address has to wait, whether or not the login is right this time.
+            TooManyFailuresError: the address has to wait before it may try this account again, whether or not the
+                password is right this time.
         """
-        key = network_of(address or "")
+        network = network_of(address or "")
+        who, pair = self._digest(network, account), self._digest(network, account, password)
         with self._lock:
-            since, failures = self._of(key)
-            if failures >= self._most_failures:
-                raise TooManyFailuresError(math.ceil(since + self._window_s - self._clock()))
+            failures = self._of(who)
+            if not self._may_try(failures, pair):
+                failures.count += 1
+                raise TooManyFailuresError(math.ceil(failures.since + self._window_s - self._clock()))
             found = check()
             if found is None:
-                self._failures[key] = (since, failures + 1)
-                while len(self._failures) > self._most_addresses:
-                    self._failures.popitem(last=False)
+                failures.count += 1
+                self._keep(self._failures, who, failures)
+            else:
+                self._keep(self._right, pair, self._clock())
             return found
 
-    def _of(self, key: str) -> tuple[float, int]:
-        now = self._clock()
-        since, failures = self._failures.get(key, (now, 0))
-        if now >= since + self._window_s:
-            del self._failures[key]
-            return now, 0
-        return since, failures
+    def _may_try(self, failures: _Failures, pair: bytes) -> bool:
+        if failures.count < self._most_failures:
+            return True
+        right_at = self._right.get(pair, -math.inf)
+        return failures.count < self._most_failures_of_all and self._clock() < right_at + self._right_for_s
+
+    def _of(self, who: bytes) -> _Failures:
+        found = self._failures.get(who)
+        if found is None or self._clock() >= found.since + self._window_s:
+            self._failures.pop(who, None)
+            return _Failures(self._clock())
+        return found
+
+    def _keep(self, kept: OrderedDict[bytes, T], key: bytes, value: T) -> None:
+        kept[key] = value
+        while len(kept) > self._most_kept:
+            kept.popitem(last=False)
+
+    def _digest(self, *parts: str) -> bytes:
+        data = b"".join(hashlib.sha256(part.encode(errors="surrogatepass")).digest() for part in parts)
+        return hmac.digest(self._key, data, "sha256")

@@ -70,7 +70,7 @@ class Gatekeeper:
         """The account whose Basic pair the request carries; None without a right one.
 
         Raises:
-            TooManyRequests: there were too many wrong ones from the same address.
+            TooManyRequests: there were too many wrong ones for the same account from the same address.
         """
         given = request.authorization
         if given is None or given.type != "basic":
@@ -83,13 +83,13 @@ class Gatekeeper:
         """What the account may do that somebody gave in the form; None when it or its password is wrong.
 
         Raises:
-            TooManyRequests: there were too many wrong ones from the same address.
+            TooManyRequests: there were too many wrong ones for the same account from the same address.
         """
         return self._attempt(self._failed_on_form, request, user, password)
 
     def _attempt(self, failed: FailedLogins, request: Request, user: str, password: str) -> Role | None:
         try:
-            return failed.attempt(request.remote_addr, lambda: self._role(user, password))
+            return failed.attempt(request.remote_addr, user, password, lambda: self._role(user, password))
         except TooManyFailuresError as error:
             raise TooManyRequests(
                 f"There were too many wrong passwords from your address. Try again in {error.wait_s} seconds.",
@@ -150,4 +150,4 @@ def _unauthorized(message: str) -> Unauthorized:
 
 
 def _equal(given: str | None, expected: str) -> bool:
-    return hmac.compare_digest((given or "").encode(), expected.encode())
+    return hmac.compare_digest((given or "").encode(errors="surrogatepass"), expected.encode())

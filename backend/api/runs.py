@@ -140,7 +140,7 @@ class RunDetail:
 def list_runs(number: int, query: RunQuery) -> RunPage:
     """The runs of a project: those that go on, and a page of those that are over."""
     room = current_room()
-    shown = read_runs(room, room.project(number), page=max(query.page, 1), state=query.state)
+    shown = read_runs(room, room.project(number), page=query.page, state=query.state)
     return RunPage(
         unfinished=[RunFacts.of(run) for run in shown.unfinished],
         over=[RunFacts.of(run) for run in shown.over],

@@ -11,6 +11,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response as AnyResponse
 
 from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.arguments import number_in
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import Room, current_room
@@ -217,7 +218,7 @@ def compare(number: int) -> str | AnyResponse:
     order = request.args.get("order", ORDERS[0])
     if order not in ORDERS:
         raise BadRequest(f"There is no order {order!r}; there are {', '.join(ORDERS)}.")
-    page = request.args.get("page", 1, type=int)
+    page = number_in(request.args, "page") or 1
     shown = read_compare(room, pair, order=order, page=page)
     return render("compare.html", project, page=shown, pair=pair, versions=versions)
 

@@ -12,6 +12,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.arguments import number_in
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import Room, current_room
@@ -252,7 +253,7 @@ def dataset(number: int) -> str | Response:
     return render(
         "dataset.html",
         project,
-        dataset=read_dataset(room, project, query, page=request.args.get("page", 1, type=int)),
+        dataset=read_dataset(room, project, query, page=number_in(request.args, "page") or 1),
         query=query,
         states=STATES,
         tasks=partial(room.label_studio_task, project),
@@ -355,7 +356,7 @@ def annotators_table(room: Room, project: Project) -> DataTable:
 
 def _back(number: int) -> Response:
     """To the page that the button stood on."""
-    page = request.args.get("page", type=int)
+    page = number_in(request.args, "page")
     return redirect(DatasetQuery.read(request.args).address(number, **({"page": page} if page else {})))
 
 

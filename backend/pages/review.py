@@ -14,6 +14,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.arguments import number_in
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.room import Room, current_room
@@ -24,6 +25,7 @@ from captionloop.model.dataset.review import Order, ReviewFilter
 from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
 
 PAGE = 12  # rows that fit beside the picture without scrolling
+_LONGEST_SEARCH = 1000
 _SHOWN_OF_CAPTION = 60  # characters of it in a message
 
 _Value = TypeVar("_Value")
@@ -121,7 +123,7 @@ class ReviewQuery:
             until=_day(given, "until"),
             is_reviewed=_one_of(given, "reviewed", {"yes": True, "no": False}),
             is_left_out=_one_of(given, "left_out", {"yes": True, "no": False}),
-            text=given.get("text", "").strip(),
+            text=_search(given, "text"),
         )
         order = _one_of(given, "sort", {order.value: order for order in Order}) or Order.MOST_CHANGED
         arguments = {name: value for name in _ARGUMENTS if (value := given.get(name, "").strip())}
@@ -211,7 +213,7 @@ def review(number: int) -> str | Response:
     ):
         return wanted
     shown = read_review(
-        room, project, query, item=request.args.get("item", type=int), page=request.args.get("page", 1, type=int)
+        room, project, query, item=number_in(request.args, "item"), page=number_in(request.args, "page") or 1
     )
     with room.database.reading() as session:
         annotators = model.annotators(session, project.id) if project.shows_annotators else []
@@ -263,7 +265,7 @@ def undo(number: int) -> Response:
     with room.database.session() as session:
         action = model.undo(session, project.id, by=visitor().name)
     flash("Taken back." if action else "There is nothing of yours to take back.")
-    item = action.correction_id if action else request.args.get("item", type=int)
+    item = action.correction_id if action else number_in(request.args, "item")
     return redirect(_query(project).address(number, **({"item": item} if item is not None else {})))
 
 
@@ -312,6 +314,13 @@ def _one_of(given: Mapping[str, str], name: str, values: Mapping[str, _Value]) -
     if value and value not in values:
         raise BadRequest(f"{name} is {value!r}; expected one of {', '.join(values)}.")
     return values[value] if value else None
+
+
+def _search(given: Mapping[str, str], name: str) -> str:
+    value = given.get(name, "").strip()
+    if len(value) > _LONGEST_SEARCH:
+        raise BadRequest(f"{name} has {len(value)} characters; there is room for {_LONGEST_SEARCH}.")
+    return value
 
 
 def _number(given: Mapping[str, str], name: str) -> float | None:

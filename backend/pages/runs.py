@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from captionloop.backend.health.worker_log import WorkerLog
 from captionloop.backend.pages.access import visitor
+from captionloop.backend.pages.arguments import number_in
 from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.charts import loss_chart
 from captionloop.backend.pages.frame import render
@@ -17,7 +18,7 @@ from captionloop.backend.pages.live import Shown, streamed
 from captionloop.backend.pages.room import Room, current_room
 from captionloop.backend.pages.tables import DataTable
 from captionloop.errors import NotFoundError, SettingsError
-from captionloop.model.database import Project, Run, RunState
+from captionloop.model.database import LARGEST_ID, Project, Run, RunState
 from captionloop.model.training import named_settings
 from captionloop.model.training.log import read_losses
 from captionloop.model.training.settings_help import Group, Setting, as_typed, described_settings, read_form
@@ -87,6 +88,7 @@ class RunShown:
 
 def read_runs(room: Room, project: Project, *, page: int = 1, state: RunState | None = None) -> RunsShown:
     """Gather a page of the list."""
+    page = min(max(page, 1), LARGEST_ID // PAGE_SIZE)
     # In this order, a run that ends between the two looks is shown all the same.
     unfinished = room.runs.unfinished(project.id)
     over = room.runs.over(project.id, state=state, limit=PAGE_SIZE, offset=(page - 1) * PAGE_SIZE)
@@ -131,7 +133,7 @@ def runs(number: int) -> str | Response:
     everything = runs_table(room.runs.over(project.id, state=state)) if "format" in request.args else None
     if everything and (wanted := everything.download(request.args.get("format"), name=f"runs-of-project-{number}")):
         return wanted
-    shown = read_runs(room, project, page=max(1, request.args.get("page", 1, type=int)), state=state)
+    shown = read_runs(room, project, page=number_in(request.args, "page") or 1, state=state)
     return render(
         "runs.html", project, shown=shown, ends=_ENDS, curves=_curves(room, shown.unfinished), log_path=room.worker_log
     )

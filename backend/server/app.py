@@ -7,14 +7,14 @@ page with that sentence.
 import logging
 from typing import TYPE_CHECKING, cast
 
-from flask import Flask, Request, Response, current_app, jsonify, request
-from werkzeug.datastructures import Authorization
+from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.server.monitoring import add_watching
 from captionloop.backend.server.protocol import protocol
 from captionloop.backend.server.request_log import follow_requests
+from captionloop.backend.server.requests import take_any_request
 from captionloop.backend.serving.caption_service import CaptionService
 from captionloop.errors import (
     BusyError,
@@ -45,20 +45,10 @@ _STATUS: dict[type[CaptionloopError], int] = {
 }
 
 
-class _Request(Request):
-    @property
-    def authorization(self) -> Authorization | None:
-        """None as well where the header holds bytes that no encoding of a password can be; Werkzeug raises then."""
-        try:
-            return super().authorization
-        except ValueError:
-            return None
-
-
 def create_app(service: CaptionService, gatekeeper: Gatekeeper, room: "Room | None" = None) -> Flask:
     """The app; without a `room` it has the protocol alone."""
     app = Flask("captionloop", static_folder=None)
-    app.request_class = _Request
+    take_any_request(app)
     app.config["MAX_CONTENT_LENGTH"] = _MAX_REQUEST_BYTES
     app.extensions["captionloop"] = service
     app.extensions["captionloop_gatekeeper"] = gatekeeper

@@ -7,7 +7,7 @@ import logging
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, jsonify, request
-from werkzeug.exceptions import BadRequest, Forbidden, Gone
+from werkzeug.exceptions import BadRequest, Forbidden, Gone, UnsupportedMediaType
 
 from captionloop import __version__
 from captionloop.backend.access.gatekeeper import Gatekeeper
@@ -43,9 +43,19 @@ def _gatekeeper() -> Gatekeeper:
 
 @protocol.before_request
 def _refuse_other_sites() -> None:
-    """A browser that remembers a password sends it for any site's form, too; Label Studio is no browser."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+    """A browser that remembers a password sends it for any site's form, too; Label Studio is no browser.
+
+    Over plain http browsers leave `Sec-Fetch-Site` out, and older ones always do.
+    """
+    is_from_elsewhere = request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
+    origin = request.headers.get("Origin")
+    if is_from_elsewhere or (origin is not None and not _is_own(origin)):
         raise Forbidden("This address is for Label Studio, and not for other sites in a browser.")
+
+
+def _is_own(origin: str) -> bool:
+    """By host and port alone: in front of us https may have been taken off."""
+    return origin.partition("://")[2] == request.host
 
 
 @protocol.get("/health")
@@ -145,10 +155,10 @@ def _job(run: Run) -> dict[str, Any]:
 
 
 def _body() -> dict[str, Any]:
-    try:
-        body = request.get_json(silent=True, force=True)
-    except RecursionError as error:
-        raise BadRequest("The body is JSON of too many levels.") from error
+    """What Label Studio sent. A form, which a browser sends for any site without asking, cannot call itself JSON."""
+    if request.method != "GET" and not request.is_json:
+        raise UnsupportedMediaType("The body is sent with the header `Content-Type: application/json`.")
+    body = request.get_json(silent=True, force=True)
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.")
     return body

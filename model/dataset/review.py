@@ -79,7 +79,7 @@ class ReviewFilter:
             found.append(Correction.suggestion_score <= self.highest_score)
         if self.since is not None:
             found.append(Correction.annotated_at >= _midnight(self.since))
-        if self.until is not None:
+        if self.until is not None and self.until < date.max:
             found.append(Correction.annotated_at < _midnight(self.until + timedelta(days=1)))
         if self.is_reviewed is not None:
             found.append(Correction.reviewed_at.is_not(None) if self.is_reviewed else Correction.reviewed_at.is_(None))

@@ -123,20 +123,59 @@ class TestGuessing:
         statuses = {app.test_client().post("/setup", json={}, auth=(USER, PASSWORD)).status_code for _ in range(30)}
         assert statuses == {400}
 
+    def test_wrong_ones_sent_from_its_address_do_not_keep_label_studio_waiting(self, app: Flask) -> None:
+        """Its form for adding a model lets its users send any password, from its address."""
+
+        def asks(password: str, path: str = "/setup") -> int:
+            return app.test_client().post(path, json={}, auth=(USER, password)).status_code
+
+        assert asks(PASSWORD) == 400
+        guesses = [asks(f"guess {number}") for number in range(50)]
+
+        assert (guesses[0], guesses[-1]) == (401, 429)
+        assert asks(PASSWORD) == 400
+        assert asks(PASSWORD, "/predict") == 400
+
     def test_whoever_has_no_password_to_give_is_not_counted(self, app: Flask) -> None:
         for _ in range(MOST_FAILURES + 1):
             assert app.test_client().post("/predict", json={}).status_code == 401
         assert app.test_client().get("/api/v1/projects/1/", auth=("reader", READER_PASSWORD)).status_code != 429
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_a_form_of_another_site_starts_nothing_with_a_password_that_the_browser_remembers(
-    app: Flask, site: str
-) -> None:
-    event = '{"action": "START_TRAINING", "project": {"id": 1}, "x": "="}'
+_EVENT = '{"action": "START_TRAINING", "project": {"id": 1}, "x": "="}'
+_OF_FORMS = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
 
-    answer = app.test_client().post(
-        "/webhook", data=event, content_type="text/plain", auth=(USER, PASSWORD), headers={"Sec-Fetch-Site": site}
+
+def _sent_by_a_browser(app: Flask, path: str, *, content_type: str = "application/json", **headers: str) -> int:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    remembered = (USER, PASSWORD)
+    answer = app.test_client().post(path, data=_EVENT, content_type=content_type, auth=remembered, headers=named)
+    return answer.status_code
+
+
+@pytest.mark.parametrize("path", ["/webhook", "/predict", "/setup", "/job_status"])
+class TestAFormOfAnotherSite:
+    """It starts nothing with a password that the browser remembers."""
+
+    @pytest.mark.parametrize("site", ["cross-site", "same-site"])
+    def test_is_known_by_what_a_browser_says_of_it(self, app: Flask, path: str, site: str) -> None:
+        assert _sent_by_a_browser(app, path, content_type="text/plain", Sec_Fetch_Site=site) == 403
+
+    @pytest.mark.parametrize("content_type", _OF_FORMS)
+    def test_is_known_by_what_it_can_send_where_a_browser_says_nothing(
+        self, app: Flask, path: str, content_type: str
+    ) -> None:
+        assert _sent_by_a_browser(app, path, content_type=content_type) == 415
+
+    @pytest.mark.parametrize(
+        "origin",
+        ["http://evil.example", "null", "http://localhost:9", "http://localhost.evil.example", "", "localhost"],
     )
+    def test_is_known_by_its_origin(self, app: Flask, path: str, origin: str) -> None:
+        assert _sent_by_a_browser(app, path, Origin=origin) == 403
 
-    assert answer.status_code == 403
+    @pytest.mark.parametrize("headers", [{}, {"Origin": "http://localhost"}, {"Origin": "https://localhost"}])
+    def test_is_not_what_label_studio_sends_nor_what_comes_from_here(
+        self, app: Flask, path: str, headers: dict[str, str]
+    ) -> None:
+        assert _sent_by_a_browser(app, path, **headers) not in {403, 415}

@@ -1,1 +1,1 @@
-"""Who may come in."""
+"""Authentication: accounts, webhook secrets, failed logins, the session key."""

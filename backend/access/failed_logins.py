@@ -1,12 +1,11 @@
-"""A limit on guessing passwords: whoever was wrong too often has to wait.
+"""Rate limit of failed logins.
 
-Counted in memory, for each address and account together: somebody who mistypes one account's password keeps nobody out
-of another, nor the same one at another address. Label Studio lets its users send any password from its own address, so
-a pair that was right there a while ago is let in while others wait. That is no way to guess on, for there is a second
-limit, which no person reaches.
+Counted in memory per address and account, so that typing errors for one account block no other account, nor the same
+one from another address. Label Studio lets its users send any password from its own address, so a pair that was right
+from an address recently is accepted while others wait. Guessing is still limited, by a second, much higher limit.
 
-The library `limits`, which was looked at, counts requests and not failures, in a store that grows with the number of
-addresses; and Redis, which may be lost, must not decide about who can sign in.
+The library `limits` counts requests instead of failures, in a store that grows with the number of addresses; and Redis,
+which may be lost, must not decide who can sign in.
 """
 
 import hashlib
@@ -33,7 +32,7 @@ _MOST_KEPT = 10_000
 
 
 class TooManyFailuresError(Exception):
-    """An address has to wait before it may try an account again."""
+    """An address must wait before the next attempt on an account."""
 
     def __init__(self, wait_s: int) -> None:
         super().__init__(f"wait for {wait_s} s")
@@ -47,7 +46,7 @@ class _Failures:
 
 
 class FailedLogins:
-    """Counts the failures of each address and account from the first one on. Safe to use from several threads."""
+    """Counts the failures of each address and account in a window from the first one on. Thread-safe."""
 
     def __init__(
         self,
@@ -61,10 +60,10 @@ class FailedLogins:
     ) -> None:
         """
         Args:
-            most_failures_of_all: after so many not even a pair that was right lately is let in.
-            window_s: so long after its first failure an address starts anew.
-            right_for_s: so long a pair that was right stays one that was right lately.
-            most_kept: of more addresses with accounts, the one is forgotten whose first failure is the longest ago.
+            most_failures_of_all: the second limit, beyond which even a recently right pair is refused.
+            window_s: length of the window, in seconds.
+            right_for_s: how long a right pair counts as recent, in seconds.
+            most_kept: beyond this number of entries, that with the oldest first failure is dropped.
         """
         self._most_failures = most_failures
         self._most_failures_of_all = most_failures_of_all
@@ -72,19 +71,19 @@ class FailedLogins:
         self._right_for_s = right_for_s
         self._most_kept = most_kept
         self._clock = clock
-        self._key = secrets.token_bytes(32)  # what is kept in memory is no password
+        self._key = secrets.token_bytes(32)  # memory holds digests, no passwords
         self._lock = threading.Lock()
         self._failures: OrderedDict[bytes, _Failures] = OrderedDict()
         self._right: OrderedDict[bytes, float] = OrderedDict()  # address and pair -> when it was right
 
     def attempt(self, address: str | None, account: str, password: str, check: Callable[[], T | None]) -> T | None:
-        """What `check` finds for a login from an address; None counts as a failure.
+        """The result of `check` for a login from an address; None counts as a failure.
 
-        `check` runs while nobody else tries, so that many tries at once are no more than the limit; it must be quick.
+        `check` runs under a lock, so that concurrent attempts cannot exceed the limit; it must be fast.
 
         Raises:
-            TooManyFailuresError: the address has to wait before it may try this account again, whether or not the
-                password is right this time.
+            TooManyFailuresError: the address must wait before the next attempt on this account, even if the password
+                is right this time.
         """
         network = network_of(address or "")
         who, pair = self._digest(network, account), self._digest(network, account, password)

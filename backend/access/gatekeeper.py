@@ -1,4 +1,4 @@
-"""Who may call: Basic auth for Label Studio's own calls, a secret header for its webhook events, accounts for people.
+"""Authentication: Basic auth for Label Studio's calls, a secret header for its webhook events, accounts for people.
 
 Label Studio sends the Basic pair with every call to an ML backend except annotation events, which carry only the
 headers stored on the webhook itself (docs/label-studio.md). The same pair signs a person in to the pages as lead.
@@ -24,17 +24,17 @@ READER = "reader"  # the user who sees the pages and changes nothing
 
 
 class Role(enum.StrEnum):
-    """What somebody may do on the pages."""
+    """Permissions on the pages."""
 
     READER = "reader"  # see everything
     LEAD = "lead"  # and change it
 
 
 class Gatekeeper:
-    """Knows the accounts. Whoever gives wrong passwords again and again is answered 429, with the time to wait.
+    """Checks credentials. Repeated wrong passwords are answered with 429 and the time to wait.
 
-    The form and Basic auth are counted apart: a Label Studio that still has an old password locks nobody out of the
-    pages on the same machine, nor a person who mistypes theirs Label Studio.
+    The form and Basic auth are counted separately: a Label Studio with an old password locks nobody on the same machine
+    out of the pages, nor does a person's typing error lock out Label Studio.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Gatekeeper:
         """Without a password everybody may call the protocol, and nobody can sign in to the pages.
 
         Args:
-            seal: opens the secrets of webhooks; None where none is encrypted.
+            seal: decrypts webhook secrets; None if none is encrypted.
         """
         self._seal = seal
         self._user = user or ""
@@ -63,11 +63,11 @@ class Gatekeeper:
         return self._password is None
 
     def admits(self, request: Request) -> bool:
-        """True when the request carries the lead's Basic pair, or none is asked for."""
+        """True if the request has the lead's Basic pair, or none is required."""
         return self._password is None or self.basic(request) == (self._user, Role.LEAD)
 
     def basic(self, request: Request) -> tuple[str, Role] | None:
-        """The account whose Basic pair the request carries; None without a right one.
+        """The account of the request's Basic pair; None without a valid one.
 
         Raises:
             TooManyRequests: there were too many wrong ones for the same account from the same address.
@@ -80,7 +80,7 @@ class Gatekeeper:
         return (user, role) if role else None
 
     def sign_in(self, request: Request, user: str, password: str) -> Role | None:
-        """What the account may do that somebody gave in the form; None when it or its password is wrong.
+        """The role of an account from the login form; None if user or password is wrong.
 
         Raises:
             TooManyRequests: there were too many wrong ones for the same account from the same address.
@@ -99,21 +99,21 @@ class Gatekeeper:
     def _role(self, user: str, password: str) -> Role | None:
         accounts = ((self._user, self._password, Role.LEAD), (READER, self._reader_password, Role.READER))
         for name, secret, role in accounts:
-            # Both are compared, always: how long it takes tells nothing about either.
+            # Both are always compared, so that timing reveals nothing.
             if secret and _equal(user, name) & _equal(password, secret.reveal()):
                 return role
         return None
 
     def fingerprint(self, key: bytes) -> str:
-        """Changes with every password, so that a session ends with the password that it was opened with."""
+        """Changes with every password, so that sessions are invalid after a change."""
         secrets = [secret.reveal() if secret else "" for secret in (self._password, self._reader_password)]
         return hmac.new(key, "\0".join([self._user, *secrets]).encode(), "sha256").hexdigest()
 
     def admits_event(self, request: Request, kept_secret: str) -> bool:
-        """True when a webhook's event carries its project's secret, which is given as it is kept.
+        """True if a webhook event has its project's secret, given in stored form.
 
         Raises:
-            LostKeyError: the secret cannot be read here.
+            LostKeyError: the secret cannot be decrypted.
         """
         expected = webhook_secret.read(kept_secret, self._seal)
         return bool(expected) and _equal(request.headers.get(SECRET_HEADER), expected)
@@ -132,14 +132,14 @@ class Gatekeeper:
         return any(_equal(given, secret) for secret in self._event_secrets)
 
     def require(self, request: Request) -> None:
-        """Refuse who may not call the protocol."""
+        """Refuse requests that may not call the protocol."""
         if not self.admits(request):
             raise _unauthorized(
                 "User and password are needed. In Label Studio they are set on the model's card under Basic Auth."
             )
 
     def require_account(self, request: Request) -> None:
-        """Refuse who has no account, the reader's included, if accounts are needed at all."""
+        """Refuse requests without an account, the reader's included, if accounts are required."""
         if not self.is_open and self.basic(request) is None:
             raise _unauthorized("User and password are needed: the lead's, or those of the user `reader`.")
 

@@ -1,13 +1,13 @@
-"""Which addresses are one person's."""
+"""Networks that count as one client."""
 
 import ipaddress
 
-# Whoever has one IPv6 address usually has all that begin like it.
+# The owner of an IPv6 address usually has the whole prefix.
 _IPV6_PREFIX_BITS = 64
 
 
 def network_of(address: str) -> str:
-    """A name for all addresses that one person has."""
+    """The network of an address that counts as one client."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:  # a unix socket has none

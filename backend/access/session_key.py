@@ -10,7 +10,7 @@ def session_key(home: Home, seal: Seal) -> bytes:
     """The key in the home directory, which all backends of one installation share; made when there is none.
 
     Raises:
-        LostKeyError: it was encrypted with a key that is not known here.
+        LostKeyError: it was encrypted with an unknown key.
     """
     if not home.session_key.exists():
         make_once(home.session_key, seal.encrypt(secrets.token_hex(32)).encode())
@@ -23,7 +23,7 @@ def session_key(home: Home, seal: Seal) -> bytes:
 
 
 def seal_session_key_again(home: Home, seal: Seal) -> int:
-    """Encrypt the key anew; gives how many there are, 1 or none.
+    """Encrypt the key again; returns the number of keys, 1 or 0.
 
     Raises:
         LostKeyError: as above.

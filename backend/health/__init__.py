@@ -1,1 +1,1 @@
-"""What is well and what is not: the checks of `captionloop doctor` and of the page Health."""
+"""Health checks of `captionloop doctor` and the page Health."""

@@ -1,7 +1,7 @@
-"""What `captionloop doctor` finds, for pages that people open again and again.
+"""Cached results of `captionloop doctor`, for the pages.
 
-A look reads the champion's weights from disk and asks Label Studio a dozen questions, so it is not done for every
-visit: whoever comes within a minute is told the same.
+A checkup reads the champion's weights from disk and sends Label Studio a dozen requests, so its result is reused for a
+minute.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check, examine
 from captionloop.model.database import Project, utc_now
 from captionloop.settings import Settings
 
-_WITHIN_S = 8  # what has not answered by then is called broken
+_WITHIN_S = 8  # checks without a result by then count as broken
 _KEPT_FOR = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Checkup:
-    """What was found when all parts of a project's loop were last looked at.
+    """The result of the last checkup of a project.
 
     Args:
         checks: one for each part.
@@ -31,12 +31,12 @@ class Checkup:
 
     @property
     def broken(self) -> Sequence[Check]:
-        """What needs somebody; parts behind a broken one are left out, as nothing is known of them."""
+        """Failed checks, without those that were skipped because of another failure."""
         return [check for check in self.checks if not check.ok and check.message != NOT_LOOKED_AT]
 
 
 class Checkups:
-    """The last checkup of each project. One at a time: who comes meanwhile waits for it and takes what it found."""
+    """The last checkup of each project. One at a time: concurrent callers wait for it and share its result."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -44,7 +44,7 @@ class Checkups:
         self._last: dict[int, Checkup] = {}
 
     def of(self, project: Project) -> Checkup:
-        """The state of all parts, at most a minute old; takes some seconds when nothing so new is known."""
+        """A checkup at most a minute old; a new one takes some seconds."""
         with self._lock:
             known = self._last.get(project.id)
             if known is None or utc_now() - known.looked_at > _KEPT_FOR:

@@ -1,7 +1,7 @@
-"""`captionloop doctor`: every link of the chain from Label Studio to the champion, each looked at by itself.
+"""`captionloop doctor`: checks every service, setting and version from Label Studio to the champion.
 
-The links form chains: what lies behind a broken link is not looked at, and says so; chains do not wait for each other.
-Whatever hangs is given up together after `_WITHIN_S`.
+Checks form chains: after a failure the rest of its chain is skipped, and says so; chains run in parallel. Hanging
+checks are abandoned after `_WITHIN_S`.
 """
 
 import hmac
@@ -43,16 +43,16 @@ from captionloop.model.versions.store import VersionStore
 from captionloop.seal import Seal
 from captionloop.settings import OLDEST_LABEL_STUDIO, Settings, without_password
 
-# Above all for the champion: the first to ask for it after a start waits until its weights are loaded.
+# Mainly for the champion, whose weights are loaded at the first request after a start.
 _WITHIN_S = 60.0
 _TIMEOUT_S = 50.0
 _IMAGES_TO_READ = 5
-NOT_LOOKED_AT = "not looked at"  # the message of a check behind a broken link
+NOT_LOOKED_AT = "not looked at"  # the message of a skipped check
 
 
 @dataclass(frozen=True)
 class Check:
-    """One link: whether it holds, what was found, and what to do when it does not."""
+    """One check: whether it passed, what was found, and the remedy if it failed."""
 
     name: str
     ok: bool
@@ -74,7 +74,7 @@ _Opened = TypeVar("_Opened", bound=_Closable)
 
 
 class _BrokenError(CaptionloopError):
-    """A link that does not hold, with what to do about it."""
+    """A failed check, with the remedy."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -83,21 +83,21 @@ class _BrokenError(CaptionloopError):
 
 @dataclass(frozen=True)
 class _Link:
-    """Something to look at: `probe` gives what it found, or raises a CaptionloopError."""
+    """A check to run: `probe` returns what it found, or raises a CaptionloopError."""
 
     name: str
     probe: Callable[[], str]
     remedy: str = ""
-    leads_on: bool = False  # True: without it the links behind cannot be looked at
+    leads_on: bool = False  # True: if it fails the rest of the chain is skipped
 
 
 def examine(settings: Settings, *, label_studio_id: int | None = None, within_s: float = _WITHIN_S) -> list[Check]:
-    """Look at everything; a check that fails never hides another.
+    """Run all checks.
 
     Args:
-        settings: completed with what a running `captionloop up` knows.
-        label_studio_id: the project to look at; by default the only connected one, else the sample one.
-        within_s: after this time, what has not answered yet counts as broken.
+        settings: completed by a running `captionloop up`.
+        label_studio_id: the project to check; by default the only connected one, else the sample one.
+        within_s: checks without a result after this time count as broken, in seconds.
     """
     with ExitStack() as opened:
         return _follow_all(_Patient(settings, label_studio_id, opened).chains(), within_s)
@@ -105,7 +105,7 @@ def examine(settings: Settings, *, label_studio_id: int | None = None, within_s:
 
 def _follow_all(chains: list[list[_Link]], within_s: float) -> list[Check]:
     found: list[list[Check]] = [[] for _ in chains]
-    # Daemon threads: one that hangs must not keep the program from ending.
+    # Daemon threads, so that a hanging one does not keep the program from ending.
     threads = [
         threading.Thread(target=_follow, args=(chain, checks), daemon=True)
         for chain, checks in zip(chains, found, strict=True)
@@ -140,7 +140,7 @@ def _checked(link: _Link) -> Check:
 
 
 def _complete(chain: list[_Link], checks: list[Check], within_s: float) -> list[Check]:
-    """The checks of a chain, with one for each link that has not answered."""
+    """The checks of a chain, with a failed one for each that has no result."""
     done = list(checks)
     hanging = [
         Check(link.name, False, f"no answer within {within_s:.0f} s", link.remedy) for link in chain[len(done) :]
@@ -153,7 +153,7 @@ def _reattach(row: Project) -> str:
 
 
 class _Patient:
-    """What is looked at. Its methods are the links; what they open, `opened` closes."""
+    """The checks as methods; `opened` closes what they open."""
 
     def __init__(self, settings: Settings, label_studio_id: int | None, opened: ExitStack) -> None:
         self._settings = settings
@@ -163,7 +163,7 @@ class _Patient:
         self._backend_url = settings.backend_url or services.local_url(settings.port)
 
     def chains(self) -> list[list[_Link]]:
-        """The links, in the order in which they are shown."""
+        """The chains of checks, in display order."""
         start = "Start it: `captionloop up`, or `captionloop worker` beside your own services."
         return [
             [
@@ -371,7 +371,7 @@ class _Patient:
         return f"{champion.version} serves"
 
     def _versions(self) -> str:
-        """The files of the version that serves and of the one that would after a rollback; others may be many."""
+        """Checks the files of the champion and of the target of a rollback; checking all could take long."""
         row = self._row()
         store = VersionStore(self._open_database(), self._home.versions)
         names = [row.champion, store.rollback_target(row.id)]
@@ -386,7 +386,7 @@ class _Patient:
         return Projects(self._open_database(), server=self._settings.server_name).choose(self._label_studio_id)
 
     def _row_with_label_config(self) -> Project:
-        """The project's row as it will be once its present label config is known; nothing is written."""
+        """The project's row updated with its present label config, without writing it."""
         row = self._row()
         with self._open_database().reading() as session:
             take_label_config(session, row, self._label_studio().project(row.label_studio_id)["label_config"])

@@ -1,6 +1,6 @@
-"""What the worker wrote while a run went on: lines of the log that `captionloop up` keeps of it.
+"""The lines of a run in the worker's log, which `captionloop up` keeps.
 
-The worker takes one job at a time, so the lines between a run's start and its end are the run's own.
+The worker runs one job at a time, so the lines between a run's start and end belong to it.
 """
 
 import json
@@ -11,14 +11,14 @@ from pathlib import Path
 
 _LARGEST_PART_BYTES = 2 * 1024 * 1024
 _MOST_LINES = 200
-# Written just before the row has its start, or just after it has its end.
+# Lines may be written just before the row's start time, or just after its end.
 _AROUND = timedelta(seconds=2)
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ")
 
 
 @dataclass(frozen=True)
 class WorkerLog:
-    """The end of the log. `lines` have the moment at which they were written; those of a traceback have its own."""
+    """The end of the log. `lines` have their time; those of a traceback have the time of its first line."""
 
     path: Path
     exists: bool
@@ -26,7 +26,7 @@ class WorkerLog:
 
     @classmethod
     def read(cls, path: Path) -> "WorkerLog":
-        """The log's last two megabytes; none where `captionloop up` did not start the worker."""
+        """The log's last two megabytes; empty if `captionloop up` did not start the worker."""
         try:
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - _LARGEST_PART_BYTES))
@@ -44,7 +44,7 @@ class WorkerLog:
         return cls(path, exists=True, lines=tuple(lines))
 
     def between(self, begun: datetime | None, ended: datetime | None) -> list[str]:
-        """The last lines that were written from one moment to the other; none before a run has begun."""
+        """The last lines between two times; none before a run has started."""
         if begun is None:
             return []
         first, last = begun - _AROUND, (ended + _AROUND if ended else None)
@@ -53,7 +53,7 @@ class WorkerLog:
 
 
 def _json_entry(line: str) -> tuple[datetime, str] | None:
-    """The moment of a line that is JSON, and what it says, as people read it."""
+    """The time and text of a JSON line."""
     try:
         entry = json.loads(line)
         moment = datetime.fromisoformat(entry["time"]).astimezone()

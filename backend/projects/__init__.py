@@ -1,1 +1,1 @@
-"""Projects that are connected, each with the secret of its webhook."""
+"""Connected projects and their webhook secrets."""

@@ -1,4 +1,4 @@
-"""Projects as the backend meets them: the row of each, made when it is first seen."""
+"""Rows of projects, created when first seen."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,7 +20,7 @@ class Projects:
         self.server = server
 
     def seen(self, label_studio_id: int, *, label_config: str | None = None) -> Project:
-        """The project's row, made if need be, with its label config brought up to date."""
+        """The project's row, created if missing, with the given label config."""
         known = self.find(label_studio_id)
         if known is not None and (label_config is None or (known.label_config == label_config and known.control)):
             return known
@@ -35,16 +35,16 @@ class Projects:
             return _find(session, self.server, label_studio_id)
 
     def connected(self) -> list[Project]:
-        """Those that somebody connected on purpose."""
+        """The connected projects."""
         with self._database.reading() as session:
             query = select(Project).where(Project.server == self.server, Project.is_connected)
             return list(session.scalars(query.order_by(Project.id)))
 
     def choose(self, label_studio_id: int | None) -> Project:
-        """The project that a command is about: the one named, else the only one, else the sample one.
+        """The project of a command: the named one, else the only connected one, else the sample one.
 
         Raises:
-            NotFoundError: no such project is connected, or it is not clear which one is meant.
+            NotFoundError: no such project is connected, or the choice is ambiguous.
         """
         projects = self.connected()
         if label_studio_id is not None:
@@ -65,7 +65,7 @@ class Projects:
 
 
 def find_or_add(session: Session, server: str, label_studio_id: int) -> Project:
-    """The row of a project, added when there is none."""
+    """The row of a project, inserted if missing."""
     project = _find(session, server, label_studio_id)
     if project is None:
         add_unless_there(session, Project, server=server, label_studio_id=label_studio_id)

@@ -1,7 +1,7 @@
 """The secret of a project's webhook: in a header of each of its events, and encrypted in the project's row.
 
-It is made when the project is connected, which is when Label Studio is told it. A project that was only seen has none,
-and so takes no events but those that carry the lead's pair.
+It is created when the project is connected. A project that was only seen has none, and so only accepts events with the
+lead's pair.
 """
 
 import secrets
@@ -13,13 +13,13 @@ SECRET_HEADER = "X-Captionloop-Secret"  # noqa: S105 (the name of a header)
 
 
 def read(kept: str, seal: Seal | None) -> str:
-    """The secret in what a row keeps; empty when there is none.
+    """Decrypt a row's secret; empty if there is none.
 
     Args:
-        seal: None where none is encrypted.
+        seal: None if none is encrypted.
 
     Raises:
-        LostKeyError: it was encrypted with a key that is not known here.
+        LostKeyError: it was encrypted with an unknown key.
     """
     if seal is None:
         return "" if is_sealed(kept) else kept
@@ -29,7 +29,7 @@ def read(kept: str, seal: Seal | None) -> str:
 
 
 def kept_or_new(kept: str, seal: Seal) -> str:
-    """What a row is to keep so that there is a secret in it that can be read, encrypted."""
+    """The stored secret encrypted with the present key, or a new one if it cannot be decrypted."""
     try:
         secret = read(kept, seal)
     except LostKeyError:  # Label Studio is told the new one in a moment

@@ -1,1 +1,1 @@
-"""From a task to a suggestion, by the champion of its project."""
+"""From tasks to suggestions, by the champion of a project."""

@@ -1,6 +1,6 @@
-"""Many requests, one forward pass: pictures that arrive while a batch runs are captioned together in the next one.
+"""Dynamic batching: pictures that arrive while a batch runs form the next one.
 
-No picture waits for company: an idle batcher starts at once, a busy one gathers.
+An idle batcher starts at once, without waiting for more pictures.
 """
 
 import queue
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from captionloop.model.captioning.captioner import Captioner, ScoredCaption
 
-# Enough for the matrix units of a CPU or a small GPU; a larger batch only makes the first of it wait.
+# Saturates a CPU or a small GPU; larger batches only add latency.
 _MAX_BATCH = 32
 
 
 OnBatch = Callable[[int, float], None]
-"""Told of each batch that was captioned: how many pictures it had, and how many seconds it took."""
+"""Called with the size and the duration in seconds of each batch."""
 
 
 class Retired(Exception):
-    """The batcher stopped taking requests because another version took its place."""
+    """The batcher accepts no more requests, since another version has replaced it."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class _Request:
 
 
 class Batcher:
-    """One captioner and the thread that feeds it. All answers of a batcher come from the same version.
+    """One captioner with its thread. All captions of a batcher are by the same version.
 
-    A request leases the batcher for as long as it has pictures to ask about. `retire` lets the leases run out before
-    the batcher stops, so that a swap neither fails a request nor answers half of it with another version.
+    A request leases the batcher while it submits pictures. After `retire` the batcher stops once all leases have ended,
+    so that a swap neither fails a request nor mixes versions in it.
     """
 
     def __init__(self, captioner: "Captioner", *, on_batch: OnBatch = lambda size, seconds: None) -> None:
@@ -81,13 +81,13 @@ class Batcher:
                 self._stop_if_unused()
 
     def submit(self, image: "Image", image_hash: str) -> "Future[ScoredCaption]":
-        """Ask for the caption of an RGB picture, within a lease. The answer may be cancelled until its batch begins."""
+        """Enqueue an RGB picture, within a lease. The future can be cancelled until its batch starts."""
         answer: Future[ScoredCaption] = Future()
         self._requests.put(_Request(image, image_hash, answer))
         return answer
 
     def retire(self) -> None:
-        """Stop once the last lease has ended. May be called twice."""
+        """Stop once the last lease has ended. Idempotent."""
         with self._lock:
             if not self._retired:
                 self._retired = True
@@ -110,7 +110,7 @@ class Batcher:
                 return
 
     def _gather(self) -> tuple[list[_Request], bool]:
-        """The next request with all that wait behind it, and whether the batcher is to stop after them."""
+        """The next request and all waiting ones, and whether the batcher should stop after them."""
         batch: list[_Request] = []
         request = self._requests.get()
         while request is not None:

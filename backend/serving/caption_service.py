@@ -1,6 +1,6 @@
-"""What the backend does, apart from how it is asked: suggestions for tasks, and requests for work.
+"""Suggestions for tasks, independent of HTTP.
 
-The Flask app, the adapter for `label-studio-ml` and the tests all call this one object.
+Used by the Flask app, the adapter for `label-studio-ml` and the tests.
 """
 
 import logging
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Label Studio waits 100 s for an answer, and throws away what comes later.
+# Label Studio waits 100 s for a response, and discards later ones.
 ANSWER_WITHIN_S = 60.0
-# So many pictures are read ahead of those that are captioned; a batch may have thousands.
+# Number of prefetched pictures; a request may have thousands.
 _AHEAD = 64
-# Reading images is waiting for the network, mostly; more threads than cores pay.
+# Reading images is mostly waiting for the network, so more threads than cores help.
 _READERS = 8
 
 T = TypeVar("T")
 
-# What becomes of a task that was not come to in time.
+# The reason for tasks that were not captioned in time.
 _LATE = Answer(0, None, may_pass=True)
 
 
 class _LateError(Exception):
-    """The time for an answer is over."""
+    """The time for a response is over."""
 
 
 class CaptionService:
@@ -71,8 +71,8 @@ class CaptionService:
     ) -> None:
         """
         Args:
-            metrics: where what happens is counted; None: in some of its own.
-            answer_within_s: how long `predict` may take; tasks that it does not come to until then wait for the worker.
+            metrics: counters; None: its own.
+            answer_within_s: time limit of `predict`, in seconds; remaining tasks are left to the worker.
         """
         self.projects = projects
         self.versions = versions
@@ -83,15 +83,15 @@ class CaptionService:
         self._read_image = read_image
         self._limits = limits
         self.metrics = metrics or Metrics()
-        self.stopping = threading.Event()  # set when the backend is to end: what can last, such as a stream, ends then
+        self.stopping = threading.Event()  # set at shutdown: long responses, such as streams, end then
         self.answer_within_s = answer_within_s
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read-image")
 
     def setup(self, label_studio_id: int, label_config: str) -> str:
-        """Check that a project's label config has room for captions; give the version that serves it.
+        """Check that a project's label config has a text box for captions; returns the version that serves it.
 
         Raises:
-            LabelConfigError: it has none, or somebody has to say first which text box they go into.
+            LabelConfigError: it has none, or a person must choose one first.
         """
         project, _ = self._project(label_studio_id, label_config)
         return self.champions.version(project.id)
@@ -101,15 +101,13 @@ class CaptionService:
     ) -> list[dict[str, Any]]:
         """One prediction per task, in order, all by the same version.
 
-        A task that cannot be captioned gets a prediction with an empty result; why is logged and kept in the database.
-        Where the reason may pass, such as a server that is away, it gets an entry that Label Studio does not store, so
-        that it asks again. So does what cannot be done in time, and the worker is asked to caption the unlabelled ones.
-        The score in an answer is the chance that a person leaves the caption unchanged, as in the
-        worker's suggestions; the database keeps the model's own, which that chance is learnt from.
+        A task that cannot be captioned gets a prediction with an empty result; the reason is logged and stored. After a
+        temporary failure, such as an unreachable server, it gets an entry that Label Studio does not store, so that it
+        is requested again. So do tasks that were not captioned in time; then a captioning run is enqueued. Scores in
+        the response are calibrated, as in the worker's suggestions; the database stores the raw ones.
 
         Raises:
-            LabelConfigError: the label config has no room for captions, or somebody has to say first which text box
-                they go into.
+            LabelConfigError: the label config has no text box for captions, or a person must choose one first.
             CaptionloopError: no version can be loaded.
         """
         give_up_at = time.monotonic() + self.answer_within_s
@@ -128,7 +126,7 @@ class CaptionService:
         return [_to_entry(target, answers.get(place, _LATE), chance, version) for place in range(len(tasks))]
 
     def _project(self, label_studio_id: int, label_config: str) -> tuple[Project, CaptionTarget]:
-        """A project's row, up to date, and where its captions go. A label config without any room makes no row."""
+        """A project's updated row and its text box. An unusable label config creates no row."""
         parse_label_config(label_config)
         project = self.projects.seen(label_studio_id, label_config=label_config)
         return project, target_of(project)
@@ -136,7 +134,7 @@ class CaptionService:
     def _answers(
         self, batcher: "Batcher", target: CaptionTarget, tasks: Sequence[Mapping[str, Any]], give_up_at: float
     ) -> dict[int, Answer]:
-        """What became of each task that was come to in time, by its place."""
+        """The results of tasks captioned in time, by index."""
         answers: dict[int, Answer] = {}
         asked: deque[tuple[int, Future[Future[ScoredCaption]]]] = deque()
         for place, task in enumerate(tasks):
@@ -156,7 +154,7 @@ class CaptionService:
         answers: dict[int, Answer],
         give_up_at: float,
     ) -> None:
-        """Add the answer that was asked for, unless it does not come in time."""
+        """Add an answer, if it arrives in time."""
         place, request = asked
         task_id = int(tasks[place]["id"])
         try:
@@ -173,7 +171,7 @@ class CaptionService:
             answers[place] = Answer(task_id, None, f"Unexpected {type(error).__name__}: {error}.", may_pass=True)
 
     def _keep(self, project_id: int, version: str, answers: Sequence[Answer]) -> None:
-        """Remember what was answered. Where that cannot be, people get their captions all the same."""
+        """Store the answers. A failure is only logged, so that people get their captions anyway."""
         try:
             self._suggestions.keep(project_id, version, answers)
         except ServiceError as error:
@@ -198,10 +196,10 @@ class CaptionService:
 
 
 def _in_time(future: "Future[T]", give_up_at: float) -> T:
-    """A future's result, unless the time is over before it is there; what has not begun then is not begun.
+    """A future's result, or cancel it at the deadline.
 
     Raises:
-        _LateError: it is over.
+        _LateError: the deadline has passed.
     """
     finished, _ = wait([future], timeout=max(give_up_at - time.monotonic(), 0.0))
     if not finished:
@@ -218,10 +216,10 @@ def _to_entry(target: CaptionTarget, answer: Answer, chance: Chances, version: s
 
 
 def project_number(value: object) -> int:
-    """Label Studio's project id out of `"12.1795424460"`, which is how it names projects to ML backends.
+    """Label Studio's project id from `"12.1795424460"`, the form in its requests to ML backends.
 
     Raises:
-        SettingsError: the value holds no number.
+        SettingsError: the value contains no number.
     """
     with suppress(ValueError):
         if (match := re.match(r"\d+", str(value))) and (number := int(match.group())) <= LARGEST_ID:

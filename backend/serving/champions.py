@@ -1,8 +1,8 @@
-"""The models that serve: loaded when first asked, exchanged while requests are being answered.
+"""The serving models: loaded lazily, swapped while requests are served.
 
-A swap loads the new champion beside the old one, lets it caption a known picture, and then exchanges one reference.
-Requests that hold the old one finish on it. If the new one does not load, the old one goes on serving and `problem`
-says why; it is tried again when somebody has written to its files, and now and then.
+A swap loads the new champion beside the old one, captions a test picture, and then replaces one reference. Requests
+with a lease finish on the old one. If the new one does not load, the old one keeps serving and `problem` says why;
+loading is retried when its files change, and periodically.
 """
 
 import logging
@@ -26,16 +26,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Each loaded version costs its decoder in memory; projects that share a version share the model.
+# Each loaded version takes memory; projects with the same version share the model.
 _MAX_LOADED = 4
-# For want of memory a champion does not load either, and its files do not tell when there is some. A try reads all of
-# its files, which may be gigabytes.
+# Loading may also fail for lack of memory, without any change of files. Each retry reads all files, perhaps gigabytes.
 _AGAIN_AFTER_S = 300.0
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """Why a version does not serve although it is champion, and its files when it was tried at `tried_at`."""
+    """Why a champion does not serve, and the signature of its files at `tried_at`."""
 
     version: str
     reason: str
@@ -59,9 +58,9 @@ class Champions:
     ) -> None:
         """
         Args:
-            base: what a project starts from.
-            load: makes a ready captioner of a version, if all its files are as they were written; may take seconds.
-            on_batch: told of each batch of each of them.
+            base: the base of new projects.
+            load: verifies and loads a version; may take seconds.
+            on_batch: called with each batch of any version.
         """
         self._versions = versions
         self._base = base
@@ -75,7 +74,7 @@ class Champions:
 
     @contextmanager
     def lease(self, project_id: int) -> Iterator[Batcher]:
-        """The batcher that answers for a project now, loading its champion if nothing is loaded yet.
+        """The present batcher of a project; loads its champion if nothing is loaded yet.
 
         Raises:
             CaptionloopError: there is no champion, or it does not load.
@@ -97,7 +96,7 @@ class Champions:
         return self._exchange(project_id)
 
     def warm_up(self, project_ids: Iterable[int]) -> None:
-        """Load the champions of these projects before anybody asks. A failure is told again to whoever asks."""
+        """Preload the champions of these projects. A failure is raised again at the next request."""
         for project_id in project_ids:
             try:
                 self._current(project_id)
@@ -107,13 +106,13 @@ class Champions:
 
     @property
     def are_warm(self) -> bool:
-        """Whether `warm_up` has come to its end."""
+        """Whether `warm_up` has finished."""
         return self._warm.is_set()
 
     def refresh(self, project_id: int) -> None:
-        """Take over a changed champion, if the project is being served at all, or would be but for the champion before.
+        """Swap in a changed champion, if the project is served, or if its previous champion failed to load.
 
-        One that did not load is taken over when its files have been put right. Never raises: the old one stays.
+        A champion that failed to load is retried when its files have changed. Never raises: the old one stays.
         """
         with self._lock:
             serving, problem = self._serving.get(project_id), self._problems.get(project_id)
@@ -134,9 +133,9 @@ class Champions:
             self.refresh(project_id)
 
     def version(self, project_id: int) -> str:
-        """What `/setup` answers: the version that serves, or the one that will when it is first asked.
+        """The version for `/setup`: the serving one, or the one that will be loaded at the first request.
 
-        Nothing is loaded for it, so the answer is there at once.
+        Returns at once, without loading anything.
         """
         with self._lock:
             serving = self._serving.get(project_id)
@@ -148,13 +147,13 @@ class Champions:
             return self._base.name
 
     def problem(self, project_id: int) -> str | None:
-        """Why the champion does not serve, when it does not; another version may do so in its place."""
+        """Why the champion does not serve, if so; another version may serve in its place."""
         with self._lock:
             problem = self._problems.get(project_id)
         return problem.reason if problem else None
 
     def why_unserved(self, project_id: int) -> str | None:
-        """Why nothing can serve a project; None also for one that nobody asked for yet, which is loaded then."""
+        """Why nothing can serve a project; None also if nothing was requested yet."""
         with self._lock:
             return None if project_id in self._serving else self.problem(project_id)
 
@@ -183,7 +182,7 @@ class Champions:
                 with self._lock:
                     self._problems.pop(project_id, None)
                 return current
-            files = signature_of(champion.path)  # before the try: what changes meanwhile is tried again
+            files = signature_of(champion.path)  # before loading, so that changes meanwhile cause a retry
             try:
                 batcher = loaded.get(champion.version) or self._open(champion)
             except CaptionloopError as error:
@@ -214,7 +213,7 @@ class Champions:
 
 
 def _check(captioner: "Captioner") -> None:
-    """Let a fresh model caption a grey square, which also warms it up: better here than in a person's request.
+    """Caption a grey square with a new model, which also warms it up.
 
     Raises:
         CheckpointError: it cannot.

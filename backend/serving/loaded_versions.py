@@ -1,4 +1,4 @@
-"""Versions that are loaded because somebody looks at them, beside the champions, which serve."""
+"""Versions loaded for the page Try, apart from the serving champions."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ _KEPT_S = 300
 
 
 class LoadedVersions:
-    """One version at a time, kept for a few minutes after its last use: people try several pictures in a row."""
+    """One version at a time, kept for a few minutes after its last use, for several pictures in a row."""
 
     def __init__(self, *, kept_s: float = _KEPT_S) -> None:
         self._kept_s = kept_s

@@ -1,6 +1,6 @@
-"""What Prometheus is told: counted here as it happens, or looked up when it asks (`StateCollector`).
+"""Prometheus metrics: counted as events happen, or collected at a scrape (`StateCollector`).
 
-docs/grafana/captionloop.json shows it; docs/watching.md says what each figure means.
+docs/grafana/captionloop.json displays them; docs/watching.md explains each.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _REQUEST_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 100)  # Label Studio gives up after 100
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 _BATCH_SECONDS = (0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-# Every reason has its series from the start: a rule that looks for the first failure needs the nought before it.
+# Every reason has its series from the start: an alert on the first failure needs the 0 before it.
 _REASONS = ("image", "late", "model", "label studio", "service", "unexpected")
 
 
@@ -82,9 +82,9 @@ def _reason(error: BaseException) -> str:
 
 
 class StateCollector(Collector):
-    """What lives in the database, in Redis and in the backend's memory, looked up when Prometheus asks.
+    """Metrics from the database, Redis and the backend's memory, collected at each scrape.
 
-    A part that does not answer has `captionloop_up` 0 and no other figures: a gap in a curve is true, a nought is not.
+    A part that does not answer has `captionloop_up` 0 and no other metrics: a gap in a curve is true, a 0 is not.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class StateCollector(Collector):
         self._features = features
 
     def describe(self) -> list[Metric]:
-        """Nothing: the registry would otherwise ask the database as soon as this is registered."""
+        """Empty, so that the registry does not query the database at registration."""
         return []
 
     def collect(self) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Whether the backend can answer a request for captions now, and if not, why."""
+"""Whether the backend can serve captions now, and if not, why."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from captionloop.model.database import Database
 class Found:
     """
     Args:
-        missing: what cannot be used, with a sentence that says why.
+        missing: the unavailable parts, each with the reason.
     """
 
     missing: Mapping[str, str]
@@ -25,7 +25,7 @@ class Found:
 
 
 class Readiness:
-    """Looks at what a request needs: the database, Redis, and the champion of each connected project."""
+    """Checks the database, Redis, and the champion of each connected project."""
 
     def __init__(self, *, database: Database, queue: Queue, projects: Projects, champions: Champions) -> None:
         self._database = database
@@ -34,7 +34,7 @@ class Readiness:
         self._champions = champions
 
     def check(self) -> Found:
-        """Takes a few seconds at most, whatever does not answer."""
+        """Takes a few seconds at most, even if a part hangs."""
         missing: dict[str, str] = {}
         try:
             self._database.check()

@@ -1,7 +1,7 @@
-"""Which versions' files are no longer what they were when they were written, for pages that are opened often.
+"""Cached integrity checks of versions' files, for the pages.
 
-Checksums of gigabytes take seconds, so they are taken beside the request, and again only when a file's size or time has
-changed, or an hour has gone by (a disk that rots changes neither).
+Checksums of gigabytes take seconds, so they are computed in a thread, and again only when a file's size or time has
+changed, or after an hour (silent disk corruption changes neither).
 """
 
 import threading
@@ -20,7 +20,7 @@ Signature = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True)
 class _Found:
-    """What a check of a version's files found: `damage` is None where all are as they should be."""
+    """The result of a check of a version's files: `damage` is None if all are intact."""
 
     signature: Signature
     damage: str | None
@@ -28,7 +28,7 @@ class _Found:
 
 
 class VersionChecks:
-    """What is known of each version's files. One check at a time, in a thread of its own."""
+    """The last check of each version. One check at a time, in its own thread."""
 
     def __init__(self, verify: Callable[[Path], None]) -> None:
         """
@@ -41,11 +41,11 @@ class VersionChecks:
         self._thread: threading.Thread | None = None
 
     def damage(self, versions: Sequence[VersionInfo], *, patience_s: float) -> Mapping[str, str]:
-        """What is wrong with those of the versions whose files are damaged or lost, as far as it is known by then.
+        """Damage of the versions whose files are damaged or lost, as far as known by then.
 
         Args:
-            versions: deleted ones are passed over.
-            patience_s: how long to wait for what is not known yet.
+            versions: deleted ones are skipped.
+            patience_s: how long to wait for unfinished checks, in seconds.
         """
         there = [info for info in versions if info.deleted_at is None]
         if unknown := [info for info in there if not self._is_known(info)]:
@@ -72,7 +72,7 @@ class VersionChecks:
 
     def _check_all(self, versions: Sequence[VersionInfo]) -> None:
         for info in versions:
-            signature = signature_of(info.path)  # before the check: what changes meanwhile is checked again
+            signature = signature_of(info.path)  # before the check, so that changes meanwhile cause another
             try:
                 self._verify(info.path)
                 damage = None

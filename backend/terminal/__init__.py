@@ -1,1 +1,1 @@
-"""What a terminal shows while something runs."""
+"""Progress bars and tables on a terminal."""

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, figures: bool = False) -> str:
-    """Columns that are as wide as they must be.
+    """A table with minimal column widths.
 
     Args:
-        figures: whether all columns but the first and the last hold figures, which stand on the right.
+        figures: right-align all columns but the first and the last.
     """
     lines = [titles, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -1,4 +1,4 @@
-"""A long row of things, some at a time: as `itertools.batched`, which Python 3.11 lacks, but in lists."""
+"""Batches of an iterable: `itertools.batched`, which Python 3.11 lacks, but with lists."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in their order, `size` at a time; the last may be fewer. An iterator is read no further ahead."""
+    """The items in lists of `size`; the last may be shorter. An iterator is read one batch at a time."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch

@@ -1,7 +1,7 @@
-"""Where models compute: the device is chosen here, and what differs from one kind to another is asked of it here.
+"""The device of models, and everything in which kinds of devices differ.
 
-Nothing else names a kind of GPU or calls what only one of them has (`torch.cuda`, `torch.mps`, `torch.xpu`):
-`tests/test_device.py` holds our sources to that, and runs encoder, decoder and training on a device of its own making.
+No other module names a kind of GPU or uses its API (`torch.cuda`, `torch.mps`, `torch.xpu`); `tests/test_device.py`
+checks that. `tests/test_on_another_device.py` runs encoder, decoder and training on a simulated device.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from captionloop.errors import SettingsError
 
 AUTO, CPU = "auto", "cpu"
 KINDS = ("cuda", "mps", "xpu", CPU)
-"""In the order in which they are taken. ROCm's PyTorch calls an AMD GPU "cuda"."""
+"""In order of preference. ROCm's PyTorch calls an AMD GPU "cuda"."""
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device of a kind.
+    """The device for a setting.
 
-    It may ask a GPU's driver, which does not survive a fork: call it in the process that computes.
+    It may initialise a GPU's driver, which does not survive a fork: call it in the process that computes.
 
     Args:
-        name: a value of CAPTIONLOOP_DEVICE: one of `KINDS`, or "auto" for the first of them that is here.
+        name: a value of CAPTIONLOOP_DEVICE: one of `KINDS`, or "auto" for the first available.
 
     Raises:
-        SettingsError: there is none of that kind here.
+        SettingsError: the device is not available.
     """
     here = [kind for kind in KINDS if _is_here(kind)]
     if name == AUTO:
@@ -43,14 +43,14 @@ def chosen_device(name: str) -> torch.device:
 
 
 def is_gpu(device: torch.device) -> bool:
-    """Whether it computes beside the processor, with memory of its own, and is the better the more it is given."""
+    """Whether it is an accelerator: asynchronous, and faster with large batches."""
     return device.type != CPU
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bf16 matrices itself; where it does not, bf16 is slower than fp32.
+    """Whether the hardware has bf16 matrix instructions; without them bf16 is slower than fp32.
 
-    Apple's GPUs take bf16, but PyTorch does not say which of them gain from it: False.
+    False for Apple's GPUs: they accept bf16, but PyTorch does not tell which of them are faster with it.
     """
     if device.type == CPU:
         return bf16_unit_of_cpu() is not None
@@ -59,7 +59,7 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 
 def bf16_unit_of_cpu() -> str | None:
-    """What multiplies bf16 matrices in this processor: "AMX", "AVX-512" or nothing."""
+    """The CPU's bf16 instructions: "AMX", "AVX-512" or None."""
     has = torch.cpu.get_capabilities()
     return "AMX" if has.get("amx_tile") else "AVX-512" if has.get("avx512_bf16") else None
 
@@ -71,7 +71,7 @@ def device_name(device: torch.device) -> str:
 
 
 def nvidia_name(device: torch.device) -> str | None:
-    """As `nvidia-smi` names a GPU of NVIDIA's."""
+    """The name of an NVIDIA GPU in `nvidia-smi`."""
     if device.type != "cuda":
         return None
     return f"GPU-{_module(device).get_device_properties(device).uuid}"
@@ -83,9 +83,9 @@ def device_count(device: torch.device) -> int:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """The most memory that tensors on a GPU have taken so far, in bytes; None for the CPU.
+    """Peak memory of tensors on a GPU so far, in bytes; None for the CPU.
 
-    Apple's GPUs keep no count of it: what is taken now.
+    For Apple's GPUs, which do not record the peak, the present use.
     """
     if not is_gpu(device):
         return None
@@ -96,35 +96,35 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def limit_memory(device: torch.device, share: float) -> None:
-    """Let this process have so much of a GPU's memory, 0 to 1."""
+    """Limit this process to a share of the GPU's memory, 0 to 1."""
     if is_gpu(device):
         _module(device).set_per_process_memory_fraction(share)
 
 
 def give_back_memory(device: torch.device) -> None:
-    """Give back what PyTorch keeps of a GPU's memory for tensors to come."""
+    """Release the GPU memory that PyTorch's allocator caches."""
     if is_gpu(device):
         _module(device).empty_cache()
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until all that was asked of the device is done."""
+    """Synchronise with the device."""
     _module(device).synchronize()
 
 
 def random_state(device: torch.device) -> Tensor | None:
-    """Of a GPU's own random numbers, uint8 on the CPU; None for the CPU, whose state is `torch.get_rng_state()`."""
+    """State of a GPU's generator, uint8 on the CPU; None for the CPU, whose state is `torch.get_rng_state()`."""
     return _module(device).get_rng_state(device) if is_gpu(device) else None
 
 
 def set_random_state(device: torch.device, state: Tensor) -> None:
-    """Go on with the random numbers of `random_state`."""
+    """Restore a state of `random_state`."""
     _module(device).set_rng_state(state, device)
 
 
 @contextmanager
 def own_random_numbers(device: torch.device) -> Iterator[None]:
-    """What is drawn or seeded within changes nothing outside, on the CPU or on the device."""
+    """Isolates the random number generators of CPU and device within the block."""
     with torch.random.fork_rng(devices=[device] if is_gpu(device) else [], device_type=device.type):
         yield
 

@@ -3,26 +3,26 @@
     CaptionloopError
     ├── SettingsError         a setting is missing or wrong                          exit code 2
     │   └── LostKeyError      something is encrypted with a key that is not known    2
-    ├── NotFoundError         a project, version, run or file that was named is not there    4
+    ├── NotFoundError         a named project, version, run or file does not exist   4
     ├── BusyError             something else holds what is needed (a port, a lock)   5
     ├── ServiceError          a service does not answer or refuses                   3
     │   ├── LabelStudioError  Label Studio refused, or answered what nobody expects  3
     │   └── StorageError      a file cannot be written: the disk is full, or not ours to write on  3
-    ├── LabelConfigError      a label config in which no caption can be put          1
+    ├── LabelConfigError      a label config without a text box for captions         1
     ├── ImageError            one image that cannot be read or used                  1
-    ├── CaptionFileError      a file of captions that is not what it should be       1
+    ├── CaptionFileError      a caption file that is malformed or not recognised     1
     ├── CheckpointError       a model directory that cannot be loaded or trusted     1
     ├── BackupError           a backup that cannot be made, or is damaged            1
-    └── RunError              a run that cannot go on                                1
-        ├── RunCancelled      somebody cancelled it; nothing of it is kept           1
-        └── TrialPruned       a trial of a sweep that is not worth going on with     1
+    └── RunError              a run that cannot continue                             1
+        ├── RunCancelled      it was cancelled; nothing of it is kept                1
+        └── TrialPruned       an unpromising trial of a sweep                        1
 
-The message of each is one or two sentences for a person: what was found, where (task, file, field), what to do.
+Each message is one or two sentences for people: what was found, where (task, file, field), what to do.
 """
 
 
 class CaptionloopError(Exception):
-    """Base of all of them; `exit_code` is what the command line ends with."""
+    """Base of all of them; `exit_code` is the exit code of the command line."""
 
     exit_code = 1
 
@@ -48,9 +48,9 @@ class ServiceError(CaptionloopError):
 
 
 class LabelStudioError(ServiceError):
-    """Label Studio refused a call or gave an unexpected answer.
+    """Label Studio refused a call or sent an unexpected response.
 
-    `status` is the HTTP status, or None when there was no answer at all.
+    `status` is the HTTP status, or None without a response.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -59,7 +59,7 @@ class LabelStudioError(ServiceError):
 
     @property
     def may_pass(self) -> bool:
-        """Whether it is away or busy, so that the same call may do later."""
+        """Whether it is temporary (unreachable or busy), so that a retry may succeed."""
         return self.status is None or self.status == 429 or self.status >= 500
 
 
@@ -74,7 +74,7 @@ class LabelConfigError(CaptionloopError):
 class ImageError(CaptionloopError):
     """One image that cannot be read or used.
 
-    `may_pass` is True where that says nothing about the image, as when its server is away: later it may be read.
+    `may_pass` is True for a temporary error that says nothing about the image, such as an unreachable server.
     """
 
     def __init__(self, message: str, *, may_pass: bool = False) -> None:

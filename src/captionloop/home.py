@@ -1,22 +1,22 @@
-"""Where files lie. The only place that knows the layout of the home directory.
+"""The layout of the home directory.
 
 HOME/
 ├── captionloop.db        the database, unless CAPTIONLOOP_DATABASE_URL names another
-├── secrets.json          what `captionloop up` made: logins, tokens, the backend's password; encrypted
-├── session.key           what the cookies of the pages are signed with; encrypted
-├── seal.keys             what both, and the secrets in the database, are encrypted with; see `seal`
-├── services.json         what runs now, where, and as which process
-├── sample.json           which project the sample is, and what its pictures show
+├── secrets.json          created by `captionloop up`: logins, tokens, the backend's password; encrypted
+├── session.key           signing key of the pages' cookies; encrypted
+├── seal.keys             encryption keys of both, and of the secrets in the database; see `seal`
+├── services.json         running services with addresses and process ids
+├── sample.json           the sample project, and the canonical captions of its pictures
 ├── images/ab/abcd…       our own copies of annotated images, named by the SHA-256 of their bytes
 ├── features/             cached outputs of image encoders
 ├── versions/NAME/        one immutable `transformers` directory for each version
 ├── datasets/HASH.jsonl   one immutable snapshot for each run
-├── thumbnails/, reports/ what the pages show, made when it is first asked for; may be deleted
-├── comparisons/ID/FIRST--SECOND.json   what two versions of a project wrote for the same held-out images
-├── runs/ID/              a run while it trains: what it goes on from when it was killed, the files it makes
+├── thumbnails/, reports/ caches of the pages; may be deleted
+├── comparisons/ID/FIRST--SECOND.json   two versions' captions of the same held-out images
+├── runs/ID/              a run in progress: its checkpoint and the files it makes
 ├── runs/ID/NUMBER/       the same for a trial of a sweep
-├── tensorboard/ID/       what TensorBoard shows of each run
-├── trackers/ID/          what MLflow and Weights & Biases keep of each run on this machine
+├── tensorboard/ID/       TensorBoard's event files of each run
+├── trackers/ID/          local data of MLflow and Weights & Biases of each run
 ├── logs/                 one file for each process that `captionloop up` starts
 └── label-studio/         Label Studio's own data
 """
@@ -35,7 +35,7 @@ from typing import Any
 
 from captionloop.errors import StorageError
 
-# What a backup leaves out. What opens other doors is kept elsewhere, or made again:
+# Not in backups. Keys and passwords, which must be kept elsewhere or are created again:
 SECRET = frozenset({"secrets.json", "session.key", "seal.keys"})
 # and this can be made again, or is of the moment: caches, logs, what runs now, a run's own state, the demo's home.
 PASSING = frozenset(
@@ -61,7 +61,7 @@ _LONGEST_SOCKET_PATH = 100
 
 @dataclass(frozen=True)
 class Home:
-    """Paths below one home directory; making the object touches nothing on disk."""
+    """Paths below one home directory; creating the object touches nothing on disk."""
 
     root: Path
 
@@ -75,7 +75,7 @@ class Home:
 
     @property
     def session_key(self) -> Path:
-        """What the cookies of the pages are signed with."""
+        """The signing key of the pages' cookies."""
         return self.root / "session.key"
 
     @property
@@ -149,20 +149,20 @@ class Home:
         return self.images / sha256[:2] / sha256
 
     def create(self) -> None:
-        """Make the home directory, closed to other users."""
+        """Create the home directory, private to its user."""
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
 
 
 @contextmanager
 def storing(path: Path, *, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """For what writes below `path`: say of an error of the disk what it is, and what helps.
+    """Turn disk errors of a block that writes below `path` into a `StorageError` with the remedy.
 
     Args:
-        also: what a library makes of such an error, beside OSError.
+        also: further exceptions that a library raises for disk errors, beside OSError.
 
     Raises:
-        StorageError: the disk is full, or is not to be written on.
+        StorageError: the disk is full or read-only.
     """
     of_the_disk: tuple[type[Exception], ...] = (OSError, *also)
     try:
@@ -185,17 +185,17 @@ _REMEDIES = {
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a file so that a crash leaves the old one or the new one, and never half of either.
+    """Write a file atomically: a crash leaves the old one or the new one.
 
     Raises:
-        StorageError: the disk is full, or is not to be written on.
+        StorageError: the disk is full or read-only.
     """
     with storing(path), atomically(path, mode=mode) as temporary:
         temporary.write_bytes(data)
 
 
 def make_once(path: Path, data: bytes) -> bytes:
-    """Write a file unless there is one; give what it holds, which is the same for all who do this at once."""
+    """Create a file unless it exists; returns its content, the same for all concurrent callers."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -211,7 +211,7 @@ def make_once(path: Path, data: bytes) -> bytes:
 
 @contextmanager
 def atomically(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
-    """For what writes a file by its name: give the name of a temporary one, which then takes the place of `path`."""
+    """Yields the name of a temporary file, which replaces `path` at the end of the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -229,10 +229,10 @@ def atomically(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
 
 @contextmanager
 def unfinished_directory(place: Path, *, prefix: str) -> Iterator[Path]:
-    """A new directory in `place` for what is not to be seen before it is whole, and then renamed; else it goes again.
+    """A temporary directory in `place`, to be renamed when complete; otherwise it is removed.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     place.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(dir=place, prefix=prefix))

@@ -1,7 +1,7 @@
-"""How our processes log: lines for people, or JSON for what collects them; each says what it belongs to.
+"""Logging: text for people or JSON for log collectors, with request and job ids.
 
-A request has an id, which its answer carries (`X-Request-ID`) and which goes with the jobs that it asks for; a job has
-that of its run. So one id finds all lines that a press of a button led to, in the backend and in the worker.
+A request has an id, which its response returns (`X-Request-ID`) and the jobs that it enqueues inherit; a job's id is
+that of its run. So one id finds all lines that a press of a button caused, in the backend and in the worker.
 """
 
 import logging
@@ -12,7 +12,7 @@ from contextvars import ContextVar
 
 TEXT, JSON = "text", "json"
 
-# What may be an id of somebody else's making: it is written into log lines and headers.
+# Valid ids from clients: they are written into log lines and headers.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 _request: ContextVar[str | None] = ContextVar("request", default=None)
@@ -23,18 +23,18 @@ _TALKATIVE = ("httpx", "alembic")
 
 
 def current_request() -> str | None:
-    """The id of the request that is being answered, or that asked for the present job."""
+    """The id of the present request, or of the one that enqueued the present job."""
     return _request.get()
 
 
 def sane_id(given: object) -> str | None:
-    """An id that came from elsewhere, if it can be one."""
+    """A client's id if it is valid, else None."""
     return given if isinstance(given, str) and _ID.fullmatch(given) else None
 
 
 @contextmanager
 def belonging_to(*, request: str | None = None, job: str | None = None) -> Iterator[None]:
-    """What is logged in this block, by this thread, belongs to a request or a job."""
+    """Log lines of this thread in this block get the id of a request or a job."""
     of_request = _request.set(request if request is not None else _request.get())
     of_job = _job.set(job if job is not None else _job.get())
     try:
@@ -48,9 +48,9 @@ def log_to_stderr(level: str, *, form: str = TEXT, debug: bool = False) -> None:
     """Set up the logging of this process.
 
     Args:
-        level: the least important lines that are kept: debug, info, warning or error.
+        level: the least severe level: debug, info, warning or error.
         form: `TEXT` or `JSON`.
-        debug: keep everything, also what libraries say of each of their steps.
+        debug: log everything, libraries included.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(form))

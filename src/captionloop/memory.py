@@ -1,4 +1,4 @@
-"""How a process that trains handles its memory."""
+"""Memory allocation of a process that trains."""
 
 import ctypes
 import logging
@@ -11,10 +11,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees, for its next tensors, until it ends.
+    """Let glibc's malloc keep freed memory for later tensors, until the process ends.
 
-    Otherwise glibc gives each large tensor back to the system, which has to clear the pages of the next one: of a step
-    of full fine-tuning that was a quarter (`captionloop bench`). Other C libraries are left as they are.
+    Otherwise it returns each large tensor to the system, which must zero the pages of the next one: a quarter of a step
+    of full fine-tuning (`captionloop bench`). No effect with other C libraries.
     """
     if sys.platform != "linux":
         return

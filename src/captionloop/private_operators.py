@@ -1,7 +1,7 @@
-"""PyTorch's operators without a public name, which any release may drop or change: each is looked up here, once.
+"""PyTorch's operators without a public name, which any release may drop or change.
 
-One is tried on a small example when it is first asked for. Where it is missing, fails, or answers otherwise than the
-plain modules, the log says so, and the plain way is taken: the same captions and gradients, later.
+Each is looked up once and checked on a small example. If it is missing, fails, or disagrees with the public modules, a
+warning is logged and the public ones are used: the same captions and gradients, but slower.
 
 Shapes: R rows, I and O inputs and outputs of a matrix, P keys that a query looks at.
 """
@@ -24,9 +24,9 @@ T = TypeVar("T")
 Linear = Callable[[Tensor], Tensor]
 """(..., I) to (..., O)."""
 Pack = Callable[[Tensor, Tensor, int], Linear]
-"""A weight (O, I), a bias (O,) and the number of rows that are expected at once, to what multiplies with them."""
+"""A weight (O, I), a bias (O,) and the expected number of rows, to a packed linear layer."""
 SoftmaxBackward = Callable[[Tensor, Tensor], Tensor]
-"""The gradient of softmax's outcome and the outcome, each (..., P), to the gradient of what it was taken of."""
+"""The gradient of softmax's output and the output, each (..., P), to the gradient of its input."""
 
 # Of sums of some dozen products of numbers up to 1.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
@@ -34,13 +34,13 @@ _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 
 @cache
 def pack_for_cpu(dtype: torch.dtype) -> Pack | None:
-    """What puts a matrix on the CPU into oneDNN's own order, once, instead of with each call of plain `linear`.
+    """The function that packs a weight matrix into oneDNN's layout once, instead of at each call of plain `linear`.
 
     Args:
         dtype: float32 or bfloat16.
 
     Returns:
-        None where PyTorch or the processor has no such thing.
+        None if PyTorch or the CPU does not support it.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None

@@ -1,10 +1,10 @@
-"""Secrets that are kept on disk or in the database lie there encrypted; `Seal` writes and reads them.
+"""Encryption of secrets on disk and in the database.
 
-The key is CAPTIONLOOP_KEY, else one in the home directory (`seal.keys`), made when it is first needed. There may be
-several, newest first: the first one encrypts, each of them decrypts. Those in the home are read each time, as
-`captionloop key rotate` may have changed them meanwhile.
+The key is CAPTIONLOOP_KEY, else one in the home directory (`seal.keys`), created when first needed. There may be
+several, newest first: the first one encrypts, all of them decrypt. Those in the home are read each time, since
+`captionloop key rotate` may have changed them.
 
-What is encrypted begins with `sealed:`. Anything else was written by a release that kept secrets as they were.
+Encrypted values begin with `sealed:`. Others were written by a release without encryption.
 """
 
 import base64
@@ -24,7 +24,7 @@ _MAKE_ONE = "Make one with `openssl rand -base64 32`."
 
 
 class Seal:
-    """The keys of one installation. Safe to use from several threads."""
+    """The keys of one installation. Thread-safe."""
 
     def __init__(self, home: Home, key: Secret | None = None) -> None:
         """
@@ -32,22 +32,22 @@ class Seal:
             key: CAPTIONLOOP_KEY: one key or several, with commas in between.
 
         Raises:
-            SettingsError: it holds something that is no key.
+            SettingsError: it contains an invalid key.
         """
         self._home = home
         self._given = _read(key.reveal().split(","), source="CAPTIONLOOP_KEY") if key else []
 
     def encrypt(self, secret: str) -> str:
-        """A text from which only the keys make the secret again."""
+        """Encrypt a secret to text."""
         keys = self._given or self._in_home() or self._made()
         return _MARK + keys[0].encrypt(secret.encode()).decode()
 
     def decrypt(self, kept: str, *, what: str, lost: str) -> str:
-        """The secret in a text that was kept.
+        """Decrypt a stored value.
 
         Args:
-            what: names it in the message of the error.
-            lost: what to do when the key is lost for good.
+            what: its name in error messages.
+            lost: what to do if the key is lost.
 
         Raises:
             LostKeyError: it was encrypted with another key.
@@ -67,7 +67,7 @@ class Seal:
             ) from error
 
     def begin_rotation(self) -> list[str]:
-        """Have a new key encrypt from now on, while the old ones still decrypt; gives the old ones in the home.
+        """Encrypt with a new key from now on, while the old ones still decrypt; returns the old ones in the home.
 
         With CAPTIONLOOP_KEY set, its first key is the new one.
         """
@@ -77,7 +77,7 @@ class Seal:
         return old
 
     def end_rotation(self, old: Sequence[str]) -> None:
-        """Forget the old keys, once nothing is left that they encrypted."""
+        """Delete the old keys, once nothing is encrypted with them."""
         kept = [key for key in self._lines() if key not in old]
         if kept:
             write_atomically(self._home.seal_keys, _text(kept))
@@ -85,7 +85,7 @@ class Seal:
             self._home.seal_keys.unlink(missing_ok=True)
 
     def _made(self) -> list[Fernet]:
-        """Several processes that start at once get the same."""
+        """Created once; concurrent processes get the same."""
         self._home.create()
         made = make_once(self._home.seal_keys, _text([_new_key()]))
         return _read(made.decode().split(), source=str(self._home.seal_keys))
@@ -118,7 +118,7 @@ def _read(keys: Sequence[str], *, source: str) -> list[Fernet]:
 
 
 def _checked(key: str, source: str) -> bytes:
-    """A key as Fernet wants it. The message of the error does not repeat it."""
+    """A key in Fernet's format. The error message does not contain it."""
     try:
         raw = base64.b64decode(key.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):

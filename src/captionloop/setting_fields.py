@@ -1,4 +1,4 @@
-"""The fields of a settings class, when its values come back from JSON or from what people type."""
+"""Parsing of a settings class from JSON or from typed `name=value` pairs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -23,14 +23,14 @@ def refuse_unknown(cls: type, values: Mapping[str, Any], *, called: str, error: 
 
 
 def read_pairs(cls: type, pairs: Iterable[str], *, called: str, example: str) -> dict[str, Any]:
-    """`name=value` as typed → the values by name, each of the type of its field in the dataclass `cls`; not checked.
+    """`name=value` pairs as typed → values by name, converted to the field types of `cls` but not validated.
 
     Args:
         called: what messages call such a value, as "fine-tuning setting".
-        example: a pair that would do.
+        example: a valid pair.
 
     Raises:
-        SettingsError: a text that is no such pair, or an unknown name.
+        SettingsError: not a pair, or an unknown name.
     """
     values: dict[str, Any] = {}
     for pair in pairs:

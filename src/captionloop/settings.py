@@ -1,4 +1,4 @@
-"""The settings of Captionloop: one class, read once at start from the environment and a `.env` file.
+"""The settings: one class, read once at start from the environment and a `.env` file.
 
 Each field has its variable, default and help, which a test compares with the table in docs/settings.md.
 """
@@ -40,7 +40,7 @@ class Secret:
 
 
 def without_password(url: str) -> str:
-    """An address as it may be shown: without user and password, wherever in it they stand."""
+    """An address for display, without user and password, also in its query."""
     scheme, separator, rest = url.partition("://")
     address, mark, query = rest.partition("?")
     kept = urlencode([(name, value) for name, value in parse_qsl(query) if name not in {"username", "password"}])
@@ -130,7 +130,7 @@ def _default_cache() -> Path:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person may set. Build it with `read()`; every value has been checked by then."""
+    """All settings. Build it with `read()`, which validates every value."""
 
     home: Path = _setting(
         "CAPTIONLOOP_HOME",
@@ -277,7 +277,7 @@ class Settings:
     def read(
         cls, environment: Mapping[str, str] | None = None, *, env_file: Path = Path(".env"), **given: Any
     ) -> "Settings":
-        """Read the environment and, for what it does not hold, `env_file`; `given` values win over both.
+        """Read the environment and, for variables that it lacks, `env_file`; `given` values override both.
 
         An empty variable counts as unset, as shells and compose files produce it.
 
@@ -296,7 +296,7 @@ class Settings:
 
     @property
     def server_name(self) -> str:
-        """What tells the projects of one Label Studio from those of another, also after it changed its port."""
+        """The name of this Label Studio in the database, which stays the same when its port changes."""
         return self.server or self.label_studio_url or LOCAL_SERVER
 
     @property

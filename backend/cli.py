@@ -27,6 +27,7 @@ from captionloop.backend.commands.status import status
 from captionloop.backend.commands.sweep import sweep
 from captionloop.backend.commands.versions import promote, rollback, versions
 from captionloop.backend.label_studio.network_environment import keep_loopback_direct
+from captionloop.backend.terminal.output import print_line, print_usage_error
 from captionloop.errors import CaptionloopError
 
 _INTERRUPTED = 130
@@ -90,14 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = cli.main(argv, prog_name="captionloop", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        print_usage_error(error)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        print_line("Interrupted.", err=True)
         code = _INTERRUPTED
     except CaptionloopError as error:
         if "--debug" in argv:
             raise
-        click.echo(f"Error: {error}", err=True)
+        print_line(f"Error: {error}", err=True)
         code = error.exit_code
     sys.exit(code if isinstance(code, int) else 0)

@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from captionloop.backend.commands.shared import json_option, print_result
+from captionloop.backend.terminal.output import print_line
+from captionloop.printable import one_line
 
 _MEGABYTE = 1e6
 
@@ -35,9 +37,9 @@ def backup(*, file: Path, as_json: bool) -> None:
     finally:
         database.close()
     for name in made.missing[:10]:
-        click.echo(f"Missing, and so not in the backup: {name}", err=True)
+        print_line(f"Missing, and so not in the backup: {name}", err=True)
     shown = {"file": str(file), "files": len(made.files), "bytes": made.size_bytes, "missing": list(made.missing)}
-    said = f"{file}: {len(made.files)} files, {made.size_bytes / _MEGABYTE:.1f} MB."
+    said = f"{one_line(str(file))}: {len(made.files)} files, {made.size_bytes / _MEGABYTE:.1f} MB."
     print_result(shown, as_json, said + (f" {len(made.missing)} were missing." if made.missing else ""))
 
 
@@ -72,7 +74,8 @@ def restore(*, file: Path, as_json: bool) -> None:
         "missing": list(restored.missing),
     }
     said = (
-        f"{home.root} is as it was on {restored.created_at:%Y-%m-%d at %H:%M} UTC. Keys are in no backup: "
-        "put secrets.json, session.key and seal.keys of the old home there, or new ones are made."
+        f"{one_line(str(home.root))} is as it was on {restored.created_at:%Y-%m-%d at %H:%M} UTC. "
+        "Keys are in no backup: put secrets.json, session.key and seal.keys of the old home there, or new ones are "
+        "made."
     )
     print_result(shown, as_json, said)

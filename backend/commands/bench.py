@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from captionloop.backend.bench.settings import GPU, GPU_LARGE, KEYS, PARTS, PICTURES, STARTER
-from captionloop.backend.commands.shared import json_option
+from captionloop.backend.commands.shared import json_option, print_result
+from captionloop.backend.terminal.output import print_line
 from captionloop.settings import Settings
 
 
@@ -36,7 +37,6 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
         captionloop bench --only latency --only bulk
         captionloop bench --json > figures.json
     """
-    import json
 
     import torch
     from transformers import BlipConfig
@@ -52,7 +52,7 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
     from captionloop.model.starter import STARTER_DIR
 
     def say(text: str) -> None:
-        click.echo(f"{text} …", err=True)
+        print_line(f"{text} …", err=True)
 
     keys = only or KEYS
     cpu, chosen = torch.device(CPU), chosen_device(Settings.read().device)
@@ -98,4 +98,4 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
         **{result.key: result.figures() for result in results},
         **dict.fromkeys(not_measured),
     }
-    click.echo(json.dumps(figures, indent=2) if as_json else found.text())
+    print_result(figures, as_json, found.text())

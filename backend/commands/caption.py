@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from captionloop.backend.commands.shared import SOME_FAILED, json_option, model_option, print_result, read_settings
+from captionloop.backend.terminal.output import print_line
 
 
 @click.command()
@@ -38,11 +39,11 @@ def caption(
     for item in caption_files(images, read_settings(model=model, precision=precision)):
         if isinstance(item, BadFile):
             has_bad = True
-            click.echo(f"{item.image}: {item.reason}", err=True)
+            print_line(f"{item.image}: {item.reason}", err=True)
         elif as_json:
             found.append(asdict(item))
         else:
-            click.echo(f"{item.image}: {item.caption}  ({item.score:.2f})")
+            print_line(f"{item.image}: {item.caption}  ({item.score:.2f})")
     if as_json:
         print_result(found, as_json, "")
     if has_bad:

@@ -1,6 +1,5 @@
 """`captionloop connect`, `doctor`, `sync`: the bridge to Label Studio."""
 
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from captionloop.backend.commands.shared import (
     ready_context,
     running_settings,
 )
+from captionloop.backend.terminal.output import print_json, print_line
+from captionloop.printable import one_line
 
 if TYPE_CHECKING:
     from captionloop.backend.projects.connect import Connection
@@ -47,7 +48,7 @@ def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
         settings = context.settings
         # Before the attempt: what fails then may fail for this reason, and Label Studio names another.
         if said := too_old(context.label_studio.version()):
-            click.echo(f"Warning: Label Studio {said}. {UPGRADE}", err=True)
+            print_line(f"Warning: Label Studio {said}. {UPGRADE}", err=True)
         context.label_studio.check_address()
         connection = attach(
             project_id,
@@ -70,7 +71,7 @@ def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
         "webhook_id": connection.webhook_id,
     }
     said = f"Project {connection.project_id} ({connection.title}) is connected. {_where_captions_go(connection)}"
-    print_result(shown, as_json, said)
+    print_result(shown, as_json, one_line(said))
 
 
 def _where_captions_go(connection: "Connection") -> str:
@@ -95,10 +96,10 @@ def doctor(*, project_id: int | None, as_json: bool) -> None:
 
     checks = examine(running_settings(), label_studio_id=project_id)
     if as_json:
-        click.echo(json.dumps([check.to_dict() for check in checks], indent=2))
+        print_json([check.to_dict() for check in checks])
     else:
         for check in checks:
-            click.echo(check.line())
+            print_line(check.line())
     if not all(check.ok for check in checks):
         sys.exit(1)
 
@@ -127,4 +128,4 @@ def sync(*, project_id: int | None, reads_all: bool, as_json: bool) -> None:
         f"{result.new} new, {result.changed} changed, {result.removed} removed; {result.corrections} corrections. "
         f"{result.failed} images cannot be read."
     )
-    print_result(asdict(result), as_json, f"{said}\n{result.notice}".strip())
+    print_result(asdict(result), as_json, f"{said}\n{one_line(result.notice)}".strip())

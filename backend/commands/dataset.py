@@ -16,6 +16,8 @@ from captionloop.backend.commands.shared import (
     project_option,
     ready_context,
 )
+from captionloop.backend.terminal.output import print_line
+from captionloop.printable import one_line
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
@@ -80,7 +82,7 @@ def snapshot(*, project_id: int | None, as_json: bool) -> None:
     with ready_context() as context:
         made = _taken(context, None, project_id)
     shown = {"snapshot": made.hash, "captions": len(made.examples), "path": str(made.path)}
-    print_result(shown, as_json, f"{made.hash[:12]}: {len(made.examples)} captions, in {made.path}")
+    print_result(shown, as_json, one_line(f"{made.hash[:12]}: {len(made.examples)} captions, in {made.path}"))
 
 
 @dataset.command()
@@ -98,7 +100,7 @@ def show(*, name: str | None, limit: int, project_id: int | None, as_json: bool)
     with ready_context() as context:
         examples = _taken(context, name, project_id).examples[:limit]
     rows = [{"correction": found.correction, "image": found.image, "caption": found.caption} for found in examples]
-    print_result(rows, as_json, "\n".join(f"{row['correction']:>6}  {row['caption']}" for row in rows))
+    print_result(rows, as_json, "\n".join(one_line(f"{row['correction']:>6}  {row['caption']}") for row in rows))
 
 
 @dataset.command()
@@ -128,7 +130,9 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
             found = dataset_stats(session, project.id, can_be_written=partial(is_representable, tokenizer))
     shown = asdict(found)
     print_result(
-        shown, as_json, "\n".join(f"{name.replace('_', ' '):18} {_said(value)}" for name, value in shown.items())
+        shown,
+        as_json,
+        "\n".join(one_line(f"{name.replace('_', ' '):18} {_said(value)}") for name, value in shown.items()),
     )
 
 
@@ -160,7 +164,7 @@ def export(
         taken = _taken(context, name, project_id)
         images = dataset_export.export(taken, context.home, out, form=form, split=split)
     shown = {"snapshot": taken.hash, "images": images, "path": str(out)}
-    print_result(shown, as_json, f"{images} images of snapshot {taken.hash[:12]} are in {out}.")
+    print_result(shown, as_json, one_line(f"{images} images of snapshot {taken.hash[:12]} are in {out}."))
 
 
 @dataset.command("import")
@@ -215,7 +219,7 @@ def import_(
     bad: list[dict[str, Any]] = []
 
     def note(row: BadRow) -> None:
-        click.echo(f"{row.place}: {row.reason}", err=True)
+        print_line(f"{row.place}: {row.reason}", err=True)
         if as_json and len(bad) < _MOST_BAD_ROWS_IN_JSON:
             place = row.place
             bad.append({"file": str(place.file), "line": place.line, "entry": place.entry, "reason": row.reason})

@@ -15,6 +15,7 @@ from captionloop.backend.commands.shared import (
     project_option,
     ready_context,
 )
+from captionloop.backend.terminal.output import print_line, print_text
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
@@ -155,11 +156,14 @@ def report(*, version: str, as_html: bool, out: Path | None, project_id: int | N
     text = report_html(gathered) if as_html else report_text(gathered) + "\n"
     if out is None and as_html and sys.stdout.isatty():
         out = Path(f"{version}.html")
+    if out is None and as_html:
+        click.echo(text, nl=False)  # into a file or another program
+        return
     if out is None:
-        click.echo(text, nl=False)
+        print_text(text.removesuffix("\n"))
         return
     _write(out, text)
-    click.echo(f"The report is in {out}.")
+    print_line(f"The report is in {out}.")
 
 
 def _version_info(context: "Context", version: str, project_id: int | None) -> Any:

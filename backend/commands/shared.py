@@ -1,11 +1,12 @@
 """What the commands of the command line share: their common options, what they work with, and how they print."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from captionloop.backend.terminal.output import print_json, print_text
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
@@ -34,7 +35,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 def print_result(value: Any, as_json: bool, text: str) -> None:
     """Print data as JSON, or the same as a text for people."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
+    if as_json:
+        print_json(value)
+    else:
+        print_text(text)
 
 
 def read_settings(**given: Any) -> "Settings":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from captionloop.backend.commands.shared import json_option, print_result
+from captionloop.backend.terminal.output import print_line
 from captionloop.backend.terminal.table import table
 
 if TYPE_CHECKING:
@@ -138,19 +139,19 @@ def _work_in_label_studio(rounds: int, per_round: int) -> None:
     from captionloop.model.starter.styles import new_words_and_order
 
     def tell(done: Round) -> None:
-        click.echo(
+        print_line(
             f"Round {done.number}: {done.kept} of {done.captioned} captions by {done.version} were right as they were. "
             f"{done.outcome}"
         )
 
     with ready_context() as context:
         project = chosen_project(context, sample_project_id(context.home))
-        click.echo(
+        print_line(
             f"A scripted annotator puts the captions of project {project.label_studio_id} into other words and order: "
             f"{per_round} of them, then Start Training, {rounds} times."
         )
         annotate_in_rounds(context, project, new_words_and_order, rounds=rounds, per_round=per_round, tell=tell)
-        click.echo("The scripted annotator is done.")
+        print_line("The scripted annotator is done.")
 
 
 def _prepared(
@@ -222,7 +223,7 @@ def _finite(value: Any) -> Any:
 
 def _tell(point: "Point") -> None:
     if point.round:
-        click.echo(
+        print_line(
             f"seed {point.seed}, {point.strategy}, round {point.round}: {point.corrections} corrections, "
             f"{point.words} words, unchanged {point.unchanged:.3f}, CIDEr-D {point.cider_d:.2f}",
             err=True,

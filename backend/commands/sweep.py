@@ -15,6 +15,7 @@ from captionloop.backend.commands.shared import (
     project_option,
     ready_context,
 )
+from captionloop.backend.terminal.output import print_line, print_text
 from captionloop.backend.terminal.table import table
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ def _watch(context: "Context", sweep: "Sweep") -> "SweepState":
                 progress.update(over, sum(counts.values()), note)
                 time.sleep(_POLL_INTERVAL_S)
     except KeyboardInterrupt:
-        click.echo(
+        print_text(
             f"\nThe sweep {sweep.name} goes on. `captionloop sweep show {sweep.name}` says how it stands, "
             f"`captionloop sweep cancel {sweep.name}` ends it.",
             err=True,
@@ -286,4 +287,4 @@ def _draw(shown: "SweepState", path: Path) -> None:
     from captionloop.backend.drawing.sweep_plot import plot_sweep
 
     plot_sweep(shown, path)
-    click.echo(f"Drawn into {path}.", err=True)
+    print_line(f"Drawn into {path}.", err=True)

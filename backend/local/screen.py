@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from captionloop.printable import lines, one_line
+
 _FRAME_S = 0.1
 _PLAIN_LINE_EVERY_S = 10.0
 _BAR_WIDTH = 24
@@ -64,12 +66,12 @@ class Screen:
     def say(self, text: str = "") -> None:
         """A line that stays."""
         self._erase()
-        print(text, file=self._stream, flush=True)
+        print(lines(text), file=self._stream, flush=True)
 
     def draw(self, line: str) -> None:
         """A line that the next one replaces."""
         width = shutil.get_terminal_size().columns - 1
-        self._stream.write("\r\x1b[K" + line[:width])
+        self._stream.write("\r\x1b[K" + one_line(line)[:width])
         self._stream.flush()
         self._drawn = True
 

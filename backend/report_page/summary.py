@@ -5,6 +5,7 @@ from captionloop.backend.terminal.table import table
 from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
 from captionloop.model.metrics.word_changes import nearest_reference, word_changes
 from captionloop.model.versions.report import Report
+from captionloop.printable import one_line
 
 _HASH_DIGITS = 12
 
@@ -12,7 +13,7 @@ _HASH_DIGITS = 12
 def report_text(report: Report) -> str:
     """A readable summary. Words to take out stand in [-…-], words to put in in {+…+}."""
     parts = [_head(report), _figures(report), _facts(report), *_examples(report)]
-    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+    return "\n\n".join("\n".join(map(one_line, lines)) for lines in parts if lines)
 
 
 def _head(report: Report) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from captionloop.printable import one_line
+
 _QUIET_S = 2.0
 _LINE_EVERY_S = 5.0
 
@@ -18,7 +20,7 @@ class Progress:
     """
 
     def __init__(self, title: str) -> None:
-        self._title = title
+        self._title = one_line(title)
         self._begun = self._last_line = time.monotonic()
         self._bar: Any = None
 
@@ -30,6 +32,7 @@ class Progress:
         if now - self._begun < _QUIET_S:
             return
         share = min(1.0, done / total) if total else 0.0
+        note = one_line(note)
         if sys.stderr.isatty():
             self._move_bar(share, note)
         elif now - self._last_line >= _LINE_EVERY_S:

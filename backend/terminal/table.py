@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from captionloop.printable import one_line
+
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, figures: bool = False) -> str:
     """A table with minimal column widths.
@@ -9,7 +11,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, figures: bool
     Args:
         figures: right-align all columns but the first and the last.
     """
-    lines = [titles, *rows]
+    lines = [titles, *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     on_the_right = range(1, len(widths) - 1) if figures else ()
     return "\n".join(

@@ -6,9 +6,13 @@ that of its run. So one id finds all lines that a press of a button caused, in t
 
 import logging
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
+
+from captionloop.printable import lines, one_line
 
 TEXT, JSON = "text", "json"
 
@@ -64,7 +68,7 @@ def log_to_stderr(level: str, *, form: str = TEXT, debug: bool = False) -> None:
 def formatter(form: str) -> logging.Formatter:
     """Makes a line of a record that `_say_where_it_belongs` has seen."""
     if form != JSON:
-        return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s%(belongs)s")
+        return _Text("%(asctime)s %(levelname)s %(name)s: %(message)s%(belongs)s")
     from pythonjsonlogger.json import JsonFormatter
 
     return JsonFormatter(
@@ -73,6 +77,23 @@ def formatter(form: str) -> logging.Formatter:
         timestamp="time",
         reserved_attrs=_NOT_IN_JSON,
     )
+
+
+class _Text(logging.Formatter):
+    """A record begins at the left and has one line; a traceback is indented, whatever its exception says."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name of the library)
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(lines(text), "  ", lambda _: True)
 
 
 # The attributes of every record that say nothing to the reader of a log.

@@ -1,7 +1,7 @@
-"""The JSON API at `/api/v1`: what the pages show, from the same functions, and the changes that they offer.
+"""The JSON API at `/api/v1`: the data and actions of the pages, by the same functions.
 
-A module for each page holds its addresses; `endpoints` reads and writes JSON by the types of their functions, `access`
-says who may, `openapi` describes all of it from those types and docstrings.
+A module for each page has its routes; `endpoints` reads and writes JSON by the types of their functions, `access`
+authenticates, `openapi` describes everything from those types and docstrings.
 """
 
 from flask import Flask
@@ -10,7 +10,7 @@ from captionloop.backend.api.endpoints import api
 
 
 def add_api(app: Flask) -> None:
-    """Put the API into an app that has the pages."""
+    """Add the API to an app with the pages."""
     from captionloop.backend.api import (  # noqa: F401 (what they define joins the blueprint)
         access,
         compare,

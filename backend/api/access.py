@@ -1,6 +1,6 @@
-"""Who may call the API: a session of the pages, or an account's Basic pair. No browser is asked to prompt for one.
+"""Authentication of the API: a session of the pages, or an account's Basic pair, without a browser prompt.
 
-A change is only taken from somebody whom no other site can make send it: with the session's CSRF token in the header
+A change is accepted only if no other site can have caused it (CSRF): with the session's token in the header
 X-CSRFToken, or as JSON with a Basic pair, which no form on another site can send.
 """
 

@@ -35,10 +35,10 @@ class VersionComparison:
 
     Args:
         first, second: the versions, the older one first.
-        is_made: whether they were compared; where not, the worker does it when somebody asks on the page.
-        figures: of both over all images, with intervals.
+        is_made: whether they were compared; if not, it can be requested on the page.
+        figures: metrics of both over all images, with intervals.
         page, pages: of the images, from 1.
-        images: what people and both versions wrote, for those of this page.
+        images: human captions and both versions' captions, for those of this page.
     """
 
     first: str
@@ -52,7 +52,7 @@ class VersionComparison:
 
 @api.get("/projects/<int:number>/comparison")
 def get_comparison(number: int, query: ComparisonQuery) -> VersionComparison:
-    """What two versions wrote for the same held-out images, and which is better by how much."""
+    """Two versions' captions of the same held-out images, with the differences in metrics."""
     room = current_room()
     pair = read_pair(room, room.project(number), query.first, query.second)
     shown = read_compare(room, pair, order=query.order, page=query.page)

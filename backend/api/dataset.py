@@ -1,4 +1,4 @@
-"""The dataset as JSON: its corrections, and what may be wrong with them."""
+"""The dataset as JSON: its corrections and problems."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from captionloop.model.dataset.problems import ProblemKind
 
 @dataclass(frozen=True)
 class ItemQuery:
-    """Which corrections, or which problems; without a value all corrections.
+    """Which corrections or problems; by default all corrections.
 
     Args:
         state: of the correction.
-        split: whether the model learns from it, or is judged by it.
+        split: used in training, or held out for the gate.
         problem: list the problems of this kind instead.
         page: of the list, from 1.
     """
@@ -32,17 +32,17 @@ class ItemQuery:
 
 @dataclass(frozen=True)
 class DatasetPage:
-    """A stretch of the dataset.
+    """A page of the dataset.
 
     Args:
-        total: corrections that the filter lets through, or problems of the chosen kind.
+        total: number of matching corrections, or of problems of the chosen kind.
         page, pages: of those, from 1.
-        items: corrections; empty where a kind of problem is chosen.
-        groups: kinds of problems that there are any of, with a few of each on the first page.
-        is_complete: false while the corrections are still looked through for problems; ask again for more.
-        teaching: corrections that teach.
-        held_out: images that the gate judges by.
-        annotators: what each did; empty where the project does not show them.
+        items: corrections; empty if a kind of problem is chosen.
+        groups: the kinds of problems that occur, with a few of each on the first page.
+        is_complete: false while the search for problems is running; request again for more.
+        teaching: number of corrections used in training or by the gate.
+        held_out: number of held-out images.
+        annotators: figures of each; empty if the project does not show them.
     """
 
     total: int
@@ -58,7 +58,7 @@ class DatasetPage:
 
 @api.get("/projects/<int:number>/dataset")
 def get_dataset(number: int, query: ItemQuery) -> DatasetPage:
-    """The dataset a page at a time, its problems and who made how many corrections."""
+    """The dataset by pages, its problems, and figures per annotator."""
     room = current_room()
     wanted = DatasetQuery(query.state, query.split, query.problem)
     shown = read_dataset(room, room.project(number), wanted, page=query.page)

@@ -1,11 +1,11 @@
-"""Addresses whose JSON follows from the types of their functions.
+"""Routes whose JSON follows from the types of their functions.
 
     @api.post("/projects/<int:number>/runs", status=202)
     def start_run(number: int, body: Order) -> RunFacts:
         '''Start a run.'''
 
-`body` is what a request brings as JSON, `query` what stands behind the question mark; both are dataclasses, and so is
-the answer. `openapi` describes the same types, so the description cannot differ from what is done.
+`body` is the request's JSON, `query` its query string; both are dataclasses, and so is the response. `openapi`
+describes the same types, so the description cannot differ from the behaviour.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _View = TypeVar("_View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One address with one method.
+    """One route with one method.
 
     Args:
-        rule: the address as Flask writes it.
-        query, body: the types of what a request brings; None where it brings nothing.
-        answer: the type of what is answered.
-        status: of a good answer.
+        rule: Flask's URL rule.
+        query, body: the types of query and body; None for none.
+        answer: the type of the response.
+        status: of a successful response.
     """
 
     method: str
@@ -43,7 +43,7 @@ class Endpoint:
 
 
 class Api:
-    """A blueprint that knows the types of its addresses."""
+    """A blueprint with the types of its routes."""
 
     def __init__(self, name: str, import_name: str) -> None:
         self.blueprint = Blueprint(name, import_name)
@@ -91,10 +91,10 @@ def _json_object() -> Mapping[str, Any]:
 
 
 def _read(kind: type, values: Mapping[str, Any], *, called: str) -> Any:
-    """Values as an object of a dataclass.
+    """Parse values into a dataclass.
 
     Raises:
-        BadRequest: the first value that does not fit, in a sentence.
+        BadRequest: about the first invalid value, in a sentence.
     """
     known = [field.name for field in fields(kind)]
     unknown = sorted(values.keys() - set(known))

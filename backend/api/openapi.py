@@ -1,4 +1,4 @@
-"""The description of the API in OpenAPI 3.1, made from the types and docstrings of its functions."""
+"""The API's description in OpenAPI 3.1, generated from the types and docstrings of its functions."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ _SECURITY = {
 
 @dataclass(frozen=True)
 class ErrorAnswer:
-    """Why a request was not answered as wished.
+    """An error response.
 
     Args:
-        error: a sentence for a person.
-        type: the kind of error, for a program.
+        error: a sentence for people.
+        type: the kind of error, for programs.
     """
 
     error: str
@@ -77,7 +77,7 @@ class _Described(GenerateJsonSchema):
         return made
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        return False  # they would only repeat the names
+        return False  # titles would only repeat the names
 
 
 @api.get("/openapi.json")
@@ -91,7 +91,7 @@ def get_openapi() -> Mapping[str, Any]:
 
 
 def describe(endpoints: list[Endpoint]) -> Mapping[str, Any]:
-    """The OpenAPI document of these addresses."""
+    """The OpenAPI document of these routes."""
     kinds: list[tuple[Any, JsonSchemaMode]] = [(ErrorAnswer, "serialization")]
     for endpoint in endpoints:
         kinds.append((endpoint.answer, "serialization"))

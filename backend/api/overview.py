@@ -1,4 +1,4 @@
-"""The overview as JSON, and its buttons."""
+"""The overview and its actions as JSON."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ProjectFacts:
     """A connected project.
 
     Args:
-        number: its number in Label Studio, which the addresses of this API carry.
+        number: its number in Label Studio, used in the addresses of this API.
         title: its title there.
         champion: the version that serves; null before the first suggestion.
-        champion_since: when that began.
+        champion_since: since when.
         label_studio: the address of its tasks in Label Studio.
     """
 
@@ -37,17 +37,17 @@ class ProjectFacts:
 
 @dataclass(frozen=True)
 class OverviewFacts:
-    """What the overview shows.
+    """The data of the overview.
 
     Args:
         champion: the version that serves.
-        champion_since: when that began.
+        champion_since: since when.
         figures: of the loop, per version.
         run: the one in progress, else the last one; null before any.
-        proposes_training: whether there is enough that is new.
-        control: the text box that captions go into; null before a label config was read.
-        controls: the text boxes that they could go into.
-        question: what somebody has to decide about the text box, and how; null: nothing.
+        proposes_training: whether there are enough new corrections.
+        control: the text box for captions; null before a label config was read.
+        controls: the usable text boxes.
+        question: an open question about the text box, and how to answer it; null: none.
     """
 
     champion: str
@@ -62,14 +62,14 @@ class OverviewFacts:
 
 @dataclass(frozen=True)
 class ControlChoice:
-    """The text box that captions go into, by its name in the label config."""
+    """The text box for captions, by its name in the label config."""
 
     control: str
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The answer to a request for something that the worker does soon."""
+    """The response to a request that the worker will carry out."""
 
     message: str
 
@@ -100,7 +100,7 @@ def get_overview(number: int) -> OverviewFacts:
 
 @api.get("/projects/<int:number>/health")
 def get_health(number: int) -> Checkup:
-    """What `captionloop doctor` finds, at most a minute old; takes some seconds when nothing so new is known."""
+    """The result of `captionloop doctor`, at most a minute old; a new one takes some seconds."""
     room = current_room()
     return room.checkups.of(room.project(number))
 
@@ -115,7 +115,7 @@ def post_sync(number: int) -> Asked:
 
 @api.post("/projects/<int:number>/control")
 def post_control(number: int, body: ControlChoice) -> Asked:
-    """Choose the text box that captions go into, or confirm that it was renamed."""
+    """Choose the text box for captions, or confirm a rename."""
     room = current_room()
     room.choose_control(room.project(number), body.control)
     return Asked(f"Captions go into the text box {body.control}.")

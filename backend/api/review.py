@@ -1,4 +1,4 @@
-"""Corrections as JSON: the list that a filter lets through, and what a reviewer decides."""
+"""Corrections as JSON: filtered lists, and a reviewer's decisions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _Yes = Literal["yes", "no"]
 
 @dataclass(frozen=True)
 class CorrectionQuery:
-    """Which corrections, in which order; without a value all. The names are those of the page's address.
+    """Which corrections, in which order; by default all. The names are those of the page's query.
 
     Args:
-        text: in the suggestion or a caption, case aside.
+        text: in the suggestion or a caption, ignoring case.
         words: whether a word of the suggestion was changed.
-        category: the reviewer's, or our guess where no reviewer chose one.
-        version: that made the suggestion.
-        annotator: who corrected it; of no effect where the project does not show annotators.
+        category: the reviewer's, or our guess if there is none.
+        version: of the suggestion.
+        annotator: of the correction; ignored if the project does not show annotators.
         score_from, score_to: of the suggestion, both included.
         since, until: days (UTC) of the annotation, both included.
         reviewed: whether a reviewer decided anything.
@@ -60,12 +60,12 @@ class CorrectionQuery:
 
 @dataclass(frozen=True)
 class CorrectionPage:
-    """A stretch of a list of corrections.
+    """A page of a list of corrections.
 
     Args:
-        total: corrections that the filter lets through.
-        page, pages: this one, and how many there are, from 1.
-        to_review: changed corrections that nobody has reviewed, counted up to a thousand.
+        total: number of matching corrections.
+        page, pages: this page, and how many there are, from 1.
+        to_review: number of unreviewed changed corrections, counted up to a thousand.
         corrections: those of this page.
     """
 
@@ -78,7 +78,7 @@ class CorrectionPage:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a reviewer decides; what is left out stays as it is.
+    """A reviewer's decision; absent fields stay unchanged.
 
     Args:
         category: what was wrong with the suggestion.
@@ -93,7 +93,7 @@ class Decision:
 
 @api.get("/projects/<int:number>/corrections")
 def list_corrections(number: int, query: CorrectionQuery) -> CorrectionPage:
-    """Corrections with the suggestions they were made from, a page at a time."""
+    """Corrections with their suggestions, by pages."""
     room = current_room()
     project = room.project(number)
     shown = read_review(room, project, query.read(project), page=query.page)
@@ -111,7 +111,7 @@ def get_correction(number: int, correction: int) -> ReviewItem:
 
 @api.post("/projects/<int:number>/corrections/<int:correction>")
 def post_decision(number: int, correction: int, body: Decision) -> ReviewItem:
-    """Decide on a correction, as a reviewer does on the page; answers with the correction as it is then."""
+    """Decide on a correction, as on the page; returns the changed correction."""
     if body == Decision():
         raise BadRequest("Nothing was decided; expected category, left_out or note.")
     if body.note and len(body.note) > model.LONGEST_NOTE:
@@ -125,7 +125,7 @@ def post_decision(number: int, correction: int, body: Decision) -> ReviewItem:
 
 @api.post("/projects/<int:number>/corrections/undo")
 def post_undo(number: int) -> ReviewItem | None:
-    """Take back your own last decision in this project; answers with its correction, or null where there was none."""
+    """Undo your own last decision in this project; returns its correction, or null if there was none."""
     room = current_room()
     project = room.project(number)
     with room.database.session() as session:

@@ -1,4 +1,4 @@
-"""Runs as JSON: what goes on, what became of the others, and starting and cancelling one."""
+"""Runs as JSON: listing, starting and cancelling."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class RunFacts:
     """A run of the worker.
 
     Args:
-        id: what it is known by.
-        kind: what it does: fine-tune, or renew suggestions.
-        state: where it stands.
-        asked_by: who wanted it.
-        settings: those that were given; the others have their defaults.
+        id: its id.
+        kind: fine-tuning, renewing suggestions, or a comparison.
+        state: its state.
+        asked_by: who requested it.
+        settings: as requested; the others have their defaults.
         progress: from 0 to 1.
-        detail: while it runs: the stage, and what is known in it (step, steps, loss, seconds_left).
-        message: the outcome, or what went wrong, for a person.
-        version: what it made.
+        detail: while it runs: the stage and its figures (step, steps, loss, seconds_left).
+        message: the outcome, or what went wrong, for people.
+        version: the version that it made.
         attempts: more than one after a worker was killed.
     """
 
@@ -56,10 +56,10 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class RunRequest(FinetuneSettings):
-    """What a run is to be like.
+    """The settings of a new run.
 
     Args:
-        settings: the name of settings that the project knows; what is not sent is taken from them.
+        settings: the name of saved settings, used for fields that are not sent.
     """
 
     settings: str | None = None
@@ -67,12 +67,12 @@ class RunRequest(FinetuneSettings):
 
 @dataclass(frozen=True)
 class KnownSettings:
-    """Settings to train with, by a name of the project's own.
+    """Saved fine-tuning settings.
 
     Args:
-        name: what a run is asked for with.
-        settings: what they say.
-        origin: where they come from, for a person.
+        name: to request a run with them.
+        settings: their values.
+        origin: where they come from, for people.
     """
 
     name: str
@@ -85,8 +85,8 @@ class RunQuery:
     """Which runs.
 
     Args:
-        state: only those that ended so; without it all that are over.
-        page: of those that are over, from 1.
+        state: only finished runs with this outcome; by default all.
+        page: of the finished runs, from 1.
     """
 
     state: RunState | None = None
@@ -99,9 +99,9 @@ class RunPage:
 
     Args:
         unfinished: running, queued, waiting.
-        over: those of this page that are over, newest first.
-        total: how many are over.
-        page, pages: this one, and how many there are, from 1.
+        over: the finished ones of this page, newest first.
+        total: number of finished runs.
+        page, pages: this page, and how many there are, from 1.
     """
 
     unfinished: Sequence[RunFacts]
@@ -125,9 +125,9 @@ class RunDetail:
 
     Args:
         run: the run itself.
-        settings: every setting that was used, of a run that made a version.
-        losses: as far as the run got and its files are there.
-        log: what the worker wrote meanwhile, a line each.
+        settings: all settings, of a run that made a version.
+        losses: as far as its files exist.
+        log: lines of the worker's log during the run.
     """
 
     run: RunFacts
@@ -138,7 +138,7 @@ class RunDetail:
 
 @api.get("/projects/<int:number>/runs")
 def list_runs(number: int, query: RunQuery) -> RunPage:
-    """The runs of a project: those that go on, and a page of those that are over."""
+    """The runs of a project: the unfinished ones, and a page of finished ones."""
     room = current_room()
     shown = read_runs(room, room.project(number), page=query.page, state=query.state)
     return RunPage(
@@ -175,7 +175,7 @@ def post_run(number: int, body: RunRequest) -> RunFacts:
 
 @api.get("/projects/<int:number>/settings")
 def list_settings(number: int) -> list[KnownSettings]:
-    """The settings that a project knows by a name, such as the best ones of its sweeps."""
+    """A project's saved settings, such as the best ones of its sweeps."""
     room = current_room()
     known = room.all_named_settings(room.project(number))
     return [KnownSettings(row.name, row.settings, row.origin) for row in known]
@@ -183,6 +183,6 @@ def list_settings(number: int) -> list[KnownSettings]:
 
 @api.post("/projects/<int:number>/runs/<run_id>/cancel")
 def post_cancel(number: int, run_id: str) -> RunFacts:
-    """Cancel a run: at once when it has not begun, else as soon as its worker looks."""
+    """Cancel a run: at once if it has not started, else at its worker's next check."""
     room = current_room()
     return RunFacts.of(room.cancel_run(room.project(number), run_id))

@@ -1,4 +1,4 @@
-"""Versions as JSON, and making one of them champion."""
+"""Versions as JSON: listing, promotion, rollback."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class VersionFacts:
 
     Args:
         version: its name.
-        parent: what it was fine-tuned from; null for a base.
+        parent: the version it was fine-tuned from; null for a base.
         state: champion, candidate, rejected or retired.
         reason: why it was promoted or rejected.
         corrections: how many it was trained on.
         snapshot: hash of the dataset it was trained on.
-        pinned: whether somebody wants it kept.
-        deleted_at: since when its files are gone.
+        pinned: whether it is protected from deletion.
+        deleted_at: when its files were deleted.
         size_bytes: of its files.
-        figures: of its captions of the images that its run held out.
-        damage: what is wrong with its files, and what to do; null where nothing is, as far as is known.
+        figures: metrics on the held-out images of its run.
+        damage: what is wrong with its files, and the remedy; null if nothing is known.
     """
 
     version: str
@@ -90,6 +90,6 @@ def post_promote(number: int, version: str) -> Champion:
 
 @api.post("/projects/<int:number>/rollback")
 def post_rollback(number: int) -> Champion:
-    """Go back to the champion before the present one; suggestions of unlabelled tasks are renewed."""
+    """Make the previous champion champion again; suggestions of unlabelled tasks are renewed."""
     room = current_room()
     return Champion(room.rollback(room.project(number)))

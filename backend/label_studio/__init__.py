@@ -1,1 +1,1 @@
-"""All that knows Label Studio: its API, its label configs, its JSON, the images of its tasks."""
+"""Everything specific to Label Studio: its API, label configs, JSON, and the images of its tasks."""

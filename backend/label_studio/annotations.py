@@ -1,6 +1,6 @@
-"""Label Studio's JSON for predictions and annotations: what is sent as a suggestion, and what a person made of it.
+"""Label Studio's JSON for predictions (suggestions) and annotations (corrections).
 
-The one place that knows it. Both the protocol (`backend`) and the sync (`jobs`) go through here.
+Used by the protocol (`backend`) and by the sync (`jobs`).
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 from captionloop.backend.label_studio.label_config import CaptionTarget
 
-# Left to themselves these are invisible, break PostgreSQL (NUL) or UTF-8 (halves of surrogate pairs), or both.
+# These are invisible, or rejected by PostgreSQL (NUL) or UTF-8 (lone surrogates).
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 # What the value of an item about a region has beside its text: of boxes, ellipses and points; polygons; brushes; paths.
 _GEOMETRY = frozenset({"x", "points", "rle", "vertices"})
@@ -19,7 +19,7 @@ _GEOMETRY = frozenset({"x", "points", "rle", "vertices"})
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a person submitted for a task, as far as captions are concerned."""
+    """The captions of an annotation, with their origin."""
 
     id: int
     captions: list[str]
@@ -58,20 +58,20 @@ def caption_item(target: CaptionTarget, caption: str) -> dict[str, Any]:
 
 
 def empty_prediction(model_version: str, reason: str) -> dict[str, Any]:
-    """The entry of a task that has no suggestion. Label Studio counts entries, so the task needs one all the same.
+    """The entry of a task without a suggestion: Label Studio requires one entry per task, and stores it as empty.
 
-    Label Studio drops `reason`; it is there for people who look at the answer itself.
+    Label Studio drops `reason`, which is for people who inspect the response.
     """
     return {"result": [], "score": 0.0, "model_version": model_version, "reason": reason}
 
 
 def unstored_prediction(model_version: str, reason: str = "") -> dict[str, Any]:
-    """The entry of a task that has no suggestion yet: without a result Label Studio stores none, and asks again."""
+    """The entry of a task without a suggestion yet: without `result` Label Studio stores nothing, and asks again."""
     return {"score": 0.0, "model_version": model_version} | ({"reason": reason} if reason else {})
 
 
 def is_suggestion_for(target: CaptionTarget, result: Any) -> bool:
-    """Whether a prediction's result is shown: a caption in another text box, or of another picture, is not."""
+    """Whether a prediction's result is for this text box and picture, and so is displayed."""
     place = (target.from_name, target.to_name)
     items = result if isinstance(result, list) else []
     return any(isinstance(item, Mapping) and (item.get("from_name"), item.get("to_name")) == place for item in items)
@@ -83,18 +83,17 @@ def prediction_captions(target: CaptionTarget, result: Any) -> list[str]:
 
 
 def read_captions(target: CaptionTarget, result: Any, suggestions: Iterable[str] = ()) -> list[str]:
-    """What the person wrote, out of an annotation's result.
+    """The captions in an annotation's result.
 
-    White space around a caption goes, and runs of it within (a new line, for one) become one space; texts without a
-    letter left are dropped, and so are repetitions. Other controls' results are not looked at.
+    Captions are stripped, and white space in them (such as a new line) is collapsed to one space; empty texts and
+    repetitions are dropped. Results of other controls are ignored.
 
-    Where one text is wanted (`maxSubmissions="1"`), a text equal to a suggestion only counts when it is all there is:
-    then the person accepted it. Where several are wanted, all that was submitted counts. Where the label config does
-    not say, an annotator who types a caption leaves the suggestion standing as another text, perhaps without noticing:
-    beside one text of theirs it does not count, beside several it does.
+    With `maxSubmissions="1"`, a text equal to a suggestion counts only if it is the only one: the person accepted it.
+    With a larger value every text counts. Without the attribute, an annotator who types a caption may leave the
+    suggestion as a second text without noticing: beside one other text it does not count, beside several it does.
 
     Args:
-        result: the annotation's `result`, as Label Studio gives it.
+        result: the annotation's `result` in Label Studio's JSON.
         suggestions: the texts that were suggested for the task.
     """
     written = _without_repeats(text.text for text in _texts(target, result))
@@ -106,9 +105,9 @@ def read_captions(target: CaptionTarget, result: Any, suggestions: Iterable[str]
 
 
 def read_origin(target: CaptionTarget, result: Any) -> str | None:
-    """How the caption came to be, in Label Studio's words: `prediction`, `prediction-changed` or `manual`.
+    """The caption's origin in Label Studio's terms: `prediction`, `prediction-changed` or `manual`.
 
-    Of several texts the most human one speaks for all of them.
+    Of several texts the most human origin counts.
     """
     origins = {text.origin for text in _texts(target, result)}
     return next((origin for origin in ("prediction-changed", "manual", "prediction") if origin in origins), None)
@@ -117,7 +116,7 @@ def read_origin(target: CaptionTarget, result: Any) -> str | None:
 def read_annotation(
     target: CaptionTarget, annotation: Mapping[str, Any], suggestions: Iterable[str] = ()
 ) -> Annotation:
-    """An annotation out of Label Studio's JSON; `suggestions` as in `read_captions`."""
+    """Parse an annotation; `suggestions` as in `read_captions`."""
     result = annotation.get("result")
     text = next(iter(_texts(target, result)), None)
     return Annotation(
@@ -144,13 +143,13 @@ def annotator_of(annotation: Mapping[str, Any]) -> int | None:
 
 
 def read_moment(text: str) -> datetime:
-    """A moment as Label Studio writes it."""
+    """Parse Label Studio's datetime."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def clean_text(text: str) -> str:
-    """One line without white space around it and without what cannot be shown or stored."""
+    """One stripped line, without control characters and lone surrogates."""
     return " ".join(_UNPRINTABLE.sub("", text).split())
 
 

@@ -1,4 +1,4 @@
-"""Authorized calls of Label Studio's API, and answers that hold what is read of them."""
+"""Authorized calls of Label Studio's API, with validated responses."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 WITH_ID = {"id": int}
-"""The fields of whatever is named again later, for `ApiCalls.expected`."""
+"""The fields of anything with an id, for `ApiCalls.expected`."""
 
 
 class ApiCalls:
-    """Calls of one server by one account. Safe to use from several threads.
+    """Calls of one server by one account. Thread-safe.
 
-    In all methods `what` names the thing asked for in messages, and `request` is what `Transport.send` takes; each
-    raises a `LabelStudioError` when the server cannot be asked, refuses, or answers with something else.
+    In all methods `what` names the requested thing in messages, and `request` has the arguments of `Transport.send`;
+    each raises a `LabelStudioError` when the server is unreachable, refuses, or sends an unexpected response.
     """
 
     def __init__(self, transport: Transport, authorization: Authorization) -> None:
@@ -31,11 +31,11 @@ class ApiCalls:
         self._authorization = authorization
 
     def call(self, method: str, path: str, *, what: str, **request: Any) -> Any:
-        """Whatever the JSON of the answer is."""
+        """The JSON of the response, of any type."""
         return json_of(self._transport.url, self._authorized(method, path, **request), what=what)
 
     def get(self, path: str, *, what: str, **request: Any) -> Json:
-        """An object, of which no field is expected."""
+        """An object, without required fields."""
         return self.send("GET", path, what=what, **request)
 
     def get_list(self, path: str, *, what: str, fields: Mapping[str, type] | None = None, **request: Any) -> list[Json]:
@@ -46,15 +46,15 @@ class ApiCalls:
         return [self.expected(item, f"GET {path}", fields or {}) for item in answer]
 
     def send(self, method: str, path: str, *, what: str, **request: Any) -> Json:
-        """Ask for anything that is answered with an object, of which no field is expected."""
+        """Any request whose response is an object, without required fields."""
         return self.expected(self.call(method, path, what=what, **request), f"{method} {path}", {})
 
     def save(self, method: str, path: str, *, what: str, **request: Any) -> Json:
-        """Make or change something that has an id."""
+        """Create or change something that has an id."""
         return self.expected(self.call(method, path, what=what, **request), f"{method} {path}", WITH_ID)
 
     def delete(self, path: str, *, what: str, **request: Any) -> None:
-        """Delete something; that it is gone already is fine."""
+        """Delete something; idempotent."""
         try:
             self.call("DELETE", path, what=what, **request)
         except LabelStudioError as error:
@@ -62,7 +62,7 @@ class ApiCalls:
                 raise
 
     def expected(self, answer: Any, request: str, fields: Mapping[str, type]) -> Json:
-        """The answer, which is an object with these fields: else no one knows what comes of it further on."""
+        """The response, after checking that it is an object with these fields."""
         if not isinstance(answer, dict):
             raise messages.unexpected(self._transport.url, request, "which is no object")
         for name, kind in fields.items():

@@ -1,7 +1,7 @@
-"""From the key that a person copies out of Label Studio to the Authorization header that it wants.
+"""The Authorization header, from an API key of Label Studio.
 
 A legacy token is sent as it is. A personal access token is a JWT of the type `refresh`, which Label Studio exchanges
-for access tokens that live for a few minutes.
+for access tokens that are valid for a few minutes.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 
 from captionloop.backend.label_studio.transport import Transport, json_of
 
-# So that a token does not end on its way; Label Studio's live for five minutes.
+# Margin, so that a token does not expire in transit; Label Studio's are valid for five minutes.
 _MARGIN_S = 20.0
 
 
 class Authorization:
-    """What one account is let in by. Safe to use from several threads."""
+    """The credentials of one account. Thread-safe."""
 
     def __init__(self, api_key: str, transport: Transport) -> None:
-        """Take a key without asking for anything yet.
+        """Makes no request yet.
 
         Args:
             api_key: a legacy token, a personal access token, or one of the short-lived tokens that these are
@@ -51,14 +51,14 @@ class Authorization:
             return f"Bearer {self._access}"
 
     def forget(self) -> bool:
-        """Drop the short-lived token, which the server refused; True when another can be had."""
+        """Drop a short-lived token that the server refused; True if a new one can be requested."""
         with self._lock:
             had, self._access = self._access, None
             return had is not None
 
     def _exchange(self) -> None:
-        # Safe to send twice: it makes nothing but a token. The token's own times are compared with each other only,
-        # because this machine's clock may be off.
+        # Safe to retry: it only creates a token. The token's times are compared only with each other, since this
+        # machine's clock may be wrong.
         path, body = "/api/token/refresh/", {"refresh": self._api_key}
         response = self._transport.send("POST", path, authorization=None, json=body)
         answer = json_of(self._transport.url, response, what="personal access token")
@@ -70,7 +70,7 @@ class Authorization:
 
 
 def _jwt_claims(token: str) -> dict[str, Any] | None:
-    """What a JWT says, unchecked (that is the server's business); None for a legacy token."""
+    """The claims of a JWT, unverified (the server does that); None for a legacy token."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

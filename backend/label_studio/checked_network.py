@@ -1,8 +1,8 @@
-"""Connections to hosts that somebody else named: only to public addresses, unless a setting allows more.
+"""Protection against SSRF: connections only to public addresses, unless a setting allows more.
 
-A name is resolved once, each address that it has is checked, and a checked one is what is connected to: an answer that
-changes between two looks (DNS rebinding) leads nowhere. TLS still verifies the certificate of the name. Because this
-happens where a socket is opened, a redirect or a connection that is opened anew passes it as well.
+A name is resolved once, its addresses are checked, and the socket connects to a checked address, which defeats DNS
+rebinding. TLS still verifies the certificate of the name. Since the check is made where sockets are opened, it also
+covers redirects and reconnections.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _NOT_PUBLIC = tuple(
 _UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is handed out of IPv6 so far
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: IPv4 hosts as a network that has IPv6 alone sees them
 
-# Names that are looked up at once: a resolver that does not answer holds a thread until it gives up by itself.
+# Concurrent DNS lookups: a resolver that does not answer blocks a thread until its own timeout.
 _LOOKUPS = 32
 
 Resolve = Callable[[str, int], Iterable[str]]  # (host, port) -> addresses; raises OSError
 
 
 class RefusedHostError(Exception):
-    """A host is not at a public address, and not allowed by a setting."""
+    """A host has no public address, and is not allowed by a setting."""
 
     def __init__(self, host: str, address: Address) -> None:
         super().__init__(f"{host} is at {address}")
@@ -52,10 +52,10 @@ class RefusedHostError(Exception):
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address can only be that of a host on the internet.
+    """Whether an address is a public unicast address.
 
-    False for private, loopback, link-local (cloud metadata among them), shared, multicast and reserved ones, and for
-    those of IPv6 that stand for such an address of IPv4.
+    False for private, loopback, link-local (including cloud metadata), shared, multicast and reserved ones, and for
+    IPv6 addresses that embed such an IPv4 address.
     """
     if isinstance(address, ipaddress.IPv6Address):
         if (inner := _ipv4_in(address)) is not None:
@@ -79,7 +79,7 @@ def _resolve(host: str, port: int) -> list[str]:
 
 
 class CheckedNetwork(TimedNetwork):
-    """Opens connections to public hosts and to those of `allowed`. Safe to use from several threads."""
+    """Opens connections to public hosts and to those of `allowed`. Thread-safe."""
 
     def __init__(self, allowed: Hosts, *, resolve: Resolve = _resolve) -> None:
         super().__init__()

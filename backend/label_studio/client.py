@@ -1,13 +1,12 @@
 """Label Studio's API, as far as Captionloop needs it, over plain HTTP.
 
-Not built on `label_studio_sdk.LabelStudio`, although the package is there: its exchange of a personal access token
-drops the path of a Label Studio that lives under one, its answers fail to parse when a server adds a value, it takes
-seconds to import, and it follows redirects with the token in its hands. `transport` sends each request, `authorization`
-says by what right, `api_calls` checks what the answer holds, and `messages` says what goes wrong.
+Not built on `label_studio_sdk.LabelStudio`: its exchange of a personal access token drops the path of a Label Studio
+that is served under one, its models reject values that a newer server adds, it takes seconds to import, and it sends
+the token along on redirects. `transport` sends requests, `authorization` makes the header, `api_calls` validates
+responses, and `messages` has the errors.
 
-Two traps of the server shape what is asked for (docs/label-studio.md): opening one task by `GET /api/tasks/{id}/` makes
-Label Studio call the ML backend, which may be the caller; and task lists hold storage addresses already rewritten,
-unless told otherwise.
+Two pitfalls of the server (docs/label-studio.md): `GET /api/tasks/{id}/` makes Label Studio call the ML backend, which
+may be the caller; and task lists have rewritten storage addresses, unless `resolve_uri=false`.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from captionloop.backend.label_studio.transport import RETRY_DELAYS_S, TIMEOUT_S
 from captionloop.errors import LabelStudioError
 
 BACKEND_TITLE = "Captionloop"
-"""Of our ML backend; as a project's `model_version` it stands for whatever version the backend says it serves."""
+"""Of our ML backend; as a project's `model_version` it stands for whichever version the backend serves."""
 
-# Uploads and imports are worked on before they are answered; adding a backend makes Label Studio call it first.
+# Uploads and imports are processed before the response; adding a backend makes Label Studio call it first.
 _LONG_TIMEOUT_S = 300.0
 # Django refuses a request with more than 100 files (DATA_UPLOAD_MAX_NUMBER_FILES), Label Studio one over 250 MB.
 _FILES_PER_UPLOAD = 50
 _BYTES_PER_UPLOAD = 50_000_000
 _TASKS_PER_PAGE = 100
-# Where the path of a page of Label Studio begins, as people copy it out of the browser.
+# First path segments of Label Studio's pages, for addresses copied from the browser.
 _PAGES = re.compile(r"/(?:api|data|docs|organization|projects|user)(?:/|$)")
 # What others build on, field by field.
 _PROJECT = {
@@ -53,7 +52,7 @@ _TASK_WITH_RESULTS = {"id": int, "data": dict, "annotations": list, "predictions
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """A task without what was made of it."""
+    """A task without its annotations and predictions."""
 
     id: int
     data: Json
@@ -63,7 +62,7 @@ class TaskSummary:
 
 
 class LabelStudio:
-    """A Label Studio server, and the account whose token is given. Safe to use from several threads."""
+    """A Label Studio server, as the account of the token. Thread-safe."""
 
     def __init__(
         self,
@@ -73,13 +72,13 @@ class LabelStudio:
         names: Sequence[str] = (),
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
     ) -> None:
-        """Name the server without calling it yet.
+        """Makes no request yet.
 
         Args:
-            url: its address, with the path when it lives under one.
+            url: its address, with the path if it is served under one.
             api_key: a legacy token, or a personal access token (a JWT, which is exchanged for short-lived ones).
-            names: further addresses of the same server, as tasks may hold them; it is never called by one of these.
-            retry_delays_s: how long to wait before each further try when the server is busy or away.
+            names: other addresses of the same server that may occur in tasks; never used for requests.
+            retry_delays_s: seconds to wait before each retry when the server is busy or unreachable.
         """
         self.url = url.rstrip("/")
         self._names = tuple(name.rstrip("/") for name in names)
@@ -88,15 +87,14 @@ class LabelStudio:
         self._api = ApiCalls(self._transport, self._authorization)
 
     def close(self) -> None:
-        """Close its connections. It can be used again, and closed again."""
+        """Close its connections. Idempotent; it can be used again."""
         self._transport.close()
 
     def telling_of_retries(self, tell: Callable[[], None]) -> AbstractContextManager[None]:
-        """Within the block call something before a request is tried again: a server that is slow for each of its tries
-        can hold one for minutes.
+        """Within the block, call a function before each retry, since retries of a slow server may take minutes.
 
         Args:
-            tell: called in the thread that makes the request. What it raises ends the trying.
+            tell: called in the thread that makes the request. An exception from it ends the retries.
         """
         return self._transport.telling_of_retries(tell)
 
@@ -108,9 +106,9 @@ class LabelStudio:
         return str(self._api.expected(self._api.get(path, what="version"), f"GET {path}", {"release": str})["release"])
 
     def check_address(self) -> None:
-        """See that it is Label Studio's own address, and not that of one of its pages.
+        """Check that it is Label Studio's own address, and not that of one of its pages.
 
-        It tells its version below any path, so that tells nothing.
+        The version cannot tell, since Label Studio returns it below any path.
 
         Raises:
             LabelStudioError: it is not.
@@ -123,7 +121,7 @@ class LabelStudio:
             raise messages.address_of_a_page(self.url, _PAGES.split(self.url)[0]) from error
 
     def who_am_i(self) -> Json:
-        """The account that the token belongs to: `id`, `email`, …"""
+        """The account of the token: `id`, `email`, …"""
         return self._api.get("/api/current-user/whoami", what="account")
 
     def emails(self) -> dict[int, str]:
@@ -157,7 +155,7 @@ class LabelStudio:
         return self._api.expected(found, f"GET {path}", _PROJECT)
 
     def create_project(self, title: str, label_config: str, **fields: Any) -> Json:
-        """Make a project. Label Studio wants titles of three characters or more."""
+        """Create a project. Label Studio requires titles of three characters or more."""
         body = {"title": title, "label_config": label_config, **fields}
         return self._api.save("POST", "/api/projects/", what="projects", json=body)
 
@@ -167,7 +165,7 @@ class LabelStudio:
     # --- tasks ----------------------------------------------------------------------------------------------------
 
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Make tasks from `{"data": {...}}`, with `annotations` and `predictions` if given; their ids, in order."""
+        """Create tasks from `{"data": {...}}`, with `annotations` and `predictions` if given; their ids, in order."""
         if not tasks:
             return []
         return self._import(project_id, json=list(tasks))
@@ -176,7 +174,7 @@ class LabelStudio:
         """Upload image files, given as (file name, bytes); the ids of the tasks made of them, in order."""
         ids: list[int] = []
         for batch in _upload_batches(images):
-            # The server goes through the files by the name of their form field: each needs its own.
+            # The server reads files by the name of their form field, so each needs its own.
             ids += self._import(project_id, files={f"file{number}": file for number, file in enumerate(batch)})
         return ids
 
@@ -204,9 +202,9 @@ class LabelStudio:
         raise LabelStudioError(f"Label Studio has no task {task_id} in project {project_id}.", status=404)
 
     def annotated_tasks(self, project_id: int, *, since: datetime | None = None) -> Iterator[TaskSummary]:
-        """Tasks that hold an annotation or a skip, by id; only those changed at or after `since`, if given.
+        """Tasks that have an annotation or a skip, by id; only those changed at or after `since`, if given.
 
-        Tasks that lost all their annotations are not among them.
+        Without tasks that lost all their annotations.
         """
         changed = [] if since is None else [_filter("updated_at", "greater_or_equal", _moment(since), "Datetime")]
         seen: set[int] = set()
@@ -229,7 +227,7 @@ class LabelStudio:
         return self._task_summaries(project_id, [])
 
     def next_task(self, project_id: int) -> Json | None:
-        """The task that Label Studio would open for this account now, with its predictions; None when all are done."""
+        """The task that Label Studio would serve to this account now, with its predictions; None when all are done."""
         try:
             return self._api.get(f"/api/projects/{project_id}/next/", what=f"next task of project {project_id}")
         except LabelStudioError as error:
@@ -238,7 +236,7 @@ class LabelStudio:
             raise
 
     def create_annotation(self, project_id: int, task_id: int, **fields: Any) -> Json:
-        """Submit an annotation as a person does: `result`, and what else Label Studio's annotations hold."""
+        """Submit an annotation: `result`, and further fields of Label Studio's annotations."""
         path, what = f"/api/tasks/{task_id}/annotations/", f"task {task_id}"
         return self._api.send("POST", path, what=what, params={"project": project_id}, json=fields)
 
@@ -276,22 +274,22 @@ class LabelStudio:
     # --- what is attached to a project ------------------------------------------------------------------------------
 
     def ml_backends(self, project_id: int) -> list[Json]:
-        """The project's ML backends. Label Studio asks each for its health before it answers."""
+        """The project's ML backends. Label Studio requests the health of each before it answers."""
         params, fields = {"project": project_id}, {**WITH_ID, "url": str}
         return self._api.get_list("/api/ml/", what=f"project {project_id}", params=params, fields=fields)
 
     def create_ml_backend(self, project_id: int, **fields: Any) -> Json:
-        """Attach an ML backend. Label Studio calls its /health and /setup, and makes a webhook for it."""
+        """Attach an ML backend. Label Studio calls its /health and /setup, and creates a webhook for it."""
         body = {"project": project_id, **fields}
         return self._api.save("POST", "/api/ml/", what="ML backends", json=body, timeout_s=_LONG_TIMEOUT_S)
 
     def update_ml_backend(self, ml_backend_id: int, **fields: Any) -> Json:
-        """Change an ML backend; its `url` and `project` are always needed, since Label Studio checks them again."""
+        """Change an ML backend; `url` and `project` are required each time, since Label Studio checks them again."""
         path = f"/api/ml/{ml_backend_id}"
         return self._api.save("PATCH", path, what=f"ML backend {ml_backend_id}", json=fields, timeout_s=_LONG_TIMEOUT_S)
 
     def start_training(self, ml_backend_id: int) -> None:
-        """What pressing Start Training in the settings does."""
+        """The same as pressing Start Training in the settings."""
         what = f"ML backend {ml_backend_id}"
         self._api.call("POST", f"/api/ml/{ml_backend_id}/train", what=what, timeout_s=_LONG_TIMEOUT_S)
 
@@ -307,7 +305,7 @@ class LabelStudio:
         return self._api.save("POST", "/api/webhooks/", what="webhooks", json=body)
 
     def update_webhook(self, webhook_id: int, url: str, **fields: Any) -> Json:
-        """Change a webhook; Label Studio wants its `url` each time."""
+        """Change a webhook; Label Studio requires its `url` each time."""
         body = {"url": url, **fields}
         return self._api.save("PATCH", f"/api/webhooks/{webhook_id}/", what=f"webhook {webhook_id}", json=body)
 
@@ -331,11 +329,11 @@ class LabelStudio:
     # --- files ------------------------------------------------------------------------------------------------------
 
     def owns(self, url: str) -> bool:
-        """True when an absolute address lies on this server, below its path: only there may the token go."""
+        """Whether an absolute URL is on this server, below its path: only there the token may be sent."""
         return _lies_below(url, self.url)
 
     def renamed(self, url: str) -> str:
-        """An absolute address below one of the server's further names as the one below its own; others as they are."""
+        """An absolute URL under one of the server's other names, rewritten to its own address; others unchanged."""
         for name in self._names:
             if _lies_below(url, name):
                 parts = urlsplit(url)
@@ -348,7 +346,7 @@ class LabelStudio:
         return self._authorization.header()
 
     def renew_authorization(self) -> bool:
-        """Have another Authorization value made after the server refused one; False when there can be no other."""
+        """Get a new Authorization value after the server refused one; False if there is no other."""
         return self._authorization.forget()
 
     # --- how it is asked --------------------------------------------------------------------------------------------
@@ -359,7 +357,7 @@ class LabelStudio:
     def _tasks_by_id(self, project_id: int, conditions: list[Json], *, with_results: bool) -> Iterator[Json]:
         """Tasks by id, a page at a time.
 
-        Each page begins after the last id seen, so that tasks which appear or vanish meanwhile shift nothing.
+        Each page begins after the last id seen, so that tasks that are added or deleted meanwhile shift nothing.
         """
         last_id = 0
         while True:
@@ -372,7 +370,7 @@ class LabelStudio:
             last_id = page[-1]["id"]
 
     def _task_page(self, project_id: int, query: Json, *, with_results: bool) -> tuple[list[Json], bool]:
-        """The first tasks that fit, and whether these are all. A server may be set to give fewer than one asks for."""
+        """The first matching tasks, and whether these are all. A server may limit the size of pages."""
         params = {
             "project": project_id,
             "query": json.dumps(query),
@@ -412,7 +410,7 @@ class LabelStudio:
 
 
 def _filter(column: str, operator: str, value: Any, kind: str = "Number") -> Json:
-    """A condition in the Data Manager's language."""
+    """A filter condition of the Data Manager."""
     return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
 
 
@@ -449,7 +447,7 @@ def _origin(url: Any) -> tuple[str, str | None, int | None]:
 
 
 def _lies_below(url: str, server: str) -> bool:
-    """Whether an absolute address has the origin of a server, and a path below its own."""
+    """Whether an absolute URL has the origin of a server, and a path below its own."""
     ours, theirs = urlsplit(server), urlsplit(url)
     try:
         same_origin = _origin(ours) == _origin(theirs)

@@ -1,14 +1,14 @@
-"""Which text box of a project holds its captions: remembered, kept while it is there, asked about when it is not.
+"""Which text box of a project is for captions.
 
-A label config is changed by people who think of their annotators, not of us. So a project remembers the name of its
-box, and a further box, another order or another look changes nothing. When the name is gone:
+A project stores the name of its box (the control), so that added boxes, another order or other attributes change
+nothing. When the name is no longer in the label config:
 
-1. Nothing was learnt from it yet: the likeliest box is taken, as at first.
-2. One of its earlier names is there again, or one new name has come in its place: a rename. It is followed, and
-   somebody is asked to confirm; until then, the old name counts again as soon as it is back.
-3. Else nothing is taken for it. Nothing is suggested and nothing new is read until somebody chooses.
+1. If nothing was learnt from it yet, a box is chosen by its name, as at first.
+2. If one of its earlier names is back, or exactly one new name has appeared, that is a rename. It is followed, and a
+   person is asked to confirm; until then, the old name is used again as soon as it is back.
+3. Else the choice is left to a person. Until then nothing is suggested and nothing new is read.
 
-Nothing here empties a correction: what was read out of a box that is gone stays as it is (`jobs.sync`).
+No correction is emptied: captions read from a box that is gone remain (`jobs.project.sync`).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ from captionloop.model.dataset.corrections import has_learnt
 
 @dataclass(frozen=True)
 class Control:
-    """What a project remembers of the text box that holds its captions.
+    """A project's stored text box for captions.
 
     Attributes:
         name: the TextArea's name; None: no label config was read yet.
-        earlier: names that it had before, the latest first.
-        renamed_from: its name before a rename that nobody has confirmed yet.
-        rejected: boxes that a person has chosen another one instead of.
+        earlier: its earlier names, the latest first.
+        renamed_from: its name before an unconfirmed rename.
+        rejected: boxes that a person has replaced by another one.
     """
 
     name: str | None = None
@@ -45,7 +45,7 @@ class Control:
         return cls(project.control, earlier, kept.get("renamed_from"), rejected)
 
     def keep(self, project: Project) -> None:
-        """Write it into a project's row."""
+        """Store it in a project's row."""
         project.control = self.name
         project.control_history = {
             "earlier": list(self.earlier),
@@ -54,14 +54,14 @@ class Control:
         }
 
     def after(self, now: LabelConfig, *, before: LabelConfig | None, has_learnt: Callable[[], bool]) -> "Control":
-        """What is remembered once the label config is another one.
+        """The control after a change of the label config.
 
         Args:
-            before: the label config before; None where it was unknown or had no box.
-            has_learnt: whether the project has captions out of its box.
+            before: the previous label config; None if it was unknown or had no box.
+            has_learnt: whether the project has captions from its box.
         """
         found = self._found_in(now, before, has_learnt)
-        # A name that another tag has now is none of the box's any more.
+        # A name that another tag has now is no longer one of the box.
         return replace(found, earlier=tuple(name for name in found.earlier if name not in now.tags))
 
     def _found_in(self, now: LabelConfig, before: LabelConfig | None, has_learnt: Callable[[], bool]) -> "Control":
@@ -80,7 +80,7 @@ class Control:
         return self._called((known or new)[0], renamed_from=self.renamed_from or self.name)
 
     def chosen(self, name: str, now: LabelConfig) -> "Control":
-        """What is remembered once a person has said which box it is.
+        """The control after a person's choice.
 
         Raises:
             SettingsError: the label config has no such box for captions.
@@ -101,20 +101,20 @@ class Control:
         return Control(name, earlier, renamed_from, self.rejected - {name})
 
     def names_to_read(self, now: LabelConfig) -> tuple[str, ...]:
-        """The names under which annotations hold captions, the present one first."""
+        """The names under which annotations have captions, the present one first."""
         is_another_tag = self.name in now.tags and self.name not in now.names
         return self.earlier if self.name is None or is_another_tag else (self.name, *self.earlier)
 
 
 @dataclass(frozen=True)
 class ControlQuestion:
-    """What somebody has to decide, since the box that captions went into is gone from the label config.
+    """A question to a person, since the stored box is gone from the label config.
 
     Attributes:
         gone: its name.
         why: what has become of it.
         used: the box that is used instead; None: none.
-        names: the boxes to choose among.
+        names: the boxes to choose from.
     """
 
     gone: str
@@ -154,7 +154,7 @@ class ControlQuestion:
 
 
 def take_label_config(session: Session, project: Project, xml: str) -> None:
-    """Write a label config into a project's row, and what it means for the box that is remembered."""
+    """Store a label config in a project's row, and update its control."""
     now, before = _parsed(xml), _parsed(project.label_config)
     project.label_config = xml
     if now is not None:
@@ -163,13 +163,13 @@ def take_label_config(session: Session, project: Project, xml: str) -> None:
 
 
 def boxes_of(project: Project) -> Sequence[str]:
-    """The names of the text boxes that captions could go into, by the label config that is known."""
+    """The names of the usable text boxes in the stored label config."""
     now = _parsed(project.label_config)
     return () if now is None else now.names
 
 
 def question_of(project: Project) -> ControlQuestion | None:
-    """What somebody has to decide about a project's box; None: nothing."""
+    """The open question about a project's box; None: none."""
     control, now = Control.of(project), _parsed(project.label_config)
     if control.name is None:
         return None
@@ -183,10 +183,10 @@ def question_of(project: Project) -> ControlQuestion | None:
 
 
 def target_of(project: Project) -> CaptionTarget:
-    """Where suggestions go.
+    """The target of suggestions.
 
     Raises:
-        LabelConfigError: the label config has no place for captions, or somebody has to choose first.
+        LabelConfigError: the label config has no text box for captions, or a person must choose one first.
     """
     now = parse_label_config(project.label_config)
     control = Control.of(project)
@@ -197,10 +197,10 @@ def target_of(project: Project) -> CaptionTarget:
 
 
 def reading_target(project: Project) -> CaptionTarget:
-    """Under which names annotations hold captions: also while the box is gone, since those made before it went count.
+    """The target for reading annotations: also while the box is gone, since earlier annotations count.
 
     Raises:
-        LabelConfigError: the label config has no place for captions.
+        LabelConfigError: the label config has no text box for captions.
     """
     now = parse_label_config(project.label_config)
     control = Control.of(project)
@@ -216,7 +216,7 @@ def _with_earlier_names(box: CaptionTarget, names: Sequence[str]) -> CaptionTarg
 
 
 def _fate(name: str, now: LabelConfig) -> str:
-    """What has become of a box that is none any more."""
+    """Why a former box can no longer be used."""
     tag = now.tags.get(name)
     if tag is None:
         return "is gone from the label config"

@@ -1,8 +1,7 @@
-"""A moment by which a whole HTTP exchange is over, whatever the other side does.
+"""Deadlines for a whole HTTP exchange.
 
-The time limits of httpx are for one read or write each, so a server that sends a byte now and then, or one interim
-answer (103) after the other, could hold a thread for ever. Here the moment is looked at wherever bytes are read and
-written.
+httpx's timeouts apply to a single read or write, so a server that sends a byte now and then, or endless interim
+responses (103), could block a thread for ever. Here the deadline is checked at every read and write.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 import httpcore
 import httpx
 
-# A peer that takes a few bytes at a time is given up within one such piece.
+# Writes are split into chunks, so that a peer that reads slowly is noticed.
 _BYTES_PER_WRITE = 16_384
 
 
@@ -26,9 +25,9 @@ _this_thread = threading.local()
 
 @contextmanager
 def until(moment: float) -> Iterator[None]:
-    """Within the block, and in this thread, no `TimedNetwork` waits beyond a moment of `time.monotonic()`.
+    """Deadline, in `time.monotonic()`, of all connections of `TimedNetwork` in this thread and block.
 
-    Of blocks in one another the earliest moment counts.
+    In nested blocks the earliest deadline counts.
     """
     before: float | None = getattr(_this_thread, "moment", None)
     _this_thread.moment = moment if before is None else min(before, moment)
@@ -39,10 +38,10 @@ def until(moment: float) -> Iterator[None]:
 
 
 def left_of(timeout: float | None, too_late: type[Exception]) -> float | None:
-    """A time limit in seconds, cut to what `until` leaves.
+    """A timeout in seconds, limited by the deadline.
 
     Raises:
-        Exception: of the kind `too_late`: nothing is left.
+        Exception: of the type `too_late`: the deadline has passed.
     """
     moment: float | None = getattr(_this_thread, "moment", None)
     if moment is None:
@@ -54,7 +53,7 @@ def left_of(timeout: float | None, too_late: type[Exception]) -> float | None:
 
 
 class TimedNetwork(httpcore.NetworkBackend):
-    """Opens connections that keep to the moment which `until` sets. Safe to use from several threads."""
+    """Opens connections that observe the deadline of `until`. Thread-safe."""
 
     def __init__(self) -> None:
         self._inner = httpcore.SyncBackend()
@@ -100,7 +99,7 @@ def client_on(network: TimedNetwork, *, certificates: SSLContext, by_environment
     """An httpx client whose connections, those to a proxy as well, are opened by `network`.
 
     Args:
-        by_environment: whether it goes through the proxies that the environment names.
+        by_environment: whether to use the proxies of the environment.
     """
     client = httpx.Client(verify=certificates, trust_env=by_environment, follow_redirects=False, **options)
     # httpx has no argument for what httpcore, which it is made of, documents as `network_backend`.

@@ -1,4 +1,4 @@
-"""From the value of a task's image field to the bytes of the image, wherever it lies.
+"""Fetches the image of a task's field.
 
     /data/upload/…, /data/local-files/?d=…         on Label Studio, with the token
     /tasks/ID/resolve/?fileuri=…                    the same: Label Studio's own resolver of storage addresses
@@ -6,12 +6,12 @@
     http(s)://…                                     fetched as it is, without the token, unless it is on Label Studio
     data:…                                          decoded
 
-The token goes to the configured Label Studio only, and there only to the paths above: a task's data must not be able to
-make us call its API. Anything else is fetched from public addresses only, and from hosts that a setting names
-(`checked_network`), past the proxies of the environment, which would look up the names themselves. Redirects are
-followed one by one under the same rules. Nothing is ever read from a local path.
+The token is sent to the configured Label Studio only, and there only to the paths above: task data must not be able to
+make us call its API. Other images are fetched from public addresses only, and from hosts that a setting allows
+(`checked_network`), bypassing proxies of the environment, which would resolve the names themselves. Redirects are
+followed one by one under the same rules. Local paths are never read.
 
-An image is taken as it is sent. What is packed (Content-Encoding) is refused: a few bytes can unpack to gigabytes.
+Responses with Content-Encoding are refused, since a few bytes can decompress to gigabytes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _Clients:
 
 
 class ImageSource:
-    """Reads images for one Label Studio. Safe to use from several threads."""
+    """Reads images for one Label Studio. Thread-safe."""
 
     def __init__(
         self,
@@ -80,13 +80,12 @@ class ImageSource:
         max_bytes: int = 50_000_000,
         max_seconds: float = 60.0,
     ) -> None:
-        """Say whose uploads and storages can be read, and how much is too much.
-
+        """
         Args:
-            label_studio: None where there is none; then only http(s) and data addresses can be read.
-            allowed: hosts that pictures may come from although their addresses are not public.
-            max_bytes: the largest image file.
-            max_seconds: the longest that one image may take from the first byte sent to the last one read.
+            label_studio: None if not configured; then only http(s) and data URLs can be read.
+            allowed: hosts without public addresses that are allowed.
+            max_bytes: largest image file.
+            max_seconds: deadline for one image, from the first byte sent to the last one read.
         """
         self._label_studio = label_studio
         self._max_bytes = max_bytes
@@ -96,7 +95,7 @@ class ImageSource:
         self._clients: _Clients | None = None
 
     def close(self) -> None:
-        """Close its connections. It can be used again, and closed again."""
+        """Close its connections. Idempotent; it can be used again."""
         with self._clients_lock:
             clients, self._clients = self._clients, None
         if clients is not None:
@@ -105,7 +104,7 @@ class ImageSource:
             clients.network.close()
 
     def read(self, value: str, *, task_id: int) -> bytes:
-        """The bytes of the image that a task's field names.
+        """The bytes of the image in a task's field.
 
         Raises:
             ImageError: it cannot be read. The message names the task, what was found and what to do.
@@ -122,7 +121,7 @@ class ImageSource:
             raise ImageError(f"Task {task_id}, image {_shown(value)}: this is no valid address ({error}).") from error
 
     def _address(self, value: str, task_id: int) -> str:
-        """The http(s) address behind a value."""
+        """The http(s) URL of a value."""
         scheme = urlsplit(value).scheme.lower() if _SCHEME.match(value) else ""
         if scheme in {"http", "https"}:
             return self._renamed(value)
@@ -151,7 +150,7 @@ class ImageSource:
         return url
 
     def _another_name(self, value: str) -> str:
-        """What to do where a file of Label Studio's is looked for elsewhere, which may be the same server."""
+        """The remedy if a URL looks like a file of Label Studio under another name of the server."""
         with suppress(ValueError):
             parts = urlsplit(value)
             is_elsewhere = parts.scheme in {"http", "https"} and not self._may_have_token(self._renamed(value))
@@ -164,7 +163,7 @@ class ImageSource:
         return ""
 
     def _renamed(self, url: str) -> str:
-        """The address at LABEL_STUDIO_URL, where one is for a file of the same server under another of its names."""
+        """The URL at LABEL_STUDIO_URL of a file that is given under another name of the same server."""
         if self._label_studio is None:
             return url
         renamed = self._label_studio.renamed(url)
@@ -180,7 +179,7 @@ class ImageSource:
         if self._label_studio is None or not self._label_studio.owns(url):
             return False
         path = urlsplit(url).path[len(urlsplit(self._label_studio.url).path) :]
-        # A path that climbs, in whatever spelling, could end up anywhere.
+        # A path with `..`, in any encoding, could lead anywhere.
         climbs = any(step in {".", ".."} for step in unquote(unquote(path)).replace("\\", "/").split("/"))
         return not climbs and _LABEL_STUDIO_FILES.match(path) is not None
 
@@ -207,7 +206,7 @@ class ImageSource:
 
     @contextmanager
     def _opened(self, url: str, give_up_at: float, *, with_token: bool) -> Iterator[httpx.Response]:
-        """A streamed answer; what goes wrong in the network becomes an `ImageError`."""
+        """A streamed response; network errors become an `ImageError`."""
         import httpx
 
         from captionloop.backend.label_studio.checked_network import RefusedHostError
@@ -240,7 +239,7 @@ class ImageSource:
         if with_token:
             return found + through_which_proxy(url)
         if proxy := proxy_in_force(url):
-            # A proxy would look up the name itself, so that no address could be checked before it is asked.
+            # A proxy would resolve the name itself, so its address could not be checked.
             found += f" Pictures that are not on Label Studio are fetched without the proxy of {proxy[0]}."
         return found
 
@@ -301,7 +300,7 @@ class ImageSource:
             remedy = "The image is gone; upload it again or delete the task."
         else:
             remedy = "Try again later; if it stays, see that server's log."
-        # Nothing of these is about the image: rights and a busy or failing server can be put right.
+        # These errors are temporary: permissions, or a busy or failing server.
         may_pass = status in {401, 403, 408, 425, 429} or status >= 500
         raise ImageError(
             f"{whose} answered with status {status}. {remedy}{through_which_proxy(url) if with_token else ''}",
@@ -355,13 +354,13 @@ def _not_empty(data: bytes) -> bytes:
 
 
 def _is_whole_file(response: httpx.Response) -> bool:
-    """Whether an answer with status 206 holds all: some servers send a whole file as the range from 0 to its end."""
+    """Whether a response with status 206 is complete: some servers send a file as the range from 0 to its end."""
     found = _WHOLE_FILE.fullmatch(response.headers.get("Content-Range", "").strip())
     return response.status_code == 206 and found is not None and int(found[1]) + 1 == int(found[2])
 
 
 def _shown(value: str) -> str:
-    """An address fit for a log: not endless, and without the signature or login that it may hold."""
+    """A URL for logs: shortened, and without signature or credentials."""
     shown = value
     if value[:5].lower() == "data:":
         return value[:30] + "…"

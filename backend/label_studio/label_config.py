@@ -1,8 +1,7 @@
-"""From a label config to what matters here: its text boxes for captions, and the picture that each describes.
+"""Parsing of label configs: text boxes for captions, and the image that each describes.
 
-A label config is a small XML document. It is read here directly, and not with the SDK's `LabelInterface`: that one
-builds every tag of a config, refuses whole configs for a tag it does not know or a broken neighbour, and takes
-seconds to import, all for the two attributes that are needed.
+A label config is a small XML document. The SDK's `LabelInterface` is not used: it builds every tag, refuses a config
+with an unknown or broken tag, and takes seconds to import, for the two attributes that are needed.
 """
 
 import re
@@ -53,15 +52,15 @@ _CAPTION_WORDS = (
 
 @dataclass(frozen=True)
 class CaptionTarget:
-    """Where captions live in a project.
+    """The text box for captions, with its image.
 
     Attributes:
         from_name: the TextArea's name.
         to_name: the Image's name.
-        image_field: the task field that holds the image's address, without the dollar sign; may be a path (`a.b[0]`).
-        max_submissions: how many texts the annotator may leave; None: any number.
-        per_item: True for a TextArea that has a text for each image of a list; captions then belong to the first.
-        earlier_names: those that the TextArea had before, under which older annotations hold their texts.
+        image_field: the task field with the image's address, without the dollar sign; may be a path (`a.b[0]`).
+        max_submissions: how many texts the annotator may submit; None: any number.
+        per_item: True for a TextArea with a text for each image of a list; captions then belong to the first.
+        earlier_names: former names of the TextArea, which older annotations have.
     """
 
     from_name: str
@@ -74,12 +73,12 @@ class CaptionTarget:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """What a label config says of captions.
+    """The relevant parts of a label config.
 
     Attributes:
-        boxes: the TextAreas that can hold captions, in the order of the document; at least one.
-        images: by the name of each Image, the task field that it takes its picture from.
-        tags: by the name of each tag that has one, what it is, such as "Choices", as the document writes it.
+        boxes: the TextAreas usable for captions, in document order; at least one.
+        images: name of each Image → the task field of its picture.
+        tags: name of each named tag → its type as written, such as "Choices".
     """
 
     boxes: tuple[CaptionTarget, ...]
@@ -88,7 +87,7 @@ class LabelConfig:
 
     @property
     def names(self) -> list[str]:
-        """Of the boxes, in the order of the document."""
+        """Names of the boxes, in document order."""
         return [box.from_name for box in self.boxes]
 
     def box(self, name: str) -> CaptionTarget | None:
@@ -96,32 +95,32 @@ class LabelConfig:
 
     @property
     def likeliest(self) -> CaptionTarget:
-        """The box that captions are meant for, as far as names tell.
+        """The box that is most likely for captions, by its name.
 
-        One whose name says caption, else description, else alt (text); of those, or where none does, the first.
+        One whose name contains caption, else description, else alt (text), else any; the first of these.
         """
         return min(self.boxes, key=lambda box: _rank(box.from_name))
 
 
 def read_label_config(xml: str) -> CaptionTarget:
-    """Find the TextArea that most likely holds captions, and its picture; see `parse_label_config`.
+    """Find the TextArea that is most likely for captions, and its image; see `parse_label_config`.
 
     Raises:
-        LabelConfigError: it is not XML, or holds no such pair.
+        LabelConfigError: it is not XML, or has no such pair.
     """
     return parse_label_config(xml).likeliest
 
 
 @lru_cache(maxsize=256)
 def parse_label_config(xml: str) -> LabelConfig:
-    """Find the TextAreas that can hold captions: those that describe an Image.
+    """Find the TextAreas usable for captions: those that describe an Image.
 
-    Not among them: a TextArea for each region (`perRegion`), since its text describes a part of the picture, and tags
-    inside a `Repeater`, whose names are only known in the browser. Of several images, the first one that a TextArea
-    labels is taken; of an image list (`valueList`), the first image.
+    Excluded are `perRegion` TextAreas, whose text describes a part of the picture, and tags inside a `Repeater`, whose
+    names are only known in the browser. Of several images, the first one that a TextArea labels counts; of an image
+    list (`valueList`), the first image.
 
     Raises:
-        LabelConfigError: it is not XML, or holds no such pair.
+        LabelConfigError: it is not XML, or has no such pair.
     """
     root = _parse(xml)
     try:
@@ -178,7 +177,7 @@ def _outside_repeaters(element: Element) -> Iterator[Element]:
 
 
 def _caption_box(element: Element, fields: Mapping[str, str]) -> CaptionTarget | None:
-    """The tag as a box for captions; None where it is none."""
+    """The tag as a box for captions; None if it is not usable."""
     if not _is_tag(element, "TextArea") or _is_true(element.get("perRegion")):
         return None
     name = element.get("name")

@@ -1,4 +1,4 @@
-"""What goes wrong with a Label Studio, said to a person: what was found, and what to do about it."""
+"""Error messages about Label Studio: what was found, and the remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OK = 200
 
 
 def no_answer(url: str, error: Exception) -> LabelStudioError:
-    """What httpx raised instead of an answer."""
+    """An error for an exception of httpx."""
     import httpx
 
     if isinstance(error, httpx.ConnectTimeout):
@@ -63,7 +63,7 @@ def no_json(url: str, response: httpx.Response) -> LabelStudioError:
 
 
 def unexpected(url: str, request: str, found: str) -> LabelStudioError:
-    """JSON that is not what this request is answered with.
+    """An error for unexpected JSON.
 
     Args:
         found: what is wrong with it, as a clause that begins with "which" or "in which".
@@ -76,7 +76,7 @@ def unexpected(url: str, request: str, found: str) -> LabelStudioError:
 
 
 def address_of_a_page(url: str, own: str) -> LabelStudioError:
-    """A Label Studio's address with the path of one of its pages.
+    """An error for the address of one of Label Studio's pages.
 
     Args:
         own: the address without that path; the same where none is known.
@@ -89,7 +89,7 @@ def address_of_a_page(url: str, own: str) -> LabelStudioError:
 
 
 def refusal(url: str, response: httpx.Response, what: str) -> LabelStudioError:
-    """An answer whose status is no success.
+    """An error for a response with an error status.
 
     Args:
         what: names the thing that was asked for.

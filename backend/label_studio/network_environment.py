@@ -1,8 +1,8 @@
-"""What the environment says about connections: proxies and certificates, and how to name them in a message.
+"""Proxies and certificates of the environment, and messages about them.
 
-Proxies are those that httpx goes through (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, in small or capital
-letters). Certificates are those of `SSL_CERT_FILE` or `SSL_CERT_DIR`, as OpenSSL knows them, or of `REQUESTS_CA_BUNDLE`
-or `CURL_CA_BUNDLE`, which sites with a certificate authority of their own set for other programs.
+Proxies are those of httpx (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, in lower or upper case). Certificates
+are those of `SSL_CERT_FILE` or `SSL_CERT_DIR`, as for OpenSSL, or of `REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE`, which
+sites with a private certificate authority set for other programs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EXPIRED, _NOT_YET_VALID, _OTHER_NAME, _OTHER_ADDRESS = 10, 9, 62, 64
 
 
 def keep_loopback_direct(environment: MutableMapping[str, str]) -> None:
-    """Have no proxy asked for an address of this machine: there, `localhost` would be the proxy's own."""
+    """Exclude this machine's addresses from proxying, since a proxy's `localhost` is its own."""
     if not any(name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in environment):
         return
     variable = "NO_PROXY" if "NO_PROXY" in environment and "no_proxy" not in environment else "no_proxy"
@@ -33,7 +33,7 @@ def keep_loopback_direct(environment: MutableMapping[str, str]) -> None:
 
 
 def proxy_in_force(url: str) -> tuple[str, str] | None:
-    """The variable that names a proxy for this address, and that proxy without its password; None: there is none."""
+    """The variable with the proxy for this URL, and the proxy without its password; None: no proxy."""
     parts = urlsplit(url)
     if proxy_bypass(parts.hostname or "", {"no": os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))}):
         return None
@@ -45,7 +45,7 @@ def proxy_in_force(url: str) -> tuple[str, str] | None:
 
 
 def through_which_proxy(url: str) -> str:
-    """A sentence for a message about this address, or nothing where no proxy is in force."""
+    """A sentence about the proxy for this URL, or nothing without one."""
     found = proxy_in_force(url)
     if found is None:
         return ""
@@ -57,10 +57,10 @@ def through_which_proxy(url: str) -> str:
 
 
 def certificates() -> ssl.SSLContext:
-    """Whose certificates are trusted: those that the environment names, else those that httpx brings.
+    """The trusted certificates: those of the environment, else httpx's own.
 
     Raises:
-        SettingsError: a variable names what is not there, or what holds no certificates.
+        SettingsError: a variable names a missing file, or one without certificates.
     """
     import httpx
 
@@ -80,12 +80,12 @@ def certificates() -> ssl.SSLContext:
 
 
 def ca_variable() -> str | None:
-    """The variable that says whose certificates are trusted."""
+    """The variable that sets the trusted certificates."""
     return next((name for name in _CA_VARIABLES if os.environ.get(name)), None)
 
 
 def why_not_trusted(error: BaseException) -> str | None:
-    """What to do about a failed TLS handshake; None where the failure was another one."""
+    """The remedy for a failed TLS handshake; None for other failures."""
     found = next((cause for cause in _chain(error) if isinstance(cause, ssl.SSLError)), None)
     if isinstance(found, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({found.verify_message}). {_remedy(found.verify_code)}"

@@ -1,4 +1,4 @@
-"""Whether a Label Studio is one of those that Captionloop was tried with (docs/label-studio.md has the table)."""
+"""Whether a version of Label Studio is supported (docs/label-studio.md has the table)."""
 
 import re
 
@@ -8,17 +8,17 @@ UPGRADE = (
     f"Upgrade it: `pip install label-studio=={LABEL_STUDIO_VERSION}`, or the image "
     f"heartexlabs/label-studio:{LABEL_STUDIO_VERSION}."
 )
-"""What to do about one that is too old."""
+"""The remedy for a version that is too old."""
 
 _NUMBERS = re.compile(r"\d+(?:\.\d+)+")
 
 
 def too_old(version: str) -> str | None:
-    """What to know of a Label Studio that is older than all that were tried; None for any other.
+    """A message if the version is older than the oldest supported one, else None.
 
     Args:
-        version: as `LabelStudio.version` gives it; 1.10.1 calls itself `1.10.1dev`. Of one that begins with no number
-            nothing is known, and so nothing said.
+        version: from `LabelStudio.version`; 1.10.1 calls itself `1.10.1dev`. None for one that does not begin with a
+            number.
     """
     found = _NUMBERS.match(version)
     if found is None or _numbers(found.group()) >= _numbers(OLDEST_LABEL_STUDIO):

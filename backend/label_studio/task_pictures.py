@@ -1,4 +1,4 @@
-"""A task's picture, from Label Studio to a captioner."""
+"""Fetches and decodes a task's picture for a captioner."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ReadImage = Callable[[str, int], bytes]
 
 @dataclass(frozen=True)
 class TaskPicture:
-    """A task's image, as large as a captioner sees it, with the hash of its file."""
+    """A task's image at the captioner's input size, with the hash of its file."""
 
     task_id: int
     hash: str
@@ -30,7 +30,7 @@ def read_task_picture(
 ) -> TaskPicture:
     """
     Raises:
-        ImageError: the task names no image, or it cannot be read or used.
+        ImageError: the task has no image, or it cannot be read or decoded.
     """
     task_id = int(task["id"])
     data = read(task_image(target, task["data"]), task_id)

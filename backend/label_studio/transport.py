@@ -1,4 +1,4 @@
-"""Requests to Label Studio over plain HTTP: a deadline for each, a bound on what is read, and tries that do no harm."""
+"""HTTP requests to Label Studio, with a deadline, a size limit and safe retries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REPEATABLE = frozenset({"GET", "PUT", "PATCH", "DELETE"})
 
 
 class Transport:
-    """The way to one Label Studio. Safe to use from several threads."""
+    """HTTP transport to one Label Studio. Thread-safe."""
 
     def __init__(self, url: str, *, retry_delays_s: Sequence[float] = RETRY_DELAYS_S) -> None:
         """Name the server without calling it yet.

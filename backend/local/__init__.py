@@ -1,1 +1,1 @@
-"""What `captionloop up` runs on one machine for a newcomer: Redis, Label Studio, the backend, a worker, a sample."""
+"""`captionloop up`: Redis, Label Studio, the backend, a worker and a sample project on one machine."""

@@ -1,4 +1,4 @@
-"""Runs one command and sees to it that nothing of it outlives `captionloop up`. A script, started by `processes.py`.
+"""Runs one command, and ends all its processes with `captionloop up`. A script, started by `processes.py`.
 
     python guard.py GRACE_S COMMAND…
 
@@ -7,7 +7,7 @@ was killed in whatever way, or when SIGTERM comes, the command's process group g
 every process that descends from it gets SIGKILL. On Linux that reaches processes which left the group and lost their
 parent (the worker puts each job in a session of its own), because the guard is their "child subreaper".
 
-It imports nothing of ours, so that four of them cost little memory and start at once.
+It imports nothing of ours, so that four of them take little memory and start at once.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ _POLL_S = 0.05
 
 
 def main(grace_s: float, command: list[str]) -> int:
-    """Run `command` to its end, or until it has to stop; returns its exit code (128 + N when signal N ended it)."""
+    """Run `command` until it ends or must stop; returns its exit code (128 + N if signal N ended it)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wakes, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -67,7 +67,7 @@ def _start(command: list[str]) -> int:
 
 
 def _wait(child: int, wakes: int) -> int | None:
-    """The child's status once it has ended; None as soon as it has to be ended."""
+    """The child's status once it has ended; None as soon as it must be stopped."""
     while True:
         status = _reap(child)
         if status is not None:
@@ -108,7 +108,7 @@ def _reap(child: int) -> int | None:
 
 
 def _kill_descendants() -> None:
-    """SIGKILL whatever is left, again and again until nothing is: a dying process may just have started another."""
+    """SIGKILL all descendants, repeatedly until none is left, since a dying process may just have started another."""
     for _ in range(100):
         left = _descendants(os.getpid())
         if not left:

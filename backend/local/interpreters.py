@@ -1,4 +1,4 @@
-"""Which Python Label Studio's virtual environment is made with."""
+"""The Python interpreter for Label Studio's virtual environment."""
 
 import os
 import shutil
@@ -20,14 +20,14 @@ _PROBE_WITHIN_S = 30
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that can make virtual environments."""
+    """A Python that can create virtual environments."""
 
     path: Path
     version: tuple[int, int]
 
     @property
     def suits_the_pins(self) -> bool:
-        """False on a Python that something which Label Studio pins has no wheel for, or does not run on."""
+        """Whether all versions that Label Studio pins have wheels for this Python, and run on it."""
         return self.version <= _SUITING_THE_PINS[0]
 
     def __str__(self) -> str:
@@ -35,10 +35,10 @@ class Interpreter:
 
 
 def interpreter(named: str | None) -> Interpreter:
-    """The Python of that path or command, by default the one that runs us.
+    """The Python of a path or command, by default the one that runs us.
 
     Raises:
-        SettingsError: it is none that Label Studio could be installed with.
+        SettingsError: Label Studio cannot be installed with it.
     """
     if named is None:
         return Interpreter(Path(sys.executable), sys.version_info[:2])
@@ -53,7 +53,7 @@ def interpreter(named: str | None) -> Interpreter:
 
 
 def one_that_suits_the_pins() -> Interpreter | None:
-    """Another Python on the PATH, on which all that Label Studio pins works; None if there is none."""
+    """Another Python on the PATH that works with Label Studio's pins; None if there is none."""
     for version in _SUITING_THE_PINS:
         path = shutil.which(f"python{version[0]}.{version[1]}")
         if path and _version(path) == version:
@@ -62,7 +62,7 @@ def one_that_suits_the_pins() -> Interpreter | None:
 
 
 def _version(path: str) -> tuple[int, int] | None:
-    """None where that is no Python, or one that cannot make virtual environments."""
+    """Its version; None if it is not a Python, or cannot create virtual environments."""
     try:
         told = subprocess.run(
             [path, "-I", "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_WITHIN_S, check=True

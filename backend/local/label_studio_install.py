@@ -1,7 +1,7 @@
-"""Installs the Label Studio that `captionloop up` starts, into a virtual environment of its own.
+"""Installs Label Studio for `captionloop up`, into its own virtual environment.
 
-It cannot live in ours: it pins `redis` and `rq` to older versions. uv installs it, in a fraction of the time, where it
-can be had and can be set up as pip is; else pip does.
+Ours would conflict: Label Studio pins older versions of `redis` and `rq`. uv installs it, in a fraction of the time, if
+it is available and can be configured like pip; else pip does.
 """
 
 import fcntl
@@ -45,19 +45,19 @@ def install(
     requirement: str | None = None,
     python: str | None = None,
 ) -> Path:
-    """Make sure that Label Studio is installed below `cache`; gives its command.
+    """Install Label Studio below `cache` if missing; returns its command.
 
-    Several may call it at once: one installs, the others wait. What a crash leaves half made is made anew.
+    Safe with concurrent callers: one installs, the others wait. A partial installation of a crash is repeated.
 
     Args:
-        progress: called often while there is something to wait for, with what is being done.
-        version: by default the one that everything here is written for; each has an environment beside the others.
-        requirement: what is installed, where that is not this version from the package index.
+        progress: called often with the present step.
+        version: by default the supported one; each version has its own environment.
+        requirement: what to install, if not this version from the package index.
         python: path or command of the Python to install it with, by default the one that runs us.
 
     Raises:
         ServiceError: it could not be installed.
-        SettingsError: that Python will not do.
+        SettingsError: that Python cannot be used.
     """
     chosen = interpreter(python)
     venv = _venv(cache, version, chosen)
@@ -78,7 +78,7 @@ def is_installed(cache: Path, version: str = LABEL_STUDIO_VERSION, *, python: st
 
 @dataclass(frozen=True)
 class _Environment:
-    """A virtual environment while it is made; `progress` is told what is being done."""
+    """A virtual environment in the making; `progress` is called with the present step."""
 
     venv: Path
     progress: Callable[[str], None]
@@ -88,18 +88,18 @@ class _Environment:
         return str(self.venv / "bin" / "python")
 
     def begin(self, interpreter: Interpreter) -> None:
-        """Make it, empty."""
+        """Create it, empty."""
         shutil.rmtree(self.venv, ignore_errors=True)
         self.run(str(interpreter.path), "-m", "venv", str(self.venv))
 
     def run(self, *command: str, variables: Mapping[str, str] | None = None) -> None:
-        """Run something that installs; what it prints is in the log beside the environment.
+        """Run an installation command; its output goes to the log beside the environment.
 
         Raises:
             ServiceError: it failed.
         """
         log = _beside(self.venv, ".log")
-        # The guard ends it together with us, so that it does not work on in what the next installer takes over.
+        # The guard ends it together with us, so that it does not interfere with the next installer.
         environment = _environment() | dict(variables or {})
         process = Process(Program("pip", command, environment, directory=self.venv.parent), log=log)
         process.start()
@@ -117,7 +117,7 @@ class _Environment:
             )
 
     def uv_variables(self) -> Mapping[str, str] | None:
-        """What sets uv up as pip is; None where nothing does, or pip cannot read its own configuration."""
+        """Variables that configure uv like pip; None if that is impossible, or pip cannot read its configuration."""
         told = subprocess.run(
             (self.python, "-m", "pip", "config", "list"), env=_environment(), capture_output=True, text=True
         )
@@ -135,7 +135,7 @@ def _make(made: _Environment, requirement: str, python: Interpreter) -> None:
 
 
 def _by_uv(made: _Environment, requirement: str, python: Interpreter) -> bool:
-    """False where uv is not to be had, cannot be set up as pip is, or fails: its log says why, and pip tries."""
+    """Install by uv. False if uv is unavailable, cannot be configured like pip, or fails, as its log says."""
     variables = made.uv_variables()
     if variables is None:
         return False
@@ -179,7 +179,7 @@ def _environment() -> dict[str, str]:
 
 
 def _last_doing(process: Process) -> str:
-    """What pip or uv said last about what it does, short enough for a line."""
+    """The last output of pip or uv about its progress, shortened to a line."""
     doing = ("Collecting", "Downloading", "Using cached", "Building", "Installing", "Prepared")
     lines = [line.strip() for line in process.last_lines(50).splitlines()]
     found = next((line for line in reversed(lines) if line.startswith(doing)), "")

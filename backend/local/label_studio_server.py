@@ -1,6 +1,6 @@
 """The Label Studio that `captionloop up` starts, on loopback only.
 
-What it needs in its environment, and why, is in `docs/label-studio.md`.
+`docs/label-studio.md` explains the variables that it needs.
 """
 
 import os
@@ -41,7 +41,7 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Login:
-    """The account that Label Studio makes at its first start; `token` is a legacy one, 40 hex digits."""
+    """The account that Label Studio creates at its first start; `token` is a legacy token, 40 hex digits."""
 
     email: str
     password: Secret
@@ -63,7 +63,7 @@ def program(command: Path, *, data: Path, port: int, login: Login) -> Program:
 
 
 def has_data(data: Path) -> bool:
-    """True when a Label Studio has been started in `data` far enough to hold an account."""
+    """Whether a Label Studio in `data` has got as far as creating an account."""
     database = data / "label_studio.sqlite3"
     if not database.exists():
         return False

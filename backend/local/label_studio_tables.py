@@ -1,10 +1,10 @@
-"""The empty tables of a new Label Studio, laid out before its first start.
+"""Prepared empty tables for a new Label Studio.
 
-Label Studio makes them by 396 migrations, one after the other, which is most of what its first start does. What comes
-out is always the same, so it is kept as SQL beside this module, and Label Studio finds nothing left to migrate. There
-is no account in it and no key: those Label Studio makes itself, in each data directory its own.
+Label Studio creates them by 396 migrations, which is most of its first start. The result is always the same, so it is
+kept as SQL beside this module, and Label Studio finds nothing left to migrate. It contains no account and no key: Label
+Studio creates those itself in each data directory.
 
-`python -m tests.support.make_label_studio_tables` writes the SQL. A test compares it with what Label Studio makes.
+`python -m tests.support.make_label_studio_tables` writes the SQL. A test compares it with Label Studio's own tables.
 """
 
 import os
@@ -19,10 +19,9 @@ DATABASE = "label_studio.sqlite3"
 
 
 def lay_out(data: Path, *, version: str = LABEL_STUDIO_VERSION) -> None:
-    """Put the tables into a data directory without a database.
+    """Create the tables in a data directory without a database.
 
-    Where we do not know the tables of that version, or there is a database already, nothing is done: Label Studio then
-    makes them, or migrates those that it finds.
+    Does nothing if there is no SQL for that version, or a database exists: then Label Studio creates or migrates them.
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     database, sql = data / DATABASE, sql_of(version)
@@ -36,5 +35,5 @@ def lay_out(data: Path, *, version: str = LABEL_STUDIO_VERSION) -> None:
 
 
 def sql_of(version: str) -> Path:
-    """Where the tables of a Label Studio are written down."""
+    """The SQL file of a version's tables."""
     return Path(__file__).with_name(f"label_studio_{version}.sql")

@@ -1,4 +1,4 @@
-"""Ports on this machine: listening on one, whether one is free, and who holds one that is not."""
+"""Ports on this machine: listening, whether one is free, and which process uses it."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ _LISTENING = "0A"  # the state TCP_LISTEN in /proc/net/tcp
 
 
 def is_free(port: int) -> bool:
-    """True when nothing listens on `port` of this machine's loopback addresses, of which IPv6 has one as well."""
+    """Whether nothing listens on `port` of this machine's loopback addresses, IPv4 and IPv6."""
     if _is_answered(port):
         return False
     try:
@@ -28,7 +28,7 @@ def is_free(port: int) -> bool:
 
 
 def require_free(port: int, *, variable: str, purpose: str, host: str = LOOPBACK) -> None:
-    """Make sure that `purpose` can listen on `port`, and that nothing else answers there under the name localhost.
+    """Check that `purpose` can listen on `port`, and that nothing else answers there under the name localhost.
 
     Raises:
         BusyError, SettingsError, ServiceError: as `listen`.
@@ -44,11 +44,11 @@ def listen(port: int, *, variable: str, purpose: str, host: str = LOOPBACK) -> l
     Args:
         port: 0 takes a free one.
         variable: the setting that the port comes from.
-        purpose: what is going to answer there, for the message.
+        purpose: what will listen there, for messages.
 
     Raises:
-        BusyError: something else listens there; the message says what, and where else to go.
-        SettingsError: `host` is no address of this machine, or the port is kept for root.
+        BusyError: something else listens there; the message says what, and names an alternative.
+        SettingsError: `host` is not an address of this machine, or the port is privileged.
         ServiceError: the system refuses for another reason.
     """
     try:

@@ -1,6 +1,6 @@
-"""The processes that `captionloop up` starts: each with a log, each ended with all that it started in its turn.
+"""The processes that `captionloop up` starts, each with a log, and ended with all its descendants.
 
-Every program runs below a guard (`guard.py`), which ends it when we say so and also when we can no longer say anything.
+Every program runs below a guard (`guard.py`), which ends it on request, and also when `up` is killed.
 """
 
 import fcntl
@@ -21,16 +21,16 @@ from captionloop.home import Home, read_json
 _GUARD = Path(__file__).with_name("guard.py")
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 30.0
-# Who ran for this long has recovered: its next crash is a new story and is answered quickly again.
+# After running for this long a program counts as recovered, and its next crash is followed by a quick restart again.
 _STEADY_AFTER_S = 60.0
-# What the guard may need beyond the program's own grace, to kill what is left and to end itself.
+# Time for the guard, beyond the program's own grace period, to kill what is left and to end itself.
 _GUARD_GRACE_S = 4.0
 _LARGEST_LOG_BYTES = 20_000_000
 
 
 @dataclass(frozen=True)
 class Program:
-    """A command that is kept running; `name` is what people and the log file call it."""
+    """A command that is kept running; `name` is used in messages and for the log file."""
 
     name: str
     command: tuple[str, ...]
@@ -40,7 +40,7 @@ class Program:
 
 
 class Process:
-    """A program and, as long as it lives, its guard."""
+    """A program and, while it runs, its guard."""
 
     def __init__(self, program: Program, *, log: Path) -> None:
         self.program = program
@@ -84,10 +84,10 @@ class Process:
         return self._guard.poll() if self._guard else None
 
     def require_running(self) -> None:
-        """Make sure that the program has not ended.
+        """Check that the program has not ended.
 
         Raises:
-            ServiceError: it has; the message carries the end of its log.
+            ServiceError: it has; the message contains the end of its log.
         """
         code = self.exit_code()
         if code is None:
@@ -113,7 +113,7 @@ class Process:
             self._guard.stdin.close()
 
     def wait_until_stopped(self) -> None:
-        """Wait for the guard, which kills what does not end in time; kill the guard should even that not help."""
+        """Wait for the guard, which kills what does not end in time; as a last resort kill the guard."""
         if not self._guard:
             return
         try:
@@ -152,14 +152,14 @@ class Supervisor:
         return process
 
     def look_after(self) -> None:
-        """Restart what has ended, once its time has come. Call it about once a second."""
+        """Restart programs that have ended, after their delay. Call it about once a second."""
         for process in self.processes.values():
             code = process.exit_code()
             if code is not None:
                 self._recover(process, code)
 
     def stop(self) -> None:
-        """End everything, the last started first; calling it again does nothing."""
+        """Stop everything in reverse order. Idempotent."""
         with _shielded_from_signals():
             processes = list(self.processes.values())[::-1]
             for process in processes:
@@ -195,9 +195,9 @@ def how_it_ended(code: int) -> str:
 
 @contextmanager
 def sole_owner(home: Home) -> Iterator[None]:
-    """Keep a second `captionloop up` away from this home while the block runs.
+    """Exclude a second `captionloop up` in this home during the block.
 
-    The lock is the kernel's (flock on the directory), so it goes with the process that held it, however that ended.
+    The lock is the kernel's (flock on the directory), so it is released when its process ends in any way.
 
     Raises:
         BusyError: another one holds the home.
@@ -218,7 +218,7 @@ def sole_owner(home: Home) -> Iterator[None]:
 
 
 def is_owned(home: Home) -> bool:
-    """True while a `captionloop up` runs in this home; a services file without one is left from a crash."""
+    """Whether a `captionloop up` runs in this home; otherwise a services file is left from a crash."""
     try:
         handle = os.open(home.root, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
@@ -245,7 +245,7 @@ def signals_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _shielded_from_signals() -> Iterator[None]:
-    """A second Ctrl-C must not cut short the ending of processes."""
+    """Ignore further signals, so that a second Ctrl-C does not interrupt the shutdown."""
     with _handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN)):
         yield
 
@@ -261,7 +261,7 @@ def _handling(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None]
 
 
 def _lock(handle: int, *, patience_s: float) -> bool:
-    """Take the lock; patient enough for an `is_owned` that looks at it at the same moment."""
+    """Take the lock, with retries in case `is_owned` holds it for a moment."""
     deadline = time.monotonic() + patience_s
     while True:
         try:

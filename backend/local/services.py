@@ -1,7 +1,7 @@
-"""What `captionloop up` made and runs, for itself and for every other command: addresses, logins, process ids.
+"""Logins, addresses and process ids of `captionloop up`, for itself and other commands.
 
-`secrets.json` is written once and kept, passwords and tokens in it encrypted; `services.json` tells of the present
-`up`, or of the last one.
+`secrets.json` is written once, with passwords and tokens encrypted; `services.json` describes the present `up`, or the
+last one.
 """
 
 import secrets
@@ -24,20 +24,20 @@ _SEALED = frozenset({"password", "token"})  # encrypted in the file
 
 
 def login(home: Home, *, key: Secret | None = None) -> Login | None:
-    """The account on the Label Studio that `up` starts; None when it never did.
+    """The account on the Label Studio that `up` starts; None if it never did.
 
     Args:
         key: CAPTIONLOOP_KEY, here and below.
 
     Raises:
-        LostKeyError: it was encrypted with a key that is not known here.
+        LostKeyError: it was encrypted with an unknown key.
     """
     found = _secrets(home, key).get("label_studio")
     return Login(found["email"], Secret(found["password"]), Secret(found["token"])) if found else None
 
 
 def backend_password(home: Home, *, key: Secret | None = None) -> Secret | None:
-    """The backend's password that `up` made; None when it never did.
+    """The backend's password that `up` created; None if it never did.
 
     Raises:
         LostKeyError: as above.
@@ -47,7 +47,7 @@ def backend_password(home: Home, *, key: Secret | None = None) -> Secret | None:
 
 
 def ensure_secrets(home: Home, *, key: Secret | None = None) -> Login:
-    """Make the logins when there are none, and keep those there are; gives the one for Label Studio.
+    """Create the logins if missing; returns the one for Label Studio.
 
     Raises:
         LostKeyError: as above.
@@ -71,7 +71,7 @@ def ensure_secrets(home: Home, *, key: Secret | None = None) -> Login:
 
 
 def seal_again(home: Home, *, key: Secret | None = None) -> int:
-    """Encrypt anew what `up` made; gives how many secrets that are.
+    """Encrypt the secrets of `up` again; returns their number.
 
     Raises:
         LostKeyError: as above.
@@ -83,10 +83,7 @@ def seal_again(home: Home, *, key: Secret | None = None) -> int:
 
 
 def complete(settings: Settings) -> Settings:
-    """The settings, and for what they leave open, the services of `captionloop up` in that home.
-
-    It says where they would be, whether or not they run at this moment.
-    """
+    """The settings, with unset ones filled in by the services of `captionloop up` in that home, running or not."""
     home = Home(settings.home)
     found: dict[str, Any] = {}
     services = _read(home.services)
@@ -104,7 +101,7 @@ def complete(settings: Settings) -> Settings:
 
 
 def is_ready(home: Home) -> bool:
-    """True while an `up` runs in this home and has brought everything up."""
+    """Whether an `up` runs in this home and is ready."""
     return is_owned(home) and bool(_read(home.services).get("ready"))
 
 
@@ -113,9 +110,9 @@ def local_url(port: int) -> str:
 
 
 def _new_email(home: Home) -> str:
-    """The usual address, or another one when Label Studio has that account and its password is lost.
+    """The usual address, or another one if Label Studio has that account and its password is lost.
 
-    Label Studio then makes a second account in the same organisation, which sees all projects.
+    Label Studio then creates a second account in the same organisation, which sees all projects.
     """
     if not has_data(home.label_studio):
         return _EMAIL
@@ -123,13 +120,13 @@ def _new_email(home: Home) -> str:
 
 
 def _new_password() -> str:
-    """60 random bits, easy to read off a screen: three groups of four letters and digits, none that look alike."""
+    """60 random bits, easy to type: three groups of four letters and digits, without similar-looking ones."""
     alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
     return "-".join("".join(secrets.choice(alphabet) for _ in range(4)) for _ in range(3))
 
 
 def _secrets(home: Home, key: Secret | None) -> dict[str, dict[str, str]]:
-    """What the file holds, decrypted."""
+    """The content of the file, decrypted."""
     seal = Seal(home, key)
     lost = f"end `captionloop up`, move {home.secrets} away, and start it again: it makes new logins."
 

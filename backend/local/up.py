@@ -1,6 +1,6 @@
-"""`captionloop up`: everything on one machine, from nothing to captions, and down again.
+"""`captionloop up`: starts and stops everything on one machine.
 
-What takes long overlaps: Label Studio starts first, Redis, the backend and the worker come up beside it.
+Slow starts overlap: Label Studio starts first; Redis, the backend and the worker start meanwhile.
 """
 
 import contextlib
@@ -43,11 +43,11 @@ _FINISHING_S = 30.0
 def up(
     settings: Settings, *, sample: bool = True, screen: Screen | None = None, beside: Sequence[str] | None = None
 ) -> None:
-    """Start everything, say how to go on, and keep it running until Ctrl-C or SIGTERM.
+    """Start everything, print the next steps, and keep it running until Ctrl-C or SIGTERM.
 
     Args:
-        sample: whether to make the sample project.
-        beside: a further `captionloop` command, which begins when everything is ready and writes to our screen.
+        sample: whether to create the sample project.
+        beside: a further `captionloop` command, started when everything is ready, which writes to our screen.
 
     Raises:
         BusyError: a port is taken, or another `up` runs in this home.
@@ -83,7 +83,7 @@ class _Up:
         self._state: dict[str, Any] = read_json(home.services)
 
     def start(self, *, sample: bool) -> None:
-        """Bring everything up, in the order in which one thing needs another."""
+        """Start everything, in the order of dependencies."""
         given = self._given
         self._check()
         account = services.ensure_secrets(self.home, key=given.key)
@@ -118,13 +118,13 @@ class _Up:
         self._welcome(settings, account, project_id)
 
     def stay(self) -> None:
-        """Look after the processes, for ever."""
+        """Supervise the processes, for ever."""
         while True:
             self.supervisor.look_after()
             time.sleep(_POLL_INTERVAL_S)
 
     def forget(self) -> None:
-        """Say in the services file that nothing runs any more."""
+        """Record in the services file that nothing is running."""
         with contextlib.suppress(OSError, StorageError):
             self._note(ready=False, pid=None, processes={})
 
@@ -227,7 +227,7 @@ class _Up:
         return project_id
 
     def _attach_again(self, context: "Context", *, besides: int | None) -> None:
-        """The port may have changed since the last time. A project that cannot be attached must not keep us down."""
+        """Attach all projects again, since the port may have changed. A failure is not fatal."""
         from captionloop.backend.projects.project_rows import Projects
 
         for project in Projects(context.database, server=context.settings.server_name).connected():
@@ -238,7 +238,7 @@ class _Up:
                     self._screen.say(f"Project {project.label_studio_id} ({project.title}) is not attached: {error}")
 
     def _caption(self, context: "Context", label_studio_id: int) -> None:
-        """Have the sample's pictures captioned the first time; later versions see to their own suggestions."""
+        """Enqueue the first captioning run of the sample; later versions renew suggestions at promotion."""
         from captionloop.backend.projects.project_rows import Projects
         from captionloop.model.database import RunKind, RunState
 

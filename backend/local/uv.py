@@ -1,8 +1,8 @@
-"""uv in place of pip, told what pip is set up with.
+"""uv in place of pip, with pip's configuration.
 
-uv installs several times as fast, and can replace what a package of somebody else pins. But it does not read pip's
-configuration, which is where a site behind a mirror has its index, its certificate and its proxy. Of what pip is set up
-with, all that uv has a word for is said to it. Where uv has none, pip has to do the work.
+uv is several times as fast, and can override pins of other packages. But it does not read pip's configuration, which
+has the index, certificate and proxy of a site behind a mirror. So pip's options are translated to uv's variables; if
+one has no counterpart, pip is used.
 """
 
 import ast
@@ -13,7 +13,7 @@ from pathlib import Path
 
 REQUIREMENT = "uv>=0.8"  # knows all of the variables
 
-# What uv calls pip's options, and what stands between several values of one.
+# uv's variables for pip's options, and the separator of several values.
 _VARIABLES = {
     "index-url": ("UV_DEFAULT_INDEX", ""),
     "extra-index-url": ("UV_INDEX", " "),
@@ -34,7 +34,7 @@ _ALWAYS = {
     "UV_PYTHON_DOWNLOADS": "never",
     "UV_NO_PROGRESS": "1",
 }
-# What changes only how pip goes about it, or is said to it by us anyway.
+# Options that only affect how pip works, or that we pass anyway.
 _OF_NO_CONSEQUENCE = {
     "break-system-packages", "cache-dir", "compile", "config-file", "disable-pip-version-check", "log", "no-cache-dir",
     "no-color", "no-compile", "no-input", "no-python-version-warning", "no-warn-script-location", "prefer-binary",
@@ -45,17 +45,17 @@ _SECTIONS = ("global", "install", ":env:")
 
 
 def ours() -> Path | None:
-    """The uv beside the Python that runs us; not one on the PATH, which may be too old to know the variables."""
+    """The uv beside the Python that runs us; one on the PATH may be too old for the variables."""
     found = Path(sys.executable).with_name("uv")
     return found if os.access(found, os.X_OK) else None
 
 
 def as_pip(configuration: str, environment: Mapping[str, str]) -> Mapping[str, str] | None:
-    """The variables that set uv up as pip is; None where uv cannot be.
+    """The variables that configure uv like pip; None if that is impossible.
 
     Args:
-        configuration: what `pip config list` prints, pip's own variables among it.
-        environment: those that pip's HTTP library goes by, for a certificate that pip is not told.
+        configuration: the output of `pip config list`, which includes pip's variables.
+        environment: variables of pip's HTTP library, for certificates outside pip's configuration.
     """
     options = _read(configuration.splitlines())
     if not options.keys() <= _VARIABLES.keys() | _OF_NO_CONSEQUENCE:
@@ -70,7 +70,7 @@ def as_pip(configuration: str, environment: Mapping[str, str]) -> Mapping[str, s
 
 
 def _read(lines: Iterable[str]) -> dict[str, str]:
-    """What `pip install` goes by, from lines such as `global.index-url='https://…'`."""
+    """The options of `pip install`, from lines such as `global.index-url='https://…'`."""
     found: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
     for line in lines:
         name, _, value = line.partition("=")

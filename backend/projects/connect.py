@@ -1,8 +1,8 @@
-"""Attach the backend to a Label Studio project, as often as one likes: the outcome is always one connection.
+"""Attaching the backend to a Label Studio project; idempotent.
 
-A connection is four things: an ML backend of the project, through which Label Studio asks for suggestions; a webhook
-with our secret in a header, through which it tells of corrections; the project's settings, so that annotators see the
-suggestions; and our own row, which says that a person wanted this.
+A connection consists of an ML backend of the project, which Label Studio asks for suggestions; a webhook with our
+secret in a header, which reports corrections; the project's settings, so that annotators see the suggestions; and our
+own row.
 """
 
 import logging
@@ -24,7 +24,7 @@ from captionloop.seal import Seal
 
 _log = logging.getLogger(__name__)
 
-# START_TRAINING is not among them: Label Studio sends it to the ML backend itself, with its Basic auth.
+# Without START_TRAINING, which Label Studio sends to the ML backend itself, with its Basic auth.
 WEBHOOK_ACTIONS = (
     "ANNOTATION_CREATED",
     "ANNOTATIONS_CREATED",
@@ -38,7 +38,7 @@ WEBHOOK_ACTIONS = (
 
 @dataclass(frozen=True)
 class Connection:
-    """A project that is attached. The ids but the first are Label Studio's."""
+    """An attached project. All ids except the first are Label Studio's."""
 
     project_row_id: int
     project_id: int
@@ -66,22 +66,22 @@ def connect(
 
     Args:
         project_id: Label Studio's id.
-        seal: what the webhook's secret is kept with.
-        server: what `project.server` says of this Label Studio.
+        seal: encrypts the webhook's secret.
+        server: the name of this Label Studio in `project.server`.
         backend_url: where Label Studio reaches the backend.
         user, password: the backend's Basic auth, if it has one.
-        control: the text box that captions go into; None: the one that is remembered, else the likeliest.
-        is_sample: True for the project that `captionloop up` makes.
+        control: the text box for captions; None: the stored one, else the likeliest.
+        is_sample: True for the project that `captionloop up` creates.
 
     Raises:
-        LabelConfigError: the project's label config has no place for captions, or `control` has to say which one.
+        LabelConfigError: the project's label config has no text box for captions, or `control` is required.
         SettingsError: the label config has no text box of the name `control`.
         BusyError: another ML backend is attached to the project.
-        LabelStudioError: Label Studio does not answer or refuses; what was half done by then is undone.
+        LabelStudioError: Label Studio does not answer or refuses; partial changes are undone.
     """
     found = label_studio.project(project_id)
     config = parse_label_config(found["label_config"])
-    # The row comes first: Label Studio calls the backend, and the backend looks there, before the connection stands.
+    # The row comes first, since Label Studio calls the backend, which needs the row, before the connection is complete.
     row = _remember(database, seal, server, found, control=control, is_sample=is_sample)
     target = target_of(row)
     access = _access(backend_url.rstrip("/"), user, password)
@@ -113,7 +113,7 @@ def _remember(
     database: Database, seal: Seal, server: str, found: Json, *, control: str | None, is_sample: bool
 ) -> Project:
     with database.session() as session:
-        # Beside `captionloop key rotate` a secret could be encrypted with a key that is forgotten a moment later.
+        # During `captionloop key rotate` a secret could be encrypted with a key that is deleted a moment later.
         wait_for_lock(session.connection(), SECRETS_LOCK)
         row = find_or_add(session, server, found["id"])
         row.title = found["title"]
@@ -169,8 +169,8 @@ def _is_ours(backend: Json, url: str, before: int | None) -> bool:
 def _undo(label_studio: LabelStudio, project_id: int, url: str) -> None:
     """Delete a backend that was saved although its creation failed.
 
-    Label Studio makes a webhook after it has saved the backend; when its own protection refuses the webhook's address,
-    the request fails, and the backend stays, without any events.
+    Label Studio creates a webhook after saving the backend; if its SSRF protection refuses the webhook's address, the
+    request fails, but the backend stays, without events.
     """
     for backend in label_studio.ml_backends(project_id):
         if backend["url"].rstrip("/") == url:
@@ -196,7 +196,7 @@ def _with_remedy(error: LabelStudioError, url: str) -> LabelStudioError:
 
 
 def _attach_webhook(label_studio: LabelStudio, project_id: int, url: str, row: Project, secret: str) -> int:
-    """Have one active webhook with our secret; Label Studio has made one without it, or we have by an earlier call."""
+    """Ensure one active webhook with our secret; one without it was created by Label Studio, or by an earlier call."""
     present = [hook for hook in label_studio.webhooks(project_id) if hook["id"] == row.webhook_id or hook["url"] == url]
     fields: dict[str, Any] = {
         "headers": {SECRET_HEADER: secret},
@@ -217,10 +217,10 @@ def _attach_webhook(label_studio: LabelStudio, project_id: int, url: str, row: P
 
 
 def _project_settings(database: Database, found: Json) -> dict[str, Any]:
-    """The settings with which annotators find our suggestion in their draft.
+    """The project's settings that put our suggestion into the annotator's draft.
 
-    `model_version` says whose predictions they see: our title stands for the newest ones. A version of ours that stands
-    there is left alone, because it was put there for the order of the tasks.
+    `model_version` selects the displayed predictions: our title stands for the newest ones. A version of ours there is
+    left alone, because the annotation order needs it.
     """
     settings: dict[str, Any] = {
         "show_collab_predictions": True,

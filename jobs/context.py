@@ -19,6 +19,7 @@ from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import Database, Project
 from captionloop.model.dataset.images import ImageLimits
+from captionloop.model.finetuning.pictures import Pictures
 from captionloop.model.versions.base import Base
 from captionloop.model.versions.manifest import verify_files
 from captionloop.model.versions.store import VersionInfo, VersionStore
@@ -96,6 +97,11 @@ class Context:
     @property
     def image_limits(self) -> ImageLimits:
         return self.settings.image_limits
+
+    @property
+    def pictures(self) -> Pictures:
+        """Our own copies of the annotated images."""
+        return Pictures(lambda digest: self.home.image(digest).read_bytes(), self.image_limits, self.features)
 
     @cached_property
     def image_source(self) -> ImageSource:

@@ -10,11 +10,11 @@ from functools import partial
 from captionloop.batches import batches
 from captionloop.errors import RunError
 from captionloop.jobs.context import Context
-from captionloop.jobs.learning.run_features import BATCH, captions
 from captionloop.model.database import Run
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot, read_snapshot
 from captionloop.model.evaluation.comparison_file import read_comparison, write_comparison
+from captionloop.model.finetuning.pictures import BATCH
 from captionloop.model.versions.store import VersionInfo
 
 
@@ -67,7 +67,7 @@ def _compare(
         found: dict[str, str] = {}
         for batch in batches(images, BATCH):
             report(done * len(images) + len(found), 2 * len(images))
-            found |= captions(context, captioner, batch)
+            found |= context.pictures.captions(captioner, batch)
         written.append(found)
     write_comparison(
         path,

@@ -1,28 +1,16 @@
-"""Common inputs of runs and sweep trials: training data, settings, validation."""
+"""Common inputs of runs and sweep trials: snapshot, the champion's snapshot, settings."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from captionloop.batches import batches
 from captionloop.errors import RunError, SettingsError
 from captionloop.jobs.context import Context
-from captionloop.jobs.learning.run_features import BATCH, picture
 from captionloop.jobs.project.sync import sync
 from captionloop.model.database import Project
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot
-from captionloop.model.dataset.replay import with_replay
 from captionloop.model.training import named_settings
-from captionloop.model.training.caption_targets import Example
-from captionloop.model.training.settings import FinetuneSettings
-from captionloop.model.training.validation import ValidationResult
 from captionloop.model.versions.store import VersionInfo
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from captionloop.model.blip.checkpoint import Checkpoint
-    from captionloop.model.blip.generation_settings import GenerationSettings
 
 
 def take_snapshot(context: Context, project: Project, on_progress: Callable[[int, int], None]) -> Snapshot:
@@ -79,68 +67,12 @@ def _extra_params(context: Context, project: Project) -> dict[str, Any]:
     return extra
 
 
-def training_set(
-    context: Context, champion: VersionInfo, snapshot: Snapshot, settings: FinetuneSettings, images: Collection[str]
-) -> list[Example]:
-    """The training examples: the snapshot's captions of these images that are new to the champion or replayed.
+def learnt_by(context: Context, champion: VersionInfo) -> Snapshot | None:
+    """The snapshot that a version was trained on; None for a base.
 
     Raises:
-        RunError: none is left.
+        CaptionloopError: it is gone or damaged.
     """
-    replay = settings.replay
-    chosen = [example for example in snapshot.examples if example.image in images]
-    if champion.snapshot and replay < 1:
-        learnt = corrections.read_snapshot(context.home.datasets / f"{champion.snapshot}.jsonl")
-        chosen = with_replay(chosen, learnt, share=replay, seed=settings.seed)
-        if not chosen:
-            raise RunError(
-                f"No correction is new since {champion.version} learnt, and replay={replay:g} leaves out the older "
-                "ones. Correct more captions, or set replay to 1."
-            )
-    return [
-        Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
-        for example in chosen
-    ]
-
-
-class Validation:
-    """A validation set, apart from training and gate, scored by CIDEr-D + BLEU-4 as in BLIP.
-
-    Args:
-        references: image → human captions, of these images and others; all count for document frequencies.
-        images: those to caption.
-        generation: generation settings.
-        features: a frozen encoder's output for the images; None: each checkpoint encodes the pictures itself.
-    """
-
-    def __init__(
-        self,
-        context: Context,
-        *,
-        references: Mapping[str, Sequence[str]],
-        images: Sequence[str],
-        generation: "GenerationSettings",
-        features: "Callable[[Sequence[str]], Tensor] | None",
-    ) -> None:
-        self._context, self._generation, self._features = context, generation, features
-        self._references = {image: references[image] for image in images}
-        self._corpus = list(references.values())
-
-    def validate(self, checkpoint: "Checkpoint") -> ValidationResult:
-        """Caption the images with the checkpoint, and score the captions."""
-        return ValidationResult.of(self._references, self._captions(checkpoint), corpus=self._corpus)
-
-    def _captions(self, checkpoint: "Checkpoint") -> dict[str, str]:
-        from captionloop.model.captioning.captioner import Captioner
-
-        # In the precision of training, since a frozen encoder is shared with the model in training.
-        captioner = Captioner(checkpoint, version="validation", generation=self._generation, precision="fp32")
-        written: dict[str, str] = {}
-        for batch in batches(list(self._references), BATCH):
-            suggestions = (
-                captioner.caption_features(self._features(batch))
-                if self._features
-                else captioner.caption([picture(self._context, image) for image in batch])
-            )
-            written |= {image: suggestion.caption for image, suggestion in zip(batch, suggestions, strict=True)}
-        return written
+    return (
+        corrections.read_snapshot(context.home.datasets / f"{champion.snapshot}.jsonl") if champion.snapshot else None
+    )

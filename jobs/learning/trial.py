@@ -7,13 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from captionloop.jobs.context import Context
-from captionloop.jobs.learning.inputs import Validation, training_set
-from captionloop.jobs.learning.run_features import RunFeatures, picture
+from captionloop.jobs.learning.inputs import learnt_by
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.blip.generation_settings import generation_for
 from captionloop.model.database import Sweep
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.split import VALIDATION_SHARE, set_aside
+from captionloop.model.finetuning.finetuning import identity
+from captionloop.model.finetuning.pictures import EncodedPictures
+from captionloop.model.finetuning.training_set import training_set
+from captionloop.model.finetuning.validation_images import Validation
 from captionloop.model.metrics import Score
 from captionloop.model.sweep.search_space import SearchSpace
 from captionloop.model.training.loop import finetune
@@ -48,10 +51,12 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     go_on = partial(context.queue.sweeps.check_cancelled, sweep.id)
     captioner = context.captioner(champion)
     images = [*rest, *judged_by]
-    features = None if settings.trains_encoder else RunFeatures(context, captioner, images, lambda share: go_on())
+    features = (
+        None if settings.trains_encoder else EncodedPictures(context.pictures, captioner, images, lambda share: go_on())
+    )
     validation = partial(
         Validation,
-        context,
+        context.pictures,
         references={image: texts for image, texts in snapshot.references().items() if image in usable},
         generation=generation_for(
             champion.generation,
@@ -66,16 +71,15 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
         trial.report(round(100 * share), judged.validate(checkpoint).score.value)
 
     scratch = context.home.runs / sweep.id / str(trial.record.first)
-    identity = {"snapshot": sweep.snapshot, "champion": champion.version} | settings.to_dict()
     result = finetune(
         load_checkpoint(champion.path, device=captioner.device),
-        training_set(context, champion, snapshot, settings, training),
+        training_set(snapshot, set(training), settings, champion=champion.version, learnt=learnt_by(context, champion)),
         settings=settings,
         features=features,
-        pictures=partial(picture, context),
+        pictures=context.pictures.open,
         validate=validation(images=chosen_by).validate if chosen_by else None,
         watch=watch,
-        state=TrainingState(scratch / "state.safetensors", identity),
+        state=TrainingState(scratch / "state.safetensors", identity(snapshot, champion.version, settings)),
         on_progress=lambda progress: go_on(),
     )
     return judged.validate(result.checkpoint).score

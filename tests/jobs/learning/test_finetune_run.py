@@ -12,11 +12,15 @@ from tests.support.versions import COLOURS, FinishedRun
 from captionloop.errors import RunCancelled, RunError
 from captionloop.home import Home, write_json
 from captionloop.jobs.context import Context
-from captionloop.jobs.learning.finetune_run import _examples, _FinetuneRun, _Made, _Plan, _Reporter, _Trained
+from captionloop.jobs.learning.finetune_run import _FinetuneRun, _Made, _Plan, _Reporter, _training
+from captionloop.jobs.learning.inputs import learnt_by
 from captionloop.model.blip.checkpoint import load_checkpoint
 from captionloop.model.database import Run, RunKind
 from captionloop.model.dataset.split import split_images
 from captionloop.model.evaluation.comparison_file import COMPARISON, read_comparison
+from captionloop.model.finetuning.finetuning import Trained
+from captionloop.model.finetuning.training_set import training_set
+from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.settings import Settings
 
@@ -37,10 +41,16 @@ def plan(run: FinishedRun, *, champion: str) -> _Plan:
     return _Plan(run.snapshot, run.store.get(run.project.id, champion))
 
 
+def examples(finished: FinishedRun, context: Context, champion: str, settings: FinetuneSettings) -> list[Example]:
+    """What a run learns from that starts at this version."""
+    learnt, images = learnt_by(context, finished.store.get(finished.project.id, champion)), finished.snapshot.split()
+    return training_set(finished.snapshot, set(images.train), settings, champion=champion, learnt=learnt)
+
+
 def test_the_first_run_learns_from_all_whatever_is_replayed(
     finished: FinishedRun, context_of: Callable[..., Context]
 ) -> None:
-    found, _ = _examples(context_of(), plan(finished, champion=finished.base.name), FinetuneSettings(replay=0))
+    found = examples(finished, context_of(), finished.base.name, FinetuneSettings(replay=0))
     assert {example.image_hash for example in found} == set(
         split_images(example.image for example in finished.snapshot.examples).train
     )
@@ -50,8 +60,7 @@ def test_the_first_run_learns_from_all_whatever_is_replayed(
 def test_a_later_run_learns_from_a_share_of_what_its_champion_has_learnt_from(
     finished: FinishedRun, context_of: Callable[..., Context], replay: float
 ) -> None:
-    later = plan(finished, champion=finished.version.version)
-    found, _ = _examples(context_of(), later, FinetuneSettings(replay=replay))
+    found = examples(finished, context_of(), finished.version.version, FinetuneSettings(replay=replay))
     assert len(found) == round(replay * (len(COLOURS) - len(finished.held_out)))
     assert not {example.image_hash for example in found} & set(finished.held_out)
 
@@ -59,9 +68,9 @@ def test_a_later_run_learns_from_a_share_of_what_its_champion_has_learnt_from(
 def test_nothing_new_and_nothing_replayed_is_an_error(
     finished: FinishedRun, context_of: Callable[..., Context]
 ) -> None:
-    later = plan(finished, champion=finished.version.version)
+    later = finished.version.version
     with pytest.raises(RunError, match=rf"No correction is new since {finished.version.version} learnt, and replay=0"):
-        _examples(context_of(), later, FinetuneSettings(replay=0))
+        examples(finished, context_of(), later, FinetuneSettings(replay=0))
 
 
 def begun(finished: FinishedRun, context: Context) -> Run:
@@ -76,10 +85,10 @@ def begun(finished: FinishedRun, context: Context) -> Run:
 def prepared(finished: FinishedRun, context: Context, run: Run, **settings: Any) -> _FinetuneRun:
     of = plan(finished, champion=finished.base.name)
     chosen = FinetuneSettings(batch_size=4, **settings)
-    return _FinetuneRun(context, run, of, chosen, context.captioner(of.champion), _Reporter(context, run))
+    return _FinetuneRun(context, run, of, _training(context, run, of, chosen, _Reporter(context, run)))
 
 
-def trained(finished: FinishedRun, context: Context, run: Run, **settings: Any) -> _Trained:
+def trained(finished: FinishedRun, context: Context, run: Run, **settings: Any) -> Trained:
     """A run as far as its training, in as many processes as the context says."""
     return prepared(finished, context, run, **settings).train()
 

@@ -20,13 +20,14 @@ from captionloop.errors import NotFoundError
 from captionloop.jobs import entry
 from captionloop.jobs.context import Context
 from captionloop.jobs.learning import trial as trial_module
-from captionloop.jobs.learning.inputs import Validation, chosen_settings
+from captionloop.jobs.learning.inputs import chosen_settings
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import CorrectionState, Database, Project, RunState, Sweep, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord
 from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.split import split_images
+from captionloop.model.finetuning.validation_images import Validation
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import draw
 from captionloop.model.starter.styles import alt_text

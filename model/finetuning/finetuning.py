@@ -1,0 +1,203 @@
+"""Fine-tuning, from the examples to the verdict:
+
+image features → training → champion and candidate caption the same held-out images → verdict
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from captionloop.batches import batches
+from captionloop.errors import RunError
+from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from captionloop.model.blip.generation_settings import GenerationSettings, generation_for
+from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.dataset.corrections import Snapshot
+from captionloop.model.dataset.split import Split, set_aside
+from captionloop.model.evaluation.comparison_file import COMPARISON, write_comparison
+from captionloop.model.evaluation.gate import Rule, Verdict, judge
+from captionloop.model.finetuning.pictures import BATCH, EncodedPictures, Pictures
+from captionloop.model.finetuning.training_set import training_set
+from captionloop.model.finetuning.validation_images import Validation
+from captionloop.model.training.caption_targets import Example
+from captionloop.model.training.log import TrainingLog
+from captionloop.model.training.loop import TrainingProgress, finetune
+from captionloop.model.training.resume_state import TrainingState
+from captionloop.model.training.settings import FinetuneSettings
+from captionloop.model.training.validation import ValidationResult
+
+
+class Report(Protocol):
+    """Is told how far it is. Each call may raise RunCancelled, except that of `training`, after which `is_cancelled`
+    tells: processes that train together have to end together.
+    """
+
+    def __call__(self, stage: str, share: float = 0.0) -> None: ...
+    def training(self, progress: TrainingProgress) -> None: ...
+    def is_cancelled(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is known of the training when the new model lies in its directory; all of it plain data."""
+
+    settings: dict[str, Any]
+    examples: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """All that it goes by.
+
+    Args:
+        snapshot: what people wrote.
+        champion: the model that is trained further, and compared with.
+        source: where its weights were read.
+        learnt: the snapshot that it was made with, if it was.
+        settings: how to train.
+        pictures: the snapshot's.
+        files: the directory for the new model, its log and the comparison.
+        state: the training's state, from which it goes on; its identity is `identity`.
+        log: opens what the figures are written to.
+        report: is told how far it is.
+        rule: the gate's.
+    """
+
+    snapshot: Snapshot
+    champion: Captioner
+    source: str | Path
+    learnt: Snapshot | None
+    settings: FinetuneSettings
+    pictures: Pictures
+    files: Path
+    state: TrainingState
+    log: Callable[[], TrainingLog]
+    report: Report
+    rule: Rule
+
+    @cached_property
+    def split(self) -> Split:
+        """
+        Raises:
+            RunError: all images are held out.
+        """
+        split = self.snapshot.split()
+        if not split.train:
+            raise RunError(
+                f"There is nothing to learn from: all {len(split.held_out)} captioned images are held out, since they "
+                "look alike or are few. Caption other images first."
+            )
+        return split
+
+    @cached_property
+    def generation(self) -> GenerationSettings:
+        """How the new model captions."""
+        written = (example.caption for example in self.snapshot.examples)
+        return generation_for(self.champion.generation, self.champion.checkpoint, written)
+
+    def fit(self) -> Trained:
+        """Train, and put the new model into its directory; of several processes the main one does.
+
+        Raises:
+            RunError: there is nothing to learn from, or training failed.
+            RunCancelled: the report said so.
+        """
+        examples, validation = self.examples()
+        features = self.encoded(examples, validation)
+        validated = Validation(
+            self.pictures,
+            references=self.snapshot.references(),
+            images=validation,
+            generation=self.champion.generation,
+            features=features,
+        )
+        with self.log() as log:
+            result = finetune(
+                self._start(),
+                examples,
+                settings=self.settings,
+                features=features,
+                pictures=self.pictures.open,
+                validate=validated.validate if validation else None,
+                log=log,
+                state=self.state,
+                on_progress=self.report.training,
+                should_stop=self.report.is_cancelled,
+            )
+        if result.is_main:
+            save_checkpoint(result.checkpoint, self.files, generation=self.generation)
+            result.trainable.save_adapter(self.files / "adapter")
+        return Trained(settings=result.settings.to_dict(), examples=result.examples, steps=len(result.losses))
+
+    def examples(self) -> tuple[list[Example], Sequence[str]]:
+        """What is learnt from, new or replayed, and the images by which the best weights are chosen."""
+        validation, training = set_aside(
+            self.split.train, self.settings.validation_share, split_with=self.snapshot.split_with
+        )
+        chosen = training_set(
+            self.snapshot, set(training), self.settings, champion=self.champion.version, learnt=self.learnt
+        )
+        return chosen, validation
+
+    def encoded(self, examples: Sequence[Example], validation: Sequence[str]) -> EncodedPictures | None:
+        """What the champion's encoder makes of the images, also kept in the cache; None where it is trained itself."""
+        if self.settings.trains_encoder:
+            return None
+        images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
+        return EncodedPictures(self.pictures, self.champion, images, partial(self.report, "reading images"))
+
+    def compare(self, trained: Trained) -> Verdict:
+        """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them."""
+        written = self._captions_of_both(self.split.held_out)
+        everything = self.snapshot.references()
+        references, corpus = {image: everything[image] for image in self.split.held_out}, everything.values()
+        write_comparison(
+            self.files / COMPARISON,
+            champion=self.champion.version,
+            references=references,
+            champion_captions=written["champion"],
+            candidate_captions=written["candidate"],
+            corpus=corpus,
+        )
+        with self.log() as log:
+            log.begin(trained.steps, trained.settings)
+            found = ValidationResult.of(references, written["candidate"], corpus=corpus)
+            log.evaluation(trained.steps, found, images="held-out")
+        return judge(references, written["champion"], written["candidate"], corpus=corpus, rule=self.rule)
+
+    def _start(self) -> Checkpoint:
+        """The champion in float32: the very model that captions, which training leaves as it is, if it is in that."""
+        if self.champion.precision == "fp32":
+            return self.champion.checkpoint
+        return load_checkpoint(self.source, device=self.champion.device)
+
+    def _captions_of_both(self, images: Sequence[str]) -> dict[str, dict[str, str]]:
+        candidate = self._candidate()
+        written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
+        for batch in batches(images, BATCH):
+            self.report("comparing", len(written["champion"]) / len(images))
+            written["champion"] |= self.pictures.captions(self.champion, batch)
+            written["candidate"] |= self.pictures.captions(candidate, batch)
+        return written
+
+    def _candidate(self) -> Captioner:
+        """The candidate as it will serve: read back from its files, in the precision of serving."""
+        return Captioner(
+            load_checkpoint(self.files, device=self.champion.device),
+            version="candidate",
+            generation=self.generation,
+            precision=self.champion.precision,
+        )
+
+
+def identity(snapshot: Snapshot, champion: str, settings: FinetuneSettings) -> dict[str, Any]:
+    """What is trained on what, as plain data: the state of another training is not gone on from."""
+    return {"snapshot": snapshot.hash, "champion": champion} | settings.to_dict()
+
+
+def figures(verdict: Verdict) -> dict[str, Any]:
+    """The candidate's metrics, with the gate's own figures beside them."""
+    return {**verdict.candidate.to_dict(), "gate": verdict.to_dict()}

@@ -1,5 +1,5 @@
-"""`captionloop bench`: how much faster than plain `transformers` we are, on the machine it runs on.
+"""`captionloop bench`: speed against plain `transformers` on this machine.
 
-`plain` is what we compare with, as a user would write it; `ours` does the same with our own code; `parts` says what is
-compared. Each of the two runs in a process of its own and they take turns, so that both meet the same machine.
+`plain` is the baseline, as a user would write it; `ours` does the same with our code; `parts` has the comparisons. Both
+run in their own processes and take turns, so that both see the same load.
 """

@@ -1,4 +1,4 @@
-"""How busy the GPU is, as `nvidia-smi`, which comes with its driver, tells it."""
+"""GPU utilisation, by `nvidia-smi`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class GpuUse:
     """Use it in a `with` block.
 
     Args:
-        gpu: as `nvidia-smi` names it.
+        gpu: its name in `nvidia-smi`.
 
     Attributes:
-        share: of the block's time in which the GPU computed something, 0 to 1; None where it was not told.
+        share: of the block's time in which the GPU was busy, 0 to 1; None if unknown.
     """
 
     def __init__(self, gpu: str) -> None:

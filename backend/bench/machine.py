@@ -1,4 +1,4 @@
-"""What the machine can do: how fast it multiplies matrices and copies memory, measured through PyTorch."""
+"""Speed of the machine: matrix products and memory bandwidth, measured with PyTorch."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from captionloop.device import bf16_unit_of_cpu, computes_in_bf16, device_name, 
 
 _SIDE, _GPU_SIDE = 4096, 8192  # of the matrices
 _COPIED_BYTES = 512 * 2**20  # more than any cache holds
-_LOOKS = 5  # of which the best counts: whatever else runs can only make it slower
+_LOOKS = 5  # measurements, of which the best counts: other processes can only slow it down
 
 
 @dataclass(frozen=True)
 class Machine:
     """
     Args:
-        name: of the processor or the GPU, with the number of its cores that may be used.
-        bf16_unit: what multiplies in bf16: "AMX", "AVX-512" or "GPU"; None where nothing does.
-        fp32, bf16: matrix products, in operations (a multiplication or an addition) per second; `bf16` is None where
-            nothing multiplies in it: there PyTorch takes minutes for what takes a second in fp32.
-        memory: read and written by copying, in bytes per second.
-        load: processes that wanted a core in the last minute, before anything was measured.
+        name: of the CPU or GPU, with the number of usable cores.
+        bf16_unit: the bf16 instructions: "AMX", "AVX-512" or "GPU"; None without.
+        fp32, bf16: rate of matrix products, in FLOP/s; `bf16` is None without bf16 instructions, as PyTorch would take
+            minutes.
+        memory: bandwidth of copying (read and written), in bytes per second.
+        load: the load average of the last minute, before the measurement.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Machine:
 
     @property
     def products(self) -> float:
-        """The rate of what we compute in, which is bf16 where something multiplies in it, else fp32."""
+        """The rate of matrix products in the dtype that we compute in: bf16 if supported, else fp32."""
         return self.bf16 or self.fp32
 
     @property
     def bytes_each(self) -> int:
-        """Of a number of what we compute in."""
+        """Bytes per number of that dtype."""
         return 2 if self.bf16 else 4
 
 
 def look_at_machine(device: torch.device) -> Machine:
-    """Measure the processor, or a GPU."""
+    """Measure the CPU, or a GPU."""
     load = os.getloadavg()[0]
     unit = _bf16_unit(device)
     machine = Machine(

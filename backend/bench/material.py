@@ -1,4 +1,4 @@
-"""What is captioned: JPEG files of 640 x 480, as a camera's, each another picture."""
+"""Test pictures: distinct photo-like JPEG files of 640 x 480."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_pictures(directory: Path) -> list[bytes]:
 
 
 def jpeg(seed: int, number: int) -> bytes:
-    """The file of a picture; the same numbers make the same one."""
+    """The file of a picture; deterministic in both numbers."""
     generator = np.random.default_rng((seed, number))
     coarse = Image.fromarray(generator.integers(0, 256, _COARSE, dtype=np.uint8))
     smooth = np.asarray(coarse.resize(_SIZE, Image.Resampling.BICUBIC), dtype=np.float32)

@@ -51,15 +51,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ENDLESS = 1_000_000  # steps; the other end says when it is over
+_ENDLESS = 1_000_000  # steps; the parent process ends it
 _WARM_STEPS = 2
 
 
 def captioning(captioner: Captioner, pictures: Sequence[bytes]) -> None:
-    """As a job captions a project, with pictures that are read while those before them are captioned.
+    """Captioning as in a captioning run, with prefetching.
 
-    A turn of `bulk` has pictures that were never seen, `recaption` the same again. For a GPU there are not enough of
-    them, and no features are kept.
+    A turn of `bulk` has unseen pictures, `recaption` the same again. On a GPU there are not enough pictures, so no
+    features are cached.
     """
     on_gpu = is_gpu(captioner.device)
     never_seen, endless = batches(pictures, PER_TURN), cycle(pictures)
@@ -77,7 +77,7 @@ def captioning(captioner: Captioner, pictures: Sequence[bytes]) -> None:
         return done
 
     def latency() -> int:
-        return len(captioner.caption([open_image(next(endless))]))  # without a hash, so that nothing is known of it
+        return len(captioner.caption([open_image(next(endless))]))  # without a hash, so that the cache is not used
 
     def bulk() -> int:
         if on_gpu:
@@ -92,7 +92,7 @@ def captioning(captioner: Captioner, pictures: Sequence[bytes]) -> None:
 
 
 def _ahead(readers: ThreadPoolExecutor, read: Callable[[bytes], T], files: Iterable[bytes], *, by: int) -> Iterator[T]:
-    """What is read of files, in their order, where so many at most are read before they are asked for."""
+    """Prefetch files in order, at most `by` ahead."""
     coming = iter(files)
     waiting = deque(readers.submit(read, file) for file in islice(coming, by))
     while waiting:
@@ -101,7 +101,7 @@ def _ahead(readers: ThreadPoolExecutor, read: Callable[[bytes], T], files: Itera
 
 
 def training(directory: str, pictures: Sequence[bytes], way: Way, device: torch.device) -> None:
-    """The fine-tuning itself; a turn is a step. From the second epoch on an encoder that is frozen is not run."""
+    """Fine-tuning; a turn is some steps. From the second epoch on a frozen encoder is not run."""
     checkpoint = load_checkpoint(directory, device=device)
     on_gpu = is_gpu(device)
     batch = GPU_TRAINING_BATCH if on_gpu else TRAINING_BATCH
@@ -134,7 +134,7 @@ def training(directory: str, pictures: Sequence[bytes], way: Way, device: torch.
 
 
 class _Turns:
-    """A training log that is waited for: after the first steps so many are a turn."""
+    """A training log that counts steps: after the warm-up, a fixed number of steps is a turn."""
 
     def __init__(self, batch: int, *, steps: int, device: torch.device) -> None:
         self.are_over = False

@@ -1,4 +1,4 @@
-"""What is compared: each part's two sides in turns, so that whatever else the machine does meets both."""
+"""The comparisons: both sides of each part run alternately, so that other load affects both."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from captionloop.backend.bench.turns import Side, Turn
 from captionloop.device import nvidia_name
 from captionloop.threads import BRIEF_SPINS
 
-# What libgomp does when nobody says anything; importing our package says something.
+# libgomp's default, which importing our package overrides.
 _AS_USUAL = {"GOMP_SPINCOUNT": "300000"}
 _AS_SERVE = {"GOMP_SPINCOUNT": BRIEF_SPINS}
 
 _LATENCY_TURNS, _BULK_TURNS, _TRAINING_TURNS, _SERVED_TURNS = 7, 4, 3, 3
-_LATENCIES_OF_OURS = 3  # for each of the baseline's, which takes longer than them
+_LATENCIES_OF_OURS = 3  # for each of the baseline's, which takes longer
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Result:
     """
     Args:
         key: one of `settings.KEYS`.
-        ours, baseline: turns of both sides, those of one place after the other.
-        tokens: mean of our captions, where captions were written.
-        gpu_use: share of our turns in which the GPU was busy, 0 to 1; None where it was not looked at.
+        ours, baseline: turns of both sides; those with the same index were consecutive.
+        tokens: mean length of our captions, if any.
+        gpu_use: share of our turns in which the GPU was busy, 0 to 1; None if not measured.
     """
 
     key: str
@@ -51,19 +51,19 @@ class Result:
 
     @property
     def batch(self) -> int:
-        """Pictures that our side captions at once."""
+        """Our side's batch size."""
         if self.is_latency:
             return 1
         return GPU_BATCH if self.key.startswith(GPU) else BATCH
 
     @property
     def rate(self) -> float:
-        """Of our side: pictures, captions or examples in a second, the median of the turns."""
+        """Our side's pictures, captions or examples per second, median of the turns."""
         return _middle_rate(self.ours)
 
     @property
     def ratio(self) -> float:
-        """How many times as fast as the baseline, by the medians."""
+        """Speed relative to the baseline, by the medians."""
         return self.rate / _middle_rate(self.baseline)
 
     @property
@@ -98,15 +98,15 @@ def compare(
     prefix: str = "",
     said: Callable[[str], None],
 ) -> Iterator[Result]:
-    """Compare what `settings.PARTS` has under a prefix, as far as it is asked for.
+    """Run the requested comparisons of `settings.PARTS` under a prefix.
 
     Args:
         model: a directory with a BLIP model.
-        pictures: a directory of at least `settings.PICTURES` JPEG files, no two the same.
-        keys: of results; those with another prefix are for another call.
-        device: what both sides compute on.
+        pictures: a directory of at least `settings.PICTURES` distinct JPEG files.
+        keys: of results; those with another prefix are ignored.
+        device: of both sides.
         prefix: of the parts.
-        said: told what happens, some times in each minute.
+        said: called with progress messages.
 
     Raises:
         ServiceError: a process of the benchmark ended; its error has been seen on stderr.

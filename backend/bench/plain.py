@@ -1,8 +1,8 @@
-"""What we compare with: BLIP as people use it today, `transformers` in fp32 without anything of ours.
+"""The baseline: BLIP as people use it, plain `transformers` in fp32 without any of our code.
 
-`python -m captionloop.backend.bench.plain caption|train MODEL PICTURES` takes turns, `… serve MODEL PORT` serves. Where
-there is a GPU it is used as those do who care: in bf16 if it computes in that, with the fused AdamW, threads that read
-pictures, and the batch that is quickest in half of its memory.
+`python -m captionloop.backend.bench.plain caption|train MODEL PICTURES` takes turns, `… serve MODEL PORT` serves. A GPU
+is used well: in bf16 if supported, with fused AdamW, threads that read pictures, and the fastest batch size within half
+of its memory.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Plain:
 
 
 def captioning(plain: Plain, pictures: Sequence[bytes]) -> dict[str, Callable[[], int]]:
-    """One picture in a turn, or a batch; on a GPU some batches."""
+    """A turn is one picture or one batch; on a GPU several batches."""
     coming = cycle(pictures)
 
     def caption(amount: int) -> int:
@@ -84,7 +84,7 @@ def captioning(plain: Plain, pictures: Sequence[bytes]) -> dict[str, Callable[[]
 
 
 def training(plain: Plain, pictures: Sequence[bytes]) -> Callable[[], int]:
-    """Full fine-tuning as in the notebook that we come from."""
+    """Full fine-tuning as in Hugging Face's notebook."""
     optimizer = torch.optim.AdamW(plain.model.parameters(), lr=1e-5, fused=plain.on_gpu)
     coming = cycle(pictures)
 
@@ -112,15 +112,15 @@ def training(plain: Plain, pictures: Sequence[bytes]) -> Callable[[], int]:
 
 
 def quickest_batch(work: Callable[[int], object]) -> int:
-    """Of 8, 16, 32 and so on the one that gets most done in its time: more are tried as long as that gains.
+    """The batch size with the highest throughput of 8, 16, 32, …, tried while it increases.
 
     Args:
-        work: does so many at once; it may run out of memory.
+        work: processes a batch of this size; it may run out of memory.
     """
     batch, best_rate = _SMALLEST, 0.0
     while True:
         try:
-            work(batch)  # kernels are chosen for each size when it is first met
+            work(batch)  # warm-up: kernels are chosen at the first use of each size
             rate = batch / min(_seconds(work, batch) for _ in range(_TRIES))
         except torch.OutOfMemoryError:
             return batch // 2

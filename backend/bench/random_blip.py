@@ -1,4 +1,4 @@
-"""BLIP models of the published sizes with random weights, for what does not depend on what they have learnt.
+"""BLIP models of the published sizes with random weights, for measurements that do not depend on quality.
 
 Shapes from the published configurations of blip-image-captioning-base and -large.
 """
@@ -21,7 +21,7 @@ _VISION = {
 SIZES = tuple(_VISION)
 _IMAGE_SIZE = 384
 
-# Tried out, so that captions of base have about 11 tokens, as those of COCO, and most pictures their own.
+# Tuned so that captions of base have about 11 tokens, as in COCO, and differ between most pictures.
 _PICTURE_GAIN, _END_STRENGTH, _END_RISE, _END_FROM = 3.0, 0.2, 0.01, 8
 
 
@@ -41,7 +41,7 @@ def write_random_blip(directory: Path, size: str) -> None:
             "sep_token_id": tokenizer.sep_token_id,
             "pad_token_id": tokenizer.pad_token_id,
         },
-        # The class's own initializer_range, 1e-10, makes a vision tower that is dead.
+        # The class's default initializer_range, 1e-10, gives a vision tower with constant output.
         vision_config={"image_size": _IMAGE_SIZE, "patch_size": 16, "initializer_range": 0.02, **_VISION[size]},
     )
     torch.manual_seed(0)
@@ -52,9 +52,9 @@ def write_random_blip(directory: Path, size: str) -> None:
 
 @torch.no_grad()
 def _give_captions_a_natural_length(decoder: BlipTextLMHeadModel, *, end: int) -> None:
-    """Let the end become likelier with each position, in a direction of its own, and pictures matter more than words.
+    """Make the end token more likely with each position, and the picture weigh more than the words.
 
-    Random weights would write until the longest length allowed, the same for all pictures.
+    Plain random weights would generate up to the maximum length, the same for all pictures.
     """
     head, embeddings = decoder.cls.predictions, decoder.bert.embeddings
     width = head.transform.dense.out_features

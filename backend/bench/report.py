@@ -1,4 +1,4 @@
-"""The benchmark's figures for people: as a text, and as a page."""
+"""The benchmark's results as text and as an HTML page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SUBJECTS = {"": "", STARTER: "starter model: ", GPU: "GPU: ", GPU_LARGE: "GPU, 
 
 @dataclass(frozen=True)
 class PartRow:
-    """A part, written out; empty where something cannot be told."""
+    """A part's results as texts; empty if unknown."""
 
     title: str
     ratio: str
@@ -53,9 +53,9 @@ class PartRow:
 class BenchReport:
     """
     Args:
-        machines: on which parts were measured.
+        machines: on which the parts were measured.
         rows: one for each part.
-        not_measured: keys of the parts that need a GPU, where there is none.
+        not_measured: keys of the parts that need a GPU, if there is none.
     """
 
     machines: Sequence[Machine]
@@ -76,7 +76,7 @@ class BenchReport:
         )
 
     def _table(self) -> list[tuple[str, ...]]:
-        """Titles and rows; the GPU's use only where it was looked at."""
+        """Titles and rows; GPU utilisation only if measured."""
         found = [PartRow.TITLES, *(row.cells() for row in self.rows)]
         return found if any(row.gpu_use for row in self.rows) else [cells[:-1] for cells in found]
 
@@ -104,7 +104,7 @@ def row(result: Result, work: Work | None, machine: Machine) -> PartRow:
     """
     Args:
         result: of a part.
-        work: what a picture takes; None where it is not counted.
+        work: operations per picture; None if not counted.
         machine: on which it was measured.
     """
     figures = result.figures()

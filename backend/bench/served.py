@@ -1,4 +1,4 @@
-"""Both sides as servers that several people ask at once over HTTP, each for one picture."""
+"""Both sides as HTTP servers with concurrent clients, each requesting one picture at a time."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Server:
     Attributes:
         address: where it will answer.
         started: when it was started, by `time.perf_counter`.
-        environment: what it was started with, which commands need that are to work with it.
-        pid: the process's number.
+        environment: its environment, for commands that should work with it.
+        pid: its process id.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], port: int, directory: Path) -> None:
@@ -53,7 +53,7 @@ class Server:
         self._process.wait(60)
 
     def wait_for(self, path: str) -> float:
-        """Wait until a GET is answered with 200; returns how many seconds it is since the start.
+        """Wait until a GET is answered with 200; returns the seconds since the start.
 
         Raises:
             ServiceError: the server ended, or took minutes.
@@ -68,7 +68,7 @@ class Server:
             time.sleep(0.02)
 
     def turn(self, pictures: Sequence[bytes]) -> Turn:
-        """Let people ask for one caption after the other, each for another picture, until all have theirs."""
+        """Concurrent clients request captions, each of another picture, until all are done."""
         begun = time.perf_counter()
         with httpx.Client(trust_env=False, timeout=_ANSWER_WITHIN_S) as client, ThreadPoolExecutor(CLIENTS) as people:
             list(people.map(lambda picture: self._ask(client, picture), pictures))
@@ -91,8 +91,8 @@ def our_server(environment: Mapping[str, str], *, home: Path | None = None) -> I
     """`captionloop serve` with a Redis of its own, and neither worker nor Label Studio.
 
     Args:
-        environment: what it has beside the usual.
-        home: None is an empty one.
+        environment: additional variables.
+        home: None: an empty one.
     """
     with tempfile.TemporaryDirectory(prefix="captionloop-") as temporary, ExitStack() as stack:
         directory = Path(temporary)

@@ -1,4 +1,4 @@
-"""What both sides of the comparison share, and what there is to compare. Light, as the help shows some of it."""
+"""Common settings of both sides, and the list of parts. Fast to import, as the command's help uses it."""
 
 from collections.abc import Mapping
 
@@ -10,24 +10,24 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     GPU: ("latency", "bulk", "train_full"),
     GPU_LARGE: ("bulk",),
 }
-"""What is compared, by what its key begins with: BLIP-base on the processor, the starter model there, BLIP-base and
-BLIP-large on a GPU."""
+"""The parts, by the prefix of their keys: BLIP-base on the CPU, the starter model on the CPU, BLIP-base and BLIP-large
+on a GPU."""
 KEYS = tuple(prefix + part for prefix, parts in PARTS.items() for part in parts)
 
 BEAMS, SHORTEST, LONGEST = 3, 5, 20
 BATCH, GPU_BATCH = 16, 64  # pictures captioned at once, where there are many
 TRAINING_BATCH, GPU_TRAINING_BATCH = 16, 64
-PLAIN_TRAINING_BATCH = 4  # more examples at once take the plain way longer for each; on a GPU it finds its best itself
+PLAIN_TRAINING_BATCH = 4  # larger batches slow down plain training on a CPU; on a GPU the best size is searched
 CLIENTS = 8
 PICTURES = 256  # distinct ones
-# Captioned by us before the other side is asked again, which takes a batch or a few. On a GPU each is seen several
-# times, so that a turn takes seconds: its use is read a few times in each.
+# Pictures per turn of ours; a turn of the baseline is a batch or a few. On a GPU each is captioned several times, so
+# that a turn takes seconds and its utilisation can be sampled.
 PER_TURN, GPU_PER_TURN = 64, 4096
 GPU_STEPS = 10  # of training in a turn
-SHARE_OF_GPU = 0.5  # of its memory for each side, as both are there at once
+SHARE_OF_GPU = 0.5  # of its memory for each side, since both are loaded at once
 TRAINING_TOKENS = 12  # of the caption that is trained on
 
 
 def part_of(key: str) -> str:
-    """A key without what it begins with."""
+    """A key without its prefix."""
     return next(part for prefix, parts in PARTS.items() for part in parts if prefix + part == key)

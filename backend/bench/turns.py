@@ -1,4 +1,4 @@
-"""One side of a comparison as a process that works when it is its turn: the name of the work in, a line of JSON out."""
+"""One side of a comparison as a process that takes turns: the name of the work in, a line of JSON out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDS_WITHIN_S = 60
 
 @dataclass(frozen=True)
 class Turn:
-    """What was done in a turn: so many pictures (or captions, or examples) in so many seconds."""
+    """The result of a turn: number of pictures (or captions, or examples), and seconds."""
 
     amount: int
     seconds: float
@@ -31,11 +31,11 @@ class Turn:
 
 
 def take_turns(work: Mapping[str, Callable[[], int]], *, facts: Mapping[str, float] | None = None) -> None:
-    """In the process of a side: say that it is ready, and work whenever a name comes, until no more come.
+    """In the process of a side: report that it is ready, and do the named work, until the input ends.
 
     Args:
-        work: what can be asked for, by name; each returns the amount that was done.
-        facts: what the other end wants to know about it.
+        work: functions by name; each returns the amount that was done.
+        facts: sent to the other end.
     """
     say(facts or {})
     for name in sys.stdin:
@@ -52,9 +52,9 @@ class Side:
     """The other end: use it in a `with` block, which waits until the process is ready.
 
     Args:
-        name: what an error calls it.
+        name: for errors.
         command: of the process.
-        environment: what it has beside ours.
+        environment: variables in addition to ours.
     """
 
     def __init__(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
-"""How much there is to do for a caption, so that a reader sees how far a part is from what the machine can do.
+"""The operations and memory traffic of a caption, to relate a part's speed to the limits of the machine.
 
-Counted is what BLIP asks for: products of matrices (a multiplication and an addition are two operations), and the
-weights, keys and values that have to be read from memory. Norms, activations and softmax are left out.
+Counted are matrix products (a multiplication and an addition are two operations), and the weights, keys and values
+read from memory. Norms, activations and softmax are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Work:
 
 
 def work_of(result: Result, config: BlipConfig, *, bytes_each: int) -> Work | None:
-    """What a picture of a part takes, with numbers of so many bytes; None where it is not counted."""
+    """The work per picture of a part, with numbers of `bytes_each` bytes; None if not counted."""
     part = part_of(result.key)
     if part == "train_full":
         return full_step(config, tokens=TRAINING_TOKENS)
@@ -53,7 +53,7 @@ def encoding(config: BlipConfig, *, batch: int, bytes_each: int = 2) -> Work:
 
 
 def writing(config: BlipConfig, *, tokens: float, beams: int, batch: int, bytes_each: int = 2) -> Work:
-    """The text decoder for a caption of so many tokens: a step for each, in which all beams take part."""
+    """The text decoder for a caption of this length: one step per token, for all beams."""
     text, patches = config.text_config, _patches(config)
     width, inner, layers = text.hidden_size, text.intermediate_size, text.num_hidden_layers
     picture = 2 * width * config.vision_config.hidden_size  # weights of a picture's keys and values
@@ -68,7 +68,7 @@ def writing(config: BlipConfig, *, tokens: float, beams: int, batch: int, bytes_
 
 
 def full_step(config: BlipConfig, *, tokens: int) -> Work:
-    """Training of all weights: backwards there are two products for each one forwards."""
+    """Training of all weights: the backward pass has two products for each one of the forward pass."""
     text, patches = config.text_config, _patches(config)
     width, layers = text.hidden_size, text.num_hidden_layers
     token = 6 * width**2 + 2 * width * text.intermediate_size
@@ -78,5 +78,5 @@ def full_step(config: BlipConfig, *, tokens: int) -> Work:
 
 
 def _patches(config: BlipConfig) -> int:
-    """With the one that stands for all."""
+    """Number of patches, [CLS] included."""
     return int((config.vision_config.image_size // config.vision_config.patch_size) ** 2 + 1)

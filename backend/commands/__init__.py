@@ -1,1 +1,1 @@
-"""The commands of `captionloop`, a module for each group of them."""
+"""The commands of `captionloop`, a module for each group."""

@@ -15,9 +15,9 @@ _MEGABYTE = 1e6
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @json_option
 def backup(*, file: Path, as_json: bool) -> None:
-    """Write all that is kept into FILE, while everything runs: database, images, versions, Label Studio's own data.
+    """Write all data to FILE, while everything runs: database, images, versions, Label Studio's own data.
 
-    Keys and passwords stay out of it (secrets.json, session.key, seal.keys); keep copies of those elsewhere.
+    Keys and passwords are not included (secrets.json, session.key, seal.keys); keep copies of those elsewhere.
 
     \b
     Example:
@@ -47,9 +47,9 @@ def backup(*, file: Path, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @json_option
 def restore(*, file: Path, as_json: bool) -> None:
-    """Put a backup into an empty home directory, once every file of it has been checked.
+    """Restore a backup into an empty home directory, after verifying every file of it.
 
-    The database goes to where CAPTIONLOOP_DATABASE_URL says, which must be empty as well, else into the home directory.
+    The database is restored to CAPTIONLOOP_DATABASE_URL, which must be empty as well, else into the home directory.
 
     \b
     Example:

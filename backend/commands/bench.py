@@ -1,4 +1,4 @@
-"""`captionloop bench`: how much faster than plain `transformers` we are on this machine."""
+"""`captionloop bench`: speed against plain `transformers` on this machine."""
 
 import tempfile
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ from captionloop.settings import Settings
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write a page.")
 @json_option
 def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json: bool) -> None:
-    """Compare captioning, training and serving with plain transformers, on this machine and in turns.
+    """Measure captioning, training and serving against plain transformers, on this machine and in turns.
 
-    What is compared with is BLIP as people use it: `generate` in fp32, full fine-tuning with AdamW, and a server that
-    makes one caption after the other; for the gpu_ parts, which need a GPU, all that in bf16 with the batch that is
-    quickest. It takes some 12 minutes on two cores (25 where nothing multiplies in bf16), and needs 16 GB of memory and
-    a machine that does nothing else.
+    The baseline is BLIP as people use it: `generate` in fp32, full fine-tuning with AdamW, and a server that makes one
+    caption after the other; for the gpu_ parts, which need a GPU, all that in bf16 with the fastest batch size. It
+    takes some 12 minutes on two cores (25 without bf16 instructions), and needs 16 GB of memory and an otherwise idle
+    machine.
 
     \b
     Example:

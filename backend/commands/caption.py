@@ -24,8 +24,8 @@ def caption(
 ) -> None:
     """Caption image files, without any service.
 
-    SOURCE is a picture, a directory (all pictures below it), or a pattern such as "photos/*.jpg". What cannot be read
-    is named on standard error, and then the exit code is 6; the others are captioned all the same.
+    SOURCE is a picture, a directory (all pictures below it), or a pattern such as "photos/*.jpg". Files that cannot be
+    read are reported on standard error, and then the exit code is 6; the others are captioned.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`captionloop caption`: captions for files on this machine, with the base model and without any service."""
+"""`captionloop caption`: captions of local files, without any service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file, or what was named as one, that is not captioned."""
+    """A file or argument that cannot be captioned, with the reason."""
 
     image: str
     reason: str
@@ -39,7 +39,7 @@ class CaptionedFile:
     """
     Args:
         score: the mean probability of the caption's tokens, 0 to 1.
-        generation: how it was written: beams, prompt, precision, …
+        generation: settings: beams, prompt, precision, …
     """
 
     image: str
@@ -50,9 +50,9 @@ class CaptionedFile:
 
 
 def files_of(sources: Sequence[Path]) -> Iterator[Path | BadFile]:
-    """The picture files that are meant by files, directories (all below them, by name) and patterns with `*`.
+    """The picture files of files, directories (all below them, by extension) and patterns with `*`.
 
-    A file that was named by itself counts whatever it is called. None comes twice.
+    A file that is named itself may have any extension. No file is repeated.
     """
     seen: set[Path] = set()
     for source in sources:
@@ -91,11 +91,11 @@ def _pictures_below(directory: Path) -> Iterator[Path | BadFile]:
 
 
 def caption_files(sources: Sequence[Path], settings: Settings) -> Iterator[CaptionedFile | BadFile]:
-    """Caption the pictures that `files_of` finds, as they come; what cannot be read is among them with its reason.
+    """Caption the pictures of `files_of`, in their order, with a `BadFile` for each that cannot be read.
 
     Raises:
         CheckpointError: the model cannot be loaded.
-        SettingsError: CAPTIONLOOP_DEVICE names what is not here.
+        SettingsError: CAPTIONLOOP_DEVICE is not available.
     """
     limits = settings.image_limits
     found = list(files_of(sources))

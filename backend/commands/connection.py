@@ -46,7 +46,7 @@ def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
 
     with ready_context() as context:
         settings = context.settings
-        # Before the attempt: what fails then may fail for this reason, and Label Studio names another.
+        # Before the attempt, which may fail for this reason with a misleading message of Label Studio.
         if said := too_old(context.label_studio.version()):
             print_line(f"Warning: Label Studio {said}. {UPGRADE}", err=True)
         context.label_studio.check_address()
@@ -61,7 +61,7 @@ def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
             password=settings.password.reveal() if settings.password else None,
             control=control,
         )
-        context.queue.request_sync(connection.project_row_id)  # what people annotated before teaches as well
+        context.queue.request_sync(connection.project_row_id)  # earlier annotations are corrections as well
     shown = {
         "project_id": connection.project_id,
         "title": connection.title,
@@ -86,7 +86,7 @@ def _where_captions_go(connection: "Connection") -> str:
 @project_option
 @json_option
 def doctor(*, project_id: int | None, as_json: bool) -> None:
-    """Check every link of the chain, and say for each that is broken why, and what to do.
+    """Check every service, setting and version, and say for each failure why, and what to do.
 
     \b
     Example:
@@ -111,7 +111,7 @@ def doctor(*, project_id: int | None, as_json: bool) -> None:
 def sync(*, project_id: int | None, reads_all: bool, as_json: bool) -> None:
     """Fetch corrections from Label Studio, now.
 
-    What changed since the last time is read; after a change of the label config's text boxes, everything.
+    It reads what changed since the last sync; after a change of the label config's text boxes, everything.
 
     \b
     Example:

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from captionloop.model.exchange.reading import SplitName
 
 _MOST_BAD_ROWS_IN_JSON = 1000  # all of them are on standard error
-_MOST_NUMBERS_SHOWN = 10  # of a figure that is a list; --json has all
+_MOST_NUMBERS_SHOWN = 10  # of a list; --json has all
 
 
 @click.group()
 def dataset() -> None:
-    """Look at the corrections as a dataset, freeze them, and take them elsewhere.
+    """The corrections as a dataset: statistics, snapshots, import, export.
 
     \b
     Example:
@@ -43,7 +43,7 @@ def dataset() -> None:
 @dataset.command("list")
 @json_option
 def list_snapshots(*, as_json: bool) -> None:
-    """List the snapshots: one was made for each run, or by `captionloop dataset snapshot`.
+    """List the snapshots, which runs and `captionloop dataset snapshot` take.
 
     \b
     Example:
@@ -73,7 +73,7 @@ def list_snapshots(*, as_json: bool) -> None:
 @project_option
 @json_option
 def snapshot(*, project_id: int | None, as_json: bool) -> None:
-    """Freeze the corrections as they are now, in a file that never changes.
+    """Write the present corrections to an immutable file.
 
     \b
     Example:
@@ -107,7 +107,7 @@ def show(*, name: str | None, limit: int, project_id: int | None, as_json: bool)
 @project_option
 @json_option
 def stats(*, project_id: int | None, as_json: bool) -> None:
-    """Say what the corrections are like, in figures.
+    """Show statistics of the corrections.
 
     \b
     Example:
@@ -152,7 +152,7 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
 def export(
     *, form: "Format", out: Path, name: str | None, split: "SplitName", project_id: int | None, as_json: bool
 ) -> None:
-    """Write the corrections, pictures included, as a dataset that other tools read.
+    """Export the corrections, pictures included, in a format that other tools read.
 
     \b
     Example:
@@ -197,13 +197,13 @@ def import_(
     project_id: int | None,
     as_json: bool,
 ) -> None:
-    """Make corrections of captions that people wrote elsewhere.
+    """Add captions that were written elsewhere as corrections.
 
-    SOURCE is a directory, or the file that holds the captions; or a directory in which each picture has a .txt or
-    .caption beside it. Such a text is one caption, however many lines it has, unless --lines is given.
+    SOURCE is a directory, or the file with the captions; or a directory in which each picture has a .txt or .caption
+    beside it. Such a text is one caption, however many lines it has, unless --lines is given.
 
-    Each row that cannot be used is named on standard error, and then the exit code is 6; the others are kept. What is
-    there already is not added again, so an import that was interrupted goes on when it is called again.
+    Each bad row is reported on standard error, and then the exit code is 6; the others are stored. Existing captions
+    are not added again, so an interrupted import continues when it is started again.
 
     \b
     Example:
@@ -243,7 +243,7 @@ def import_(
 
 
 def _taken(context: "Context", name: str | None, project_id: int | None) -> "Snapshot":
-    """The snapshot of that hash, or one of the corrections as they are now."""
+    """The snapshot of that hash, or a new one of the present corrections."""
     from captionloop.model.dataset import corrections
     from captionloop.model.exchange.evaluation_set import find_snapshot
 
@@ -263,7 +263,7 @@ def _said(value: object) -> str:
 
 
 def _counted(numbers: Sequence[int]) -> str:
-    """How many there are, then which: a number alone would pass for a count."""
+    """The count, then the numbers, so that a single number is not taken for a count."""
     if not numbers:
         return "0"
     shown = ", ".join(map(str, numbers[:_MOST_NUMBERS_SHOWN]))

@@ -1,4 +1,4 @@
-"""The commands that say how good captions are: `captionloop evaluate` and `captionloop report`."""
+"""`captionloop evaluate` and `captionloop report`."""
 
 import sys
 from collections.abc import Mapping
@@ -75,10 +75,10 @@ def evaluate(
 ) -> None:
     """Score captions: those in a file, or those that a version writes for a dataset.
 
-    BLEU, ROUGE-L and CIDEr-D are pycocoevalcap's. For a snapshot CIDEr-D takes its document frequencies from all of its
-    captions, as the gate does; for files from the references of the scored images, as papers do.
+    BLEU, ROUGE-L and CIDEr-D are pycocoevalcap's. For a snapshot CIDEr-D uses document frequencies of all its captions,
+    like the gate; for files those of the scored images' references, like papers.
 
-    Where --dataset has a .txt for each picture, several lines in it are one caption, unless --lines is given.
+    If --dataset has a .txt for each picture, its lines are one caption, unless --lines is given.
 
     \b
     Example:
@@ -177,7 +177,7 @@ def _caption(context: "Context", version: str, project_id: int | None, chosen: "
 
 
 def _captioner(context: "Context", version: str, project_id: int | None) -> "Captioner":
-    """A version of the project; or, where the name says so, any BLIP with the settings of a base."""
+    """A version of the project; or, by a source's name, any BLIP with the settings of a base."""
     from captionloop.model.blip.model_source import local_directory
     from captionloop.model.captioning.captioner import Captioner
     from captionloop.model.versions.base import Base, name_and_generation

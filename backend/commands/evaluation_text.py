@@ -1,4 +1,4 @@
-"""`captionloop evaluate`: load versions, let them caption a dataset, and lay the figures out."""
+"""`captionloop evaluate`: captioning with progress, and results as text and JSON."""
 
 import json
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def caption_set(captioner: "Captioner", chosen: EvaluationSet, limits: ImageLimits) -> dict[str, str]:
-    """Image id → the captioner's caption; says how far it is on stderr."""
+    """Image id → the captioner's caption; with progress on stderr."""
     with Progress(f"Captioning with {captioner.version}") as progress:
         return chosen.caption(captioner, limits=limits, on_progress=progress.update)
 
 
 def evaluation_text(figures: Mapping[str, float | int]) -> str:
-    """The figures of a set of captions, a line each."""
+    """The metrics of a set of captions, a line each."""
     width = max(map(len, figures))
     return "\n".join(
         f"{name.ljust(width)}  {value:.4f}" if isinstance(value, float) else f"{name.ljust(width)}  {value}"
@@ -35,7 +35,7 @@ def evaluation_text(figures: Mapping[str, float | int]) -> str:
 
 
 def differences_data(found: Differences) -> dict[str, Any]:
-    """Each figure's difference, as JSON has it."""
+    """The difference in each metric, ready for JSON."""
     return {
         name: {"difference": figure.difference, "interval": list(figure.interval), "p_value": figure.p_value}
         for name, figure in found.figures.items()
@@ -43,7 +43,7 @@ def differences_data(found: Differences) -> dict[str, Any]:
 
 
 def differences_text(found: Differences, *, first: str, second: str) -> str:
-    """Both versions' figures beside each other, with the difference, its interval and p-value."""
+    """Both versions' metrics side by side, with the difference, its interval and p-value."""
     titles = ("", first, second, "difference", "95 % interval", "p", "")
     rows = [
         (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
@@ -54,7 +54,7 @@ def differences_text(found: Differences, *, first: str, second: str) -> str:
 
 
 def per_image_data(evaluation: Evaluation, captions: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Image id → its caption and each of its figures."""
+    """Image id → its caption and metrics."""
     return {
         image: {
             "caption": captions[image],
@@ -66,7 +66,7 @@ def per_image_data(evaluation: Evaluation, captions: Mapping[str, str]) -> dict[
 
 
 def write_json_file(path: Path, value: Any) -> None:
-    """Write a result of which somebody named the file.
+    """Write a result to a file of the user.
 
     Raises:
         CaptionFileError: it cannot be written.
@@ -78,5 +78,5 @@ def write_json_file(path: Path, value: Any) -> None:
 
 
 def write_coco_results(path: Path, captions: Mapping[str, str]) -> None:
-    """The captions as COCO's evaluation server takes them. Errors as in `write_json_file`."""
+    """Write captions in the format of COCO's evaluation server. Errors as in `write_json_file`."""
     write_json_file(path, to_coco_results(captions))

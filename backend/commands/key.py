@@ -1,4 +1,4 @@
-"""`captionloop key`: what secrets are kept with."""
+"""`captionloop key`: the encryption key of stored secrets."""
 
 from dataclasses import asdict
 
@@ -9,7 +9,7 @@ from captionloop.backend.commands.shared import json_option, print_result
 
 @click.group("key")
 def key_group() -> None:
-    """The key that tokens, passwords and webhook secrets are encrypted with where they are kept.
+    """The key that encrypts stored tokens, passwords and webhook secrets.
 
     \b
     Example:
@@ -20,10 +20,10 @@ def key_group() -> None:
 @key_group.command()
 @json_option
 def rotate(*, as_json: bool) -> None:
-    """Encrypt everything with a new key, while everything runs, and forget the old one.
+    """Encrypt everything with a new key, while everything runs, and delete the old one.
 
-    With CAPTIONLOOP_KEY the new key is its first, and the old one stands behind it, with a comma in between, until this
-    is done. What a release before encryption wrote is encrypted as well.
+    With CAPTIONLOOP_KEY, put the new key first and the old one after a comma until this is done. Secrets that a release
+    without encryption wrote are encrypted as well.
 
     \b
     Example:

@@ -1,7 +1,7 @@
-"""A new key for everything that is kept encrypted, while everything runs.
+"""Rotation of the encryption key, while everything runs.
 
-The new key is put before the old ones, all is encrypted with it, and only then the old ones are forgotten: whatever
-cuts this short, everything can still be read, and doing it again finishes it.
+The new key is added before the old ones, all secrets are encrypted with it, and only then the old ones are deleted: if
+this is interrupted, everything can still be decrypted, and repeating it completes the rotation.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from captionloop.settings import Settings
 
 @dataclass(frozen=True)
 class Rotated:
-    """How many secrets were encrypted anew."""
+    """Numbers of re-encrypted secrets."""
 
     logins: int  # of `captionloop up`: passwords and tokens
     session_keys: int
@@ -32,11 +32,11 @@ class Rotated:
 
 
 def rotate_key(settings: Settings, database: Database) -> Rotated:
-    """Encrypt everything with a new key: a made one, or the first in CAPTIONLOOP_KEY.
+    """Encrypt everything with a new key: a generated one, or the first in CAPTIONLOOP_KEY.
 
     Raises:
-        LostKeyError: something was encrypted with a key that is not known here. Nothing is changed then.
-        SettingsError: CAPTIONLOOP_KEY is no key.
+        LostKeyError: something was encrypted with an unknown key. Nothing is changed then.
+        SettingsError: CAPTIONLOOP_KEY is not a valid key.
     """
     home = Home(settings.home)
     seal = Seal(home, settings.key)

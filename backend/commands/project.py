@@ -1,4 +1,4 @@
-"""`captionloop project`: how a project's loop runs."""
+"""`captionloop project`: a project's settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from captionloop.backend.terminal.table import table
 
 @click.group("project")
 def project_group() -> None:
-    """See and change a project's settings: where captions go, what people are asked about, and when to train.
+    """Show and change a project's settings: the text box, the annotation order, and when to train.
 
     \b
     Example:
@@ -48,7 +48,7 @@ def show(*, project_id: int | None, as_json: bool) -> None:
 @project_option
 @json_option
 def set_(*, pairs: Sequence[str], project_id: int | None, as_json: bool) -> None:
-    """Change a project's settings; `off` unsets one. docs/label-studio.md has all of them.
+    """Change a project's settings; `off` unsets one. docs/label-studio.md lists them.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`captionloop up`, `demo`, `serve`, `worker`: what runs."""
+"""`captionloop up`, `demo`, `serve`, `worker`: long-running commands."""
 
 from dataclasses import replace
 
@@ -17,8 +17,8 @@ from captionloop.backend.commands.shared import PORT, log_to_stderr, model_optio
 def up(*, model: str | None, no_sample: bool, port: int | None, label_studio_port: int | None) -> None:
     """Start everything on this machine: Label Studio, Redis, the worker and the backend.
 
-    What REDIS_URL or LABEL_STUDIO_URL name is used instead of being started. Ctrl-C ends all of it; a second time
-    finds all data again.
+    If REDIS_URL or LABEL_STUDIO_URL is set, that one is used instead. Ctrl-C stops everything; starting again finds all
+    data.
 
     \b
     Example:
@@ -37,9 +37,9 @@ def up(*, model: str | None, no_sample: bool, port: int | None, label_studio_por
     "--per-round", type=click.IntRange(min=1), default=20, show_default=True, help="Captions before each run."
 )
 def demo(*, rounds: int, per_round: int) -> None:
-    """Watch the loop turn for some minutes: `up`, and a scripted annotator at work in its sample project.
+    """Watch the loop for some minutes: `up`, and a scripted annotator at work in its sample project.
 
-    It keeps its data apart, in `demo` in the home directory.
+    Its data is separate, in `demo` in the home directory.
 
     \b
     Example:
@@ -76,7 +76,7 @@ def serve(*, host: str | None, port: int | None, model: str | None) -> None:
 
 @click.command()
 def worker() -> None:
-    """Run one worker, which fine-tunes, re-captions and syncs. Start more for more projects at a time.
+    """Run one worker, which fine-tunes, re-captions and syncs. Start several to work on more projects at a time.
 
     \b
     Example:

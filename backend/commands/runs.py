@@ -1,4 +1,4 @@
-"""`captionloop finetune`, `annotate`, `cancel`: runs that the worker is asked for."""
+"""`captionloop finetune`, `annotate`, `cancel`: requesting and cancelling runs."""
 
 import sys
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from captionloop.backend.commands.shared import (
 def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], name: str | None, as_json: bool) -> None:
     """Start a fine-tuning run on the corrections of a project.
 
-    At most one runs and one waits; a further request joins the one that waits.
+    At most one run is active and one waits; a further request joins the waiting one.
 
     \b
     Example:
@@ -44,7 +44,7 @@ def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], name: 
     from captionloop.model.training.settings import FinetuneSettings, read_pairs
 
     settings = read_pairs(pairs)
-    FinetuneSettings.from_dict(settings)  # what is wrong is said now, not by the run
+    FinetuneSettings.from_dict(settings)  # fail now instead of in the run
     with ready_context() as context:
         project = chosen_project(context, project_id)
         if name is not None:
@@ -66,10 +66,10 @@ def finetune(*, project_id: int | None, wait: bool, pairs: Sequence[str], name: 
 @click.option("--wait", is_flag=True, help="Stay until the run is over, and show how far it is.")
 @json_option
 def annotate(*, project_id: int | None, only_missing: bool, limit: int | None, wait: bool, as_json: bool) -> None:
-    """Caption the unlabelled tasks of a project that do not show the champion's suggestion yet.
+    """Caption the unlabelled tasks of a project that do not have the champion's suggestion yet.
 
-    The worker does it, as after each promotion. A run whose worker is killed goes on where it was. With --wait the exit
-    code is 6 where some tasks could not be captioned.
+    The worker does it, as after each promotion. A run whose worker is killed resumes. With --wait the exit code is 6 if
+    some tasks could not be captioned.
 
     \b
     Example:
@@ -96,7 +96,7 @@ def annotate(*, project_id: int | None, only_missing: bool, limit: int | None, w
 @project_option
 @json_option
 def cancel(*, run_id: str | None, project_id: int | None, as_json: bool) -> None:
-    """Cancel a run: the one named, else the one that the project is busy with. Nothing of it is kept.
+    """Cancel a run: the named one, else the project's present one. Nothing of it is kept.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""What the commands of the command line share: their common options, what they work with, and how they print."""
+"""Shared by the commands: common options, settings and context, printing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ model_option = click.option(
     "--model", metavar="DIR|HUB_ID", help="The BLIP to start from. Default: CAPTIONLOOP_MODEL, else the starter model."
 )
 SOME_FAILED = 6
-"""The exit code where most was done, and some could not be."""
+"""The exit code for: done, except for some bad rows, files or tasks."""
 
 lines_option = click.option(
     "--lines", "by_line", is_flag=True,
@@ -34,7 +34,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 def print_result(value: Any, as_json: bool, text: str) -> None:
-    """Print data as JSON, or the same as a text for people."""
+    """Print data as JSON, or the text for people."""
     if as_json:
         print_json(value)
     else:
@@ -42,21 +42,21 @@ def print_result(value: Any, as_json: bool, text: str) -> None:
 
 
 def read_settings(**given: Any) -> "Settings":
-    """The settings of the environment; what is given goes before, unless it is None."""
+    """The settings of the environment; given values override them, unless None."""
     from captionloop.settings import Settings
 
     return Settings.read(**given)
 
 
 def running_settings(**given: Any) -> "Settings":
-    """The settings, completed with what a running `captionloop up` knows: addresses, tokens, passwords."""
+    """The settings, completed by a running `captionloop up`: addresses, tokens, passwords."""
     from captionloop.backend.local.services import complete
 
     return complete(read_settings(**given))
 
 
 def open_context(**given: Any) -> "Context":
-    """The parts of a running `captionloop up`, or what the environment names."""
+    """The context of a running `captionloop up`, or of the environment's services."""
     from captionloop.jobs.context import Context
 
     return Context.open(running_settings(**given))
@@ -72,7 +72,7 @@ def log_to_stderr(settings: "Settings", *, level: str | None = None) -> None:
 
 @contextmanager
 def ready_context() -> "Iterator[Context]":
-    """The same for the time of a block, with a database that has its tables."""
+    """The same as a context manager, with a migrated database."""
     context = open_context()
     try:
         context.database.migrate()
@@ -82,10 +82,10 @@ def ready_context() -> "Iterator[Context]":
 
 
 def chosen_project(context: "Context", label_studio_id: int | None) -> "Project":
-    """The project that --project names, else the only one, else the sample one.
+    """The project of --project, else the only connected one, else the sample one.
 
     Raises:
-        NotFoundError: there is no such project, or nobody can say which is meant.
+        NotFoundError: there is no such project, or the choice is ambiguous.
     """
     from captionloop.backend.projects.project_rows import Projects
 

@@ -1,4 +1,4 @@
-"""`captionloop simulate`: what choosing the images brings, on data that is labelled already."""
+"""`captionloop simulate`: active-learning experiments on labelled data."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -83,10 +83,11 @@ def simulate(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Replay a labelled dataset as if a person corrected it, and compare the strategies that choose what to ask.
+    """Compare active-learning strategies by replaying a labelled dataset as if a person corrected it.
 
-    Without --dataset it is 400 drawn scenes, most of them easy and alike, for each seed others. Each result appears on
-    standard error as it comes. With the starter model a seed with all strategies takes some two minutes of one core.
+    Without --dataset it is 400 drawn scenes, different for each seed, most of them easy and similar. Each result is
+    printed on standard error as it comes. With the starter model a seed with all strategies takes some two minutes of
+    one core.
 
     \b
     Example:
@@ -183,7 +184,7 @@ def _prepared(
 
 
 def simulation_text(stages: "Sequence[Stage]", gains: "Sequence[Gain]") -> str:
-    """A line for each strategy and round, and what was gained over random picks."""
+    """A line for each strategy and round, and the gains over random picks."""
     titles = ("strategy", "round", "corrections", "words", "unchanged", "CIDEr-D", "asked, unchanged")
     rows = [
         (
@@ -215,7 +216,7 @@ def _estimate(found: "Estimate", digits: int) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity: an interval that is everything is null."""
+    """Infinite intervals as null, since JSON has no infinity."""
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
     return None if isinstance(value, float) and math.isinf(value) else value

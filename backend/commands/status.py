@@ -10,7 +10,7 @@ from captionloop.printable import one_line
 @project_option
 @json_option
 def status(*, project_id: int | None, as_json: bool) -> None:
-    """Say what runs, who is champion, and how far the present run is.
+    """Show what runs, which version is champion, and the progress of the present run.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""What `captionloop status`, `versions` and `finetune --wait` show."""
+"""Output of `captionloop status`, `versions` and `finetune --wait`."""
 
 import time
 from collections.abc import Sequence
@@ -23,17 +23,16 @@ _WORDS = {RunKind.FINETUNE: "Fine-tuning", RunKind.ANNOTATE: "Captioning", RunKi
 
 
 def read_status(settings: Settings, *, label_studio_id: int | None = None) -> dict[str, Any]:
-    """The state of everything, as `captionloop status --json` prints it. What is not known is null.
+    """The output of `captionloop status --json`. Unknown values are null.
 
-    It reads our own records and asks only Redis what it is, for two seconds at most: it answers, whatever runs or not.
-    Of passwords and tokens it shows those that `captionloop up` made, which are known nowhere else; those that a person
-    set are not repeated.
+    It reads our own records and queries only Redis, for two seconds at most, so it works whatever is running. It shows
+    passwords and tokens that `captionloop up` created, which are found nowhere else, but not those that a person set.
 
     Args:
-        settings: completed with what a running `captionloop up` knows.
+        settings: completed by a running `captionloop up`.
 
     Raises:
-        NotFoundError: the project that was named is not connected.
+        NotFoundError: the named project is not connected.
     """
     home = Home(settings.home)
     login = services.login(home, key=settings.key)
@@ -72,7 +71,7 @@ def read_status(settings: Settings, *, label_studio_id: int | None = None) -> di
 
 
 def _redis_server(settings: Settings, home: Home) -> dict[str, Any] | None:
-    """Which server answers at the address; None while none does."""
+    """The Redis or Valkey at the address; None if it does not answer."""
     if settings.redis_url is None or (found := redis_server.version(settings.redis_url)) is None:
         return None
     return asdict(found) | {"embedded": redis_server.is_embedded(settings.redis_url, home)}
@@ -94,7 +93,7 @@ def _add_project(shown: dict[str, Any], context: Context, label_studio_id: int |
 
 
 def _describe_sweep(context: Context, project: Project) -> dict[str, Any] | None:
-    """The sweep that a project is busy with, without its trials."""
+    """A project's active sweep, without its trials."""
     running = [sweep for sweep in context.queue.sweeps.all_of(project.id) if not sweep.state.is_over]
     if not running:
         return None
@@ -103,13 +102,13 @@ def _describe_sweep(context: Context, project: Project) -> dict[str, Any] | None
 
 
 def count_corrections(context: Context, project: Project) -> int:
-    """How many corrections teach the project's model."""
+    """How many of the project's corrections are used in training."""
     with context.database.reading() as session:
         return corrections.count_teaching(session, project.id)
 
 
 def status_lines(shown: dict[str, Any]) -> list[str]:
-    """The same for a person to read."""
+    """The same as text for people."""
     job, sweep, studio, backend = shown["job"], shown["sweep"], shown["label_studio"], shown["backend"]
     busy_with = [f"{job['kind']}, {job['state']}, {job['progress']:.0%}"] if job else []
     if sweep:
@@ -148,7 +147,7 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 
 def watch_run(context: Context, run_id: str) -> Run:
-    """Show how far a run is until it is over, and give its last state."""
+    """Show a run's progress until its end; returns its final state."""
     run = _run(context, run_id)
     with Progress(_WORDS[run.kind]) as progress:
         while not run.state.is_over:
@@ -194,5 +193,5 @@ def versions_table(rows: Sequence[VersionInfo]) -> str:
 
 
 def _made(used: Secret | None, by_up: Secret | None) -> str | None:
-    """A secret that is used, if it is the one that `captionloop up` made."""
+    """A secret in use, if it is the one that `captionloop up` created."""
     return used.reveal() if used is not None and used == by_up else None

@@ -57,10 +57,10 @@ def _listed(context: click.Context, parameter: click.Parameter, text: str | None
 @json_option
 @click.pass_context
 def sweep(ctx: click.Context, /, **given: Any) -> None:
-    """Search for good settings: try several on the project's corrections, prune the bad, keep the best by a name.
+    """Search for good training settings on the project's corrections, and save the best under a name.
 
-    Each trial is a job of its own: more workers (`captionloop worker`), an earlier end. A run that somebody asks for
-    meanwhile goes first.
+    Each trial is a job, so more workers (`captionloop worker`) finish earlier. A run that somebody requests meanwhile
+    goes first.
 
     \b
     Example:
@@ -136,7 +136,7 @@ def _start(
 @plot_option
 @json_option
 def show(*, name: str | None, project_id: int | None, plot: Path | None, as_json: bool) -> None:
-    """Show the trials of a sweep, best first, as it stands now. Default: the newest sweep.
+    """Show the trials of a sweep, best first. Default: the newest sweep.
 
     \b
     Example:
@@ -154,7 +154,7 @@ def show(*, name: str | None, project_id: int | None, plot: Path | None, as_json
 @project_option
 @json_option
 def list_sweeps(*, project_id: int | None, as_json: bool) -> None:
-    """List the sweeps of a project, and the settings that it knows by a name.
+    """List a project's sweeps and saved settings.
 
     \b
     Example:
@@ -208,7 +208,7 @@ def cancel(*, name: str | None, project_id: int | None, as_json: bool) -> None:
 
 
 def sweep_text(shown: "SweepState") -> str:
-    """A sweep for a person: what became of it, and its trials, best first."""
+    """A sweep as text: its outcome, and its trials, best first."""
     sweep, counts = shown.sweep, shown.counts
     begun = [trial for trial in shown.trials if trial.choice and not trial.is_repeated]
     titles = ["trial", "state", "way", "rate", "schedule", "score", "seconds", ""]
@@ -220,7 +220,7 @@ def sweep_text(shown: "SweepState") -> str:
 
 
 def _rank(trial: "Trial") -> tuple[bool, bool, float]:
-    """Those that finished, then those that were seen, each with the best first."""
+    """Sort key: finished trials, then those with a validation, each with the best first."""
     score = trial.last_score
     return trial.score is None, score is None, -(score or 0.0)
 
@@ -248,7 +248,7 @@ def _number(value: object) -> str:
 
 
 def _watch(context: "Context", sweep: "Sweep") -> "SweepState":
-    """Show how far a sweep is until it is over; whoever interrupts it is told that it goes on."""
+    """Show a sweep's progress until its end; on Ctrl-C say that it continues."""
     from captionloop.backend.terminal.progress import Progress
 
     try:

@@ -1,4 +1,4 @@
-"""`captionloop versions`, `promote`, `rollback`: which model makes the suggestions."""
+"""`captionloop versions`, `promote`, `rollback`."""
 
 import click
 
@@ -45,7 +45,7 @@ def promote(*, version: str, project_id: int | None, as_json: bool) -> None:
 @project_option
 @json_option
 def rollback(*, project_id: int | None, as_json: bool) -> None:
-    """Make the version champion again that was it before.
+    """Make the previous champion champion again.
 
     \b
     Example:

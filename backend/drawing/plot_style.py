@@ -1,4 +1,4 @@
-"""How our pictures of figures look, whatever they are drawn for, and the files they may be written to."""
+"""The style of all plots, and their file formats."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ def plot_style(*, ink: str, muted: str, line: str) -> Any:
     """Settings for `matplotlib.rc_context`, a mapping whose type would name each setting that matplotlib has.
 
     Args:
-        ink, muted, line: colours of what is read first, of what is read next, and of the grid.
+        ink, muted, line: colours of the main text, the secondary text, and the grid.
     """
     return {
         "svg.fonttype": "none",
@@ -45,6 +45,6 @@ STYLE: Any = plot_style(ink=INK, muted=MUTED, line=_LINE) | {
 
 
 def check_format(path: Path) -> None:
-    """Raise `SettingsError` when no picture can be written into a file of this name."""
+    """Raise `SettingsError` if a file of this name has no supported format."""
     if path.suffix.lower() not in FORMATS:
         raise SettingsError(f"A plot cannot be written to {path}; expected a name that ends in {', '.join(FORMATS)}.")

@@ -1,4 +1,4 @@
-"""A picture of a simulation: how good the captions are after so many corrections, strategy by strategy."""
+"""The plot of a simulation: quality against number of corrections, by strategy."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A picture of a sweep: what each learning rate came to, and how the trials got there."""
+"""The plot of a sweep: score against learning rate, and the courses of trials."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ def plot_sweep(shown: "SweepState", path: Path) -> None:
 
 
 def _draw_rates(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None") -> None:
-    """Score against learning rate; a trial that did not finish stands hollow where it was last seen."""
+    """Score against learning rate; an unfinished trial is a hollow marker at its last score."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
     for trial in trials:
@@ -72,7 +72,7 @@ def _draw_rates(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None") -
 
 
 def _draw_courses(axes: "Axes", trials: "Sequence[Trial]", best: "Trial | None") -> None:
-    """How good the captions were on the way; a pruned trial ends in a cross."""
+    """Validation scores of each trial; a pruned one ends in a cross."""
     for trial in trials:
         points = sorted(trial.validations.items())
         if trial.score is not None:

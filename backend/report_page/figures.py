@@ -1,4 +1,4 @@
-"""The figures of a comparison as people read them: what they are called, how written, and what a difference means."""
+"""The metrics of a comparison for people: names, formats, and the meaning of a difference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ _STYLES: Mapping[str, _Style] = {
 
 @dataclass(frozen=True)
 class FigureRow:
-    """A figure of both versions, written out.
+    """A metric of both versions as texts.
 
     `low`, `middle` and `high` are the interval's ends and the difference on a scale from -1 (worse) to 1 (better).
     """

@@ -1,4 +1,4 @@
-"""The report of a version, drawn once: to draw its curves takes a second, and what it tells seldom changes."""
+"""A cache of version reports: drawing one takes a second, and it seldom changes."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ _log = logging.getLogger(__name__)
 
 
 def kept_report(version: VersionInfo, home: Home, *, chances: Chances | None = None) -> bytes:
-    """The page of `report_html` in UTF-8, from the file that the first one who asked has left.
+    """The page of `report_html` in UTF-8, from the cache.
 
     Args:
         version: a version with its files.
-        home: where the pages are kept.
-        chances: what its scores have been worth until now; see `read_report`.
+        home: of the cache.
+        chances: calibration of its scores; see `read_report`.
 
     Raises:
         CheckpointError: what the version's directory holds cannot be read.
@@ -40,7 +40,7 @@ def kept_report(version: VersionInfo, home: Home, *, chances: Chances | None = N
 
 
 def _keep(path: Path, page: bytes, *, besides: Iterable[Path]) -> None:
-    """Write the page in place of earlier ones. Where that cannot be done it is drawn again the next time."""
+    """Store the page and delete earlier ones. A failure is only logged."""
     try:
         for earlier in besides:
             earlier.unlink(missing_ok=True)
@@ -53,9 +53,7 @@ _KEY_LENGTH = 16
 
 
 def _key(version: VersionInfo, chances: Chances | None) -> str:
-    """Another one when the page would be: a version's files never change, but its state does, what people made of its
-    suggestions, and how we draw.
-    """
+    """The cache key: a version's files never change, but its state, its calibration and our drawing code do."""
     worth = [asdict(found) for found in (chances.raw, chances.calibrated) if found] if chances else []
     facts = [
         worth,

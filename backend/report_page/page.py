@@ -1,4 +1,4 @@
-"""The report as one HTML file: no script, no font, no picture from elsewhere."""
+"""The report as one self-contained HTML file, without script."""
 
 import base64
 import io
@@ -23,13 +23,13 @@ from captionloop.model.versions.report import Report
 
 _THUMBNAIL_PIXELS = 288  # longest side; shown at half of it, sharp on dense screens
 _JPEG_QUALITY = 80
-# Which curves of the evaluations are drawn, as far as the run measured them.
+# The curves of the evaluations, if the run measured them.
 _DRAWN_METRICS = ("score", "cider_d", "bleu_4", "exact_match", "word_edit_rate", "loss")
 
 
 @dataclass(frozen=True)
 class _Line:
-    """What one version wrote for an image, against what a person wrote."""
+    """One version's caption of an image against its reference."""
 
     author: str
     changes: Sequence[WordChange]
@@ -52,7 +52,7 @@ class _Plot:
 
 
 def report_html(report: Report) -> str:
-    """The page. Texts of people and models are escaped by the template engine, all of them."""
+    """The page. All texts of people and models are escaped by the template engine."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -107,7 +107,7 @@ def _line(author: str, written: EvaluatedCaption, references: Sequence[str]) -> 
 
 
 def _thumbnail(home: Home, image: str) -> str | None:
-    """The picture as a `data:` address; None when it is no longer there or cannot be read, which the page says."""
+    """The picture as a `data:` URL; None if it is missing or cannot be read, which the page says."""
     try:
         picture = open_image(home.image(image).read_bytes())
     except (OSError, ImageError):
@@ -138,7 +138,7 @@ def _plots(report: Report) -> list[_Plot]:
 
 
 def _reliability(report: Report) -> list[_Plot]:
-    """The score itself, and the chance that was learnt from it."""
+    """The reliability diagrams of raw score and calibrated probability."""
     chances = report.chances
     drawn = (("The score", chances.raw), ("The calibrated chance", chances.calibrated)) if chances else ()
     return [
@@ -156,7 +156,7 @@ def _plot(title: str, steps: Sequence[float], values: Sequence[float], *, smooth
 
 
 def _samples(report: Report) -> list[Mapping[str, Any]]:
-    """For each sample image what was written for it at each evaluation."""
+    """For each sample image its caption at each evaluation."""
     samples = {sample.image: sample for point in report.evaluations for sample in point.samples}
     return [
         {
@@ -174,7 +174,7 @@ def _samples(report: Report) -> list[Mapping[str, Any]]:
 
 
 def _flat(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Settings as pairs of texts; what is inside another one gets both names."""
+    """Settings as pairs of texts; nested ones get both names."""
     pairs: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, dict) and value:

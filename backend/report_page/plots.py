@@ -1,4 +1,4 @@
-"""Curves as SVG to put into a page. Their colours are the page's variables, so they follow light and dark."""
+"""Plots as inline SVG, with the page's CSS variables as colours, so they follow light and dark."""
 
 import io
 import re
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from captionloop.model.evaluation.calibration import Reliability
 
-# matplotlib writes plain colours only; these stand in for the page's and are put back in the finished SVG.
+# matplotlib writes plain colours only; these placeholders are replaced by the page's variables in the SVG.
 _INK, _MUTED, _LINE, _CURVE, _FAINT = "#000001", "#000002", "#000003", "#000004", "#000005"
 _VARIABLES = {
     _INK: "var(--ink)",
@@ -23,7 +23,7 @@ _VARIABLES = {
 }
 _SIZE_INCHES = (4.2, 2.2)
 _STYLE = plot_style(ink=_INK, muted=_MUTED, line=_LINE) | {"axes.spines.left": False}
-# Losses of single steps jump; the mean of about this share of all steps shows where they go.
+# Losses of single steps are noisy; the running mean over this share of all steps shows the trend.
 _SMOOTHED_SHARE = 0.05
 
 
@@ -32,7 +32,7 @@ def curve(steps: Sequence[float], values: Sequence[float], *, name: str, smooth:
 
     Args:
         steps, values: of the same length.
-        name: of the curve, for readers who hear the page.
+        name: of the curve, for screen readers.
         smooth: draw the running mean, and the values themselves faintly behind it.
 
     Returns:
@@ -52,11 +52,11 @@ def curve(steps: Sequence[float], values: Sequence[float], *, name: str, smooth:
 
 
 def reliability_diagram(found: "Reliability", *, name: str) -> str:
-    """What came true of each chance: on the faint line all does. The larger a dot, the more suggestions.
+    """Outcome against probability; the faint line is perfect calibration. Dot size is the number of suggestions.
 
     Args:
         found: the figures.
-        name: of the diagram, for readers who hear the page.
+        name: of the diagram, for screen readers.
 
     Returns:
         an `<svg>` element.
@@ -75,7 +75,7 @@ def reliability_diagram(found: "Reliability", *, name: str) -> str:
 
 
 def _plot(axes: "Axes", steps: Sequence[float], values: Sequence[float]) -> None:
-    """A line; few points are marked, as a single one would be invisible otherwise."""
+    """A line; few points get markers, since a single one would be invisible."""
     axes.plot(
         steps, values, color=_CURVE, linewidth=1.8, marker="o" if len(steps) <= 30 else "", markersize=4, clip_on=False
     )

@@ -11,7 +11,7 @@ _HASH_DIGITS = 12
 
 
 def report_text(report: Report) -> str:
-    """A readable summary. Words to take out stand in [-…-], words to put in in {+…+}."""
+    """A readable summary. Removed words are in [-…-], inserted ones in {+…+}."""
     parts = [_head(report), _figures(report), _facts(report), *_examples(report)]
     return "\n\n".join("\n".join(map(one_line, lines)) for lines in parts if lines)
 

@@ -1,8 +1,8 @@
-"""A whole project captioned while the worker is killed on the way: `python -m benchmarks.annotate --tasks 2000`.
+"""A captioning run with kills of the worker: `python -m benchmarks.annotate --tasks 2000`.
 
-On a Label Studio, a Redis and a worker of its own: tasks of drawn scenes are captioned by the starter model and put in
-order, with as many kills (SIGKILL, worker and job) as asked for; Label Studio is asked for the next fifty tasks; and
-another version is promoted, for which all unlabelled tasks are captioned again.
+On its own Label Studio, Redis and worker, tasks of drawn scenes are captioned by the starter model and ordered, with
+some kills (SIGKILL, worker and job); Label Studio is asked for the next fifty tasks; and another version is promoted,
+so that all unlabelled tasks are captioned again.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ _OVER_WITHIN_S = 3 * 3600
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it.
+    """The result.
 
     Args:
-        tasks: how many there are.
-        attempts: how often the captioning run was begun.
-        captioned_s, renewed_s: what the first run and the one after the promotion took, waiting included.
+        tasks: number of tasks.
+        attempts: of the captioning run.
+        captioned_s, renewed_s: duration of the first run and of the one after the promotion, waiting included.
         per_task: number of suggestions of the champion's version → number of tasks, after the first run.
-        order_matches: of the first fifty tasks that Label Studio served, those that were served as our picks say.
-        renewed: unlabelled tasks that show the promoted version, exactly once, afterwards.
-        labelled_untouched: labelled tasks whose suggestions are what they were before the promotion.
+        order_matches: how many of the first fifty tasks that Label Studio served were in our order.
+        renewed: unlabelled tasks with exactly one suggestion of the promoted version afterwards.
+        labelled_untouched: labelled tasks whose suggestions did not change.
     """
 
     tasks: int
@@ -94,7 +94,7 @@ def walk(
     kills: int,
     say: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
-    """Do what the module says. The home may hold a database; it must be the one of this project alone."""
+    """Run the benchmark. The home may have a database, of this project only."""
     variables = {
         "CAPTIONLOOP_HOME": str(home),
         "LABEL_STUDIO_API_KEY": label_studio.token,
@@ -214,7 +214,7 @@ def _until_over(context: Context, run: Run) -> Run:
 
 
 def _age(context: Context, run: Run) -> None:
-    """Let the worker's last sign of life be so long ago that the next one believes in its end at once."""
+    """Set back the run's heartbeat, so that the next worker takes it for dead at once."""
     with context.database.session() as session:
         session.get_one(Run, run.id).heartbeat_at = utc_now() - timedelta(seconds=DEAD_AFTER_S + 1)
 

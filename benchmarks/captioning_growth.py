@@ -1,9 +1,9 @@
-"""What captioning takes as a project grows: `python -m benchmarks.captioning_growth [--sizes 1000 10000] [--json]`.
+"""CPU time and memory of captioning runs by project size:
+`python -m benchmarks.captioning_growth [--sizes 1000 10000] [--json]`.
 
-A Label Studio by script has a project of so many tasks without annotation, each with its own picture. A process that
-does nothing else captions them all, as a worker's job does. Its processor time and the most memory that it ever held
-are its own; Label Studio's are not in them. The model is a tiny one with random weights: a real one takes the same for
-each picture, which would only hide what else grows.
+A scripted Label Studio has a project with that many unlabelled tasks, each with its own picture. A separate process
+captions them all, as a worker's job does; its CPU time and peak memory are measured, without Label Studio's. The model
+is a tiny one with random weights, since a real one has a constant cost per picture, which would hide other growth.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How often the gate is right, on candidates of known worth: `python -m benchmarks.gate [--rounds 5]`.
+"""How often the gate is right, on candidates of known quality: `python -m benchmarks.gate [--rounds 5]`.
 
-In each round a champion has learnt a house style from few corrections, and twelve candidates are made of it: from more
-corrections, from careless or mixed-up ones, in the old style, with too high a rate or too few steps. Champion and
-candidate caption 40 held-out images, on which the gate decides, and 1,000 others, on which the truth is measured:
-the difference in CIDEr-D + BLEU-4.
+In each round a champion has learnt a house style from few corrections, and twelve candidates are trained from it: on
+more corrections, on careless or shuffled ones, in the old style, with too high a rate or too few steps. Champion and
+candidate caption 40 held-out images, on which the gate decides, and 1,000 others, for the true difference in CIDEr-D +
+BLEU-4.
 """
 
 from __future__ import annotations

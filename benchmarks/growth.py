@@ -1,8 +1,8 @@
-"""What a sync takes as a project grows: `python -m benchmarks.growth [--sizes 1000 10000 100000] [--json]`.
+"""CPU time and memory of syncs by project size: `python -m benchmarks.growth [--sizes 1000 10000 100000] [--json]`.
 
-A Label Studio by script has a project of so many annotated tasks, each with its own picture, made ten seconds after one
-another. A process that does nothing else fetches them all, and then a hundred more. Its processor time and the most
-memory that it ever held are its own; Label Studio's are not in them.
+A scripted Label Studio has a project with that many annotated tasks, each with its own picture, ten seconds apart. A
+separate process syncs them all, and then a hundred more; its CPU time and peak memory are measured, without Label
+Studio's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How quickly the starter model learns a house style: `python -m benchmarks.house_style [--curve FILE.svg]`.
 
-A person corrects the captions of 20 to 320 drawn scenes to a style of their own. The model is fine-tuned on them as a
-run does it: a fifth of the images is held out for the gate, the settings are the defaults. Then it captions scenes that
-nobody has seen, and each caption is compared with what the style asks for, letter by letter.
+20 to 320 captions of drawn scenes are corrected to a house style. The model is fine-tuned on them as in a run: a fifth
+of the images is held out for the gate, with default settings. Then it captions unseen scenes, and each caption is
+compared exactly with the one in the style.
 
 `--careless 0.15` spoils that share of the corrections: a wrong colour, a dropped word, or a typing error.
 """

@@ -1,10 +1,9 @@
 """How long 50 annotators wait, beside a run and during a swap: `python -m benchmarks.load [--json]`.
 
-Needs Locust: `pip install '.[load]'`. A server of its own serves versions of the starter model; each of 50 people opens
-one of 400 tasks, ten seconds after the last on average; somebody looks at `/health` five times a second. Three times in
-one run: alone; while a worker on the same cores does a fine-tuning run that was asked for; and while another version is
-promoted in the middle. Locust works on the same cores, too, and so does a Label Studio by script, of which the run
-learns what to train on.
+Needs Locust: `pip install '.[load]'`. A server serves versions of the starter model; each of 50 people opens one of 400
+tasks, ten seconds after the last on average; `/health` is requested five times a second. Three phases: alone; while a
+worker on the same cores does a fine-tuning run; and with a promotion in the middle. Locust and the scripted Label
+Studio of the run use the same cores.
 """
 
 from __future__ import annotations

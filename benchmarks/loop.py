@@ -1,7 +1,7 @@
 """One turn of the loop in a running `captionloop up` with an untouched sample project: `python -m benchmarks.loop`.
 
-Over Label Studio's API, 60 tasks are annotated with the captions that a house style asks for, Start Training is pressed
-as the settings page does it, and the suggestions of 60 tasks that nobody touched are compared with the style.
+Through Label Studio's API, 60 tasks are annotated in a house style, Start Training is pressed as on the settings page,
+and the suggestions of 60 untouched tasks are compared with the style.
 """
 
 from __future__ import annotations

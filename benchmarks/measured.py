@@ -1,4 +1,4 @@
-"""What a piece of work takes, done in a process that does nothing else: its processor time and its most memory."""
+"""CPU time and peak memory of a piece of work, in its own process."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.peak_memory import peak_bytes
 class Used:
     """
     Args:
-        cpu_s: processor time of all threads, in seconds.
-        peak_mb: the most memory ever held, in MB.
+        cpu_s: CPU time of all threads, in seconds.
+        peak_mb: peak memory, in MB.
     """
 
     cpu_s: float

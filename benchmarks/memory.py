@@ -1,12 +1,12 @@
 """Peak memory of whole runs on BLIP's published sizes: `python -m benchmarks.memory`.
 
-Each run is `jobs.finetune.run_finetune` itself, in a process of its own, on models with random weights: it loads the
-champion, encodes images, trains for a few steps and keeps its state after each, captions the held-out images with both
-versions, judges, and writes the version. The peak is the process's largest resident set.
+Each run is `jobs.learning.finetune_run.run_finetune` itself, in its own process, on models with random weights: it
+loads the champion, encodes images, trains for a few steps and saves its state after each, captions the held-out images
+with both versions, judges, and writes the version. The peak is the process's largest resident set.
 
-Two things are put in its place. There is no Label Studio, as the corrections are in the snapshot already. And to spare
-an hour on two cores the champion's features of all images but 64 lie in the cache, random numbers of their true shape
-and type; a run reads them from there and holds them as it holds its own.
+Two things are simulated. There is no Label Studio: the corrections are in the snapshot already. And to save an hour on
+two cores, the champion's features of all images but 64 are random numbers of the right shape and dtype in the cache,
+which the run reads like real ones.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which pictures are found alike: `python -m benchmarks.near_duplicates [--scenes 4000] [--copies 150]`.
+"""Near-duplicate detection: `python -m benchmarks.near_duplicates [--scenes 4000] [--copies 150]`.
 
-The share of changed copies of drawn scenes that are found to look like the scene, for each way of changing them; then
-how many of the scenes look like another one, with the same caption and with a different one; then how long it takes to
-settle that for as many images as a large dataset has (`--images 100000`, of random patterns).
+The share of changed copies of drawn scenes that are detected, for each kind of change; then how many scenes are taken
+for near-duplicates of another one, with the same and with a different caption; then the time for a large dataset
+(`--images 100000`, of random patterns).
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """How long the pages take: `python -m benchmarks.pages [--corrections 20000 --versions 40] [--json]`.
 
-Fills a home as `benchmarks.seed` does, serves it with the real server, signs in, and asks for every page and for the
-ways to filter, sort and leaf through them, in turns. The time is from the request to the last byte, over loopback;
-pictures are not asked for. Beside it stands the server's processor time, which others on the machine do not lengthen.
-Between two rounds a reviewer decides something, after which the dataset has to be looked at again. The aim: a median
-below 200 ms, 95 % below 500 ms, and less than 200 KB a page, on two cores. The first answer of each page after a start
-stands for itself.
+Fills a home like `benchmarks.seed`, serves it with the real server, signs in, and requests every page with its filters,
+orders and pagination, in turns. The time is from the request to the last byte, over loopback, without pictures; the
+server's CPU time, which other load does not affect, is reported as well. Between two rounds a reviewer makes a
+decision, after which the dataset must be searched again. The targets: a median below 200 ms, 95 % below 500 ms, and
+less than 200 KB a page, on two cores. The first response of each page after a start is reported separately.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Timing:
 
     @property
     def is_good_by_cpu(self) -> bool:
-        """Whether it is as far as the server has a hand in it; False where the system does not tell."""
+        """Whether it meets the targets in CPU time; False if the system does not report it."""
         if self.median_cpu_ms is None or self.p95_cpu_ms is None:
             return False
         return self.median_cpu_ms < _MEDIAN_MS and self.p95_cpu_ms < _P95_MS and self.size_bytes < _BYTES

@@ -1,9 +1,8 @@
-"""What a new batch of corrections does to what was learnt before: `python -m benchmarks.replay`.
+"""Forgetting, by the share of replayed corrections: `python -m benchmarks.replay`.
 
-First a person corrects 60 drawn scenes to a house style, in which only half of the kinds of things occur, and the model
-learns from them as in a run. Then come 20 corrections of scenes with the other kinds alone, and a second run starts
-from the first one's result, replaying a share of the older corrections. Exact match is measured on unseen scenes of
-both.
+The model is fine-tuned on 60 corrections of drawn scenes with only half of the kinds of things. Then a second run is
+trained on 20 corrections of scenes with the other kinds, starting from the first one's result and replaying a share of
+the older corrections. Exact match is measured on unseen scenes of both.
 """
 
 from __future__ import annotations

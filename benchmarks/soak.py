@@ -1,12 +1,12 @@
-"""Nothing lost in a storm: `python -m benchmarks.soak --minutes 20 --annotators 20`.
+"""Soak test with kills: `python -m benchmarks.soak --minutes 20 --annotators 20`.
 
-On a home of its own run Label Studio, Redis, a worker and two backends on one database. Annotators open tasks,
-write captions over the suggestions, change and delete some, and ask a backend for captions; a lead presses Start
-Training whenever no run goes on. Once in each minute, at a moment that a seed chooses, each process is killed by
-SIGKILL and started again: all but the second backend, whose memory and file handles are looked at.
+Label Studio, Redis, a worker and two backends run in a separate home on one database. Annotators open tasks, correct
+suggestions, change and delete some, and request captions; a lead presses Start Training whenever no run is active. Once
+in each minute, at a random moment (seeded), each process is killed by SIGKILL and started again, except the second
+backend, whose memory and file handles are recorded.
 
-In the end annotations and corrections are compared one by one, each suggestion that anybody was shown with what its
-version says about the task's own picture, and all versions with their checksums. Exits with 1 if something is wrong.
+At the end annotations and corrections are compared one by one, each suggestion that was shown with its version's
+caption of the same picture, and all versions with their checksums. Exits with 1 on any difference.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class _Service:
 
 @dataclass
 class _Tally:
-    """What people were shown, what they did, and what they met."""
+    """Suggestions shown, actions, and errors."""
 
     shown: set[tuple[int, str, str]] = field(default_factory=set)  # task, version, caption
     done: Counter[str] = field(default_factory=Counter)
@@ -124,7 +124,7 @@ class _Tally:
 
 
 class _Annotator(threading.Thread):
-    """Works on tasks of its own; goes on after every error, as people do."""
+    """Works on its own tasks; continues after every error."""
 
     def __init__(
         self,
@@ -236,10 +236,10 @@ def main() -> None:
 
 
 def soak(stage: _Stage, *, minutes: float, annotators: int, seed: int, say: Say) -> list[str]:
-    """The storm, and what is there after it.
+    """Run the test.
 
     Returns:
-        what is not as it should be; empty when all is.
+        The differences, as sentences; empty if there are none.
     """
     tally, over = _Tally(), threading.Event()
     people = [
@@ -356,10 +356,10 @@ def _growth(sizes: Sequence[tuple[int, int]], say: Say) -> list[str]:
 
 
 def _wrong_answers(stage: _Stage, tally: _Tally) -> tuple[int, list[str]]:
-    """Each suggestion that somebody was shown, against what that version says about the task's own picture.
+    """Compare each suggestion that was shown with that version's caption of the task's picture.
 
     Returns:
-        how many were looked at, and those that are wrong, in words.
+        How many were compared, and the wrong ones as sentences.
     """
     context, project = stage.context, stage.project
     by_version: dict[str, dict[int, set[str]]] = {}

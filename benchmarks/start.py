@@ -1,7 +1,7 @@
-"""How soon something is there after a start: `python -m benchmarks.start [--runs 5] [--json]`.
+"""Start times: `python -m benchmarks.start [--runs 5] [--json]`.
 
-`captionloop --help`; from the start of `captionloop serve` in an empty home to the first answer of `/health`, and to
-the first caption of the starter model. What people wait for, so with everything that Python has to import.
+`captionloop --help`; from the start of `captionloop serve` in an empty home to the first response of `/health`, and to
+the first caption of the starter model; imports included.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What it costs that threads wait by spinning: `python -m benchmarks.waiting`.
+"""The cost of spinning threads: `python -m benchmarks.waiting`.
 
-Steps per second of training one layer of the starter model's size, alone and beside others of its kind, with OpenMP's
-two ways of waiting. Each process may use as many threads as there are cores, as backend and worker do.
+Steps per second of training one layer of the starter model's size, alone and beside other such processes, with OpenMP's
+two wait policies. Each process uses as many threads as there are cores, like backend and worker.
 """
 
 from __future__ import annotations

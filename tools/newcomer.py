@@ -1,8 +1,8 @@
-"""`make newcomer`: the first day of somebody whose machine has only Python, make and git, in a clean Debian.
+"""`make newcomer`: a first installation in a clean Debian with only Python, make and git.
 
-A Debian is bootstrapped into a folder. In it a user without rights clones this repository and types `make run`, until
-the sample's pictures have captions; asks the doctor; ends it with Ctrl-C; and starts it again. It uses the package
-index that pip outside is set up with, and its own mounts, processes and home, which are gone afterwards.
+A Debian is bootstrapped into a folder. In it an unprivileged user clones this repository and types `make run`, until
+the sample's pictures have captions; runs the doctor; stops it with Ctrl-C; and starts it again. It uses the machine's
+pip configuration, and its own mounts, processes and home, which are removed afterwards.
 
 Needs root, for the mounts, and debootstrap: `sudo make newcomer`, or `sudo make newcomer ARGS='--suite forky'`.
 """

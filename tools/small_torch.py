@@ -1,8 +1,8 @@
-"""Put the small PyTorch, without CUDA, into the virtual environment that runs this, where the large one is of no use.
+"""Install the small PyTorch, without CUDA, into this virtual environment, on machines without an NVIDIA driver.
 
-On Linux the package index has PyTorch with CUDA, gigabytes of it, and pip takes that unless a PyTorch is there. A small
-one is what pip itself finds under a version that ends in `+cpu`, on a mirror or on disk; or what uv finds, which knows
-where PyTorch keeps it. Where neither finds one, that is said, and pip will install the large one.
+On Linux the package index has PyTorch with gigabytes of CUDA, which pip installs unless a PyTorch is present. A small
+one is what pip finds under a version that ends in `+cpu`, on a mirror or on disk, or what uv finds at PyTorch's own
+index. If neither finds one, a message says so, and pip will install the large one.
 """
 
 from __future__ import annotations

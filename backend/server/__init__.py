@@ -1,1 +1,1 @@
-"""HTTP: the app, the protocol of Label Studio's ML backends, and the server that runs it."""
+"""HTTP: the Flask app, Label Studio's ML-backend protocol, and the server."""

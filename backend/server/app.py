@@ -1,7 +1,7 @@
-"""The Flask app: routes come from the blueprints, state lives on the app, errors have one shape.
+"""The Flask app: blueprints, state, and error handling.
 
-Every error is answered as `{"error": "a sentence", "type": "…"}` with a fitting status; on the pages for people, as a
-page with that sentence.
+Every error is returned as `{"error": "a sentence", "type": "…"}` with a suitable status; on the pages, as a page with
+that sentence.
 """
 
 import logging
@@ -46,7 +46,7 @@ _STATUS: dict[type[CaptionloopError], int] = {
 
 
 def create_app(service: CaptionService, gatekeeper: Gatekeeper, room: "Room | None" = None) -> Flask:
-    """The app; without a `room` it has the protocol alone."""
+    """The app; without a `room` it has only the protocol."""
     app = Flask("captionloop", static_folder=None)
     take_any_request(app)
     app.config["MAX_CONTENT_LENGTH"] = _MAX_REQUEST_BYTES
@@ -99,7 +99,7 @@ def _count(error: Exception) -> None:
 
 
 def _is_for_people() -> bool:
-    """Whether the error belongs on a page: it happened on one, or a browser asked for an address that is none."""
+    """Whether to return an error page: the error happened on a page, or a browser requested an unknown address."""
     if request.blueprint is None and "pages" in current_app.blueprints:
         asked = request.accept_mimetypes.best_match(["application/json", "text/html"])
         return asked == "text/html" and not request.path.startswith("/api/")

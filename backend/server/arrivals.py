@@ -1,9 +1,8 @@
-"""Requests while they arrive: how long that may take, how many may do so at once, and how much they may bring.
+"""Limits on incoming requests: time, number of connections, size.
 
-waitress reads each request whole before a thread answers it, and lets whoever sends slowly, or nothing, keep a place
-for two minutes and longer. Here a request has a time for its headers and its body. There are only so many connections
-per address and in all: a new one takes the place of the oldest that waits. A large body is read only for somebody with
-an account.
+waitress reads each request completely before a thread handles it, and allows slow or idle clients two minutes and more.
+Here headers and body have time limits, and the number of connections is limited per address and in all: a new one
+replaces the oldest waiting one. Large bodies are read only from clients with credentials.
 """
 
 import json
@@ -29,31 +28,31 @@ _LOOK_EVERY_S = 0.25
 _REPORT_EVERY_S = 60.0
 
 MaySendMuch = Callable[[dict[str, Any]], bool]
-"""Whether a WSGI environment, whose body has not arrived yet, is that of somebody with an account."""
+"""Whether a WSGI environment, whose body has not arrived yet, has valid credentials."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server bears; the defaults are many times what Label Studio and a few browsers need."""
+    """The limits of a server; the defaults are many times what Label Studio and a few browsers need."""
 
     header_s: float = 10.0
     """From the first byte to the end of the headers, and from connecting to the first byte."""
     body_s: float = 20.0
-    """For a body, beside what its size allows at `body_bytes_per_s`."""
+    """For a body, in addition to its size over `body_bytes_per_s`."""
     body_bytes_per_s: int = 16_384
     waiting_per_address: int = 64
-    """Connections on which nothing is being answered. A proxy in front has one address for all who come through it."""
+    """Connections without a request in progress. All clients behind a proxy have its address."""
     waiting: int = 256
     connections: int = 512
-    """Of all kinds. Each takes up to two of the files that a process may open."""
+    """Of all kinds. Each uses up to two file descriptors."""
     stranger_bytes: int = 1_000_000
-    """The largest body of somebody without an account: more than any form of the pages has, beside a picture."""
+    """The largest body without credentials: more than any form of the pages, except with a picture."""
     bodies_bytes: int = 1_000_000_000
-    """All larger bodies together, which lie in temporary files."""
+    """All larger bodies together, which are in temporary files."""
 
 
 class Refusal(Error):  # type: ignore[misc]  # the package carries no types
-    """An answer that needs no app, in the shape of the app's errors."""
+    """An error response without the app, in the format of the app's errors."""
 
     def __init__(self, code: int, reason: str, message: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(message)
@@ -69,7 +68,7 @@ class Refusal(Error):  # type: ignore[misc]  # the package carries no types
 
 
 class Arrivals:
-    """All connections of a server. Used by the one thread that reads from them."""
+    """All connections of a server. Used only by the thread that reads from them."""
 
     def __init__(self, limits: Limits, *, may_send_much: MaySendMuch) -> None:
         self.limits = limits
@@ -78,13 +77,13 @@ class Arrivals:
         self._look_at = self._report_at = 0.0
 
     def open(self, server: Any, sock: Any, address: Any, adjustments: Any, map: Any) -> "Connection":
-        """What waitress makes of a new connection (its `channel_class`); where there are too many, one is closed."""
+        """Creates a connection (waitress' `channel_class`); if there are too many, one is closed."""
         opened = Connection(server, sock, address, adjustments, map, arrivals=self)
         self._make_room(opened, connections_in(map))
         return opened
 
     def hold_to_time(self, sockets: dict[int, Any]) -> None:
-        """Give up what takes too long. To be called again and again."""
+        """Close connections that exceed their time limits. Call it repeatedly."""
         now = time.monotonic()
         if now < self._look_at:
             return
@@ -97,10 +96,10 @@ class Arrivals:
             self._closed, self._report_at = 0, now + _REPORT_EVERY_S
 
     def refusal(self, size: int, held: int, *, is_known: bool) -> Refusal | None:
-        """Why a body is not taken.
+        """Why a body is refused.
 
         Args:
-            size: its bytes, as far as they are known.
+            size: its bytes, as far as known.
             held: the bytes of all others.
         """
         if not is_known:
@@ -135,7 +134,7 @@ class Arrivals:
 
 
 class Connection(HTTPChannel):  # type: ignore[misc]
-    """One connection, with what is known of its sender."""
+    """One connection, and whether its client has credentials."""
 
     request: "Request | None"
     requests: "list[Request]"
@@ -157,24 +156,24 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         super().__init__(server, sock, address, adjustments, map)
 
     def parser_class(self, adjustments: Any) -> "Request":
-        """A request that begins to arrive."""
+        """Creates the parser of a new request."""
         self._was_asked = True
         return Request(adjustments, self)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for more to arrive, and nobody with an account has been promised to be waited for."""
+        """Whether it is waiting for data, without a request whose credentials were accepted."""
         is_done = self.will_close or self.close_when_flushed
         return not (is_done or self.requests or self.total_outbufs_len or (self.request and self.request.is_known))
 
     @property
     def is_unread(self) -> bool:
-        """Whether all is answered, and not all of it read by the other side."""
+        """Whether responses are complete, but not read by the client yet."""
         return bool(self.total_outbufs_len and not self.requests and not self.will_close)
 
     @property
     def held(self) -> int:
-        """The bytes of the large bodies that it has brought or announced."""
+        """The bytes of its large bodies, received or announced."""
         return sum(request.held for request in [*self.requests, self.request] if request)
 
     def is_overdue(self, now: float) -> bool:
@@ -185,7 +184,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         return self.request.is_overdue(now)
 
     def give_up(self) -> None:
-        """Say so where something has arrived; else hang up."""
+        """Send an error if a part of a request has arrived; else close."""
         with self.requests_lock:
             if self.request is None:
                 self.will_close = True
@@ -214,7 +213,7 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
         self._begun_at = time.monotonic()  # or its body, once that is what is awaited
 
     def received(self, data: bytes) -> int:
-        """Take what has arrived; gives how much of it belongs to this request."""
+        """Parse received data; returns how much of it belongs to this request."""
         was_header = not self.headers_finished
         consumed = int(super().received(data))
         if self.headers_finished and self.error is None:
@@ -242,7 +241,7 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
         return now > self._begun_at + limits.body_s + self.body_bytes_received / limits.body_bytes_per_s
 
     def refuse(self, refusal: Refusal) -> None:
-        """Have it answered so, without reading any more of it."""
+        """Respond with an error, without reading the rest."""
         self.error = refusal
         self.expect_continue = False
         self.held = 0
@@ -250,7 +249,7 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
 
 
 class Lanes:
-    """Threads that answer, and one that answers nothing but whether the process lives."""
+    """Worker threads, and one reserved for `/health`."""
 
     def __init__(self, threads: int) -> None:
         # A line for each request that comes while all threads are busy would let anybody fill the log.
@@ -270,5 +269,5 @@ class Lanes:
 
 
 def connections_in(sockets: dict[int, Any]) -> list[Connection]:
-    """Those among all that a server listens to and reads from."""
+    """The connections among a server's sockets."""
     return [entry for entry in list(sockets.values()) if isinstance(entry, Connection)]

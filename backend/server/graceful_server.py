@@ -1,7 +1,7 @@
-"""waitress, with limits on what arrives, and ended as people and load balancers expect.
+"""waitress with limits on incoming requests and a graceful shutdown.
 
-Told to stop, it takes nothing new and finishes what it is answering; waitress itself drops what waits for a thread and
-gives the threads five seconds.
+On shutdown it refuses new connections and finishes requests; waitress itself drops queued requests and gives its
+threads five seconds.
 """
 
 import logging
@@ -40,12 +40,12 @@ class GracefulServer:
         limits: Limits = _LIMITS,
         finish_within_s: float = FINISH_WITHIN_S,
     ) -> None:
-        """Who connects is answered once `run` is called.
+        """Clients can connect at once, and are answered once `run` is called.
 
         Args:
-            listening: sockets to answer on; they are the server's from now on.
-            may_send_much: asked before a large body is read.
-            finish_within_s: how long a request may go on after `stop`.
+            listening: sockets to serve; the server takes ownership.
+            may_send_much: called before a large body is read.
+            finish_within_s: how long a request may take after `stop`, in seconds.
         """
         self._stop = stop
         self._finish_within_s = finish_within_s
@@ -69,7 +69,7 @@ class GracefulServer:
         return int(self._listening[0].effective_port)
 
     def run(self) -> None:
-        """Answer until `stop` is set; then refuse connections and come back when all that is begun is answered."""
+        """Serve until `stop` is set; then refuse connections, and return when all requests are finished."""
         while not self._stop.is_set():
             self._turn()
         for listening in self._listening:
@@ -100,5 +100,5 @@ class GracefulServer:
 
 
 def _is_busy(connection: Connection) -> bool:
-    """Whether a connection has a request that is not answered to its last byte."""
+    """Whether a connection has a request whose response is not sent completely."""
     return bool(connection.request or connection.requests or connection.total_outbufs_len)

@@ -1,4 +1,4 @@
-"""Whose large bodies are read, decided by the headers: a temporary file is not for everybody who finds the port."""
+"""Large bodies need credentials, checked by the headers, so that strangers cannot fill the disk."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,9 +10,9 @@ from captionloop.backend.access.gatekeeper import Gatekeeper
 
 
 def may_send_much(app: Flask) -> Callable[[dict[str, Any]], bool]:
-    """Says of a WSGI environment whether it is that of somebody with a session, an account or a webhook's secret.
+    """A function that checks a WSGI environment for a session, an account or a webhook's secret.
 
-    What it says is quick, and asks no database: one thread reads for all connections.
+    It is fast and does not use the database, since one thread reads for all connections.
     """
     gatekeeper = cast(Gatekeeper, app.extensions["captionloop_gatekeeper"])
 

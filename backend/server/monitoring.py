@@ -1,6 +1,6 @@
-"""What monitoring asks: `/ready`, and `/metrics` for Prometheus. `/health`, which is alive or not, is the protocol's.
+"""`/ready`, and `/metrics` for Prometheus. (`/health` is part of the protocol.)
 
-Both want an account, as everything but `/health` does; the reader's will do.
+Both require an account, like everything except `/health`; the reader's suffices.
 """
 
 from typing import TYPE_CHECKING, cast
@@ -46,13 +46,13 @@ def _admit() -> None:
 
 @watching.get("/ready")
 def ready() -> tuple[Response, int]:
-    """200 when a request for captions can be answered now; else 503 with what is missing."""
+    """200 if captions can be served now; else 503 with what is missing."""
     found = cast(Readiness, current_app.extensions[_READINESS]).check()
     return jsonify(ready=found.is_ready, missing=found.missing), 200 if found.is_ready else 503
 
 
 @watching.get("/metrics")
 def metrics() -> Response:
-    """All figures, as text for Prometheus."""
+    """All metrics, as text for Prometheus."""
     service = cast(CaptionService, current_app.extensions["captionloop"])
     return Response(generate_latest(service.metrics.registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,6 +1,6 @@
-"""The ML-backend protocol, as Label Studio calls it (docs/label-studio.md holds the calls and their time limits).
+"""Label Studio's ML-backend protocol (docs/label-studio.md has the calls and their time limits).
 
-Nothing here waits for a model to load or a run to end, except `/predict`, whose answer is the caption.
+Nothing here waits for a model to load or a run to end, except `/predict`, which returns captions.
 """
 
 import logging
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 _REFUSED_EVENT = "The webhook's secret header is missing or wrong. `captionloop connect` sets it."
 _MISSING = {"only_missing": True}  # see `AnnotateSettings`
-# Label Studio's names for what becomes of a training job (they are those of RQ).
+# Label Studio's names for the states of a training job (those of RQ).
 _JOB_STATUS = {
     RunState.WAITING: "queued",
     RunState.QUEUED: "queued",
@@ -43,9 +43,9 @@ def _gatekeeper() -> Gatekeeper:
 
 @protocol.before_request
 def _refuse_other_sites() -> None:
-    """A browser that remembers a password sends it for any site's form, too; Label Studio is no browser.
+    """Refuse cross-site requests: a browser with a saved password sends it along with any site's form.
 
-    Over plain http browsers leave `Sec-Fetch-Site` out, and older ones always do.
+    Browsers omit `Sec-Fetch-Site` over plain http, and older ones always do.
     """
     is_from_elsewhere = request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
     origin = request.headers.get("Origin")
@@ -54,13 +54,13 @@ def _refuse_other_sites() -> None:
 
 
 def _is_own(origin: str) -> bool:
-    """By host and port alone: in front of us https may have been taken off."""
+    """Compare host and port only, since a proxy may terminate https."""
     return origin.partition("://")[2] == request.host
 
 
 @protocol.get("/health")
 def health() -> Response:
-    """Alive. Open to all, as monitors and container engines ask without a password; it tells nothing else."""
+    """Liveness. Without authentication, for monitors and container engines; reveals nothing else."""
     return jsonify(status="UP", model_class="Captionloop", version=__version__)
 
 
@@ -83,7 +83,7 @@ def predict() -> Response:
 
 @protocol.get("/versions")
 def versions() -> Response:
-    """The versions of the project that the body names; Label Studio sends a body with this GET."""
+    """The versions of the project in the body; Label Studio sends a body with this GET."""
     _gatekeeper().require(request)
     project = _service().projects.seen(project_number(_body().get("project")))
     return jsonify(versions=[info.version for info in reversed(_service().versions.all_of(project.id))])
@@ -100,7 +100,7 @@ def job_status() -> Response:
 
 @protocol.post("/webhook")
 def webhook() -> tuple[Response, int]:
-    """Events are a hint to look, so they need no more than the project they came from."""
+    """An event only triggers a sync or a run, so only its action and project are used."""
     is_admitted = _gatekeeper().admits(request)
     if not is_admitted and SECRET_HEADER not in request.headers:  # said before the body is read
         raise Forbidden(_REFUSED_EVENT)
@@ -113,7 +113,7 @@ def webhook() -> tuple[Response, int]:
     if body.get("action") == "START_TRAINING":
         return _start_training(project.id)
     if body.get("action") == "TASKS_CREATED" and settings_of(project).order != "off":
-        # Label Studio asks in our order only about tasks that have a suggestion.
+        # The annotation order includes only tasks that have a suggestion.
         _service().queue.request(project.id, RunKind.ANNOTATE, asked_by="new tasks", settings=_MISSING)
     _service().queue.request_sync(project.id)
     return jsonify(status="ok"), 200
@@ -155,7 +155,7 @@ def _job(run: Run) -> dict[str, Any]:
 
 
 def _body() -> dict[str, Any]:
-    """What Label Studio sent. A form, which a browser sends for any site without asking, cannot call itself JSON."""
+    """The JSON body. Another site's form cannot send that content type."""
     if request.method != "GET" and not request.is_json:
         raise UnsupportedMediaType("The body is sent with the header `Content-Type: application/json`.")
     body = request.get_json(silent=True, force=True)

@@ -1,6 +1,6 @@
-"""Each request gets an id, a line in the log and its place in the figures.
+"""Request ids, access log and request metrics.
 
-The id is the one that the caller sent as `X-Request-ID`, if it can be one, else one of our own; the answer carries it.
+The id is the client's `X-Request-ID` if valid, else a new one; the response returns it.
 """
 
 import logging
@@ -17,13 +17,13 @@ from captionloop.logs import belonging_to, sane_id
 _log = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
-# Asked for again and again, by programs and by open pages.
+# Polled by programs and open pages.
 _OFTEN = frozenset({"protocol.health", "watching.ready", "watching.metrics", "pages.static", "pages.live"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def follow_requests(app: Flask, metrics: Metrics) -> None:
-    """Let an app's requests be followed; before anything else that wants to see them."""
+    """Add logging and metrics to an app, before other hooks."""
 
     @app.before_request
     def begin() -> None:

@@ -1,4 +1,4 @@
-"""Requests of which anything may be wrong: what Werkzeug answers with an error of ours is the client's here."""
+"""Malformed requests: cases in which Werkzeug would return 500 become client errors."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from captionloop.model.database import LARGEST_ID
 
 
 def take_any_request(app: Flask) -> None:
-    """Before any route is added."""
+    """Call it before any route is added."""
     app.request_class = _Request
     app.url_map.converters["int"] = _Id
 
@@ -19,7 +19,7 @@ def take_any_request(app: Flask) -> None:
 class _Request(Request):
     @property
     def authorization(self) -> Authorization | None:
-        """None as well where the header holds bytes that are no text, for which Werkzeug raises."""
+        """None also for a header that is not valid text, for which Werkzeug raises."""
         try:
             return super().authorization
         except ValueError:
@@ -28,7 +28,7 @@ class _Request(Request):
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """
         Raises:
-            BadRequest: the JSON has too many levels, silent or not; or it is none.
+            BadRequest: the JSON has too many levels, silent or not; or it is invalid.
         """
         try:
             return super().get_json(force=force, silent=silent, cache=cache)
@@ -37,7 +37,7 @@ class _Request(Request):
 
 
 class _Id(IntegerConverter):
-    """A number in an address; none that the database could not hold leads anywhere."""
+    """A number in an address; numbers beyond the database's range match nothing."""
 
     def __init__(self, map: Map) -> None:
         super().__init__(map, max=LARGEST_ID)

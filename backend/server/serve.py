@@ -1,4 +1,4 @@
-"""The backend process: puts the service together and serves it until a signal comes."""
+"""The backend process: builds the service and serves it until a signal comes."""
 
 import logging
 import resource
@@ -21,17 +21,17 @@ from captionloop.model.evaluation.calibration import RecentChances
 
 _log = logging.getLogger(__name__)
 
-# Label Studio's own limit for the answer to an annotation event is 1 s; with fewer threads a few slow pictures could
-# keep it waiting.
+# Label Studio waits only 1 s for the response to an annotation event; with fewer threads a few slow pictures could
+# delay it.
 _THREADS = 16
-# How long a promotion may go unnoticed when Redis did not deliver its announcement.
+# How long a promotion may go unnoticed if Redis does not deliver its announcement.
 _POLL_S = 15
 _WATCHERS_STOP_WITHIN_S = 5
 _OPEN_FILES = 4096
 
 
 def serve(context: Context) -> None:
-    """Answer Label Studio until SIGINT or SIGTERM; what is being answered then is finished.
+    """Serve until SIGINT or SIGTERM; requests in progress are finished.
 
     Raises:
         BusyError, SettingsError, ServiceError: its address cannot be listened on.
@@ -75,7 +75,7 @@ def serve(context: Context) -> None:
 
 
 def build_service(context: Context) -> CaptionService:
-    """The service on top of a context's parts."""
+    """Build the service from a context."""
     metrics = Metrics()
     return CaptionService(
         projects=Projects(context.database, server=context.settings.server_name),
@@ -91,7 +91,7 @@ def build_service(context: Context) -> CaptionService:
 
 
 def _warm_up(service: CaptionService) -> None:
-    """Load the champions of connected projects, and learn what their scores mean, before anybody asks."""
+    """Preload champions and calibrations of connected projects."""
     projects = [project.id for project in service.projects.connected()]
     service.champions.warm_up(projects)
     for project_id in projects:
@@ -114,7 +114,7 @@ def _follow_announcements(context: Context, service: CaptionService, stop: threa
 
 
 def _poll(context: Context, service: CaptionService, gatekeeper: Gatekeeper, stop: threading.Event) -> None:
-    """Look up what an announcement that got lost would have said, and what Redis may have forgotten."""
+    """Poll for lost announcements, and restore what Redis has lost."""
     _learn_events(gatekeeper, service)
     while not stop.wait(_POLL_S):
         service.champions.refresh_all()
@@ -133,7 +133,7 @@ def _learn_events(gatekeeper: Gatekeeper, service: CaptionService) -> None:
 
 
 def _allow_open_files() -> None:
-    """Have room for the connections and their temporary files; some systems allow 256 where nobody asks for more."""
+    """Raise the limit of open files for connections and temporary files; some systems default to 256."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

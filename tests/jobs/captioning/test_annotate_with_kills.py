@@ -6,7 +6,7 @@ import pytest
 from benchmarks.annotate import walk
 from tests.support.servers import LabelStudioServer
 
-_TASKS = 200
+_TASKS = 120
 
 
 @pytest.mark.slow

@@ -464,14 +464,17 @@ def test_a_killed_import_goes_on_without_doubles_or_halves(importer: Importer, t
 @pytest.fixture
 def peak_of(importer: Importer) -> Callable[[Callable[[int], Path], int], float]:
     """The most memory that Python held while so many rows were imported, in MiB."""
+    import gc
     import tracemalloc
 
     def measure(write: Callable[[int], Path], count: int) -> float:
         path = write(count)
+        gc.freeze()  # else the more objects the suite holds, the longer Python keeps what is in cycles
         tracemalloc.start()
         assert importer(path).bad == 0
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+        gc.unfreeze()
         return peak / 2**20
 
     return measure

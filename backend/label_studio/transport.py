@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 RETRY_DELAYS_S = (0.5, 1.0, 2.0, 4.0)
 TIMEOUT_S = 60.0
 _CONNECT_TIMEOUT_S = 5.0
-# A request with its further tries, and a server that goes on sending, but slowly, get so many times as long as one
-# that sends nothing.
+# Factor on the timeout for a request with its retries, and for a server that keeps sending, but slowly.
 _PATIENCE = 3.0
-# A page of a hundred tasks with their annotations and whatever their data hold.
+# A page of a hundred tasks with annotations and arbitrary data.
 _LARGEST_ANSWER_BYTES = 500_000_000
 _LONGEST_RETRY_AFTER_S = 30.0
 _WORTH_ANOTHER_TRY = frozenset({429, 500, 502, 503, 504})
-# With these the server says that it did nothing, so that even a request which creates something may be repeated.
+# With these the server has done nothing, so that even a request that creates something may be retried.
 _NOTHING_DONE = frozenset({429, 503})
 _REPEATABLE = frozenset({"GET", "PUT", "PATCH", "DELETE"})
 
@@ -35,11 +34,11 @@ class Transport:
     """HTTP transport to one Label Studio. Thread-safe."""
 
     def __init__(self, url: str, *, retry_delays_s: Sequence[float] = RETRY_DELAYS_S) -> None:
-        """Name the server without calling it yet.
+        """Makes no request yet.
 
         Args:
-            url: its address, without a slash at the end.
-            retry_delays_s: how long to wait before each further try when the server is busy or away.
+            url: its address, without a trailing slash.
+            retry_delays_s: seconds to wait before each retry when the server is busy or unreachable.
         """
         self.url = url
         self._retry_delays_s = tuple(retry_delays_s)
@@ -48,7 +47,7 @@ class Transport:
         self._before_retry: Callable[[], None] = _go_on
 
     def close(self) -> None:
-        """Close its connections. It can be used again, and closed again."""
+        """Close its connections. Idempotent; it can be used again."""
         with self._client_lock:
             client, self._client = self._client, None
         if client is not None:
@@ -155,7 +154,7 @@ def json_of(url: str, response: httpx.Response, *, what: str) -> Any:
 
 
 def packed_as(response: httpx.Response) -> str | None:
-    """The coding that an answer came in although none was asked for, cut for a message; None: it is as it is."""
+    """The unrequested Content-Encoding of a response, shortened for messages; None: not encoded."""
     coding: str = response.headers.get("Content-Encoding", "identity").strip().lower()
     return None if coding in {"", "identity"} else coding[:40]
 

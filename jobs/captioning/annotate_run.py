@@ -46,8 +46,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# So many times what the captioner takes at once are asked for, captioned and stored together: pictures are read while
-# those before them are captioned.
+# Tasks are requested, captioned and stored in groups of this many captioner batches, to allow prefetching of pictures.
 _BATCHES = 4
 _BATCH = 32  # tasks that are scanned or changed between two checks for cancellation
 # Concurrent requests for changes that have no bulk endpoint. More would be faster, but slow down people at work.

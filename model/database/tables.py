@@ -436,7 +436,7 @@ class Sweep(Table):
     state: Mapped[RunState]  # RUNNING from the start; its trials are queued
     asked_by: Mapped[str] = mapped_column(default="")
     space: Mapped[dict[str, Any]]  # the search space, and the settings common to all trials
-    trials: Mapped[int]  # how many were asked for
+    trials: Mapped[int]  # how many were requested
     snapshot: Mapped[str]  # hash of the dataset
     champion: Mapped[str] = mapped_column(ForeignKey("version.name"))  # what each trial starts from
     message: Mapped[str] = mapped_column(default="")  # the outcome for a person

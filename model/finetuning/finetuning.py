@@ -30,8 +30,8 @@ from captionloop.model.training.validation import ValidationResult
 
 
 class Report(Protocol):
-    """Is told how far it is. Each call may raise RunCancelled, except that of `training`, after which `is_cancelled`
-    tells: processes that train together have to end together.
+    """Receives progress. Each call may raise RunCancelled, except `training`, after which `is_cancelled` is checked,
+    since processes that train together must end together.
     """
 
     def __call__(self, stage: str, share: float = 0.0) -> None: ...
@@ -41,7 +41,7 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """What is known of the training when the new model lies in its directory; all of it plain data."""
+    """The result of the training, as plain data, once the new model is in its directory."""
 
     settings: dict[str, Any]
     examples: int
@@ -50,19 +50,19 @@ class Trained:
 
 @dataclass(frozen=True)
 class Finetuning:
-    """All that it goes by.
+    """One fine-tuning.
 
     Args:
-        snapshot: what people wrote.
-        champion: the model that is trained further, and compared with.
-        source: where its weights were read.
-        learnt: the snapshot that it was made with, if it was.
+        snapshot: the corrections.
+        champion: the model to train from, and to compare with.
+        source: of its weights.
+        learnt: the snapshot that it was trained on, if any.
         settings: how to train.
-        pictures: the snapshot's.
+        pictures: of the snapshot.
         files: the directory for the new model, its log and the comparison.
-        state: the training's state, from which it goes on; its identity is `identity`.
-        log: opens what the figures are written to.
-        report: is told how far it is.
+        state: the checkpoint file to resume from; its identity is `identity`.
+        log: opens the training log.
+        report: receives progress.
         rule: the gate's.
     """
 
@@ -94,16 +94,16 @@ class Finetuning:
 
     @cached_property
     def generation(self) -> GenerationSettings:
-        """How the new model captions."""
+        """The generation settings of the new model."""
         written = (example.caption for example in self.snapshot.examples)
         return generation_for(self.champion.generation, self.champion.checkpoint, written)
 
     def fit(self) -> Trained:
-        """Train, and put the new model into its directory; of several processes the main one does.
+        """Train, and save the new model to its directory (the main process, of several).
 
         Raises:
-            RunError: there is nothing to learn from, or training failed.
-            RunCancelled: the report said so.
+            RunError: there are no examples to train on, or training failed.
+            RunCancelled: raised by the report.
         """
         examples, validation = self.examples()
         features = self.encoded(examples, validation)
@@ -133,7 +133,7 @@ class Finetuning:
         return Trained(settings=result.settings.to_dict(), examples=result.examples, steps=len(result.losses))
 
     def examples(self) -> tuple[list[Example], Sequence[str]]:
-        """What is learnt from, new or replayed, and the images by which the best weights are chosen."""
+        """The training examples, new or replayed, and the validation images."""
         validation, training = set_aside(
             self.split.train, self.settings.validation_share, split_with=self.snapshot.split_with
         )
@@ -143,14 +143,14 @@ class Finetuning:
         return chosen, validation
 
     def encoded(self, examples: Sequence[Example], validation: Sequence[str]) -> EncodedPictures | None:
-        """What the champion's encoder makes of the images, also kept in the cache; None where it is trained itself."""
+        """The champion's features of the images, also written to the cache; None if the encoder is trained."""
         if self.settings.trains_encoder:
             return None
         images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
         return EncodedPictures(self.pictures, self.champion, images, partial(self.report, "reading images"))
 
     def compare(self, trained: Trained) -> Verdict:
-        """Let both caption the held-out images, keep that in the directory, and judge by what people wrote for them."""
+        """Caption the held-out images with both models, store the captions in the directory, and judge."""
         written = self._captions_of_both(self.split.held_out)
         everything = self.snapshot.references()
         references, corpus = {image: everything[image] for image in self.split.held_out}, everything.values()
@@ -169,7 +169,7 @@ class Finetuning:
         return judge(references, written["champion"], written["candidate"], corpus=corpus, rule=self.rule)
 
     def _start(self) -> Checkpoint:
-        """The champion in float32: the very model that captions, which training leaves as it is, if it is in that."""
+        """The champion in float32: the captioning model itself if it is, since training does not change it."""
         if self.champion.precision == "fp32":
             return self.champion.checkpoint
         return load_checkpoint(self.source, device=self.champion.device)
@@ -184,7 +184,7 @@ class Finetuning:
         return written
 
     def _candidate(self) -> Captioner:
-        """The candidate as it will serve: read back from its files, in the precision of serving."""
+        """The candidate as it will serve: loaded from its files, in the precision of serving."""
         return Captioner(
             load_checkpoint(self.files, device=self.champion.device),
             version="candidate",
@@ -194,10 +194,10 @@ class Finetuning:
 
 
 def identity(snapshot: Snapshot, champion: str, settings: FinetuneSettings) -> dict[str, Any]:
-    """What is trained on what, as plain data: the state of another training is not gone on from."""
+    """Identifies model, data and settings, as plain data: a checkpoint with another identity is not resumed from."""
     return {"snapshot": snapshot.hash, "champion": champion} | settings.to_dict()
 
 
 def figures(verdict: Verdict) -> dict[str, Any]:
-    """The candidate's metrics, with the gate's own figures beside them."""
+    """The candidate's metrics and the gate's figures."""
     return {**verdict.candidate.to_dict(), "gate": verdict.to_dict()}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import Captioner
 
 _MOST_IN_MEMORY_BYTES = 2**28
-# Features are made and captions written in batches of this many images, between which a cancel is noticed.
+# Features are computed and captions generated in batches of this many images, between checks for cancellation.
 BATCH = 32
 
 
@@ -24,7 +24,7 @@ class Pictures:
     """Pictures by the SHA-256 of their bytes.
 
     Args:
-        read: gives a picture's bytes, or raises ImageError; several threads call it at once.
+        read: returns a picture's bytes, or raises ImageError; called by several threads at once.
         limits: which pictures are too large.
         cache: of image features.
     """

@@ -81,7 +81,7 @@ class Evaluation:
         ]
 
     def to_dict(self) -> dict[str, float | int]:
-        """The corpus figures as plain data; METEOR only if it was asked for."""
+        """The corpus metrics as plain data; METEOR only if requested."""
         fields = asdict(self)
         del fields["per_image"], fields["cider_d_can_tell"]
         return {name: value for name, value in fields.items() if value is not None}

@@ -15,7 +15,7 @@ FROM python:${PYTHON}-slim AS tools
 RUN pip install --no-cache-dir --target /tools 'pip>=23.1' 'uv>=0.8'
 
 
-# The pins of each of the two large layers, so that a layer is made anew when those change, and not otherwise.
+# The pins of each of the two large layers, so that a layer is rebuilt only when they change.
 FROM tools AS pins
 
 WORKDIR /pins
@@ -25,9 +25,9 @@ RUN mkdir torch libraries && cp requirements-cpu.lock torch && cp *.lock librari
     sed '/^\[tool\./,$d' pyproject.toml >libraries/pyproject.toml
 
 
-# PyTorch alone. The ordinary one has gigabytes of CUDA beside it; uv knows where PyTorch keeps the one for the CPU. What is
-# taken out are headers, for which there is no compiler here, and PyTorch's own tests. Bytecode is made now: what runs later
-# has a read-only file system, and would compile all of it at each start.
+# PyTorch alone. The ordinary one has gigabytes of CUDA; uv finds the CPU build at PyTorch's own index. Headers (there is no
+# compiler) and PyTorch's tests are removed. Bytecode is compiled now, since the container has a read-only file system and
+# would compile everything at each start.
 FROM tools AS torch
 
 ARG TORCH=cpu
@@ -47,8 +47,8 @@ RUN uv="/tools/bin/uv pip install --no-cache --python /opt/captionloop --no-deps
     python -m compileall -q -j 0 -x torch/testing/_internal .
 
 
-# All else: with PyTorch there, so that nothing is resolved for another one, and then without it. There is no Java for the
-# metrics of pycocoevalcap that need it.
+# All other packages: installed with PyTorch present, so that no other one is resolved, and then without it. The parts of
+# pycocoevalcap that need Java are removed.
 FROM torch AS libraries
 
 ARG EXTRAS=postgres
@@ -80,7 +80,7 @@ RUN PYTHONPATH=/setuptools pip wheel --no-deps --no-build-isolation --wheel-dir 
 
 FROM python:${PYTHON}-slim
 
-# No installer, since what was tried is all that runs.
+# No installer, so that only tested packages run.
 RUN pip uninstall --yes pip && rm -rf /usr/local/lib/python3.*/ensurepip && \
     useradd --create-home --uid 10001 captionloop && install -d -o captionloop -g captionloop -m 700 /data
 COPY --from=torch /opt/captionloop /opt/captionloop
@@ -99,8 +99,8 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 9090
 
-# The port is read here, when the check runs, so that CAPTIONLOOP_PORT may be another one. A worker has no port: compose
-# gives it a check of its own.
+# The port is read when the check runs, so that CAPTIONLOOP_PORT may be changed. A worker has no port: compose.yaml has a
+# check for it.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['CAPTIONLOOP_PORT'] + '/health', timeout=3)"]
 
 ENTRYPOINT ["captionloop"]

@@ -81,7 +81,7 @@ newcomer:  ## Do all that a newcomer does in a clean Debian with Python, make an
 clean:  ## Delete the virtual environment and what the tools left; no data of yours
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-results build dist
 
-# A virtual environment that works is kept; one that is half made, or whose Python has gone, is made anew.
+# A working virtual environment is kept; a partial one, or one whose Python is gone, is created again.
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || { \
 		echo "Captionloop needs Python 3.11 to 3.14, but $(PYTHON) is" \
@@ -92,7 +92,7 @@ $(VENV)/.python:
 		echo "On Debian and Ubuntu, venv is a package of its own: apt install python3-venv" >&2; exit 1; }
 	@touch $@
 
-# Installed again only when pyproject.toml changed. What the tests need includes what a run needs.
+# Installed again only when pyproject.toml has changed. The test dependencies include those of a run.
 $(VENV)/.installed: $(VENV)/.python pyproject.toml
 	@echo "Installing Captionloop and what it needs (PyTorch is large: several minutes the first time) …"
 	@$(BIN)/python -m tools.small_torch

@@ -5,8 +5,8 @@ Its `_wsgi.py` needs two lines:
     from captionloop.backend.label_studio_ml_adapter import CaptionloopModel
     app = init_app(model_class=CaptionloopModel)
 
-The settings are the same as elsewhere, and a worker has to run beside it. Where LABEL_STUDIO_URL or
-LABEL_STUDIO_API_KEY is unset, what `label-studio-ml` goes by in their place counts.
+The settings are the same as elsewhere, and a worker must run beside it. If LABEL_STUDIO_URL or LABEL_STUDIO_API_KEY is
+unset, `label-studio-ml`'s own variables are used.
 """
 
 import logging

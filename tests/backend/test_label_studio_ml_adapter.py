@@ -1,4 +1,4 @@
-"""The adapter under the real `label-studio-ml` 2.x, which the package index does not have (see the README)."""
+"""The adapter under the real `label-studio-ml` 2.x, which the package index does not have (see docs/install.md)."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def label_studio_ml(tmp_path_factory: pytest.TempPathFactory) -> Any:
         monkeypatch.setenv("MODEL_DIR", str(tmp_path_factory.mktemp("cache")))
         return pytest.importorskip(
             "label_studio_ml.api",
-            reason="label-studio-ml 2.x is only in HumanSignal's git repository; the README has the line for it",
+            reason="label-studio-ml 2.x is only in HumanSignal's git repository; docs/install.md has the command",
         )
 
 

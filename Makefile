@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test label-studio faults test-torch test-with-torch check types format lock audit image newcomer clean
+.PHONY: help run demo test label-studio faults test-torch test-with-torch check types format lock audit sbom image newcomer clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,9 +56,11 @@ format: $(VENV)/.installed-dev  ## Put the code into its format
 	@$(BIN)/ruff check --fix .
 
 # For every Python and system at once. What is pinned already stays, unless: make lock ARGS=--upgrade
+lock: LOCKED = $(if $(findstring --upgrade,$(ARGS)),\# Versions of $(shell date -u +%F),$(shell head -n 1 requirements.lock))
 lock: $(VENV)/.installed-audit  ## Pin everything that an installation needs, with hashes, in requirements.lock
 	@$(BIN)/uv pip compile --quiet pyproject.toml --extra postgres --extra tensorboard \
 		--universal --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements.lock $(ARGS)
+	@{ echo "$(LOCKED)"; cat requirements.lock; } > requirements.lock.new && mv requirements.lock.new requirements.lock
 	@sed -n 's/^\(torch==[^ ]*\).*/\1+cpu/p' requirements.lock | $(BIN)/uv pip compile --quiet - --no-deps --torch-backend cpu \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements-cpu.lock || \
 		echo "PyTorch's own index does not answer, so requirements-cpu.lock stays as it is." >&2
@@ -69,6 +71,12 @@ audit: $(VENV)/.installed-audit  ## Ask the package index whether anything in re
 		--requirement requirements.lock $(ARGS) || { \
 		echo "Not audited, or not without findings: see above. It needs the index's list of weaknesses, which a" \
 			"mirror may not have; ARGS='--vulnerability-service osv' asks another one." >&2; exit 1; }
+
+sbom: $(VENV)/.installed-audit  ## Write the list of parts in requirements.lock, as CycloneDX, to build/captionloop.cdx.json
+	@mkdir -p build
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+		--output-reproducible --output-file build/captionloop.cdx.json $(ARGS)
+	@echo "The list of parts is build/captionloop.cdx.json."
 
 # As root on Linux, with Debian's buildah, runc and debootstrap; elsewhere it says why not. ARGS='--python 3.11 --torch index'
 image:  ## Build the container image without a container engine, start it and ask for its health

@@ -13,7 +13,7 @@ _ROOT = Path(__file__).parent.parent
 _LOCK = (_ROOT / "requirements.lock").read_text(encoding="utf-8")
 _PROJECT: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 _ASKED = [Requirement(line) for line in _PROJECT["dependencies"] + _PROJECT["optional-dependencies"]["postgres"]]
-_PINNED = [entry.split("\\\n") for entry in re.split(r"\n(?=\S)", _LOCK.strip())]
+_PINNED = [entry.split("\\\n") for entry in re.split(r"\n(?=\S)", _LOCK.strip()) if not entry.startswith("#")]
 # Of each Python that Captionloop runs on, and of the systems that people have.
 _PLACES = [
     {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": system, "extra": ""}

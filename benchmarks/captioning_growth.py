@@ -61,9 +61,11 @@ def _caption(url: str, home: str, redis_url: str) -> None:
     with closing(Context.open(Settings.read(settings))) as context:
         context.database.migrate()
         runs = context.queue.runs
-        run = runs.start(runs.request(add_project(context.database).id, RunKind.ANNOTATE, asked_by="benchmark").run.id)
-        assert run is not None
-        run_annotate(context, run)
+        attempt = runs.start(
+            runs.request(add_project(context.database).id, RunKind.ANNOTATE, asked_by="benchmark").run.id
+        )
+        assert attempt is not None
+        run_annotate(context, attempt)
     say_used()
 
 

@@ -138,13 +138,13 @@ def run(context: Context, case: Case, micro_batch: int) -> dict[str, float]:
         asked = Run(
             id=case.way, project_id=project, kind=RunKind.FINETUNE, state=RunState.RUNNING, asked_by="benchmark",
             settings={"way": case.way, "steps": _STEPS, "micro_batch_size": micro_batch}, started_at=utc_now(),
-            heartbeat_at=utc_now(),
+            heartbeat_at=utc_now(), fence=1,
         )  # fmt: skip
         session.add(asked)
     champion = context.versions.champion(project).version
-    write_json(context.home.runs / asked.id / "plan.json", {"snapshot": snapshot, "champion": champion})
+    write_json(context.home.attempt(asked.id, 0) / "plan.json", {"snapshot": snapshot, "champion": champion})
     begun = time.monotonic()
-    run_finetune(context, asked)
+    run_finetune(context, context.queue.runs.attempt(asked.id, 1))
     with context.database.session() as session:  # a project has one running run at a time
         session.get_one(Run, asked.id).state = RunState.FINISHED
     peak = peak_bytes() / 2**30

@@ -177,7 +177,7 @@ def add_other_runs(home: Home, database: Database, project_id: int) -> None:
     now = utc_now()
     failed, cancelled = now - timedelta(hours=30), now - timedelta(hours=26)
     losses = "".join(f"{step},{3 / step**0.5:.4f},0.001,1.2,90.0,900.0\n" for step in range(1, 141))
-    running = home.runs / ("a" * 32) / "version"
+    running = home.attempt("a" * 32, 1) / "version"
     running.mkdir(parents=True)
     (running / "training_log.csv").write_text(
         "step,loss,learning_rate,gradient_norm,images_per_second,memory_mib\n" + losses
@@ -201,7 +201,8 @@ def add_other_runs(home: Home, database: Database, project_id: int) -> None:
                 ),
                 Run(
                     id="a" * 32, project_id=project_id, kind=RunKind.FINETUNE, state=RunState.RUNNING, asked_by="lead",
-                    settings={"steps": 300, "learning_rate": 0.0008}, progress=0.53, attempts=1, created_at=now,
+                    settings={"steps": 300, "learning_rate": 0.0008}, progress=0.53, attempts=1, fence=1,
+                    created_at=now,
                     started_at=now, heartbeat_at=now + timedelta(days=1),
                     detail={"stage": "training", "step": 140, "steps": 300, "loss": 0.254, "seconds_left": 12.4},
                 ),

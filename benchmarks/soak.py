@@ -3,10 +3,12 @@
 Label Studio, Redis, a worker and two backends run in a separate home on one database. Annotators open tasks, correct
 suggestions, change and delete some, and request captions; a lead presses Start Training whenever no run is active. Once
 in each minute, at a random moment (seeded), each process is killed by SIGKILL and started again, except the second
-backend, whose memory and file handles are recorded.
+backend, whose memory and file handles are recorded. In turn each of them is paused for 75 s with all its children
+(SIGSTOP), which is longer than a run may be silent.
 
 At the end annotations and corrections are compared one by one, each suggestion that was shown with its version's
-caption of the same picture, and all versions with their checksums. Exits with 1 on any difference.
+caption of the same picture, versions with the runs that made them and with their checksums, and what the backends serve
+with the champion. Exits with 1 on any difference.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import Any
 import httpx
 import psutil
 from tests.support.agreement import broken_versions, disagreements
+from tests.support.pauses import stopped
 from tests.support.servers import descendants
 
 from captionloop.backend.label_studio.annotations import caption_item
@@ -56,19 +59,25 @@ _TASKS_PER_ANNOTATOR = 20
 _ENOUGH_TO_LEARN = 30
 _READY_WITHIN_S = 300.0
 _QUIET_WITHIN_S = 600.0  # after the last kill, for all runs to be over
-_STILL_S = 120.0  # nothing may stand still for longer
+_PAUSE_S = 75.0
+_BETWEEN_PAUSES_S = 10.0
+# Nothing may stand still for longer: a process that stands still may hold SQLite's lock, for which others wait 45 s.
+_STILL_S = 180.0
+_SERVES_WITHIN_S = 90.0
 _CHECKED_AT_ONCE = 16
 
 Say = Callable[[str], None]
 
 
 class _Service:
-    """A process that is killed and started again."""
+    """A process that is killed and started again, and stands still now and then."""
 
     def __init__(self, program: Program, log: Path) -> None:
         self.name = program.name
         self.kills = 0
+        self.pauses = 0
         self.orphans = 0
+        self._unbroken = threading.Lock()  # one thing at a time is done to it
         self._program = program
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,6 +106,26 @@ class _Service:
                 process.kill()
         self.kills += 1
         self.orphans += len(left)
+
+    def kill_and_start(self) -> None:
+        """Unless it stands still just now."""
+        if self._unbroken.acquire(blocking=False):
+            try:
+                self.kill()
+                self.start()
+            finally:
+                self._unbroken.release()
+
+    def stand_still(self, over: threading.Event) -> None:
+        """For `_PAUSE_S`, with all that it started, or until all is over."""
+        assert self._process is not None
+        with self._unbroken, stopped(self._pids):
+            over.wait(_PAUSE_S)
+            self.pauses += 1
+
+    def _pids(self) -> list[int]:
+        assert self._process is not None
+        return [self._process.pid, *descendants(self._process.pid)]
 
     def size(self) -> tuple[int, int]:
         """Bytes of memory of its own (RSS), and open file handles; zeros when it does not run."""
@@ -258,6 +287,7 @@ def soak(stage: _Stage, *, minutes: float, annotators: int, seed: int, say: Say)
     helpers = [
         threading.Thread(target=_train_on_and_on, args=(stage, tally, over), daemon=True),
         threading.Thread(target=_watch_runs, args=(stage, tally, over), daemon=True),
+        threading.Thread(target=_pause_in_turn, args=(stage, over, say), daemon=True),
     ]
     say(f"{annotators} annotators, {len(stage.tasks)} tasks, {minutes:g} minutes, seed {seed}")
     for thread in (*people, *helpers):
@@ -282,8 +312,7 @@ def _kill_each_minute(stage: _Stage, minutes: float, seed: int, say: Say) -> lis
         moments = sorted((60 * (minute + chance.random()), place) for place in range(len(stage.killed)))
         for moment, place in moments:
             time.sleep(max(0.0, begun + moment - time.monotonic()))
-            stage.killed[place].kill()
-            stage.killed[place].start()
+            stage.killed[place].kill_and_start()
         minute += 1
         time.sleep(max(0.0, begun + 60 * minute - time.monotonic()))
         sizes.append(stage.steady.size())
@@ -316,21 +345,28 @@ def _reckon(stage: _Stage, tally: _Tally, sizes: Sequence[tuple[int, int]], say:
     outcomes = Counter(f"{run.kind.value} {run.state.value}" for run in ended)
     say("runs: " + ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items())))
     problems += [f"run {run.id} failed without a reason" for run in ended if not run.message]
+    problems += [f"run {run.id} was cancelled, by nobody" for run in ended if run.state is RunState.CANCELLED]
     say(f"attempts: {sum(run.attempts for run in ended)}; longest silence of a run: {tally.longest_still_s:.0f} s")
     if tally.longest_still_s > _STILL_S:
         problems.append(f"a run stood still for {tally.longest_still_s:.0f} s")
 
     broken = broken_versions(context, project)
     versions = context.versions.all_of(project.id)
-    say(f"versions: {len(versions)}, broken: {len(broken)}, champions that load: {0 if broken else 1}")
-    problems += broken
+    of_runs = Counter(run.version for run in ended if run.version)
+    made = [info.version for info in versions if info.parent is not None]
+    say(f"versions: {len(versions)}, broken: {len(broken)}, made by no run or by two: {len(set(made) ^ set(of_runs))}")
+    problems += [*broken, *(f"{name} is not of one run" for name in made if of_runs[name] != 1)]
+    problems += _not_serving(stage, context.versions.champion(project.id).version)
+    doubled = _suggested_twice(stage)
+    say(f"tasks with two suggestions of the champion, after a last captioning run: {len(doubled)}")
+    problems += [f"task {task} has two suggestions of the champion" for task in doubled]
 
     checked, wrong = _wrong_answers(stage, tally)
     say(f"suggestions shown: {checked} different ones; of another picture, or of nobody: {len(wrong)}")
     problems += [*wrong, *([f"{tally.wrong_counts} answers of a wrong length"] if tally.wrong_counts else [])]
 
     for service in stage.killed:
-        say(f"{service.name}: killed {service.kills} times, {service.orphans} orphans")
+        say(f"{service.name}: killed {service.kills} times, {service.orphans} orphans, {service.pauses} pauses")
         if service.orphans:
             problems.append(f"{service.name} left {service.orphans} orphans")
     return problems + _growth(sizes, say)
@@ -386,6 +422,43 @@ def _wrong_answers(stage: _Stage, tally: _Tally) -> tuple[int, list[str]]:
     return len(tally.shown), wrong
 
 
+def _not_serving(stage: _Stage, champion: str) -> list[str]:
+    """The backends that do not serve the champion a minute later, in words."""
+    task = next(iter(stage.tasks))
+    found = stage.context.label_studio.tasks(stage.project.label_studio_id, [task])
+
+    def served(backend: str) -> str:
+        body = {
+            "tasks": [{"id": task, "data": found[0]["data"]}],
+            "project": f"{stage.project.label_studio_id}.1",
+            "label_config": SAMPLE_LABEL_CONFIG,
+        }
+        answer = httpx.post(f"{backend}/predict", json=body, auth=(_USER, _PASSWORD), timeout=120, trust_env=False)
+        return str(answer.raise_for_status().json()["results"][0]["model_version"])
+
+    problems = []
+    for backend in stage.backends:
+        with suppress(TimeoutError):
+            _until(lambda: served(backend) == champion, _SERVES_WITHIN_S)  # noqa: B023 (called at once)
+        if (version := served(backend)) != champion:
+            problems.append(f"{backend} serves {version}, and {champion} is champion")
+    return problems
+
+
+def _suggested_twice(stage: _Stage) -> list[int]:
+    """The unlabelled tasks with several suggestions of the champion, after a run that puts that right."""
+    context, project = stage.context, stage.project
+    context.queue.request(project.id, RunKind.ANNOTATE, asked_by="soak")
+    with suppress(TimeoutError):
+        _until(lambda: not _unfinished(stage), _QUIET_WITHIN_S)
+    champion = context.versions.champion(project.id).version
+    return [
+        task["id"]
+        for task in context.label_studio.unlabelled_tasks_with_results(project.label_studio_id)
+        if sum(prediction["model_version"] == champion for prediction in task["predictions"]) > 1
+    ]
+
+
 # What goes on beside the annotators ----------------------------------------------------------------------------------
 
 
@@ -395,6 +468,15 @@ def _train_on_and_on(stage: _Stage, tally: _Tally, over: threading.Event) -> Non
     while not over.wait(2):
         with suppress(ServiceError):  # it is kept, and begins when Redis is back
             stage.context.queue.request_if_idle(stage.project.id, RunKind.FINETUNE, asked_by="soak")
+
+
+def _pause_in_turn(stage: _Stage, over: threading.Event, say: Say) -> None:
+    while True:
+        for service in reversed(stage.killed):
+            if over.wait(_BETWEEN_PAUSES_S):
+                return
+            say(f"{service.name} stands still for {_PAUSE_S:.0f} s")
+            service.stand_still(over)
 
 
 def _watch_runs(stage: _Stage, tally: _Tally, over: threading.Event) -> None:

@@ -1,5 +1,6 @@
 """Database, queue, stores and clients for jobs, opened once per process from the settings."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -185,9 +186,14 @@ def _tokenizer(directory: Path) -> "PreTrainedTokenizerBase":
     return load_tokenizer(directory)
 
 
+def hand_on(settings: Settings) -> None:
+    """Let all jobs of this process, and what they start, work with these settings, however it came to them."""
+    os.environ.update(settings.as_environment())
+
+
 @contextmanager
 def opened() -> Iterator[Context]:
-    """A context from the environment, for the worker's jobs."""
+    """A context from the environment, for the worker's jobs; the worker puts its settings there (`hand_on`)."""
     context = Context.open(Settings.read())
     try:
         yield context

@@ -8,17 +8,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from typing import TYPE_CHECKING
 
-from captionloop.errors import CaptionloopError, LabelStudioError, RunCancelled, ServiceError, TrialPruned
+from captionloop.errors import CaptionloopError, LabelStudioError, RunCancelled, RunLost, ServiceError, TrialPruned
 from captionloop.jobs import context as contexts
 from captionloop.jobs.context import Context
+from captionloop.jobs.queue.attempt import Attempt
 from captionloop.jobs.queue.redis_queue import request_of_job
 from captionloop.jobs.queue.runs import HEARTBEAT_S
 from captionloop.jobs.worker.failure_reasons import reason_of
 from captionloop.logs import belonging_to
-from captionloop.model.database import Run, RunState
+from captionloop.model.database import RunState, Sweep
 from captionloop.model.sweep.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from captionloop.model.sweep.trials import OngoingTrial
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +50,6 @@ def compare(run_id: str) -> None:
 
 def trial(sweep_id: str, number: int) -> None:
     """Run a trial and store its outcome, whatever happens short of a kill."""
-    from captionloop.jobs.learning.trial import run_trial
     from captionloop.model.sweep.trials import Trials
 
     with _job(f"{sweep_id}-{number}") as context, Trials.opened(context.database, sweep_id) as trials:
@@ -55,19 +58,9 @@ def trial(sweep_id: str, number: int) -> None:
         if ongoing is None:
             return
         try:
-            with _heartbeat(ongoing.sign_of_life):
-                score = run_trial(context, sweep, ongoing)
-            ongoing.finish(score)
-            _log.info("sweep %s, trial %d: %s", sweep.name, number, score)
-        except TrialPruned as pruned:
-            ongoing.prune()
-            _log.info("sweep %s: %s", sweep.name, pruned)
-        except CaptionloopError as error:  # also when the sweep was cancelled
-            ongoing.fail(str(error))
-            _log.error("sweep %s, trial %d: %s", sweep.name, number, error)
-        except Exception as error:
-            ongoing.fail(reason_of(error))
-            raise
+            _try_out(context, sweep, ongoing)
+        except RunLost as lost:
+            _log.warning("sweep %s, trial %d is left alone: %s", sweep.name, number, lost)
         finally:
             _keep_moving(context)
 
@@ -94,32 +87,70 @@ def sync(project_id: int) -> None:
 
 def _carry_out(
     run_id: str,
-    work: Callable[[Context, Run], tuple[str, str | None]],
+    work: Callable[[Context, Attempt], str],
     *,
     cancelled: str = "Cancelled. Everything is as it was before.",
 ) -> None:
     """Start a run, do its work, and store its outcome, whatever happens short of a kill."""
     with _job(run_id) as context:
-        runs = context.queue.runs
-        run = runs.start(run_id)
-        if run is None:
+        attempt = context.queue.runs.start(run_id)
+        if attempt is None:
             return
         try:
-            with _heartbeat(partial(runs.sign_of_life, run_id)):
-                message, version = work(context, run)
-            runs.finish(run_id, RunState.FINISHED, message=message, version=version)
-            _log.info("run %s: %s", run_id, message)
-        except RunCancelled:
-            runs.finish(run_id, RunState.CANCELLED, message=cancelled)
-            _log.info("run %s was cancelled", run_id)
-        except CaptionloopError as error:
-            runs.finish(run_id, RunState.FAILED, message=str(error))
-            _log.error("run %s: %s", run_id, error)
-        except Exception as error:
-            runs.finish(run_id, RunState.FAILED, message=reason_of(error))
-            raise
+            _carry_on(context, attempt, work, cancelled)
+        except RunLost as lost:  # whatever went wrong here besides: the run goes on elsewhere
+            _log.warning("run %s is left alone: %s", run_id, lost)
         finally:
             _keep_moving(context)
+
+
+def _carry_on(context: Context, attempt: Attempt, work: Callable[[Context, Attempt], str], cancelled: str) -> None:
+    """
+    Raises:
+        RunLost: the run is no longer this attempt's; how it ends is written by whose it is.
+    """
+    run_id = attempt.run.id
+    try:
+        with _heartbeat(attempt.sign_of_life):
+            message = work(context, attempt)
+        attempt.finish(RunState.FINISHED, message=message)
+        _log.info("run %s: %s", run_id, message)
+    except RunLost:
+        raise
+    except RunCancelled:
+        attempt.finish(RunState.CANCELLED, message=cancelled)
+        _log.info("run %s was cancelled", run_id)
+    except CaptionloopError as error:
+        attempt.finish(RunState.FAILED, message=str(error))
+        _log.error("run %s: %s", run_id, error)
+    except Exception as error:
+        attempt.finish(RunState.FAILED, message=reason_of(error))
+        raise
+
+
+def _try_out(context: Context, sweep: Sweep, trial: "OngoingTrial") -> None:
+    """
+    Raises:
+        RunLost: the trial is no longer this worker's.
+    """
+    from captionloop.jobs.learning.trial import run_trial
+
+    try:
+        with _heartbeat(trial.sign_of_life):
+            score = run_trial(context, sweep, trial)
+        trial.finish(score)
+        _log.info("sweep %s, trial %d: %s", sweep.name, trial.record.number, score)
+    except RunLost:
+        raise
+    except TrialPruned as pruned:
+        trial.prune()
+        _log.info("sweep %s: %s", sweep.name, pruned)
+    except CaptionloopError as error:  # also when the sweep was cancelled
+        trial.fail(str(error))
+        _log.error("sweep %s, trial %d: %s", sweep.name, trial.record.number, error)
+    except Exception as error:
+        trial.fail(reason_of(error))
+        raise
 
 
 @contextmanager
@@ -147,6 +178,8 @@ def _heartbeat(sign_of_life: Callable[[], None]) -> Iterator[None]:
                 sign_of_life()
             except ServiceError as error:  # the next one may succeed, and the run must not be taken for dead
                 _log.error("no sign of life: %s", error)
+            except RunLost:  # the work learns of it when it next says how far it is
+                return
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

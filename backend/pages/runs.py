@@ -253,7 +253,7 @@ def _report(room: Room, project: Project, run: Run) -> Report | None:
 
 
 def _losses(room: Room, run: Run, version: VersionInfo | None) -> Sequence[tuple[int, float]]:
-    return read_losses(version.path if version else room.home.runs / run.id / "version")
+    return read_losses(version.path if version else room.home.attempt(run.id, run.fence) / "version")
 
 
 def _curves(room: Room, unfinished: Sequence[Run]) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ def add_watching(app: Flask, room: "Room") -> None:
             queue=context.queue,
             champions=service.champions,
             features=context.features,
+            port=context.settings.port,
         )
     )
     app.register_blueprint(watching)

@@ -3,7 +3,9 @@
 docs/grafana/captionloop.json displays them; docs/watching.md explains each.
 """
 
+import os
 from collections.abc import Iterator
+from socket import gethostname
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
@@ -88,20 +90,36 @@ class StateCollector(Collector):
     """
 
     def __init__(
-        self, *, projects: Projects, database: Database, queue: Queue, champions: Champions, features: "FeatureCache"
+        self,
+        *,
+        projects: Projects,
+        database: Database,
+        queue: Queue,
+        champions: Champions,
+        features: "FeatureCache",
+        port: int,
     ) -> None:
+        """
+        Args:
+            port: that this backend listens on; it tells backends of one machine apart.
+        """
         self._projects = projects
         self._database = database
         self._queue = queue
         self._champions = champions
         self._features = features
+        self._port = port
 
     def describe(self) -> list[Metric]:
         """Empty, so that the registry does not query the database at registration."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        yield _gauge("captionloop_info", "The version of Captionloop.", ["version"], [((__version__,), 1)])
+        process = (__version__, gethostname(), str(self._port), str(os.getpid()))
+        yield _gauge(
+            "captionloop_info", "The process whose own figures these are.", ["version", "host", "port", "pid"],
+            [(process, 1)],
+        )  # fmt: skip
         up: list[tuple[tuple[str, ...], float]] = []
         for part, collect in (("database", self._in_database), ("redis", self._in_redis)):
             try:

@@ -34,10 +34,11 @@ from captionloop.jobs.captioning.task_images import TaskImages
 from captionloop.jobs.context import Context
 from captionloop.jobs.processes.patience import Patience
 from captionloop.jobs.queue.annotate_settings import AnnotateSettings
+from captionloop.jobs.queue.attempt import Attempt
 from captionloop.model.active_learning.diversity import FloatArray, pooled
 from captionloop.model.active_learning.project_settings import settings_of
 from captionloop.model.active_learning.task_vectors import TaskVectors
-from captionloop.model.database import Project, Run
+from captionloop.model.database import Project
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.evaluation.calibration import chances
 
@@ -57,20 +58,21 @@ _CAPTIONING_SHARE = 0.8  # of the progress, if an order is written afterwards
 _SHOWN_FAILURES = 3
 
 
-def run_annotate(context: Context, run: Run) -> tuple[str, None]:
+def run_annotate(context: Context, attempt: Attempt) -> str:
     """Caption all tasks without the champion's suggestion; then write the annotation order.
 
     Returns:
-        The outcome as a sentence, and None, since no version is made.
+        The outcome as a sentence.
 
     Raises:
         RunCancelled: the run was cancelled; what was pushed until then stays.
+        RunLost: another worker has taken over the run.
         LabelStudioError: Label Studio refuses, or has not answered for half an hour.
     """
-    project = context.project(run.project_id)
+    project = context.project(attempt.run.project_id)
     context.versions.ensure_champion(project.id, context.base)
     captioner = context.champion_captioner(project.id)
-    return _Annotation(context, run, project, captioner).carry_out(), None
+    return _Annotation(context, attempt, project, captioner).carry_out()
 
 
 @dataclass(frozen=True)
@@ -95,17 +97,17 @@ class _Superseded(Exception):
 @dataclass
 class _Annotation:
     context: Context
-    run: Run
+    attempt: Attempt
     project: Project
     captioner: "Captioner"
     tries: Counter[int] = field(default_factory=Counter)  # attempts per task
     reasons: dict[int, str] = field(default_factory=dict)  # why a task has no suggestion
 
     def __post_init__(self) -> None:
-        self.chosen = AnnotateSettings.from_dict(self.run.settings)
+        self.chosen = AnnotateSettings.from_dict(self.attempt.run.settings)
         self.settings = settings_of(self.project)
         self.version = self.captioner.version
-        self.patience = Patience(self.context.queue.runs, self.run.id)
+        self.patience = Patience(self.attempt)
         self.log = SuggestionLog(self.context.database)
         self.features = TaskVectors(self.context.database, self.project.id)
         with self.context.database.reading() as session:
@@ -167,7 +169,7 @@ class _Annotation:
         tasks = self.context.label_studio.unlabelled_tasks_with_results(self.project.label_studio_id)
         for number, task in enumerate(tasks):
             if number % _BATCH == 0:
-                self.context.queue.runs.check_cancelled(self.run.id)
+                self.attempt.check()
             predictions = sorted(task["predictions"], key=itemgetter("id"))
             if _shows(predictions, self.version, target):
                 shown = predictions[-1]
@@ -178,7 +180,7 @@ class _Annotation:
             else:
                 scores[task["id"]] = predictions[-1]["score"] if predictions and predictions[-1]["result"] else None
         for batch in batches(surplus, _BATCH):
-            self.context.queue.runs.check_cancelled(self.run.id)
+            self.attempt.check()
             with ThreadPoolExecutor(_WRITERS) as writers:
                 list(writers.map(self.context.label_studio.delete_prediction, batch))
         # The least certain suggestions are served first with an annotation order.
@@ -231,6 +233,8 @@ class _Annotation:
             if answer.suggestion is not None
         }
         label_studio, project_id = self.context.label_studio, self.project.label_studio_id
+        self._check_champion()  # captioning took its time, and what is pushed last is what people see
+        self.attempt.check()
         try:
             label_studio.import_predictions(project_id, list(predictions.values()))
             return []
@@ -254,6 +258,7 @@ class _Annotation:
 
         def write(changes: Sequence[PredictionChange]) -> None:
             self._check_champion()
+            self.attempt.check()
             with ThreadPoolExecutor(_WRITERS) as writers:
                 list(writers.map(order.write, changes))
 
@@ -264,6 +269,7 @@ class _Annotation:
             self._report("ordering", done, len(changes), did=done, begun=begun, share=(_CAPTIONING_SHARE, 1.0))
             self.patience.until_done(partial(write, batch))
         self._check_champion()
+        self.attempt.check()
         self.patience.until_done(order.serve)
 
     def _check_champion(self) -> None:
@@ -281,6 +287,7 @@ class _Annotation:
 
         Raises:
             RunCancelled: the run was cancelled.
+            RunLost: another worker has taken over the run.
         """
         detail: dict[str, Any] = {"stage": stage, "step": step, "steps": steps}
         if did:
@@ -288,14 +295,12 @@ class _Annotation:
         if self.reasons:
             detail["failed"] = len(self.reasons)
         low, high = share
-        self.context.queue.runs.report(self.run.id, low + (high - low) * step / max(steps, 1), **detail)
+        self.attempt.report(low + (high - low) * step / max(steps, 1), **detail)
 
     def _report_end(self, scan: _Scan, failed: Mapping[int, str]) -> None:
         """Store the number of tasks that could not be captioned, for `captionloop annotate --wait`."""
         count = len(scan.suggested)
-        self.context.queue.runs.report(
-            self.run.id, 1.0, stage="captioning", step=count, steps=count + len(failed), failed=len(failed)
-        )
+        self.attempt.report(1.0, stage="captioning", step=count, steps=count + len(failed), failed=len(failed))
 
 
 def _outcome(scan: _Scan, failed: Mapping[int, str], version: str) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from captionloop.batches import batches
 from captionloop.errors import RunError
 from captionloop.jobs.context import Context
-from captionloop.model.database import Run
+from captionloop.jobs.queue.attempt import Attempt
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot, read_snapshot
 from captionloop.model.evaluation.comparison_file import read_comparison, write_comparison
@@ -18,32 +18,33 @@ from captionloop.model.finetuning.pictures import BATCH
 from captionloop.model.versions.store import VersionInfo
 
 
-def run_compare(context: Context, run: Run) -> tuple[str, None]:
+def run_compare(context: Context, attempt: Attempt) -> str:
     """Make the comparisons in `settings["pairs"]`, two versions each; existing ones are skipped.
 
     Returns:
-        The outcome as a sentence, and None, since no version is made.
+        The outcome as a sentence.
 
     Raises:
         RunError: no image is held out.
         RunCancelled: the run was cancelled; the comparisons made until then stay.
+        RunLost: another worker has taken over the run.
         NotFoundError: a version was deleted meanwhile.
         CheckpointError: a version does not load.
     """
-    project = context.project(run.project_id)
+    project = context.project(attempt.run.project_id)
     with context.database.session() as session:
         snapshot = corrections.snapshot(session, project.id, context.home)
-    pairs: Sequence[Sequence[str]] = run.settings["pairs"]
+    pairs: Sequence[Sequence[str]] = attempt.run.settings["pairs"]
     for place, (first, second) in enumerate(pairs):
-        report = partial(_report, context, run, f"{first} and {second}", place / len(pairs), 1 / len(pairs))
+        report = partial(_report, attempt, f"{first} and {second}", place / len(pairs), 1 / len(pairs))
         versions = [context.versions.get(project.id, name) for name in (first, second)]
         _compare(context, project.id, versions[0], versions[1], snapshot, report)
     made = ", ".join(f"{first} with {second}" for first, second in pairs)
-    return f"Compared {made} on the held-out images.", None
+    return f"Compared {made} on the held-out images."
 
 
-def _report(context: Context, run: Run, stage: str, begin: float, share: float, step: int, steps: int) -> None:
-    context.queue.runs.report(run.id, begin + share * step / steps, stage=stage, step=step, steps=steps)
+def _report(attempt: Attempt, stage: str, begin: float, share: float, step: int, steps: int) -> None:
+    attempt.report(begin + share * step / steps, stage=stage, step=step, steps=steps)
 
 
 def _compare(

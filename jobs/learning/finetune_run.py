@@ -5,20 +5,24 @@ sync → snapshot → image features → training → candidate and champion cap
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from captionloop.errors import RunCancelled
+from captionloop.errors import RunCancelled, RunLost
 from captionloop.home import read_json, write_json
 from captionloop.jobs.context import Context, opened
 from captionloop.jobs.learning.inputs import chosen_settings, learnt_by, take_snapshot
+from captionloop.jobs.learning.scratch import PLAN, STATE, VERSION, scratch_directory
 from captionloop.jobs.processes.group import in_processes
 from captionloop.jobs.processes.patience import Patience
 from captionloop.jobs.project.promotion import promote
+from captionloop.jobs.queue.attempt import Attempt
 from captionloop.logs import belonging_to
-from captionloop.model.database import Project, Run, VersionState
+from captionloop.model.database import Project, VersionState
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot
 from captionloop.model.evaluation.gate import Verdict
@@ -31,54 +35,32 @@ from captionloop.model.training.trackers import Trackers
 from captionloop.model.versions.manifest import Lineage
 from captionloop.model.versions.store import VersionInfo
 
-_PLAN, _MADE = "plan.json", "made.json"  # in the run's directory
 _FEW = 10  # captions below which the outcome says what can be expected of them
 # How the stages share the bar, 0 to 1: about what each takes of a run with some hundred corrections on a CPU.
 _STAGES = {"reading corrections": 0.0, "reading images": 0.1, "training": 0.25, "comparing": 0.85, "deciding": 0.97}
 
 
-def run_finetune(context: Context, run: Run) -> tuple[str, str]:
+def run_finetune(context: Context, attempt: Attempt) -> str:
     """Carry out a run.
 
     Returns:
-        the outcome as a sentence, and the new version, promoted or not.
+        the outcome as a sentence; which version was made, promoted or not, is stored on the run.
 
     Raises:
         RunError: there is nothing to learn from, or training failed.
         RunCancelled: somebody cancelled the run; nothing of it is kept.
+        RunLost: another worker has taken over the run.
         LabelStudioError: Label Studio refuses, or has not answered for half an hour, so it is not known what people
             corrected.
         CheckpointError: the champion does not load.
     """
-    project, report = context.project(run.project_id), _Reporter(context, run)
-    scratch = context.home.runs / run.id
-    try:
+    project, report = context.project(attempt.run.project_id), _Reporter(attempt)
+    with scratch_directory(context.home.runs / attempt.run.id, attempt.number), report.explaining_stop():
         report("reading corrections")
-        made = _Made.read(scratch)
-        if made is None:  # else its worker was killed while the version was being promoted
-            made = _prepare(context, project, run, report).make_version()
-        return _outcome(context, project, made), made.version
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A version that stands, before anything was done with it. A second attempt after a kill makes no other one."""
-
-    version: str
-    champion: str  # with which it was compared
-    promote: bool
-    reason: str
-    examples: int
-
-    @classmethod
-    def read(cls, scratch: Path) -> "_Made | None":
-        known = read_json(scratch / _MADE)
-        return cls(**known) if known else None
-
-    def write(self, scratch: Path) -> None:
-        write_json(scratch / _MADE, asdict(self))
+        version = attempt.run.version
+        if version is None:  # else an earlier attempt ended while the version was being promoted
+            version = _prepare(context, project, attempt, report).make_version()
+        return _outcome(context, attempt, project, version)
 
 
 @dataclass(frozen=True)
@@ -94,22 +76,22 @@ class _Plan:
 
     @classmethod
     def read(cls, context: Context, project: Project, scratch: Path) -> "_Plan | None":
-        begun = read_json(scratch / _PLAN)
+        begun = read_json(scratch / PLAN)
         if not begun:
             return None
         snapshot = corrections.read_snapshot(context.home.datasets / f"{begun['snapshot']}.jsonl")
         return cls(snapshot, context.versions.get(project.id, begun["champion"]))
 
 
-def _prepare(context: Context, project: Project, run: Run, report: "_Reporter") -> "_FinetuneRun":
+def _prepare(context: Context, project: Project, attempt: Attempt, report: "_Reporter") -> "_FinetuneRun":
     """Find out what the run is about, and wait for Label Studio as long as that takes."""
-    scratch = context.home.runs / run.id
-    patience = Patience(context.queue.runs, run.id)
+    scratch = context.home.attempt(attempt.run.id, attempt.number)
+    patience = Patience(attempt)
     with context.label_studio.telling_of_retries(patience.say_waiting):
         plan = _Plan.read(context, project, scratch) or _make_plan(context, project, scratch, report, patience)
-        chosen = patience.until_done(partial(chosen_settings, context, project, run.settings))
+        chosen = patience.until_done(partial(chosen_settings, context, project, attempt.run.settings))
     settings = FinetuneSettings.from_dict({"prompt": plan.champion.generation.prompt, **chosen})
-    return _FinetuneRun(context, run, plan, _training(context, run, plan, settings, report))
+    return _FinetuneRun(context, attempt, plan, _training(context, attempt, plan, settings, report))
 
 
 def _make_plan(context: Context, project: Project, scratch: Path, report: "_Reporter", patience: Patience) -> _Plan:
@@ -120,21 +102,21 @@ def _make_plan(context: Context, project: Project, scratch: Path, report: "_Repo
     snapshot = patience.until_done(partial(take_snapshot, context, project, read))
     context.versions.ensure_champion(project.id, context.base)
     plan = _Plan(snapshot, context.versions.champion(project.id))
-    write_json(scratch / _PLAN, plan.identity)
+    write_json(scratch / PLAN, plan.identity)
     return plan
 
 
 @dataclass(frozen=True)
 class _FinetuneRun:
-    """A run of which all is known that it goes by."""
+    """An attempt at a run of which all is known that it goes by."""
 
     context: Context
-    run: Run
+    attempt: Attempt
     plan: _Plan
     training: Finetuning
 
-    def make_version(self) -> _Made:
-        """Train, compare, judge and keep the version.
+    def make_version(self) -> str:
+        """Train, compare, judge and keep the version; its name.
 
         Raises:
             RunError: all images are held out.
@@ -142,10 +124,7 @@ class _FinetuneRun:
         trained = self.train()
         verdict = self.training.compare(trained)
         self.training.report("deciding")
-        version = self._keep(trained, verdict)
-        made = _Made(version, self.plan.champion.version, verdict.promote, verdict.reason, trained.examples)
-        made.write(self.context.home.runs / self.run.id)
-        return made
+        return self._keep(trained, verdict)
 
     def train(self) -> Trained:
         """Train, here or in several processes, and put the new model into the run's directory."""
@@ -155,11 +134,12 @@ class _FinetuneRun:
         self.training.encoded(*self.training.examples())  # into the cache, for all
         found = in_processes(
             _fit_in_process,
-            self.run.id,
+            self.attempt.run.id,
+            self.attempt.number,
             self.training.settings.to_dict(),
             processes=settings.processes,
             device=settings.device,
-            scratch=self.context.home.runs / self.run.id / "processes",
+            scratch=self.training.files.parent / "processes",
             log_level=settings.log_level,
             log_format=settings.log_format,
         )
@@ -168,7 +148,7 @@ class _FinetuneRun:
     def _keep(self, trained: Trained, verdict: Verdict) -> str:
         """Make a version of what lies in the directory; its name."""
         return self.context.versions.create(
-            self.run.project_id,
+            self.attempt.run.project_id,
             partial(_copy_files, self.training.files),
             lineage=Lineage(
                 parent=self.plan.champion.version,
@@ -180,12 +160,15 @@ class _FinetuneRun:
                 state=VersionState.CANDIDATE if verdict.promote else VersionState.REJECTED,
             ),
             generation=self.training.generation,
+            also=self.attempt.made,
         )
 
 
-def _training(context: Context, run: Run, plan: _Plan, settings: FinetuneSettings, report: "_Reporter") -> Finetuning:
-    home = context.home
-    scratch, champion = home.runs / run.id, plan.champion
+def _training(
+    context: Context, attempt: Attempt, plan: _Plan, settings: FinetuneSettings, report: "_Reporter"
+) -> Finetuning:
+    home, run_id, champion = context.home, attempt.run.id, plan.champion
+    scratch = home.attempt(run_id, attempt.number)
     return Finetuning(
         snapshot=plan.snapshot,
         champion=context.captioner(champion),
@@ -193,44 +176,44 @@ def _training(context: Context, run: Run, plan: _Plan, settings: FinetuneSetting
         learnt=learnt_by(context, champion),
         settings=settings,
         pictures=context.pictures,
-        files=scratch / "version",  # the version's directory before it is one
-        state=TrainingState(scratch / "state.safetensors", identity(plan.snapshot, champion.version, settings)),
+        files=scratch / VERSION,  # the version's directory before it is one
+        state=TrainingState(scratch / STATE, identity(plan.snapshot, champion.version, settings)),
         log=lambda: TrainingLog(
-            scratch / "version",
-            tensorboard=home.tensorboard / run.id,
+            scratch / VERSION,
+            tensorboard=home.tensorboard / run_id,
             pictures=context.pictures.open,
-            trackers=Trackers(run.id, environment=os.environ, directory=home.trackers / run.id),
+            trackers=Trackers(run_id, environment=os.environ, directory=home.trackers / run_id),
         ),
         report=report,
         rule=context.gate,
     )
 
 
-def _fit_in_process(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _fit_in_process(run_id: str, number: int, settings: dict[str, Any]) -> dict[str, Any]:
     """What each of several processes does, with parts of its own; the run has prepared what it needs."""
     with belonging_to(job=run_id), opened() as context:
-        run = context.queue.runs.get(run_id)
-        assert run is not None
-        plan = _Plan.read(context, context.project(run.project_id), context.home.runs / run.id)
+        attempt = context.queue.runs.attempt(run_id, number)
+        plan = _Plan.read(context, context.project(attempt.run.project_id), context.home.attempt(run_id, number))
         assert plan is not None  # the run made it before it called us
-        chosen, report = FinetuneSettings.from_dict(settings), _OfOneProcess(context, run)
-        return asdict(_training(context, run, plan, chosen, report).fit())
+        chosen, report = FinetuneSettings.from_dict(settings), _OfOneProcess(attempt)
+        with report.explaining_stop():
+            return asdict(_training(context, attempt, plan, chosen, report).fit())
 
 
 class _Reporter:
-    """Says how far a run is; each call is also the place where a cancel is noticed."""
+    """Says how far a run is; each call is also the place where a cancel, or the loss of the run, is noticed."""
 
-    def __init__(self, context: Context, run: Run) -> None:
-        self._runs, self._run_id = context.queue.runs, run.id
-        self._is_cancelled = False
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._reason: RunCancelled | RunLost | None = None
 
     def __call__(self, stage: str, share: float = 0.0, **detail: Any) -> None:
         begin = _STAGES[stage]
         end = min((later for later in _STAGES.values() if later > begin), default=1.0)
-        self._runs.report(self._run_id, begin + share * (end - begin), stage=stage, **detail)
+        self._attempt.report(begin + share * (end - begin), stage=stage, **detail)
 
     def training(self, progress: TrainingProgress) -> None:
-        """Notices a cancel, but lets `is_cancelled` tell of it: processes that train together have to end together."""
+        """Notices both, but lets `is_cancelled` tell of it: processes that train together have to end together."""
         try:
             self(
                 "training",
@@ -240,11 +223,25 @@ class _Reporter:
                 loss=progress.loss,
                 seconds_left=progress.seconds_left,
             )
-        except RunCancelled:
-            self._is_cancelled = True
+        except (RunCancelled, RunLost) as reason:
+            self._reason = reason
 
     def is_cancelled(self) -> bool:
-        return self._is_cancelled
+        return self._reason is not None
+
+    @contextmanager
+    def explaining_stop(self) -> Iterator[None]:
+        """For training that ends when `is_cancelled` says so: tell a lost run from a cancelled one.
+
+        Raises:
+            RunLost: another worker has taken over the run.
+        """
+        try:
+            yield
+        except RunCancelled:
+            if isinstance(self._reason, RunLost):
+                raise self._reason from None
+            raise
 
 
 class _OfOneProcess(_Reporter):
@@ -255,18 +252,24 @@ class _OfOneProcess(_Reporter):
             super().__call__(stage, share, **detail)
 
 
-def _outcome(context: Context, project: Project, made: _Made) -> str:
-    """Promote the version if it is to be; what became of it, for a person."""
-    if not made.promote:
-        outcome = f"{made.version} was made and not promoted. {made.reason}"
-    elif promote(context, project, made.version, reason=made.reason, expected=made.champion):
-        outcome = f"{made.version} is the champion now. {made.reason}"
+def _outcome(context: Context, attempt: Attempt, project: Project, version: str) -> str:
+    """Promote the version if it is to be; what became of it, for a person.
+
+    Raises:
+        NotFoundError: it was deleted since an earlier attempt made it.
+        RunLost: another worker has taken over the run, and does the same.
+    """
+    made = context.versions.get(project.id, version)
+    if made.state == VersionState.REJECTED:
+        outcome = f"{version} was made and not promoted. {made.reason}"
+    elif promote(context, project, version, reason=made.reason, expected=made.parent, also=attempt.hold):
+        outcome = f"{version} is the champion now. {made.reason}"
     else:
         outcome = (
-            f"{made.version} is better than {made.champion}, with which it was compared, but another version became "
-            f"champion meanwhile. `captionloop promote {made.version}` makes it champion all the same."
+            f"{version} is better than {made.parent}, with which it was compared, but another version became "
+            f"champion meanwhile. `captionloop promote {version}` makes it champion all the same."
         )
-    return outcome + _expectation(made.examples)
+    return outcome + _expectation(made.corrections)
 
 
 def _expectation(examples: int) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from captionloop.jobs.context import Context
 from captionloop.jobs.learning.inputs import learnt_by
+from captionloop.jobs.learning.scratch import STATE, scratch_directory
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.blip.generation_settings import generation_for
 from captionloop.model.database import Sweep
@@ -35,6 +36,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     Raises:
         TrialPruned: the other trials were better at the same point.
         RunCancelled: the sweep was cancelled.
+        RunLost: the trial was given up, and another one retries it.
         RunError: training failed, for example because of a much too high rate.
         CheckpointError: the champion does not load.
         CaptionloopError: the snapshot is gone or damaged.
@@ -48,7 +50,10 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     # A trial splits off the same validation images as a run with these settings.
     chosen_by, training = set_aside(rest, settings.validation_share, split_with=snapshot.split_with)
 
-    go_on = partial(context.queue.sweeps.check_cancelled, sweep.id)
+    def go_on() -> None:
+        context.queue.sweeps.check_cancelled(sweep.id)
+        trial.check()
+
     captioner = context.captioner(champion)
     images = [*rest, *judged_by]
     features = (
@@ -70,16 +75,18 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     def watch(share: float, checkpoint: Checkpoint) -> None:
         trial.report(round(100 * share), judged.validate(checkpoint).score.value)
 
-    scratch = context.home.runs / sweep.id / str(trial.record.first)
-    result = finetune(
-        load_checkpoint(champion.path, device=captioner.device),
-        training_set(snapshot, set(training), settings, champion=champion.version, learnt=learnt_by(context, champion)),
-        settings=settings,
-        features=features,
-        pictures=context.pictures.open,
-        validate=validation(images=chosen_by).validate if chosen_by else None,
-        watch=watch,
-        state=TrainingState(scratch / "state.safetensors", identity(snapshot, champion.version, settings)),
-        on_progress=lambda progress: go_on(),
-    )
+    root = context.home.runs / sweep.id / str(trial.record.first)
+    learnt = learnt_by(context, champion)
+    with scratch_directory(root, trial.record.number) as scratch:
+        result = finetune(
+            load_checkpoint(champion.path, device=captioner.device),
+            training_set(snapshot, set(training), settings, champion=champion.version, learnt=learnt),
+            settings=settings,
+            features=features,
+            pictures=context.pictures.open,
+            validate=validation(images=chosen_by).validate if chosen_by else None,
+            watch=watch,
+            state=TrainingState(scratch / STATE, identity(snapshot, champion.version, settings)),
+            on_progress=lambda progress: go_on(),
+        )
     return judged.validate(result.checkpoint).score

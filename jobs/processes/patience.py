@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from captionloop.errors import LabelStudioError
-from captionloop.jobs.queue.runs import Runs
+from captionloop.jobs.queue.attempt import Attempt
 
 _log = logging.getLogger(__name__)
 
@@ -23,8 +23,8 @@ _GIVE_UP_AFTER_S = 1800.0
 class Patience:
     """A run's retries: until no request has succeeded for half an hour."""
 
-    def __init__(self, runs: Runs, run_id: str) -> None:
-        self._runs, self._run_id = runs, run_id
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
         self._failures = 0  # since the last success
         self._since = 0.0  # time.monotonic() of the first of them
 
@@ -37,6 +37,7 @@ class Patience:
         Raises:
             LabelStudioError: a permanent one, or the last one after half an hour without success.
             RunCancelled: the run was cancelled.
+            RunLost: another worker has taken over the run.
         """
         while True:
             try:
@@ -61,9 +62,9 @@ class Patience:
 
         Raises:
             RunCancelled: the run was cancelled.
+            RunLost: another worker has taken over the run.
         """
-        run = self._runs.get(self._run_id)
-        self._runs.report(self._run_id, run.progress if run else 0.0, stage=WAITING)
+        self._attempt.report(stage=WAITING)
 
     def _is_at_its_end(self) -> bool:
         """Count a failure; whether it is the last."""

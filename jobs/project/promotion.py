@@ -1,7 +1,10 @@
 """Changes of the champion: promotion or rollback, notification of backends, renewal of suggestions."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
+
+from sqlalchemy.orm import Session
 
 from captionloop.errors import ServiceError
 from captionloop.jobs.captioning.asking_order import let_backend_answer
@@ -11,10 +14,18 @@ from captionloop.model.database import Project, RunKind
 _log = logging.getLogger(__name__)
 
 
-def promote(context: Context, project: Project, version: str, *, reason: str, expected: str | None = None) -> bool:
+def promote(
+    context: Context,
+    project: Project,
+    version: str,
+    *,
+    reason: str,
+    expected: str | None = None,
+    also: Callable[[Session], None] = lambda session: None,
+) -> bool:
     """Make a version champion and notify; see `VersionStore.promote` for arguments, result and errors."""
     context.versions.ensure_champion(project.id, context.base)
-    promoted = context.versions.promote(project.id, version, reason=reason, expected=expected)
+    promoted = context.versions.promote(project.id, version, reason=reason, expected=expected, also=also)
     if promoted:
         _tell(context, project)
     return promoted

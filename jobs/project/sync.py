@@ -8,7 +8,8 @@ When the text boxes or pictures of the label config have changed, all annotation
 read from a box stays when that box is gone (see `annotation_reading`).
 
 A sync commits after every few tasks, and updates `synced_until` last: a sync that dies loses nothing, and two
-concurrent ones do the same work twice.
+concurrent ones do the same work twice. A batch is written only if no other sync has changed anything since it was read;
+else it is read again, also after a pause.
 """
 
 import logging
@@ -78,7 +79,7 @@ def sync(
         project = session.get(Project, project_id)
     if project is None:
         raise NotFoundError(f"There is no project with the row id {project_id} in the database.")
-    result = _Sync(context, project, reads_all, on_progress).run()
+    result = _run(context, project, reads_all, on_progress)
     _log.info(
         "Synced project %d: %d new, %d changed, %d removed, %d with unreadable images; %d corrections.",
         project.label_studio_id, result.new, result.changed, result.removed, result.failed, result.corrections,
@@ -86,6 +87,18 @@ def sync(
     if result.notice:
         _log.warning("project %d: %s", project.label_studio_id, result.notice)
     return result
+
+
+def _run(context: Context, project: Project, reads_all: bool, on_progress: Progress | None) -> SyncResult:
+    while True:
+        try:
+            return _Sync(context, project, reads_all, on_progress).run()
+        except _ReadOtherwise:
+            _log.info("project %d: its text boxes changed meanwhile, so it is read anew", project.label_studio_id)
+
+
+class _ReadOtherwise(Exception):
+    """Since this sync began, the project's annotations are to be read out of other text boxes or pictures."""
 
 
 @dataclass
@@ -133,12 +146,22 @@ class _Sync:
 
     def _read_project(self) -> None:
         """Update title and label config, which people may have changed."""
+        while (row := self._take_over_project()) is None:
+            pass
+        self.project, self.reader = row, AnnotationReader(row, reads_all=self.reads_all)
+
+    def _take_over_project(self) -> Project | None:
+        """None: another process has stored a label config since this one asked for it, which may be newer."""
+        with self.database.reading() as session:
+            before = session.get_one(Project, self.project.id).label_config
         found = self.label_studio.project(self.project.label_studio_id)
         with self.database.session() as session:
-            row = session.get_one(Project, self.project.id)
+            row = session.get_one(Project, self.project.id, with_for_update=True)
+            if row.label_config not in (before, found["label_config"]):
+                return None
             row.title = found["title"]
             take_label_config(session, row, found["label_config"])
-        self.project, self.reader = row, AnnotationReader(row, reads_all=self.reads_all)
+        return row
 
     def _renew_suggestions(self) -> None:
         """Enqueue a captioning run if unanswered suggestions are for another text box or picture."""
@@ -206,6 +229,17 @@ class _Sync:
                 self.on_progress(self.done, self.to_do)
 
     def _read_batch(self, task_ids: Sequence[int]) -> None:
+        while not self._read_and_write(task_ids):
+            _log.info("project %d: another sync wrote meanwhile, so tasks are read again", self.project.label_studio_id)
+
+    def _read_and_write(self, task_ids: Sequence[int]) -> bool:
+        """False: another sync has changed something since these tasks were asked for, and nothing is written.
+
+        Raises:
+            _ReadOtherwise: the text boxes are others by now.
+        """
+        with self.database.reading() as session:
+            writes = session.get_one(Project, self.project.id).sync_writes
         tasks = {task["id"]: task for task in self.label_studio.tasks(self.project.label_studio_id, task_ids)}
         with self.database.reading() as session:
             known = corrections.of_tasks(session, self.project.id, task_ids)
@@ -227,6 +261,12 @@ class _Sync:
             stored = [image for image in images.values() if isinstance(image, StoredImage)]
             for image in sorted(stored, key=lambda image: image.sha256):  # a common order prevents deadlocks
                 corrections.register_image(session, image)
+            row = session.get_one(Project, self.project.id, with_for_update=True)
+            if row.sync_writes != writes:
+                return False
+            if AnnotationReader(row, reads_all=self.reads_all).goes_by != self.reader.goes_by:
+                raise _ReadOtherwise
+            changes = self.new + self.changed + self.removed
             for one in found:
                 self._count(corrections.upsert(session, self.project.id, _with_image(one, images)))
             for task_id in task_ids:
@@ -237,6 +277,8 @@ class _Sync:
                     )
                 else:
                     self.removed += corrections.mark_task_deleted(session, self.project.id, task_id)
+            row.sync_writes += self.new + self.changed + self.removed > changes
+        return True
 
     def _count(self, change: UpsertResult) -> None:
         self.new += change is UpsertResult.NEW

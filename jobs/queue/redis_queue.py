@@ -39,7 +39,9 @@ _OWED_SYNC_TRIED = "captionloop:owed-sync-tried"
 # A try at a Label Studio that is still away keeps a worker for some seconds.
 _OWED_SYNC_EVERY_S = 60
 _TIMEOUT_S = 5
-_NO_JOB_TIMEOUT = -1  # a run ends when it is finished or cancelled, however long a large one takes
+# A run ends when it is finished or cancelled, and a sync when all is read, however long a large one takes, or a process
+# stood still meanwhile.
+_NO_JOB_TIMEOUT = -1
 
 _OF_RUNS = {
     RunKind.FINETUNE: "captionloop.jobs.entry.finetune",
@@ -114,7 +116,14 @@ class Queue:
             if not self.redis.set(key, 1, nx=True, ex=_SYNC_ASKED_EXPIRES_S):
                 return False
             # At the front: a sync takes a second, and an annotator's work should be safe before anything else is done.
-            self._queue.enqueue(_OF_SYNCS, project_id, at_front=True, result_ttl=0, meta=_asked_by())
+            self._queue.enqueue_call(
+                _OF_SYNCS,
+                args=(project_id,),
+                at_front=True,
+                timeout=_NO_JOB_TIMEOUT,
+                result_ttl=0,
+                meta=_asked_by(),
+            )
             return True
 
     def sync_begins(self, project_id: int) -> None:
@@ -146,13 +155,13 @@ class Queue:
                         self._send_trial(sweep, number)
             self._try_an_owed_sync()
 
-    def hand_back(self, run_id: str) -> None:
-        """Queue a run again that its worker has left, for another one or a later one.
+    def hand_back(self, run_id: str, number: int) -> None:
+        """Queue a run again whose attempt of this number its worker has left, for another one or a later one.
 
         Raises:
             ServiceError: the database or Redis does not answer; the run is taken for killed after a minute then.
         """
-        run = self.runs.hand_back(run_id)
+        run = self.runs.hand_back(run_id, number)
         if run is not None:
             with _explained(self.url):
                 self._send(run)
@@ -230,12 +239,18 @@ class Queue:
         return job.get_status(refresh=False) in _IN_REDIS
 
 
-def run_of(job: Job) -> str | None:
-    """The run that a job carries; None for a sync, a trial, or what is no job of ours and will fail as such."""
+def attempt_of(job: Job) -> tuple[str, int] | None:
+    """The run that a job carries, and the number of the attempt that it is.
+
+    None for a sync, a trial, or what is no job of ours and will fail as such.
+    """
     try:
-        return str(job.args[0]) if job.func_name in _OF_RUNS.values() else None
+        if job.func_name not in _OF_RUNS.values():
+            return None
     except DeserializationError:
         return None
+    run_id, _, number = job.id.rpartition("-")
+    return (run_id, int(number)) if number.isdecimal() else None
 
 
 def request_of_job() -> str | None:
@@ -251,7 +266,7 @@ def _asked_by() -> dict[str, str]:
 
 def _job_id(run: Run) -> str:
     """Each attempt is a job of its own: RQ remembers the one that was killed as still started."""
-    return f"{run.id}-{run.attempts + 1}"
+    return f"{run.id}-{run.fence + 1}"
 
 
 def _trial_job_id(sweep: Sweep, number: int) -> str:

@@ -5,6 +5,8 @@
      running one)    ▲──────────┘  its worker was killed: once more, `MAX_ATTEMPTS` times at most;
                                    or was ended, and left it: once more
 
+An attempt at a run is told by its number (`attempt`): one that was taken for dead and goes on spoils nothing.
+
 A project has at most one run of a kind in each of the first three states; unique indexes see to it.
 """
 
@@ -17,9 +19,11 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from captionloop.errors import NotFoundError, RunCancelled
+from captionloop.errors import NotFoundError
 from captionloop.jobs.queue.annotate_settings import AnnotateSettings
-from captionloop.model.database import Database, Project, Run, RunKind, RunState, utc_now
+from captionloop.jobs.queue.attempt import Attempt
+from captionloop.jobs.queue.last_look import LastLook
+from captionloop.model.database import Database, Project, Run, RunKind, RunState, database_time, utc_now
 
 # A running run that has given no sign of life for this long was killed. Signs come every `HEARTBEAT_S`.
 DEAD_AFTER_S = 60
@@ -49,10 +53,11 @@ class Requested:
 
 
 class Runs:
-    """The only place where the state of a run changes."""
+    """The only place where the state of a run changes, but for what the attempt at it says of it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._last_look = LastLook()
 
     def request(
         self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
@@ -80,8 +85,11 @@ class Runs:
                 return None
             return _add(session, project_id, kind, RunState.QUEUED, asked_by, {})
 
-    def start(self, run_id: str) -> Run | None:
-        """Take a queued run for this worker; None when there is nothing to do (cancelled, or taken already)."""
+    def start(self, run_id: str) -> Attempt | None:
+        """Take a queued run for this worker; None when there is nothing to do (cancelled, or taken already).
+
+        Whoever had it before has it no longer.
+        """
         with self._database.session() as session:
             run = session.get(Run, run_id, with_for_update=True)
             if run is None or run.state is not RunState.QUEUED:
@@ -89,44 +97,15 @@ class Runs:
             if _one(session, run.project_id, run.kind, RunState.RUNNING) is not None:
                 run.state = RunState.WAITING
                 return None
-            run.state, run.attempts = RunState.RUNNING, run.attempts + 1
-            run.started_at = run.heartbeat_at = utc_now()
+            run.state, run.attempts, run.fence = RunState.RUNNING, run.attempts + 1, run.fence + 1
+            run.started_at, run.heartbeat_at = utc_now(), database_time(session)
             run.progress, run.detail, run.message = 0.0, {}, ""
-            return run
+            return Attempt(self._database, run, run.fence)
 
-    def report(self, run_id: str, progress: float, **detail: Any) -> None:
-        """Say how far a run is, which is also a sign of life.
-
-        Args:
-            progress: 0 to 1.
-            detail: the stage, and what is known in it (step, steps, loss, seconds_left).
-
-        Raises:
-            RunCancelled: somebody cancelled the run, or another worker was given it.
-        """
-        with self._database.session() as session:
-            run = session.get_one(Run, run_id, with_for_update=True)
-            _refuse_if_over(run)
-            run.progress, run.detail, run.heartbeat_at = progress, detail, utc_now()
-
-    def sign_of_life(self, run_id: str) -> None:
-        with self._database.session() as session:
-            session.get_one(Run, run_id).heartbeat_at = utc_now()
-
-    def check_cancelled(self, run_id: str) -> None:
-        """Raise `RunCancelled` when somebody cancelled the run."""
+    def attempt(self, run_id: str, number: int) -> Attempt:
+        """A hold that another process has on a run, for a process that works for that one."""
         with self._database.reading() as session:
-            _refuse_if_over(session.get_one(Run, run_id))
-
-    def finish(self, run_id: str, state: RunState, *, message: str, version: str | None = None) -> None:
-        """End a run. A run that is over already keeps its first end."""
-        with self._database.session() as session:
-            run = session.get_one(Run, run_id, with_for_update=True)
-            if run.state.is_over:
-                return
-            run.state, run.message, run.version, run.finished_at = state, message, version, utc_now()
-            if state is RunState.FINISHED:
-                run.progress = 1.0
+            return Attempt(self._database, session.get_one(Run, run_id), number)
 
     def cancel(self, run_id: str) -> Run:
         """Cancel a run: at once when it has not begun, else as soon as its worker looks.
@@ -150,11 +129,15 @@ class Runs:
         A run whose worker was killed is queued once more or failed; a waiting run whose way is clear is queued.
         """
         with self._database.session() as session:
-            for run in session.scalars(_locked(RunState.RUNNING)):
-                if run.heartbeat_at is None or utc_now() - run.heartbeat_at > timedelta(seconds=DEAD_AFTER_S):
-                    _after_death(session, run)
-                elif run.heartbeat_at > utc_now():  # the clock was put back: from now on the silence counts
-                    run.heartbeat_at = utc_now()
+            running = session.scalars(_locked(RunState.RUNNING)).all()
+            now = database_time(session)
+            was_away = self._last_look.was_long_ago(now)
+            for run in running:
+                if run.heartbeat_at is None or now - run.heartbeat_at > timedelta(seconds=DEAD_AFTER_S):
+                    if not was_away:
+                        _after_death(session, run)
+                elif run.heartbeat_at > now:  # the clock was put back: from now on the silence counts
+                    run.heartbeat_at = now
             session.flush()
             for run in session.scalars(_locked(RunState.WAITING)):
                 if _one(session, run.project_id, run.kind, RunState.QUEUED, RunState.RUNNING) is None:
@@ -162,15 +145,19 @@ class Runs:
                     session.flush()
             return list(session.scalars(select(Run).where(Run.state == RunState.QUEUED).order_by(Run.created_at)))
 
-    def hand_back(self, run_id: str) -> Run | None:
+    def hand_back(self, run_id: str, number: int) -> Run | None:
         """Queue a run again that its worker has left on purpose, which counts as no attempt.
 
+        Args:
+            number: of the attempt that was left.
+
         Returns:
-            the run, which must be sent; None when it is over (also now, when somebody wanted it cancelled).
+            the run, which must be sent; None when it is over (also now, when somebody wanted it cancelled), or has
+            been given to another worker.
         """
         with self._database.session() as session:
             run = session.get(Run, run_id, with_for_update=True)
-            if run is None or run.state is not RunState.RUNNING:
+            if run is None or run.state is not RunState.RUNNING or run.fence != number:
                 return None
             if run.cancel_requested:
                 run.state, run.message, run.finished_at = RunState.CANCELLED, "Cancelled.", utc_now()
@@ -275,11 +262,6 @@ def _folded(kind: RunKind, before: Mapping[str, Any], wanted: Mapping[str, Any])
     if kind is RunKind.ANNOTATE:
         return AnnotateSettings.from_dict(before).joined(AnnotateSettings.from_dict(wanted)).to_dict()
     return dict(wanted)
-
-
-def _refuse_if_over(run: Run) -> None:
-    if run.cancel_requested or run.state is not RunState.RUNNING:
-        raise RunCancelled("The run was cancelled.")
 
 
 def _after_death(session: Session, run: Run) -> None:

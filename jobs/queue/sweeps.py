@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from captionloop.errors import NotFoundError, RunCancelled, SettingsError
-from captionloop.model.database import Database, Project, RunState, Sweep, utc_now
+from captionloop.jobs.queue.last_look import LastLook
+from captionloop.model.database import Database, Project, RunState, Sweep, database_time, utc_now
 from captionloop.model.sweep.search_space import SearchSpace
 from captionloop.model.sweep.sweep_state import SweepState
 from captionloop.model.training import named_settings
@@ -37,6 +38,7 @@ class Sweeps:
     def __init__(self, database: Database, scratch: Path) -> None:
         self._database = database
         self._scratch = scratch
+        self._last_look = LastLook()
 
     def start(
         self,
@@ -86,10 +88,11 @@ class Sweeps:
         Trials whose workers were killed are given up, and tried again; a sweep without anything left to do ends.
         """
         with self._database.reading() as session:
+            was_away = self._last_look.was_long_ago(database_time(session))
             running = session.scalars(select(Sweep).where(Sweep.state == RunState.RUNNING)).all()
         to_send = []
         for sweep in running:
-            waiting = self._advance(sweep)
+            waiting = self._advance(sweep, gives_up=not was_away)
             if waiting:
                 to_send.append((sweep, waiting))
         return to_send
@@ -161,11 +164,12 @@ class Sweeps:
             raise SettingsError(f"There are a sweep or settings named {name!r} already; choose another --name.")
         return name
 
-    def _advance(self, sweep: Sweep) -> list[int]:
+    def _advance(self, sweep: Sweep, *, gives_up: bool) -> list[int]:
         from captionloop.model.sweep.trials import TrialState
 
         with self._trials(sweep) as trials:
-            trials.fail_dead()
+            if gives_up:
+                trials.fail_dead()
             found = trials.all()
         if all(trial.state.is_over for trial in found):
             finished = any(trial.score is not None for trial in found)

@@ -9,22 +9,24 @@ from contextlib import suppress
 from types import FrameType
 
 from redis import RedisError
+from redis.client import Pipeline
 from rq import Queue, Worker
 from rq.exceptions import StopRequested
-from rq.executions import ExecutionRegistry
+from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import current_timestamp
 
 from captionloop.errors import ServiceError
-from captionloop.jobs.context import Context
+from captionloop.jobs.context import Context, hand_on
 from captionloop.jobs.processes.end_with_parent import end_with
-from captionloop.jobs.queue.redis_queue import QUEUE_NAME, TRIALS_QUEUE_NAME, run_of
+from captionloop.jobs.queue.last_look import LastLook
+from captionloop.jobs.queue.redis_queue import QUEUE_NAME, TRIALS_QUEUE_NAME, attempt_of
 from captionloop.jobs.queue.runs import DEAD_AFTER_S
 from captionloop.jobs.worker.due_runs import start_due_runs
 from captionloop.jobs.worker.own_job import OwnJob
 from captionloop.memory import keep_freed_memory
-from captionloop.model.database import RunState
+from captionloop.model.database import RunState, utc_now
 
 _log = logging.getLogger(__name__)
 
@@ -48,12 +50,12 @@ class _Worker(Worker):
     Leaving is a kill: a run goes on from its last checkpoint after one anyway. What takes seconds is finished.
     """
 
-    left_run: str | None = None  # the run that was left
+    left: tuple[str, int] | None = None  # the run that was left, and the number of the attempt
     is_told_to_end = False
-    _present_run: str | None = None
+    _present: tuple[str, int] | None = None
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        self._present_run = run_of(job)
+        self._present = attempt_of(job)
         with _uses_database:
             super().fork_work_horse(job, queue)
         if self._stop_requested:  # the signal came before there was anything to leave
@@ -80,6 +82,20 @@ class _Worker(Worker):
                 self.connection.zremrangebyscore(started.key, 0, current_timestamp())
         super().clean_registries()  # type: ignore[no-untyped-call]
 
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Register again if Redis has forgotten this worker: after a pause, or when Redis was emptied."""
+        if not self.connection.hexists(self.key, "birth"):
+            self.connection.delete(self.key)  # what is left of it would count as another worker's
+            self.register_birth()  # type: ignore[no-untyped-call]
+        super().heartbeat(timeout, pipeline)
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Wait for the job also while Redis is away: else a second one would be begun beside it."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except RedisError as error:
+            _log.error("Redis does not answer (%s); the job goes on", error)
+
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.is_told_to_end = True
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
@@ -89,8 +105,8 @@ class _Worker(Worker):
         self._leave_run()
 
     def _leave_run(self) -> None:
-        if self._present_run and self.horse_pid:
-            self.left_run = self._present_run
+        if self._present and self.horse_pid:
+            self.left = self._present
             # Not its process group, as RQ does: that is still our own for a moment after the fork.
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, signal.SIGKILL)
@@ -98,6 +114,7 @@ class _Worker(Worker):
 
 def work(context: Context) -> None:
     """Work until SIGINT or SIGTERM, which ends a sync after and a run within its work; a second signal ends at once."""
+    hand_on(context.settings)
     _import_ahead()
     _sweep(context)
     stop = threading.Event()
@@ -105,8 +122,8 @@ def work(context: Context) -> None:
     watcher.start()
     try:
         worker = _work_until_told_to_end(context)
-        if worker.left_run:
-            _hand_back(context, worker.left_run)
+        if worker.left:
+            _hand_back(context, *worker.left)
     finally:
         stop.set()
         watcher.join()
@@ -135,16 +152,19 @@ def _work_until_told_to_end(context: Context) -> _Worker:
             return worker
 
 
-def _hand_back(context: Context, run_id: str) -> None:
+def _hand_back(context: Context, run_id: str, number: int) -> None:
     try:
-        context.queue.hand_back(run_id)
+        context.queue.hand_back(run_id, number)
     except ServiceError as error:  # the next worker notices by itself, a minute later
         _log.error("run %s is not handed back: %s", run_id, error)
 
 
 def _sweep(context: Context) -> None:
-    """Remove what crashed runs left behind, unless a run goes on, which may be writing a version in another worker."""
-    if any(run.state is RunState.RUNNING for run in context.queue.runs.active()):
+    """Remove what crashed runs left behind, unless a run goes on, which may be writing a version in another worker.
+
+    One that was given up may go on as well, where its worker only stood still.
+    """
+    if any(run.state is RunState.RUNNING or run.fence for run in context.queue.runs.active()):
         return
     for leftover in context.versions.remove_leftovers():
         _log.warning("removed %s, which a crash left unfinished", leftover.name)
@@ -160,14 +180,17 @@ def _import_ahead() -> None:
 def _watch(context: Context, stop: threading.Event) -> None:
     """Bring runs back into motion whose worker was killed, or which Redis has lost; begin those that are due.
 
-    What a killed run has left half written, and no worker swept when it started since a run went on, is removed.
+    What a killed run has left half written, and no worker swept when it started since a run went on, is removed: not
+    right after the machine was suspended, when what is being written seems to be old.
     """
+    last_look = LastLook()
     while True:
         try:
             with _uses_database:
                 context.queue.keep_moving()
                 start_due_runs(context)
-                context.versions.remove_leftovers(older_than_s=_ABANDONED_AFTER_S)
+                if not last_look.was_long_ago(utc_now()):
+                    context.versions.remove_leftovers(older_than_s=_ABANDONED_AFTER_S)
         except (ServiceError, OSError) as error:
             _log.error("%s", error)
         if stop.wait(DEAD_AFTER_S / 4):

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,14 @@ def add_unless_there(session: Session, kind: type[Table], **values: Any) -> None
     """Insert a row, unless one with the same unique values exists or is being inserted by another process."""
     insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(insert(kind).values(**values).on_conflict_do_nothing())
+
+
+def database_time(session: Session) -> datetime:
+    """The present moment by the database's clock, the same for all who use it, whatever their own clocks say."""
+    if session.get_bind().dialect.name == "postgresql":
+        return session.execute(text("SELECT clock_timestamp()")).scalar_one().astimezone(UTC)
+    now = session.execute(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")).scalar_one()
+    return datetime.fromisoformat(now).replace(tzinfo=UTC)
 
 
 def wait_for_lock(connection: Connection, lock: int) -> None:

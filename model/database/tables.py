@@ -180,6 +180,7 @@ class Project(Table):
     synced_until: Mapped[datetime | None]  # corrections changed up to this moment of Label Studio's clock are here
     # The boxes and pictures of the label config by which they were read; empty before the first complete sync.
     synced_by: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    sync_writes: Mapped[int] = mapped_column(default=0)  # how often a sync has changed corrections
     shows_annotators: Mapped[bool] = mapped_column(default=True)  # whether pages show individuals' figures
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # see `project_settings`
     # The project's own sampling, to be restored; None while we have not changed it.
@@ -418,6 +419,7 @@ class Run(Table):
     version: Mapped[str | None] = mapped_column(ForeignKey("version.name"))
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     attempts: Mapped[int] = mapped_column(default=0)  # more than one after a worker was killed
+    fence: Mapped[int] = mapped_column(default=0)  # the number of the latest attempt, which alone may write
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     started_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]  # the worker's heartbeat; an old one means that it was killed

@@ -22,7 +22,7 @@ from optuna.pruners import MedianPruner
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial
 
-from captionloop.errors import RunCancelled, ServiceError, TrialPruned
+from captionloop.errors import RunLost, ServiceError, TrialPruned
 from captionloop.model.database import Database, engine_arguments, prepare
 from captionloop.model.metrics import Score
 from captionloop.model.sweep.search_space import SearchSpace
@@ -134,16 +134,29 @@ class OngoingTrial:
 
         Raises:
             TrialPruned: the others were better at that point.
-            RunCancelled: the trial was ended.
+            RunLost: the trial was ended.
         """
         if percent not in self._seen:
             self._seen.add(percent)
             try:
                 self._trial.report(score, percent)
             except UpdateFinishedTrialError as error:
-                raise RunCancelled(f"Trial {self._trial.number} was given up.") from error
+                raise self._lost() from error
         if self._trial.should_prune():
             raise TrialPruned(f"Trial {self._trial.number} falls behind the others after {percent} % of its steps.")
+
+    def check(self) -> None:
+        """Look whether the trial is still to be done.
+
+        Raises:
+            RunLost: it was given up: its worker was taken for dead, and another trial tries the same, or its sweep was
+                cancelled.
+        """
+        if self._storage.get_trial(self._trial._trial_id).state is not optuna.trial.TrialState.RUNNING:
+            raise self._lost()
+
+    def _lost(self) -> RunLost:
+        return RunLost(f"Trial {self._trial.number} was given up.")
 
     def sign_of_life(self) -> None:
         """Heartbeat; call it several times within `DEAD_AFTER_S`, from any thread.
@@ -169,12 +182,17 @@ class OngoingTrial:
     def _end(
         self, state: optuna.trial.TrialState, value: float | None = None, *, notes: Mapping[str, Any] | None = None
     ) -> None:
-        """End the trial, unless it was ended already."""
+        """End the trial.
+
+        Raises:
+            RunLost: it was ended already, and stays as it is.
+        """
+        self.check()
         try:
             for name, note in (notes or {}).items():
                 self._trial.set_user_attr(name, note)
-        except UpdateFinishedTrialError:
-            return
+        except UpdateFinishedTrialError as error:
+            raise self._lost() from error
         self._study.tell(self._trial, value, state=state, skip_if_finished=True)
 
 

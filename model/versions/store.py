@@ -114,9 +114,19 @@ class VersionStore:
     # New versions --------------------------------------------------------------------------------------------------
 
     def create(
-        self, project_id: int, write: Callable[[Path], None], *, lineage: Lineage, generation: GenerationSettings
+        self,
+        project_id: int,
+        write: Callable[[Path], None],
+        *,
+        lineage: Lineage,
+        generation: GenerationSettings,
+        also: Callable[[Session, str], None] = lambda session, name: None,
     ) -> str:
         """Add a version: `write` saves the model files to the given directory; a model card is added.
+
+        Args:
+            also: called in the transaction that enters the version, with its name: what it writes holds only with the
+                version, and if it raises there is no version.
 
         Returns:
             The new version's name.
@@ -139,7 +149,6 @@ class VersionStore:
                     "reason": lineage.reason,
                     "generation": generation.to_dict(),
                 }
-                self._keep(directory, name, facts)
                 session.add(
                     Version(
                         name=name,
@@ -153,6 +162,9 @@ class VersionStore:
                         snapshot=lineage.snapshot,
                     )
                 )
+                session.flush()
+                also(session, name)
+                self._keep(directory, name, facts)
         return name
 
     def _keep(self, directory: Path, name: str, facts: Mapping[str, Any]) -> None:
@@ -245,12 +257,21 @@ class VersionStore:
                 )
             return str(project.champion)
 
-    def promote(self, project_id: int, name: str, *, reason: str, expected: str | None = None) -> bool:
+    def promote(
+        self,
+        project_id: int,
+        name: str,
+        *,
+        reason: str,
+        expected: str | None = None,
+        also: Callable[[Session], None] = lambda session: None,
+    ) -> bool:
         """Make a version champion.
 
         Args:
             expected: promote only if this version is still the champion, with which the candidate was compared.
                 Idempotent.
+            also: called in the transaction that changes the champion; if it raises, nothing is changed.
 
         Returns:
             False if the champion is not the `expected` one; then nothing was changed.
@@ -262,6 +283,7 @@ class VersionStore:
         verify_files(self.get(project_id, name).path)
         with self._database.session() as session:
             project = _project(session, project_id, lock=True)
+            also(session)
             if expected is not None and project.champion not in (expected, name):
                 return False
             if (deleted_at := session.get_one(Version, name).deleted_at) is not None:  # since it was read above

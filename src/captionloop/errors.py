@@ -15,6 +15,7 @@
     ├── BackupError           a backup that cannot be made, or is damaged            1
     └── RunError              a run that cannot continue                             1
         ├── RunCancelled      it was cancelled; nothing of it is kept                1
+        ├── RunLost           another worker has taken it over; nothing is written   1
         └── TrialPruned       an unpromising trial of a sweep                        1
 
 Each message is one or two sentences for people: what was found, where (task, file, field), what to do.
@@ -99,6 +100,10 @@ class RunError(CaptionloopError):
 
 
 class RunCancelled(RunError):
+    pass
+
+
+class RunLost(RunError):
     pass
 
 

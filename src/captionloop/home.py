@@ -13,8 +13,8 @@ HOME/
 ├── datasets/HASH.jsonl   one immutable snapshot for each run
 ├── thumbnails/, reports/ caches of the pages; may be deleted
 ├── comparisons/ID/FIRST--SECOND.json   two versions' captions of the same held-out images
-├── runs/ID/              a run in progress: its checkpoint and the files it makes
-├── runs/ID/NUMBER/       the same for a trial of a sweep
+├── runs/ID/NUMBER/       an attempt at a run: its checkpoint and the files it makes
+├── runs/ID/FIRST/NUMBER/ the same for a trial of a sweep; FIRST is the number of the trial that it retries, or its own
 ├── tensorboard/ID/       TensorBoard's event files of each run
 ├── trackers/ID/          local data of MLflow and Weights & Biases of each run
 ├── logs/                 one file for each process that `captionloop up` starts
@@ -144,6 +144,9 @@ class Home:
     def comparison(self, project_id: int, first: str, second: str) -> Path:
         # Names of versions hold no "--". The project is named as well, since projects share their bases.
         return self.root / "comparisons" / str(project_id) / f"{first}--{second}.json"
+
+    def attempt(self, run_id: str, number: int) -> Path:
+        return self.runs / run_id / str(number)
 
     def image(self, sha256: str) -> Path:
         return self.images / sha256[:2] / sha256

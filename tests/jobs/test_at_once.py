@@ -17,6 +17,7 @@ from sqlalchemy import select
 from tests.support.contexts import opened_context
 from tests.support.models import add_project, tiny_base
 from tests.support.pictures import picture
+from tests.support.runs import begun
 from tests.support.scripted_studio import TOKEN, scripted_studio
 from tests.support.service import AUTH, caption_service, client_of
 from tests.support.versions import add_copy
@@ -162,8 +163,7 @@ def test_a_dead_run_that_all_notice_is_queued_once(
 ) -> None:
     queues = [queue_on(open_database(), redis_url) for _ in range(6)]
     runs = queues[0].runs
-    run = runs.start(runs.request(project.id, RunKind.FINETUNE, asked_by="x").run.id)
-    assert run is not None
+    run = begun(runs, project.id, RunKind.FINETUNE).run
     database = open_database()
     with database.session() as session:
         session.get_one(Run, run.id).heartbeat_at = utc_now() - timedelta(seconds=DEAD_AFTER_S + 1)
@@ -180,8 +180,7 @@ def test_a_dead_run_that_all_notice_is_queued_once(
 
 def test_a_clock_that_is_put_back_hides_no_dead_run(either_database: Database, project: Project) -> None:
     runs = Runs(either_database)
-    run = runs.start(runs.request(project.id, RunKind.FINETUNE, asked_by="x").run.id)
-    assert run is not None
+    run = begun(runs, project.id, RunKind.FINETUNE).run
     with either_database.session() as session:
         session.get_one(Run, run.id).heartbeat_at = utc_now() + timedelta(hours=2)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import select
+from tests.support.damage import damage
 from tests.support.models import tiny_base
 from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, ScriptedStudio, scripted_studio
@@ -121,6 +122,43 @@ def test_two_backends_and_two_workers_do_everything_once(installation: Installat
     context.queue.announce_champion(project.id)
     for backend in installation.backends:
         until(lambda backend=backend: installation.predict(backend) == newer)  # type: ignore[misc]
+
+
+@pytest.mark.faults
+def test_a_champions_damaged_file_that_is_put_back_is_served_again_by_both_backends(
+    installation: Installation,
+) -> None:
+    context, project = installation.context, installation.project
+    served = [installation.predict(backend) for backend in installation.backends]
+    newer = add_copy(context.versions, project, context.versions.champion(project.id))
+    context.versions.promote(project.id, newer, reason="better")
+    weights = context.versions.get(project.id, newer).path / "model.safetensors"
+    content = weights.read_bytes()
+    damage(weights, "truncated")
+    context.queue.announce_champion(project.id)
+    until(lambda: all(is_damaged(backend) for backend in installation.backends))
+    meanwhile = [installation.predict(backend) for backend in installation.backends]
+
+    weights.write_bytes(content)
+
+    # Nobody asks for a caption, nor announces anything.
+    until(lambda: not any(is_damaged(backend) for backend in installation.backends))
+    assert meanwhile == served
+    assert [installation.predict(backend) for backend in installation.backends] == [newer, newer]
+
+
+def is_damaged(backend: str) -> bool:
+    return 'captionloop_champion_damaged{project="1"} 1.0' in figures(backend)
+
+
+def test_figures_say_of_which_backend_they_are(installation: Installation) -> None:
+    for backend in installation.backends:
+        (told,) = [line for line in figures(backend).splitlines() if line.startswith("captionloop_info")]
+        assert f'port="{backend.rpartition(":")[2]}"' in told
+
+
+def figures(backend: str) -> str:
+    return httpx.get(f"{backend}/metrics", auth=AUTH, timeout=60).raise_for_status().text
 
 
 def corrections(context: Context) -> int:

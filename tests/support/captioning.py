@@ -15,11 +15,13 @@ from captionloop.home import Home
 from captionloop.jobs.captioning import annotate_run as annotating
 from captionloop.jobs.captioning.annotate_run import run_annotate
 from captionloop.jobs.context import Context
+from captionloop.jobs.queue.attempt import Attempt
 from captionloop.model.active_learning.project_settings import ProjectSettings
 from captionloop.model.captioning.captioner import Captioner
-from captionloop.model.database import Database, Project, Run, RunKind, RunState
+from captionloop.model.database import Database, Project, RunKind, RunState
 from captionloop.settings import Settings
 from tests.support.pictures import picture
+from tests.support.runs import begun
 from tests.support.servers import LabelStudioServer
 from tests.support.studio import annotate
 from tests.support.versions import FinishedRun
@@ -78,15 +80,12 @@ class Studio:
     def found(self) -> Json:
         return self.context.label_studio.project(self.number)
 
-    def begin(self, **settings: Any) -> Run:
-        runs = self.context.queue.runs
-        run = runs.start(runs.request(self.project.id, RunKind.ANNOTATE, asked_by="test", settings=settings).run.id)
-        assert run is not None
-        return run
+    def begin(self, **settings: Any) -> Attempt:
+        return begun(self.context.queue.runs, self.project.id, RunKind.ANNOTATE, settings=settings)
 
-    def carry_out(self, run: Run) -> str:
-        said, _ = run_annotate(self.context, run)
-        self.context.queue.runs.finish(run.id, RunState.FINISHED, message=said)
+    def carry_out(self, attempt: Attempt) -> str:
+        said = run_annotate(self.context, attempt)
+        attempt.finish(RunState.FINISHED, message=said)
         return said
 
     def annotate(self, **settings: Any) -> str:

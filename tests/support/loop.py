@@ -53,6 +53,11 @@ class Loop:
                 self.project.label_studio_id, task, result=[item], lead_time=1.0
             )
 
+    def add_tasks(self, count: int) -> None:
+        """Some that nobody annotates."""
+        tasks = [{"data": {"image": picture_of(place)}} for place in range(count)]
+        self.context.label_studio.import_tasks(self.project.label_studio_id, tasks)
+
     def change_annotation(self, caption: str) -> None:
         """What somebody does to the first of them."""
         item = caption_item(TARGET, caption) | {"origin": "manual"}

@@ -108,7 +108,7 @@ class OwnRedis:
             try:
                 yield own
             finally:
-                own._process.stop()
+                own.stop()
 
     def start(self) -> None:
         """Also again after `kill`; it is empty then."""
@@ -117,6 +117,14 @@ class OwnRedis:
 
     def kill(self) -> None:
         _kill(self._process)
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    @property
+    def pids(self) -> list[int]:
+        assert self._process.pid is not None
+        return descendants(self._process.pid)
 
 
 @contextmanager

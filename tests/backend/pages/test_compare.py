@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 from tests.support.live_room import press, sign_in
 from tests.support.room import post, signed_in
+from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.compare import read_compare, read_pair
@@ -141,7 +142,7 @@ def test_why_the_last_try_failed_is_said(
 ) -> None:
     run = room.request_comparison(finished.project, **pair, by="test")
     room.runs.start(run.id)
-    room.runs.finish(run.id, RunState.FAILED, message="The disk is full.")
+    attempt_at(room.runs, run.id).finish(RunState.FAILED, message="The disk is full.")
 
     assert "The last try failed.</span> The disk is full." in text_of(lead, **pair)
 

@@ -12,6 +12,7 @@ from tests.support.corrections import correct
 from tests.support.models import add_project
 from tests.support.room import PASSWORD, USER
 from tests.support.room_pages import page_paths
+from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.frame import TABS
@@ -57,7 +58,7 @@ def paths(room: Room, finished: FinishedRun, database: Database) -> dict[str, st
         correct(database, finished.project, version=version, caption=caption, image_sha256=image, annotator="ada@x.org")
     run = room.start_run(finished.project, {}, by="lead").run
     room.runs.start(run.id)
-    room.runs.report(run.id, 0.4, stage="training", step=16, steps=40, loss=1.2, seconds_left=9)
+    attempt_at(room.runs, run.id).report(0.4, stage="training", step=16, steps=40, loss=1.2, seconds_left=9)
     made = finished.version
     return {"start": "/", **page_paths(1, first=str(made.parent), second=made.version, item=2)}
 

@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from tests.support.corrections import correct
 from tests.support.room_pages import page_paths
+from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.room import Room
@@ -46,7 +47,7 @@ def paths(finished: FinishedRun, room: Room, database: Database) -> dict[str, st
         )  # fmt: skip
     run = room.start_run(finished.project, {}, by=_HOSTILE).run
     room.runs.start(run.id)
-    room.runs.finish(run.id, RunState.FAILED, message=_HOSTILE)
+    attempt_at(room.runs, run.id).finish(RunState.FAILED, message=_HOSTILE)
     with database.session() as session:
         session.get_one(Project, finished.project.id).title = _HOSTILE
         for correction in session.query(Correction):

@@ -13,6 +13,7 @@ from tests.support.corrections import correct
 from tests.support.label_configs import label_config
 from tests.support.models import add_project
 from tests.support.room import post
+from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.health import checkups
@@ -41,9 +42,9 @@ def run_of(room: Room, project: Project, kind: RunKind = RunKind.FINETUNE) -> Ru
 
 
 def started(room: Room, project: Project) -> Run:
-    run = room.runs.start(run_of(room, project).id)
-    assert run is not None
-    return run
+    attempt = room.runs.start(run_of(room, project).id)
+    assert attempt is not None
+    return attempt.run
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_while_a_run_goes_on_it_can_be_cancelled_and_none_be_started(
     lead: FlaskClient, room: Room, finished: FinishedRun
 ) -> None:
     run = started(room, finished.project)
-    room.runs.report(run.id, 0.5, stage="training", step=20, steps=40, loss=1.25, seconds_left=12.4)
+    attempt_at(room.runs, run.id).report(0.5, stage="training", step=20, steps=40, loss=1.25, seconds_left=12.4)
 
     page = text_of(lead)
 
@@ -136,7 +137,7 @@ def test_while_a_run_goes_on_it_can_be_cancelled_and_none_be_started(
 
 def test_a_failed_run_says_what_went_wrong(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
     run = started(room, finished.project)
-    room.runs.finish(run.id, RunState.FAILED, message="There are 3 corrections; a run needs 10.")
+    attempt_at(room.runs, run.id).finish(RunState.FAILED, message="There are 3 corrections; a run needs 10.")
 
     assert "The last run failed. There are 3 corrections; a run needs 10." in text_of(lead)
 
@@ -299,9 +300,9 @@ def test_the_stream_tells_each_change_and_ends_when_the_run_is_over(
     stream = events_of(lead)
 
     assert next(stream) == "run"
-    room.runs.report(run.id, 0.5, stage="training", step=20, steps=40)
+    attempt_at(room.runs, run.id).report(0.5, stage="training", step=20, steps=40)
     assert next(stream) == "run"
-    room.runs.finish(run.id, RunState.FINISHED, message="Done.")
+    attempt_at(room.runs, run.id).finish(RunState.FINISHED, message="Done.")
     assert list(stream) == ["over"]
 
 
@@ -334,7 +335,7 @@ def test_a_stream_that_nobody_reads_takes_no_place(
 
     stream = events_of(lead)
     assert next(stream) == "run"
-    room.runs.finish(run.id, RunState.FINISHED, message="Done.")
+    attempt_at(room.runs, run.id).finish(RunState.FINISHED, message="Done.")
     assert list(stream) == ["over"]
 
 

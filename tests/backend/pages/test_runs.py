@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any
@@ -11,10 +12,12 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
 from tests.support.live_room import press, sign_in
 from tests.support.room import post
+from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.pages.room import Room
 from captionloop.backend.pages.runs import PAGE_SIZE, read_runs
+from captionloop.errors import RunLost
 from captionloop.model.database import Database, Run, RunKind, RunState, utc_now
 from captionloop.model.training import named_settings
 from captionloop.model.training.settings import FinetuneSettings
@@ -49,7 +52,7 @@ def running(database: Database, finished: FinishedRun, room: Room) -> str:
         database, finished.project.id, "9", RunState.RUNNING, progress=0.3, detail=detail, started_at=utc_now(),
         heartbeat_at=utc_now(),
     )  # fmt: skip
-    files = room.home.runs / "9" / "version"
+    files = room.home.attempt("9", 0) / "version"
     files.mkdir(parents=True)
     header = "step,loss,learning_rate,gradient_norm,images_per_second,memory_mib"
     (files / "training_log.csv").write_text(f"{header}\n1,3.0,0.1,1,1,1\n2,2.5,0.1,1,1,1\n3,2.")
@@ -106,7 +109,7 @@ def test_the_part_of_a_run_is_sent_live_until_it_is_over(lead: FlaskClient, room
     next(events)
     assert b"event: run" in next(events)
 
-    room.runs.finish(running, RunState.FINISHED, message="done.")
+    attempt_at(room.runs, running).finish(RunState.FINISHED, message="done.")
 
     assert b"event: over" in next(events)
 
@@ -237,7 +240,8 @@ def test_a_run_that_ends_while_the_page_is_gathered_is_still_on_it(
     def then_it_ends(look: Callable[..., Sequence[Run]]) -> Callable[..., Sequence[Run]]:
         def looked(*arguments: Any, **options: Any) -> Sequence[Run]:
             found = look(*arguments, **options)
-            room.runs.finish(running, RunState.FINISHED, message="v9 was made.")
+            with suppress(RunLost):  # the second time
+                attempt_at(room.runs, running).finish(RunState.FINISHED, message="v9 was made.")
             return found
 
         return looked
@@ -257,9 +261,9 @@ def test_the_loss_curve_moves_and_a_run_is_started_by_keys(
     page.goto(f"{served}{PAGE}")
     expect(page.locator(".loss svg")).to_have_attribute("aria-label", "Loss, 3.000 at first, 2.500 at step 2")
 
-    with (room.home.runs / running / "version" / "training_log.csv").open("a") as log:
+    with (room.home.attempt(running, 0) / "version" / "training_log.csv").open("a") as log:
         log.write("0,0.1,1,1,1\n")
-    room.runs.report(running, 0.4, stage="training", step=3, steps=10, loss=2.0)
+    attempt_at(room.runs, running).report(0.4, stage="training", step=3, steps=10, loss=2.0)
 
     expect(page.locator(".loss svg")).to_have_attribute("aria-label", "Loss, 3.000 at first, 2.000 at step 3")
     expect(page.get_by_text("step 3 of 10")).to_be_visible()
@@ -269,5 +273,5 @@ def test_the_loss_curve_moves_and_a_run_is_started_by_keys(
     expect(page.get_by_text("The run waits until the one before it is over.")).to_be_visible()
     [_, waiting] = room.runs.unfinished(1)
     room.runs.cancel(waiting.id)
-    room.runs.finish(running, RunState.FINISHED, message="v9 was made.")
+    attempt_at(room.runs, running).finish(RunState.FINISHED, message="v9 was made.")
     expect(page.get_by_text("v9 was made.")).to_be_visible()  # and no stream is left for the server to wait for

@@ -14,6 +14,7 @@ from tests.support.corrections import correct
 from tests.support.models import add_project, tiny_base
 from tests.support.pictures import picture
 from tests.support.room import PASSWORD, READER_PASSWORD, USER, app_of, opened_room
+from tests.support.runs import attempt_at
 
 from captionloop import __version__
 from captionloop.backend.pages.room import Room
@@ -184,7 +185,7 @@ def test_corrections_runs_and_the_champion_are_those_of_the_database(
     room.context.queue.request(project.id, RunKind.ANNOTATE, asked_by="test")
     run = room.context.queue.request(project.id, RunKind.FINETUNE, asked_by="test").run
     room.runs.start(run.id)
-    room.runs.report(run.id, 0.25)
+    attempt_at(room.runs, run.id).report(0.25)
 
     found = figures(client)
     assert found["captionloop_corrections", ("7", "active")] == 2

@@ -77,8 +77,8 @@ def test_a_restart_of_label_studio_costs_only_time(
     ):
         studio = open_at(server.url)
         tasks = studio.add_tasks(400)
-        run = studio.begin()
-        job = at_work.submit(studio.carry_out, run)
+        attempt = studio.begin()
+        run, job = attempt.run, at_work.submit(studio.carry_out, attempt)
         wait_until(studio, run, lambda found: found.progress > 0)
         server.stop()
         wait_until(studio, run, lambda found: found.detail["stage"] == "waiting for Label Studio")

@@ -9,6 +9,7 @@ import pytest
 from tests.support.captioning import take_four_tasks_at_a_time
 from tests.support.models import add_project
 from tests.support.pictures import picture
+from tests.support.runs import begun
 from tests.support.scripted_studio import PASSES, STAYS, ScriptedStudio, opened_context, scripted_studio
 
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
@@ -48,15 +49,13 @@ def context(
 @pytest.fixture
 def annotate(context: Context, project: Project) -> Callable[[], str]:
     def run() -> str:
-        runs = context.queue.runs
-        begun = runs.start(runs.request(project.id, RunKind.ANNOTATE, asked_by="test").run.id)
-        assert begun is not None
+        attempt = begun(context.queue.runs, project.id, RunKind.ANNOTATE)
         try:
-            said, _ = run_annotate(context, begun)
+            said = run_annotate(context, attempt)
         except CaptionloopError as error:
-            runs.finish(begun.id, RunState.FAILED, message=str(error))
+            attempt.finish(RunState.FAILED, message=str(error))
             raise
-        runs.finish(begun.id, RunState.FINISHED, message=said)
+        attempt.finish(RunState.FINISHED, message=said)
         return said
 
     return run

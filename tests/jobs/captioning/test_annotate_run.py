@@ -25,7 +25,7 @@ from captionloop.jobs.captioning.asking_order import VIEW_TITLE, AskingOrder
 from captionloop.jobs.processes import patience
 from captionloop.jobs.project.change_settings import change_settings
 from captionloop.jobs.project.promotion import promote
-from captionloop.jobs.queue.runs import Runs
+from captionloop.jobs.queue.attempt import Attempt
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import Database, RunKind, Suggestion
 from captionloop.model.dataset.suggestion_log import SuggestionLog
@@ -307,13 +307,13 @@ def test_a_run_says_how_far_it_is_while_label_studio_is_slow(
 ) -> None:
     take_four_tasks_at_a_time(monkeypatch)
     said: list[tuple[Any, Any]] = []
-    report = Runs.report
+    report = Attempt.report
 
-    def noting(self: Runs, run_id: str, progress: float, **detail: Any) -> None:
+    def noting(self: Attempt, progress: float, **detail: Any) -> None:
         said.append((detail["stage"], detail["step"]))
-        report(self, run_id, progress, **detail)
+        report(self, progress, **detail)
 
-    monkeypatch.setattr(Runs, "report", noting)
+    monkeypatch.setattr(Attempt, "report", noting)
     open_studio(label_studio_server.url).add_tasks(12)
     with faulty_proxy(label_studio_server.url, lambda *_: Fault.SLOW, slow_s=0.2) as url:
         open_studio(url).annotate()
@@ -331,8 +331,8 @@ def test_a_run_that_waits_for_a_slow_label_studio_says_so_and_can_be_cancelled(
         ThreadPoolExecutor(1) as at_work,
     ):
         studio = open_studio(url)
-        runs, run = studio.context.queue.runs, studio.begin()
-        job = at_work.submit(studio.carry_out, run)
+        runs, attempt = studio.context.queue.runs, studio.begin()
+        run, job = attempt.run, at_work.submit(studio.carry_out, attempt)
         while (found := runs.get(run.id)) and found.detail.get("stage") != "waiting for Label Studio":
             assert not job.done()
             time.sleep(0.05)
@@ -358,28 +358,29 @@ def test_a_cancelled_run_ends_between_two_batches_and_what_it_pushed_stays(
 ) -> None:
     take_four_tasks_at_a_time(monkeypatch)
     tasks = studio.add_tasks(8)
-    run = studio.begin()
+    run = (attempt := studio.begin()).run
     push = annotating._Annotation._push
 
     def then_cancel(self: Any, *arguments: Any) -> Any:
+        refused = push(self, *arguments)
         studio.context.queue.runs.cancel(run.id)
-        return push(self, *arguments)
+        return refused
 
     monkeypatch.setattr(annotating._Annotation, "_push", then_cancel)
     with pytest.raises(RunCancelled):
-        studio.carry_out(run)
+        studio.carry_out(attempt)
 
     assert sum(bool(studio.versions(task)) for task in tasks) == 4
 
 
 def test_a_cancelled_run_does_not_wait_for_a_label_studio_that_is_away(studio: Studio) -> None:
-    run = studio.begin()
+    attempt = studio.begin()
     studio.context.label_studio.url = "http://localhost:9"
     studio.context.label_studio._transport._retry_delays_s = ()
-    studio.context.queue.runs.cancel(run.id)
+    studio.context.queue.runs.cancel(attempt.run.id)
 
     with pytest.raises(RunCancelled):
-        studio.carry_out(run)
+        studio.carry_out(attempt)
 
 
 # Another champion ---------------------------------------------------------------------------------------------------
@@ -393,9 +394,9 @@ def test_a_promotion_refreshes_unlabelled_tasks_and_leaves_labelled_ones_alone(s
 
     promote(studio.context, studio.project, studio.finished.version.version, reason="test")
     (asked,) = studio.context.queue.runs.unfinished(studio.project.id)
-    run = studio.context.queue.runs.start(asked.id)
-    assert run is not None
-    studio.carry_out(run)
+    attempt = studio.context.queue.runs.start(asked.id)
+    assert attempt is not None
+    studio.carry_out(attempt)
 
     assert studio.versions(labelled) == [before]
     assert studio.versions(unlabelled) == [before, studio.finished.version.version]

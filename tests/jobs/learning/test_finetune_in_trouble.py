@@ -11,6 +11,7 @@ from sqlalchemy import select
 from tests.support.models import add_project
 from tests.support.pictures import picture
 from tests.support.processes import until
+from tests.support.runs import begun
 from tests.support.scripted_studio import HANG_UP, PASSES, STAYS, ScriptedStudio, opened_context, scripted_studio
 
 from captionloop.errors import LabelStudioError, RunCancelled
@@ -19,7 +20,8 @@ from captionloop.jobs.context import Context
 from captionloop.jobs.learning.finetune_run import run_finetune
 from captionloop.jobs.processes import patience
 from captionloop.jobs.project import sync as syncing
-from captionloop.model.database import Correction, Database, Project, Run, RunKind
+from captionloop.jobs.queue.attempt import Attempt
+from captionloop.model.database import Correction, Database, Project, RunKind
 
 pytestmark = pytest.mark.faults
 
@@ -51,11 +53,8 @@ def context(
 
 
 @pytest.fixture
-def run(context: Context, project: Project) -> Run:
-    runs, settings = context.queue.runs, {"steps": 2, "batch_size": 4}
-    begun = runs.start(runs.request(project.id, RunKind.FINETUNE, asked_by="test", settings=settings).run.id)
-    assert begun is not None
-    return begun
+def attempt(context: Context, project: Project) -> Attempt:
+    return begun(context.queue.runs, project.id, RunKind.FINETUNE, settings={"steps": 2, "batch_size": 4})
 
 
 def learnt(context: Context) -> list[str]:
@@ -66,8 +65,8 @@ def learnt(context: Context) -> list[str]:
 ALL = sorted(f"colour {number}" for number in range(ANNOTATIONS))
 
 
-def stage(context: Context, run: Run) -> object:
-    found = context.queue.runs.get(run.id)
+def stage(context: Context, attempt: Attempt) -> object:
+    found = context.queue.runs.get(attempt.run.id)
     return found.detail.get("stage") if found else None
 
 
@@ -83,24 +82,26 @@ def going_away(studio: ScriptedStudio, *, at: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("answer", PASSES)
-def test_what_passes_costs_only_time(studio: ScriptedStudio, context: Context, run: Run, answer: str) -> None:
+def test_what_passes_costs_only_time(studio: ScriptedStudio, context: Context, attempt: Attempt, answer: str) -> None:
     chance = random.Random(0)
     studio.decide = lambda method, path: PASSES[answer] if chance.random() < 0.4 else None
 
-    _, version = run_finetune(context, run)
+    run_finetune(context, attempt)
 
-    assert context.versions.get(run.project_id, version).corrections > 0
+    made = context.queue.runs.get(attempt.run.id)
+    assert made is not None
+    assert context.versions.get(made.project_id, made.version or "").corrections > 0
     assert learnt(context) == ALL
 
 
 @pytest.mark.parametrize("request_number", [1, 3, 5, 8])
 def test_a_label_studio_that_is_away_is_waited_for_and_the_run_says_so(
-    studio: ScriptedStudio, context: Context, run: Run, request_number: int
+    studio: ScriptedStudio, context: Context, attempt: Attempt, request_number: int
 ) -> None:
     come_back = going_away(studio, at=request_number)
     with ThreadPoolExecutor(1) as at_work:
-        job = at_work.submit(run_finetune, context, run)
-        until(lambda: job.done() or stage(context, run) == "waiting for Label Studio")
+        job = at_work.submit(run_finetune, context, attempt)
+        until(lambda: job.done() or stage(context, attempt) == "waiting for Label Studio")
         waited = not job.done()
         come_back()
         job.result(_WITHIN_S)
@@ -109,15 +110,15 @@ def test_a_label_studio_that_is_away_is_waited_for_and_the_run_says_so(
     assert learnt(context) == ALL
 
 
-def test_a_run_gives_signs_of_life_while_it_waits(studio: ScriptedStudio, context: Context, run: Run) -> None:
+def test_a_run_gives_signs_of_life_while_it_waits(studio: ScriptedStudio, context: Context, attempt: Attempt) -> None:
     come_back = going_away(studio, at=3)
 
     def last_sign() -> object:
-        found = context.queue.runs.get(run.id)
+        found = context.queue.runs.get(attempt.run.id)
         return found.heartbeat_at if found and found.detail.get("stage") == "waiting for Label Studio" else None
 
     with ThreadPoolExecutor(1) as at_work:
-        job = at_work.submit(run_finetune, context, run)
+        job = at_work.submit(run_finetune, context, attempt)
         until(lambda: last_sign() is not None)
         first = last_sign()
         until(lambda: last_sign() not in {None, first})
@@ -125,12 +126,12 @@ def test_a_run_gives_signs_of_life_while_it_waits(studio: ScriptedStudio, contex
         job.result(_WITHIN_S)
 
 
-def test_a_run_can_be_cancelled_while_it_waits(studio: ScriptedStudio, context: Context, run: Run) -> None:
+def test_a_run_can_be_cancelled_while_it_waits(studio: ScriptedStudio, context: Context, attempt: Attempt) -> None:
     going_away(studio, at=3)
     with ThreadPoolExecutor(1) as at_work:
-        job = at_work.submit(run_finetune, context, run)
-        until(lambda: stage(context, run) == "waiting for Label Studio")
-        context.queue.runs.cancel(run.id)
+        job = at_work.submit(run_finetune, context, attempt)
+        until(lambda: stage(context, attempt) == "waiting for Label Studio")
+        context.queue.runs.cancel(attempt.run.id)
         with pytest.raises(RunCancelled):
             job.result(_WITHIN_S)
 
@@ -138,27 +139,27 @@ def test_a_run_can_be_cancelled_while_it_waits(studio: ScriptedStudio, context: 
 
 
 def test_one_that_stays_away_ends_the_run_with_its_reason_and_the_next_run_misses_nothing(
-    studio: ScriptedStudio, context: Context, run: Run, monkeypatch: pytest.MonkeyPatch
+    studio: ScriptedStudio, context: Context, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "_GIVE_UP_AFTER_S", 0.3)
     come_back = going_away(studio, at=5)
     with pytest.raises(LabelStudioError, match="cannot be reached"):
-        run_finetune(context, run)
+        run_finetune(context, attempt)
     come_back()
 
-    run_finetune(context, run)
+    run_finetune(context, attempt)
 
     assert learnt(context) == ALL
 
 
 @pytest.mark.parametrize("answer", STAYS)
 def test_what_does_not_pass_ends_the_run_at_once_with_its_reason(
-    studio: ScriptedStudio, context: Context, run: Run, answer: str
+    studio: ScriptedStudio, context: Context, attempt: Attempt, answer: str
 ) -> None:
     reply, said = STAYS[answer]
     studio.decide = lambda method, path: reply if len(studio.asked) == 4 else None
 
     with pytest.raises(LabelStudioError, match=said):
-        run_finetune(context, run)
+        run_finetune(context, attempt)
 
     assert len(studio.asked) == 4

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from tests.support.runs import begun
 from tests.support.versions import COLOURS, FinishedRun
 
 from captionloop.errors import RunCancelled, RunError
 from captionloop.home import Home, write_json
 from captionloop.jobs.context import Context
-from captionloop.jobs.learning.finetune_run import _FinetuneRun, _Made, _Plan, _Reporter, _training
+from captionloop.jobs.learning.finetune_run import _FinetuneRun, _Plan, _Reporter, _training
 from captionloop.jobs.learning.inputs import learnt_by
+from captionloop.jobs.queue.attempt import Attempt
 from captionloop.model.blip.checkpoint import load_checkpoint
-from captionloop.model.database import Run, RunKind
+from captionloop.model.database import RunKind
 from captionloop.model.dataset.split import split_images
 from captionloop.model.evaluation.comparison_file import COMPARISON, read_comparison
 from captionloop.model.finetuning.finetuning import Trained
@@ -73,40 +75,41 @@ def test_nothing_new_and_nothing_replayed_is_an_error(
         examples(finished, context_of(), later, FinetuneSettings(replay=0))
 
 
-def begun(finished: FinishedRun, context: Context) -> Run:
+def with_snapshot(finished: FinishedRun, context: Context) -> Attempt:
     """A run that has taken its snapshot."""
-    runs = context.queue.runs
-    run = runs.start(runs.request(finished.project.id, RunKind.FINETUNE, asked_by="test").run.id)
-    assert run is not None
-    write_json(context.home.runs / run.id / "plan.json", plan(finished, champion=finished.base.name).identity)
-    return run
+    attempt = begun(context.queue.runs, finished.project.id, RunKind.FINETUNE)
+    directory = context.home.attempt(attempt.run.id, attempt.number)
+    write_json(directory / "plan.json", plan(finished, champion=finished.base.name).identity)
+    return attempt
 
 
-def prepared(finished: FinishedRun, context: Context, run: Run, **settings: Any) -> _FinetuneRun:
+def prepared(finished: FinishedRun, context: Context, attempt: Attempt, **settings: Any) -> _FinetuneRun:
     of = plan(finished, champion=finished.base.name)
     chosen = FinetuneSettings(batch_size=4, **settings)
-    return _FinetuneRun(context, run, of, _training(context, run, of, chosen, _Reporter(context, run)))
+    return _FinetuneRun(context, attempt, of, _training(context, attempt, of, chosen, _Reporter(attempt)))
 
 
-def trained(finished: FinishedRun, context: Context, run: Run, **settings: Any) -> Trained:
+def trained(finished: FinishedRun, context: Context, attempt: Attempt, **settings: Any) -> Trained:
     """A run as far as its training, in as many processes as the context says."""
-    return prepared(finished, context, run, **settings).train()
+    return prepared(finished, context, attempt, **settings).train()
 
 
 def test_a_run_leaves_a_version_that_was_compared_with_the_champion(
     finished: FinishedRun, context_of: Callable[..., Context]
 ) -> None:
     context = context_of()
-    run = begun(finished, context)
+    attempt = with_snapshot(finished, context)
 
-    made = prepared(finished, context, run, steps=4, validation_share=0).make_version()
+    made = prepared(finished, context, attempt, steps=4, validation_share=0).make_version()
 
-    version = context.versions.get(finished.project.id, made.version)
-    assert (version.parent, made.champion) == (finished.base.name, finished.base.name)
+    version = context.versions.get(finished.project.id, made)
+    assert version.parent == finished.base.name
     comparison = read_comparison(version.path / COMPARISON)
     assert comparison is not None
     assert {image.image for image in comparison.images} == set(finished.held_out)
-    assert made == _Made.read(context.home.runs / run.id)  # where a second attempt finds it
+    run = context.queue.runs.get(attempt.run.id)
+    assert run is not None
+    assert run.version == made  # where a second attempt finds it
 
 
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
@@ -115,16 +118,16 @@ def test_training_leaves_model_and_log_in_the_runs_directory(
     finished: FinishedRun, context_of: Callable[..., Context], processes: str, way: str
 ) -> None:
     context = context_of(CAPTIONLOOP_PROCESSES=processes)
-    run = begun(finished, context)
-    found = trained(finished, context, run, way=way, steps=6, validation_share=0.2, patience=99)
+    attempt = with_snapshot(finished, context)
+    found = trained(finished, context, attempt, way=way, steps=6, validation_share=0.2, patience=99)
 
-    files = context.home.runs / run.id / "version"
+    files = context.home.attempt(attempt.run.id, attempt.number) / "version"
     assert (found.steps, found.settings["steps"], found.settings["way"]) == (6, 6, way)
     assert load_checkpoint(files).model.dtype == torch.float32
     assert (files / "adapter").exists() == (way == "lora")
     assert len((files / "training_log.csv").read_text().splitlines()) == 1 + 6
     assert json.loads((files / "evaluations.jsonl").read_text().splitlines()[0])["images"] == "validation"
-    told = context.queue.runs.get(run.id)
+    told = context.queue.runs.get(attempt.run.id)
     assert told is not None
     assert (told.detail["stage"], told.detail["step"]) == ("training", 6)
 
@@ -135,7 +138,7 @@ def test_a_cancel_during_training_ends_all_processes(
     finished: FinishedRun, context_of: Callable[..., Context], processes: str
 ) -> None:
     context = context_of(CAPTIONLOOP_PROCESSES=processes)
-    run = begun(finished, context)
-    context.queue.runs.cancel(run.id)
+    attempt = with_snapshot(finished, context)
+    context.queue.runs.cancel(attempt.run.id)
     with pytest.raises(RunCancelled, match="cancelled at step"):
-        trained(finished, context, run, way="full", steps=100_000)
+        trained(finished, context, attempt, way="full", steps=100_000)

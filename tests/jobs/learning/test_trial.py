@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from tests.support.models import add_project
+from tests.support.pauses import stopped
 from tests.support.person import CLI
+from tests.support.processes import alive
 from tests.support.servers import descendants
 from tests.support.sweeps import do_trial, kill_workers
 
@@ -293,3 +295,26 @@ def test_a_trial_whose_worker_was_killed_is_tried_again(context: Context, projec
     killed, again = trials_of(context, sweep)
     assert (killed.state, again.state, again.first) == (TrialState.FAILED, TrialState.WAITING, 0)
     assert "killed" in killed.reason
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_trial_whose_worker_stood_still_is_left_to_the_one_that_tries_it_again(
+    context: Context, project: Project
+) -> None:
+    space = SearchSpace(SPACE.ways, SPACE.schedules, SPACE.rates, {**SPACE.fixed, "steps": 150})
+    sweep = request_sweep(context, project, trials=1, space=space)
+    with start_worker() as worker:
+        wait_for(lambda: trials_of(context, sweep)[0].validations)
+        job = descendants(worker.pid)
+        with stopped(lambda: [worker.pid, *job], database=context.database.url):
+            kill_workers(context.database)
+            context.queue.keep_moving()
+        wait_for(lambda: not alive(job))
+        wait_for(lambda: context.queue.sweeps.get(sweep.id).state.is_over)
+        log = stop_worker(worker)
+
+    stale, again = trials_of(context, sweep)
+    assert (stale.state, again.state, again.first) == (TrialState.FAILED, TrialState.FINISHED, 0)
+    assert "trial 0 is left alone" in log
+    assert not (context.home.runs / sweep.id).exists()

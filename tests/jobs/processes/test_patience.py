@@ -4,12 +4,14 @@ import time
 
 import pytest
 from tests.support.models import add_project
+from tests.support.runs import begun
 
 from captionloop.errors import LabelStudioError, RunCancelled
 from captionloop.jobs.processes import patience
 from captionloop.jobs.processes.patience import WAITING, Patience
+from captionloop.jobs.queue.attempt import Attempt
 from captionloop.jobs.queue.runs import Runs
-from captionloop.model.database import Database, Run, RunKind
+from captionloop.model.database import Database, RunKind
 
 HALF_AN_HOUR_S = 0.4
 AWAY = LabelStudioError("It is away.")
@@ -27,17 +29,15 @@ def runs(database: Database) -> Runs:
 
 
 @pytest.fixture
-def run(database: Database, runs: Runs) -> Run:
-    begun = runs.start(runs.request(add_project(database).id, RunKind.FINETUNE, asked_by="test").run.id)
-    assert begun is not None
-    return begun
+def attempt(database: Database, runs: Runs) -> Attempt:
+    return begun(runs, add_project(database).id, RunKind.FINETUNE)
 
 
 def fail() -> None:
     raise AWAY
 
 
-def test_what_gets_through_at_last_is_given_back(runs: Runs, run: Run) -> None:
+def test_what_gets_through_at_last_is_given_back(attempt: Attempt) -> None:
     answers = iter([AWAY, AWAY])
 
     def work() -> str:
@@ -45,18 +45,18 @@ def test_what_gets_through_at_last_is_given_back(runs: Runs, run: Run) -> None:
             raise error
         return "done"
 
-    assert Patience(runs, run.id).until_done(work) == "done"
+    assert Patience(attempt).until_done(work) == "done"
 
 
-def test_waiting_ends_with_the_reason_and_not_before_its_time(runs: Runs, run: Run) -> None:
+def test_waiting_ends_with_the_reason_and_not_before_its_time(attempt: Attempt) -> None:
     begun = time.monotonic()
     with pytest.raises(LabelStudioError, match="It is away"):
-        Patience(runs, run.id).until_done(fail)
+        Patience(attempt).until_done(fail)
 
     assert time.monotonic() - begun > HALF_AN_HOUR_S
 
 
-def test_what_waiting_does_not_help_against_is_raised_at_once(runs: Runs, run: Run) -> None:
+def test_what_waiting_does_not_help_against_is_raised_at_once(attempt: Attempt) -> None:
     refused: list[LabelStudioError] = []
 
     def work() -> None:
@@ -64,13 +64,13 @@ def test_what_waiting_does_not_help_against_is_raised_at_once(runs: Runs, run: R
         raise refused[-1]
 
     with pytest.raises(LabelStudioError, match="The token is wrong"):
-        Patience(runs, run.id).until_done(work)
+        Patience(attempt).until_done(work)
 
     assert len(refused) == 1
 
 
-def test_a_long_work_of_which_parts_get_through_may_fail_for_longer_than_that(runs: Runs, run: Run) -> None:
-    patient, begun = Patience(runs, run.id), time.monotonic()
+def test_a_long_work_of_which_parts_get_through_may_fail_for_longer_than_that(attempt: Attempt) -> None:
+    patient, begun = Patience(attempt), time.monotonic()
 
     def work() -> str:
         if time.monotonic() - begun > 3 * HALF_AN_HOUR_S:
@@ -81,18 +81,18 @@ def test_a_long_work_of_which_parts_get_through_may_fail_for_longer_than_that(ru
     assert patient.until_done(work) == "done"
 
 
-def test_the_run_says_what_it_waits_for_and_stays_where_it_was(runs: Runs, run: Run) -> None:
-    runs.report(run.id, 0.25, stage="captioning")
+def test_the_run_says_what_it_waits_for_and_stays_where_it_was(runs: Runs, attempt: Attempt) -> None:
+    attempt.report(0.25, stage="captioning")
     with pytest.raises(LabelStudioError):
-        Patience(runs, run.id).until_done(fail)
+        Patience(attempt).until_done(fail)
 
-    said = runs.get(run.id)
+    said = runs.get(attempt.run.id)
     assert said is not None
     assert (said.progress, said.detail) == (0.25, {"stage": WAITING})
 
 
-def test_a_run_that_is_cancelled_waits_no_longer(runs: Runs, run: Run) -> None:
-    runs.cancel(run.id)
+def test_a_run_that_is_cancelled_waits_no_longer(runs: Runs, attempt: Attempt) -> None:
+    runs.cancel(attempt.run.id)
 
     with pytest.raises(RunCancelled):
-        Patience(runs, run.id).until_done(fail)
+        Patience(attempt).until_done(fail)

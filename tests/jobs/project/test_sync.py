@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -377,3 +378,73 @@ class TestTrouble:
         annotator.project.id = 999
         with pytest.raises(NotFoundError, match="999"):
             annotator.sync()
+
+
+@pytest.mark.faults
+class TestASyncThatStoodStill:
+    """It has read from Label Studio, stands still while another sync does its work, and then goes on."""
+
+    @pytest.fixture
+    def meanwhile(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], object]], None]:
+        def between_reading_and_writing(method: str, happens: Callable[[], object]) -> None:
+            read, pending = getattr(LabelStudio, method), [happens]
+
+            def reading(self: LabelStudio, *arguments: Any, **named: Any) -> Any:
+                answer = read(self, *arguments, **named)
+                if pending:
+                    pending.pop()()
+                return answer
+
+            monkeypatch.setattr(LabelStudio, method, reading)
+
+        return between_reading_and_writing
+
+    def test_does_not_take_for_deleted_what_was_written_since(
+        self, annotator: Annotator, meanwhile: Callable[[str, Callable[[], object]], None]
+    ) -> None:
+        task = annotator.add_task()
+        annotator.submit(task, "a cat")
+
+        def somebody_else_writes() -> None:
+            annotator.submit(task, "a dog")
+            annotator.sync()
+
+        meanwhile("tasks", somebody_else_writes)
+        annotator.sync()
+
+        assert sorted(annotator.learnt()) == ["a cat", "a dog"]
+
+    def test_does_not_bring_back_what_was_deleted_since(
+        self, annotator: Annotator, meanwhile: Callable[[str, Callable[[], object]], None]
+    ) -> None:
+        task = annotator.add_task()
+        annotation = annotator.submit(task, "a cat")
+        annotator.submit(task, "a dog")
+        annotator.sync()
+        annotator.change(annotation, "a small cat")
+
+        def somebody_deletes() -> None:
+            annotator.call("DELETE", f"/api/annotations/{annotation}/")
+            annotator.sync()
+
+        meanwhile("tasks", somebody_deletes)
+        annotator.sync()
+
+        assert annotator.learnt() == ["a dog"]
+
+    def test_does_not_put_an_older_label_config_back(
+        self, annotator: Annotator, meanwhile: Callable[[str, Callable[[], object]], None]
+    ) -> None:
+        annotator.submit(annotator.add_task(), "a cat")
+        changed = SAMPLE_LABEL_CONFIG.replace('maxSubmissions="1"', 'maxSubmissions="3"')
+
+        def somebody_changes_it() -> None:
+            annotator.set_label_config(changed)
+            annotator.sync()
+
+        meanwhile("project", somebody_changes_it)
+        annotator.sync()
+
+        with annotator.database.reading() as session:
+            kept = session.get_one(Project, annotator.project.id).label_config
+        assert 'maxSubmissions="3"' in kept

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer
 from tests.support.models import add_project
 
 from captionloop.errors import ServiceError
@@ -98,6 +100,13 @@ def test_a_burst_of_events_asks_for_one_sync(queue: Queue, project: Project, red
 
     assert asked == [True] + [False] * 9
     assert len(jobs_in(redis_url)) == 1
+
+
+def test_a_sync_may_take_as_long_as_it_needs(queue: Queue, project: Project, redis_url: str) -> None:
+    queue.request_sync(project.id)
+
+    (job_id,) = jobs_in(redis_url)
+    assert Job.fetch(job_id.decode(), connection=queue.redis, serializer=JSONSerializer).timeout == -1
 
 
 def test_an_event_after_the_sync_began_asks_for_another(queue: Queue, project: Project) -> None:

@@ -1,12 +1,30 @@
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy.orm import Session
 from tests.support.models import add_project
+from tests.support.runs import attempt_at, begun
 
-from captionloop.errors import NotFoundError, RunCancelled
+from captionloop.errors import NotFoundError, RunCancelled, RunLost
+from captionloop.jobs.queue import attempt as attempt_module
 from captionloop.jobs.queue import runs as runs_module
+from captionloop.jobs.queue.attempt import Attempt
 from captionloop.jobs.queue.runs import DEAD_AFTER_S, MAX_ATTEMPTS, Runs
 from captionloop.model.database import Database, Project, Run, RunKind, RunState, utc_now
+
+
+class Clock:
+    """The database's, put on by hand."""
+
+    def __init__(self) -> None:
+        self._now = utc_now()
+
+    def __call__(self, session: Session) -> datetime:
+        return self._now
+
+    def go_on(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
 
 
 @pytest.fixture
@@ -87,7 +105,7 @@ def test_a_waiting_run_is_queued_when_the_one_before_it_is_over(runs: Runs, proj
     first = request(runs, project).run.id
     runs.start(first)
     waiting = request(runs, project).run.id
-    runs.finish(first, RunState.FINISHED, message="done")
+    attempt_at(runs, first).finish(RunState.FINISHED, message="done")
 
     to_send = runs.advance()
 
@@ -108,7 +126,7 @@ def test_a_run_whose_worker_was_killed_is_queued_once_more(runs: Runs, project: 
 def test_a_run_that_lives_is_left_alone(runs: Runs, project: Project) -> None:
     run_id = request(runs, project).run.id
     runs.start(run_id)
-    runs.sign_of_life(run_id)
+    attempt_at(runs, run_id).sign_of_life()
 
     runs.advance()
 
@@ -143,15 +161,16 @@ def test_a_running_run_learns_of_its_cancel_when_it_reports(runs: Runs, project:
     runs.cancel(run_id)
 
     with pytest.raises(RunCancelled):
-        runs.report(run_id, 0.5, stage="training")
+        attempt_at(runs, run_id).report(0.5, stage="training")
 
 
 def test_a_run_that_is_over_keeps_its_first_end(runs: Runs, project: Project) -> None:
     run_id = request(runs, project).run.id
     runs.start(run_id)
-    runs.finish(run_id, RunState.FAILED, message="first")
+    attempt_at(runs, run_id).finish(RunState.FAILED, message="first")
 
-    runs.finish(run_id, RunState.FINISHED, message="second")
+    with pytest.raises(RunLost, match="over already"):
+        attempt_at(runs, run_id).finish(RunState.FINISHED, message="second")
 
     run = runs.get(run_id)
     assert run is not None
@@ -186,7 +205,7 @@ def test_a_comparison_asked_for_while_another_waits_is_made_as_well(runs: Runs, 
     started = runs.start(requested.run.id)
 
     assert started is not None
-    assert started.settings == {"pairs": [["v1", "v2"], ["v2", "v3"]]}
+    assert started.run.settings == {"pairs": [["v1", "v2"], ["v2", "v3"]]}
 
 
 def test_the_latest_runs_of_a_kind_come_newest_first(runs: Runs, project: Project) -> None:
@@ -224,7 +243,7 @@ def test_a_run_that_its_worker_left_is_queued_again_and_that_is_no_attempt(runs:
     run = request(runs, project).run
     runs.start(run.id)
 
-    left = runs.hand_back(run.id)
+    left = runs.hand_back(run.id, 1)
 
     assert left is not None
     assert (left.state, left.attempts) == (RunState.QUEUED, 0)
@@ -235,7 +254,7 @@ def test_a_run_that_was_to_be_cancelled_is_cancelled_when_it_is_left(runs: Runs,
     runs.start(run.id)
     runs.cancel(run.id)
 
-    assert runs.hand_back(run.id) is None
+    assert runs.hand_back(run.id, 1) is None
     ended = runs.get(run.id)
     assert ended is not None
     assert ended.state is RunState.CANCELLED
@@ -244,6 +263,174 @@ def test_a_run_that_was_to_be_cancelled_is_cancelled_when_it_is_left(runs: Runs,
 def test_a_run_that_is_over_is_not_handed_back(runs: Runs, project: Project) -> None:
     run = request(runs, project).run
     runs.start(run.id)
-    runs.finish(run.id, RunState.FINISHED, message="done")
+    attempt_at(runs, run.id).finish(RunState.FINISHED, message="done")
 
-    assert runs.hand_back(run.id) is None
+    assert runs.hand_back(run.id, 1) is None
+
+
+class TestAnAttemptThatStoodStill:
+    """It was taken for dead, and then goes on."""
+
+    @pytest.fixture
+    def stale(self, runs: Runs, project: Project, database: Database) -> Attempt:
+        """One that has just been given up."""
+        attempt = begun(runs, project.id, RunKind.FINETUNE, settings={"steps": 7})
+        kill(database, attempt.run.id)
+        runs.advance()
+        return attempt
+
+    @pytest.fixture
+    def taken_over(self, runs: Runs, stale: Attempt) -> Attempt:
+        later = runs.start(stale.run.id)
+        assert later is not None
+        return later
+
+    @pytest.mark.parametrize(
+        "say",
+        [
+            pytest.param(Attempt.sign_of_life, id="sign of life"),
+            pytest.param(lambda attempt: attempt.report(0.5, stage="training"), id="report"),
+        ],
+    )
+    def test_takes_its_run_back_where_nobody_else_has_it(
+        self, runs: Runs, stale: Attempt, say: Callable[[Attempt], None]
+    ) -> None:
+        stale.check()
+        say(stale)
+
+        assert (found(runs, stale).state, found(runs, stale).attempts) == (RunState.RUNNING, 1)
+        assert runs.start(stale.run.id) is None
+
+    def test_may_end_its_run_where_nobody_else_has_it(self, runs: Runs, stale: Attempt) -> None:
+        stale.finish(RunState.FINISHED, message="done")
+
+        assert (found(runs, stale).state, runs.advance()) == (RunState.FINISHED, [])
+
+    def test_does_not_take_back_what_was_asked_for_anew(self, runs: Runs, project: Project, stale: Attempt) -> None:
+        runs.request(project.id, RunKind.FINETUNE, asked_by="test", settings={"steps": 9})
+
+        with pytest.raises(RunLost, match="asked for anew"):
+            stale.sign_of_life()
+
+        assert found(runs, stale).state is RunState.QUEUED
+
+    def test_hears_of_a_cancel(self, runs: Runs, project: Project) -> None:
+        attempt = begun(runs, project.id, RunKind.FINETUNE)
+        runs.cancel(attempt.run.id)
+
+        with pytest.raises(RunCancelled):
+            attempt.check()
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            pytest.param(Attempt.sign_of_life, id="sign of life"),
+            pytest.param(Attempt.check, id="check"),
+            pytest.param(lambda attempt: attempt.report(0.9, stage="training"), id="report"),
+            pytest.param(lambda attempt: attempt.finish(RunState.CANCELLED, message="Cancelled."), id="finish"),
+            pytest.param(lambda attempt: write_beside(attempt), id="what is written beside"),
+        ],
+    )
+    def test_writes_nothing_once_another_has_its_run(
+        self, runs: Runs, taken_over: Attempt, stale: Attempt, write: Callable[[Attempt], None]
+    ) -> None:
+        before = found(runs, stale)
+
+        with pytest.raises(RunLost, match="Another worker has taken over the run"):
+            write(stale)
+
+        after = found(runs, stale)
+        assert (after.state, after.progress, after.heartbeat_at, after.asked_by) == (
+            RunState.RUNNING, 0.0, before.heartbeat_at, "test",
+        )  # fmt: skip
+        taken_over.finish(RunState.FINISHED, message="done")
+
+    def test_hands_nothing_back_once_another_has_its_run(self, runs: Runs, taken_over: Attempt, stale: Attempt) -> None:
+        assert runs.hand_back(stale.run.id, stale.number) is None
+
+        assert found(runs, stale).state is RunState.RUNNING
+
+    def test_is_told_from_one_of_the_same_count_after_the_run_was_handed_back(
+        self, runs: Runs, taken_over: Attempt, stale: Attempt
+    ) -> None:
+        runs.hand_back(taken_over.run.id, taken_over.number)
+        later = runs.start(stale.run.id)
+
+        assert later is not None
+        assert (later.run.attempts, later.number) == (2, 3)
+        with pytest.raises(RunLost):
+            taken_over.report(0.5)
+
+
+def write_beside(attempt: Attempt) -> None:
+    """As a new version and its promotion are written."""
+    with attempt.database.session() as session:
+        session.get_one(Run, attempt.run.id).asked_by = "a stale attempt"
+        session.flush()
+        attempt.hold(session)
+
+
+def found(runs: Runs, attempt: Attempt) -> Run:
+    run = runs.get(attempt.run.id)
+    assert run is not None
+    return run
+
+
+class TestWhoLooksAfterTheRuns:
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> Clock:
+        clock = Clock()
+        for module in (runs_module, attempt_module):
+            monkeypatch.setattr(module, "database_time", clock)
+        return clock
+
+    @pytest.mark.faults
+    def test_gives_up_a_run_that_was_silent_while_they_looked(self, runs: Runs, project: Project, clock: Clock) -> None:
+        begun(runs, project.id, RunKind.FINETUNE)
+        for _ in range(4):
+            assert runs.advance() == []
+            clock.go_on(15)
+        clock.go_on(1)
+
+        assert len(runs.advance()) == 1
+
+    @pytest.mark.faults
+    def test_gives_the_others_time_after_they_stood_still_themselves(
+        self, runs: Runs, project: Project, clock: Clock
+    ) -> None:
+        """As on a machine that was suspended, or while the database stood still."""
+        attempt = begun(runs, project.id, RunKind.FINETUNE)
+        runs.advance()
+        clock.go_on(3600)
+
+        assert runs.advance() == []
+        attempt.sign_of_life()
+        clock.go_on(15)
+        assert runs.advance() == []
+
+    @pytest.mark.faults
+    def test_gives_up_a_run_that_stays_silent_after_that(self, runs: Runs, project: Project, clock: Clock) -> None:
+        begun(runs, project.id, RunKind.FINETUNE)
+        runs.advance()
+        clock.go_on(3600)
+        runs.advance()
+        clock.go_on(15)
+
+        assert len(runs.advance()) == 1
+
+
+class TestTheClock:
+    @pytest.mark.faults
+    @pytest.mark.parametrize("ahead_s", [-7200, 7200])
+    def test_of_a_worker_does_not_matter(
+        self, either_database: Database, monkeypatch: pytest.MonkeyPatch, ahead_s: int
+    ) -> None:
+        monkeypatch.setattr(attempt_module, "utc_now", lambda: utc_now() + timedelta(seconds=ahead_s))
+        runs, project = Runs(either_database), add_project(either_database)
+        attempt = begun(runs, project.id, RunKind.FINETUNE)
+        attempt.sign_of_life()
+
+        assert runs.advance() == []
+        heartbeat = found(runs, attempt).heartbeat_at
+        assert heartbeat is not None
+        assert abs((utc_now() - heartbeat).total_seconds()) < 5

@@ -20,8 +20,9 @@ from redis import Redis
 from rq.executions import Execution
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
+from rq.worker_registration import clean_worker_registry
 from tests.support.models import add_project
-from tests.support.processes import alive, running_worker, until
+from tests.support.processes import alive, running, running_worker, until
 from tests.support.servers import OwnRedis, descendants
 
 from captionloop.home import Home
@@ -87,6 +88,21 @@ def test_what_a_killed_worker_left_in_redis_does_not_end_the_others(redis_url: s
 
 
 @pytest.mark.faults
+def test_a_worker_that_redis_has_forgotten_registers_again(redis_url: str) -> None:
+    """Its entry expires while it stands still."""
+    with Redis.from_url(redis_url) as connection:
+        queue = rq.Queue("test", connection=connection, serializer=JSONSerializer)
+        worker = worker_module._Worker([queue], connection=connection, serializer=JSONSerializer)
+        worker.register_birth()
+        connection.delete(worker.key)
+        clean_worker_registry(queue)
+
+        worker.heartbeat()
+
+        assert [known.name for known in rq.Worker.all(queue=queue, serializer=JSONSerializer)] == [worker.name]
+
+
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_worker_whose_redis_is_killed_and_started_again_goes_on(
     database: Database, home: Home, tmp_path: Path
@@ -127,11 +143,12 @@ def test_what_another_worker_is_writing_is_not_swept_away(database: Database, ho
     unfinished.mkdir(parents=True)
     project = add_project(database)
     run = context.queue.runs.request(project.id, RunKind.FINETUNE, asked_by="test").run
-    context.queue.runs.start(run.id)
+    attempt = context.queue.runs.start(run.id)
+    assert attempt is not None
 
     worker_module._sweep(context)
     kept_while_it_runs = unfinished.exists()
-    context.queue.runs.finish(run.id, RunState.FAILED, message="over")
+    attempt.finish(RunState.FAILED, message="over")
     worker_module._sweep(context)
     context.close()
 
@@ -264,3 +281,22 @@ def test_a_job_that_is_none_of_ours_is_refused_with_all_that_it_names(
     assert direct.id in said
     assert by_module.id in said
     assert "callback_of_a_stranger" not in said
+
+
+@pytest.mark.slow
+def test_a_job_works_with_the_settings_that_its_worker_found_out(
+    database: Database, home: Home, tmp_path: Path
+) -> None:
+    """`captionloop worker` beside `captionloop up`, which alone knows of a Redis; both know the home."""
+    project, log = add_project(database), tmp_path / "worker.log"
+    home.redis_socket.parent.mkdir(exist_ok=True, parents=True)
+    redis = OwnRedis(home.redis_socket.parent)
+    redis.start()
+    with closing(Context.open(Settings(home=home.root, redis_url=redis.url))) as context:
+        run = context.queue.request(project.id, RunKind.FINETUNE, asked_by="test").run
+        with running("worker", log=log, environment={"CAPTIONLOOP_HOME": str(home.root)}):
+            until(lambda: found(context.queue.runs, run.id).state.is_over or "No Redis is known" in log.read_text())
+        ended = found(context.queue.runs, run.id)
+    redis.stop()
+
+    assert ended.message.startswith("No Label Studio is known here"), log.read_text()

@@ -9,7 +9,7 @@ import pytest
 from tests.support.models import add_project
 from tests.support.sweeps import DEFAULT, SPACE, do_trial, kill_workers
 
-from captionloop.errors import RunCancelled, TrialPruned
+from captionloop.errors import RunLost, TrialPruned
 from captionloop.model.database import Database, Project
 from captionloop.model.sweep.trials import MOST_RETRIES, Trials, TrialState, best_of, create_trials
 
@@ -181,7 +181,7 @@ def test_giving_up_ends_what_waits_and_what_runs(trials: Trials) -> None:
     trials.give_up("The sweep was cancelled.")
 
     assert states(trials) == {TrialState.FINISHED: 1, TrialState.FAILED: COUNT - 1}
-    with pytest.raises(RunCancelled):
+    with pytest.raises(RunLost):
         running.report(20, 1.0)
 
 
@@ -190,6 +190,7 @@ def test_a_trial_that_was_given_up_stays_as_it_is(trials: Trials) -> None:
     assert running is not None
     trials.give_up("The sweep was cancelled.")
 
-    running.fail("something else")
+    with pytest.raises(RunLost, match="Trial 1 was given up"):
+        running.fail("something else")
 
     assert trials.all()[1].reason == "The sweep was cancelled."

@@ -1,4 +1,4 @@
-"""One place chooses the device and knows what its kinds differ in. No GPU is here: kinds are there as they are told."""
+"""Only `device.py` knows kinds of devices. Without a GPU, available kinds are simulated."""
 
 import ast
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""No text from elsewhere forges a line of a log or commands a terminal."""
+"""No external text forges a log line or controls a terminal."""
 
 import io
 import json

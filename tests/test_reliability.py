@@ -1,4 +1,4 @@
-"""The tables of faults name tests that there are."""
+"""The fault tables name existing tests."""
 
 import re
 from pathlib import Path

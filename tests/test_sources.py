@@ -1,4 +1,4 @@
-"""What our sources must never do, whoever writes the next line. Read as syntax trees, so that no spelling hides it."""
+"""Rules for all sources, checked on their syntax trees."""
 
 import ast
 import re

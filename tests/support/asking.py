@@ -1,4 +1,4 @@
-"""The order in which Label Studio asks, and the one that our picks say."""
+"""Label Studio's serving order, against that of our picks."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What somebody's own program asks a running backend: its JSON API."""
+"""A client of a running backend's JSON API."""
 
 from dataclasses import dataclass
 from typing import Any

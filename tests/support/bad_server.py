@@ -1,4 +1,4 @@
-"""A server that gives whatever answers a test writes down, in turn."""
+"""A server with scripted responses."""
 
 import json
 import threading

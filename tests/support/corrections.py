@@ -1,4 +1,4 @@
-"""What people made of suggestions, put into the database directly."""
+"""Corrections inserted directly into the database."""
 
 import itertools
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What disks and people do to files."""
+"""Ways to damage files."""
 
 from pathlib import Path
 from typing import Literal, get_args

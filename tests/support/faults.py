@@ -1,4 +1,4 @@
-"""A proxy in front of Label Studio that does what networks and busy servers do."""
+"""A proxy in front of Label Studio that injects network and server faults."""
 
 import threading
 import time

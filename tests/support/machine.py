@@ -1,4 +1,4 @@
-"""A look at the machine that is over at once."""
+"""A fast measurement of the machine."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who else on the machine may look into a directory."""
+"""File modes below a directory."""
 
 import stat
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What people write and no one expects."""
+"""Unusual captions."""
 
 # What a person writes → what is kept: the same but for white space, and without what no screen shows.
 KEPT = {

@@ -1,4 +1,4 @@
-"""The most memory that this process ever held."""
+"""Peak memory of this process."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Somebody who types commands: `captionloop up`, and others while it runs."""
+"""A user at a terminal: `captionloop up`, and other commands while it runs."""
 
 import json
 import os

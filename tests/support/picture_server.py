@@ -1,4 +1,4 @@
-"""A server of pictures, as badly as a test wants it."""
+"""A picture server with configurable faults."""
 
 import threading
 from collections.abc import Iterator

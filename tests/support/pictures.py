@@ -1,4 +1,4 @@
-"""Pictures small enough to lie in an address."""
+"""Pictures small enough for a `data:` URL."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""A device of our own, "pretend", which is as strict about where tensors lie as a GPU is, and needs none.
+"""A simulated device, "pretend", which is as strict as a GPU about the device of tensors.
 
 Importing this registers it, by PyTorch's open registration, for the rest of the process: import it in one of its own.
 A tensor "on" it holds an ordinary one and computes with that, so the numbers are the CPU's. What differs is what a GPU

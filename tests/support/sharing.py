@@ -1,4 +1,4 @@
-"""What takes long to start, started once for all processes that the suite is shared among."""
+"""Slow services, started once for all processes of the suite."""
 
 import fcntl
 import json

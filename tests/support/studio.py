@@ -1,4 +1,4 @@
-"""What annotators do in Label Studio, done through its API."""
+"""An annotator's actions, through Label Studio's API."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Trials of a sweep, done in a moment: their scores are what a test says."""
+"""Instant trials of a sweep, with given scores."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the benchmark makes of its turns."""
+"""Results of the benchmark from its turns."""
 
 import pytest
 

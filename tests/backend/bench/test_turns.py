@@ -1,4 +1,4 @@
-"""A side of the benchmark is a process that works when it is asked to."""
+"""A side of the benchmark as a process that takes turns."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The counted work is what PyTorch counts when the model does it the plain way."""
+"""The counted operations equal PyTorch's own count for the plain model."""
 
 from collections.abc import Callable
 

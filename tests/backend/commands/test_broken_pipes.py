@@ -1,4 +1,4 @@
-"""A reader who has seen enough is told nothing; a pipe of our own that breaks is a failure that is seen."""
+"""A reader that closes its pipe (`| head`) causes no error; a broken pipe of our own is reported."""
 
 import subprocess
 import sys

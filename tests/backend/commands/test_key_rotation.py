@@ -1,4 +1,4 @@
-"""A new key for everything that is kept encrypted; whatever cuts it short, everything can still be read."""
+"""Key rotation: if interrupted anywhere, every secret can still be decrypted."""
 
 import base64
 import json

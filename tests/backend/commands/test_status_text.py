@@ -1,4 +1,4 @@
-"""What `captionloop status` says of the server that carries the jobs; the rest is told in `../local/test_up.py`."""
+"""`captionloop status` names the Redis or Valkey server; `../local/test_up.py` tests the rest."""
 
 from pathlib import Path
 

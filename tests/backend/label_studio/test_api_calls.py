@@ -1,4 +1,4 @@
-"""Answers that lack what would be read of them."""
+"""Responses that lack expected fields."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""A project remembers which text box holds its captions, whatever becomes of the label config around it."""
+"""The stored text box of a project, under changes of its label config."""
 
 from collections.abc import Sequence
 

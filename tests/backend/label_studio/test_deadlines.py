@@ -1,4 +1,4 @@
-"""A whole exchange is over by a moment, however the other side stretches it."""
+"""The deadline of a whole HTTP exchange holds against every kind of slow server."""
 
 import socket
 import threading

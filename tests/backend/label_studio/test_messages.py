@@ -1,4 +1,4 @@
-"""What is said when Label Studio refuses."""
+"""Error messages when Label Studio refuses."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Against a server that answers late, cut off, packed or not at all."""
+"""Responses that are late, truncated, compressed or missing."""
 
 import time
 

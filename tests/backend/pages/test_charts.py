@@ -1,4 +1,4 @@
-"""Charts as SVG, for those who see them and those who hear them."""
+"""Charts as SVG, screen readers included."""
 
 from xml.etree.ElementTree import Element
 

@@ -1,4 +1,4 @@
-"""What stands around every page."""
+"""The frame of every page."""
 
 from flask import Flask
 from flask.testing import FlaskClient

@@ -1,4 +1,4 @@
-"""Where each version stands in the drawing."""
+"""Positions of versions in the drawing of their lineage."""
 
 from datetime import UTC, datetime
 from pathlib import Path

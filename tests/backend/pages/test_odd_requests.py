@@ -1,4 +1,4 @@
-"""Whatever a client sends to any page or address of the API, the answer is never that something went wrong here."""
+"""No request to any page or API route causes a 5xx."""
 
 import json
 import re

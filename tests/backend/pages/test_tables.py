@@ -1,4 +1,4 @@
-"""Tables to take away."""
+"""Downloads of tables."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What has not arrived yet keeps nobody else from being answered, and is not taken without end."""
+"""Slow, idle and large requests block no other client, and are limited."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A real Label Studio and the answer to a failure that passes."""
+"""A real Label Studio, and our response to temporary failures."""
 
 import socket
 import threading

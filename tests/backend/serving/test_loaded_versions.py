@@ -1,4 +1,4 @@
-"""Versions that are loaded for a look: one at a time, and not for ever."""
+"""Versions loaded for the page Try: one at a time, with a timeout."""
 
 from types import SimpleNamespace
 from typing import Any, cast

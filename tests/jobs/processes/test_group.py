@@ -1,4 +1,4 @@
-"""Processes that train together: started and joined, ended together, and their errors told."""
+"""Process groups: start, connection, common end, and errors."""
 
 import os
 import signal

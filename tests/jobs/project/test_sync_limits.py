@@ -1,4 +1,4 @@
-"""Whoever asks for a sync, the limits of pictures are those that are configured."""
+"""Every sync uses the configured limits of pictures."""
 
 import base64
 import io

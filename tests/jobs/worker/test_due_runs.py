@@ -1,4 +1,4 @@
-"""Runs that workers begin by themselves."""
+"""Automatic runs."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What is kept of each task's image."""
+"""Stored vectors and clusters of tasks."""
 
 import numpy as np
 import pytest

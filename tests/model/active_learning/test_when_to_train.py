@@ -1,4 +1,4 @@
-"""When a run begins by itself."""
+"""When an automatic run is due."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What the encoder sees of a picture is what the checkpoint's image processor makes of it, to the last bit."""
+"""The encoder's input equals the output of the checkpoint's image processor, bit for bit."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A model version at work: the same captions as plain `transformers`, however they are asked for."""
+"""The captioner gives the captions of plain `transformers`, in every way of calling it."""
 
 from collections.abc import Sequence
 from pathlib import Path

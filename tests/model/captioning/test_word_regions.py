@@ -1,4 +1,4 @@
-"""Where a version looks: valid maps, the captions that are served, and roughly the thing that a word names."""
+"""Attention per word: valid maps, the served captions, and roughly the object that a word names."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What people's captions have in common beyond the words, learnt and put back."""
+"""Capitals and spaces of human captions, learnt and restored."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The dataset is searched through beside those who ask, where something changed, and otherwise remembered."""
+"""The background search for problems: incremental and cached."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What may be wrong with corrections: the rules, one by one."""
+"""The rules for problems of corrections, one by one."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Blind verdicts: who is asked about what, and what the answers come to."""
+"""Blind verdicts: the sample of pictures, and the tally."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What a sweep may search."""
+"""The search space of a sweep."""
 
 from typing import Any
 

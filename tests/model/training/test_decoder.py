@@ -1,4 +1,4 @@
-"""Our path through the modules in training says what `transformers` says, with the same gradients."""
+"""Our forward passes for training give the outputs and gradients of `transformers`."""
 
 from collections.abc import Callable
 from typing import Any

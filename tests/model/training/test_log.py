@@ -1,4 +1,4 @@
-"""What a run writes down, read back as people's tools read it."""
+"""The training log, read back with the usual tools."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Settings that a project knows by a name."""
+"""A project's saved settings."""
 
 import pytest
 from tests.support.models import add_project

@@ -1,29 +1,46 @@
 """Orthography of captions: capitals, and the spaces around punctuation.
 
 BLIP's tokenizer is uncased and drops spaces, so no amount of training lets the model write "Alt text: Red boat - left
-of a cat". The annotators' conventions are learnt by counting, stored with the version, and applied to the model's
-output. Without any, captions stay in the normal form of `text`.
+of a cat", "American Sign Language" or a German noun. The annotators' conventions are learnt by counting, stored with the
+version, and applied to the model's output. Without any, captions stay in the normal form of `text`.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from captionloop.errors import CheckpointError
-from captionloop.model.captions.text import Sides, is_word, join_tokens, sides_of_tokens, split_at_spaces, split_tokens
+from captionloop.model.captions.neighbours import Met, Neighbours, Place, learn
+from captionloop.model.captions.text import (
+    Sides,
+    is_word,
+    join_tokens,
+    lower_case,
+    sides_of_tokens,
+    split_at_spaces,
+    split_tokens,
+)
 from captionloop.setting_fields import refuse_unknown
 
 Case = Literal["plain", "sentence", "title", "upper"]
 CASES: tuple[Case, ...] = get_args(Case)
 
-_SENTENCE_ENDS = frozenset(".!?")
+_SENTENCE_ENDS = frozenset(".!?։")
 _T = TypeVar("_T")
+_Split = tuple[list[str], list[bool]]  # tokens, and whether white space stood before each
 
 # In titles, shorter words (of, and, the) go either way; each is learnt as an exception.
 _SHORTEST_TITLE_WORD = 4
+# Of the words within German captions three in five have capitals, of those in other languages one in twenty-five. Where
+# it is so many, words that nobody wrote yet have them by their ending: by one of three letters or more that at least so
+# many words have, all of them with a capital.
+_SHARE_OF_CAPITALS = 0.4
+_ENDINGS = range(3, 7)
+_FEWEST_WORDS = 3
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,9 @@ class Writing:
         openings: the same for the first word of a caption ("alt" → "ALT").
         spacing: punctuation mark → whether it is attached on its left, and on its right, where that differs from the
             normal form ("-" → [False, False] for "red boat - blue sea").
+        words_by_neighbours: spellings of words beside certain others ("american sign" → "Sign").
+        spacing_by_neighbours: the same for the sides of a mark ("qu ' il" → [True, True]).
+        endings: of words that always have a capital within a sentence, for unseen words (German "-ung").
 
     Raises:
         CheckpointError: an unknown case.
@@ -45,6 +65,9 @@ class Writing:
     words: Mapping[str, str] = field(default_factory=dict)
     openings: Mapping[str, str] = field(default_factory=dict)
     spacing: Mapping[str, Sides] = field(default_factory=dict)
+    words_by_neighbours: Neighbours[str] = field(default_factory=Neighbours)
+    spacing_by_neighbours: Neighbours[Sides] = field(default_factory=Neighbours)
+    endings: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.case not in CASES:
@@ -53,11 +76,30 @@ class Writing:
     def write(self, caption: str) -> str:
         """The caption with these conventions applied."""
         tokens = split_tokens(caption)
-        written = []
-        for index, token in enumerate(tokens):
-            exceptions = self.words if index else self.openings
-            written.append(exceptions.get(token.lower()) or _in_case(tokens, index, self.case))
-        return join_tokens(written, self.spacing)
+        written = [self._word(tokens, index) for index in range(len(tokens))]
+        sides = {index: found for index in range(len(tokens)) if (found := self._sides(tokens, index)) is not None}
+        return unicodedata.normalize("NFC", join_tokens(written, sides))
+
+    def _word(self, tokens: list[str], index: int) -> str:
+        if not _begins(tokens, index, self.case):
+            by_neighbours = self.words_by_neighbours.at(_place(tokens, index))
+            if by_neighbours is not None:
+                return by_neighbours
+        return self._word_alone(tokens, index)
+
+    def _word_alone(self, tokens: list[str], index: int) -> str:
+        token = lower_case(tokens[index])
+        exceptions = self.words if index else self.openings
+        if token in exceptions:
+            return exceptions[token]
+        if self.endings and index and token.endswith(tuple(self.endings)) and token not in self.words:
+            return _capital(token)
+        return _in_case(tokens, index, self.case)
+
+    def _sides(self, tokens: list[str], index: int) -> Sides | None:
+        """To which neighbours a token holds on; None as in the normal form."""
+        by_neighbours = self.spacing_by_neighbours.at(_place(tokens, index))
+        return self.spacing.get(tokens[index]) if by_neighbours is None else by_neighbours
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -71,11 +113,27 @@ class Writing:
             CheckpointError: an unknown name or a wrong value.
         """
         refuse_unknown(cls, values, called="writing setting", error=CheckpointError)
-        try:
-            spacing = {mark: (bool(left), bool(right)) for mark, (left, right) in values.get("spacing", {}).items()}
-        except (TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"spacing is {values['spacing']!r}; expected two booleans for each mark.") from error
-        return cls(**{**values, "spacing": spacing})
+        return cls(
+            **{
+                **values,
+                "spacing": _sides_by_key("spacing", values.get("spacing", {})),
+                "words_by_neighbours": Neighbours(**values.get("words_by_neighbours", {})),
+                "spacing_by_neighbours": Neighbours(
+                    **{
+                        kind: _sides_by_key("spacing_by_neighbours", table)
+                        for kind, table in values.get("spacing_by_neighbours", {}).items()
+                    }
+                ),
+                "endings": tuple(values.get("endings", ())),
+            }
+        )
+
+
+def _sides_by_key(name: str, table: Any) -> dict[str, Sides]:
+    try:
+        return {mark: (bool(left), bool(right)) for mark, (left, right) in table.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{name} is {table!r}; expected two booleans for each mark.") from error
 
 
 def learn_writing(captions: Iterable[str]) -> Writing:
@@ -84,7 +142,70 @@ def learn_writing(captions: Iterable[str]) -> Writing:
     token_lists = [tokens for tokens, _ in split if tokens]
     case = _majority(Counter(map(_case_of, token_lists))) or "plain"
     openings, words = _exceptions(token_lists, case)
-    return Writing(case=case, words=words, openings=openings, spacing=_unusual_spacing(split))
+    alone = Writing(case=case, words=words, openings=openings, spacing=_unusual_spacing(split))
+    # Of a caption that is written in another way than most, no single place says anything.
+    usual = [(tokens, spaces) for tokens, spaces in split if tokens and _case_of(tokens) == case]
+    return replace(
+        alone,
+        words_by_neighbours=learn(_met_words(alone, [tokens for tokens, _ in usual])),
+        spacing_by_neighbours=learn(_met_sides(alone, usual)),
+        endings=_capital_endings([tokens for tokens, _ in usual], case),
+    )
+
+
+def _met_words(alone: Writing, token_lists: Iterable[list[str]]) -> Iterator[Met[str]]:
+    """The words within sentences, and how they would be written by themselves."""
+    for tokens in token_lists:
+        for index, token in enumerate(tokens):
+            if is_word(token) and not _begins(tokens, index, alone.case):
+                lower = list(map(lower_case, tokens))
+                yield Met(_place(tokens, index), token, alone._word_alone(lower, index))
+
+
+def _met_sides(alone: Writing, split: Iterable[_Split]) -> Iterator[Met[Sides]]:
+    """The marks, and whether there would be spaces beside them by themselves."""
+    for tokens, spaces in split:
+        normal = sides_of_tokens(tokens)
+        for index, token in enumerate(tokens):
+            if not is_word(token):
+                visible = _visible(normal, index)
+                yield Met(
+                    _place(tokens, index), _found_sides(spaces, index, visible), alone.spacing.get(token, visible)
+                )
+
+
+def _place(tokens: list[str], index: int) -> Place:
+    """A token's place; what number its neighbours are says nothing."""
+    around = [tokens[place] if 0 <= place < len(tokens) else "" for place in (index - 1, index, index + 1)]
+    return Place(*("0" if token.isdigit() else lower_case(token) for token in around))
+
+
+def _found_sides(spaces: list[bool], index: int, otherwise: Sides) -> Sides:
+    """Whether no space is on a token's left and right; at the ends of a caption nothing can be said of one."""
+    left = not spaces[index] if index else otherwise[0]
+    right = not spaces[index + 1] if index + 1 < len(spaces) else otherwise[1]
+    return left, right
+
+
+def _capital_endings(token_lists: Sequence[list[str]], case: Case) -> tuple[str, ...]:
+    if case not in ("plain", "sentence"):
+        return ()
+    has_capital: dict[str, set[bool]] = defaultdict(set)
+    for tokens in token_lists:
+        for index, token in enumerate(tokens):
+            if token.lower() != token.upper() and not _begins(tokens, index, case):
+                has_capital[lower_case(token)].add(token == _capital(lower_case(token)))
+    always = {word for word, found in has_capital.items() if found == {True}}
+    if len(always) < _SHARE_OF_CAPITALS * len(has_capital):
+        return ()
+    met: dict[str, set[bool]] = defaultdict(set)
+    words: Counter[str] = Counter()
+    for word in has_capital:
+        for ending in {word[-length:] for length in _ENDINGS if len(word) > length}:
+            met[ending].add(word in always)
+            words[ending] += 1
+    sure = {ending for ending, found in met.items() if found == {True} and words[ending] >= _FEWEST_WORDS}
+    return tuple(sorted(ending for ending in sure if ending[1:] not in sure))
 
 
 def _majority(counts: Counter[_T]) -> _T | None:
@@ -106,10 +227,16 @@ def _in_case(tokens: list[str], index: int, case: Case) -> str:
     token = tokens[index]
     if case == "upper":
         return token.upper()
-    begins = index == 0 or (case == "sentence" and tokens[index - 1] in _SENTENCE_ENDS)
-    if case == "title" or (case == "sentence" and begins):
-        return token[0].upper() + token[1:]
-    return token
+    return _capital(token) if case == "title" or (case == "sentence" and _begins(tokens, index, case)) else token
+
+
+def _begins(tokens: list[str], index: int, case: Case) -> bool:
+    return index == 0 or (case == "sentence" and tokens[index - 1] in _SENTENCE_ENDS)
+
+
+def _capital(token: str) -> str:
+    """With a capital as a title has it, which is none in scripts that have capitals for whole words alone."""
+    return token[0].title() + token[1:]
 
 
 def _exceptions(token_lists: Sequence[list[str]], case: Case) -> tuple[dict[str, str], dict[str, str]]:
@@ -117,7 +244,7 @@ def _exceptions(token_lists: Sequence[list[str]], case: Case) -> tuple[dict[str,
     written: dict[tuple[bool, str], Counter[str]] = defaultdict(Counter)
     regular: dict[tuple[bool, str], set[str]] = defaultdict(set)
     for tokens in token_lists:
-        lower = [token.lower() for token in tokens]
+        lower = [lower_case(token) for token in tokens]
         for index, token in enumerate(tokens):
             place = index == 0, lower[index]
             written[place][token] += 1
@@ -148,4 +275,7 @@ def _unusual_spacing(split: Iterable[tuple[list[str], list[bool]]]) -> dict[str,
 
 def _visible(normal: list[Sides], index: int) -> Sides:
     """Whether the normal form has no space on the left and on the right, whichever token attaches there."""
-    return normal[index][0] or normal[index - 1][1], normal[index][1] or normal[index + 1][0]
+    to_left, to_right = normal[index]
+    return to_left or (index > 0 and normal[index - 1][1]), to_right or (
+        index + 1 < len(normal) and normal[index + 1][0]
+    )

@@ -18,15 +18,33 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from captionloop.model.captions.scripts import is_ideograph
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _OPENING = frozenset("([{#$@~¿¡«“‘„‚（【「『《〈")
-_CLOSING = frozenset(")]},.;:!?%…»”，。、！？：；）】」』》〉")
-_JOINING = frozenset("-/\\_‐‑")
+_CLOSING = frozenset(
+    ")]},.;:!?%…»”，。、！？：；）】」』》〉"
+    "،؛؟۔٪"  # Arabic, Persian, Urdu
+    "।॥"  # the scripts of India
+    "։՝"  # Armenian
+    "።፣፤፥፦፧"  # Ethiopic
+    "។៕៖၊။།"  # Khmer, Burmese, Tibetan
+)
+_JOINING = frozenset(
+    "-/\\_‐‑"  # hyphens, and other marks that stand within a word …
+    "־׳״"  # … in Hebrew
+    "՞՛՜"  # … in Armenian
+    "་"  # … in Tibetan
+    "・〜"  # … in Japanese
+)
 _HELD_BY_HYPHEN = _JOINING | frozenset(")]}%")  # (left)-hand, 50%-off
 _FULL_WIDTH = frozenset("（【「『《〈，。、！？：；）】」』》〉")
 _APOSTROPHES = frozenset("'’")
+_LOW_QUOTES = {"“": "„", "‘": "‚"}  # „so“: what closes → what opens
+# They tell letters of Persian, Sinhala and others how to join, and hold an emoji of several together.
+_JOINERS = frozenset("\u200c\u200d")
 
 _AFTER_APOSTROPHE = frozenset({"s", "t", "d", "m", "ll", "re", "ve"})  # woman's, don't, he'd, i'm, we'll, they're, i've
 _BEFORE_APOSTROPHE = frozenset({"o", "d", "l", "y"})  # o'clock, d'or, l'eau, y'all
@@ -47,7 +65,12 @@ def normalise_caption(text: str) -> str:
 
 def same_caption(one: str, other: str) -> bool:
     """Whether they are equal except for case and spaces around punctuation, which the model cannot distinguish."""
-    return normalise_caption(one).lower() == normalise_caption(other).lower()
+    return lower_case(normalise_caption(one)) == lower_case(normalise_caption(other))
+
+
+def lower_case(text: str) -> str:
+    """As Unicode has it, a Greek word's last Σ as ς included, but for İ: an i, and not an i with a second dot."""
+    return text.replace("İ", "i").lower()
 
 
 def encode_caption(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[int]:
@@ -80,6 +103,16 @@ def is_representable(tokenizer: PreTrainedTokenizerBase, caption: str) -> bool:
     return bool(normal) and same_caption(decode_caption(tokenizer, encode_caption(tokenizer, caption)), normal)
 
 
+def unwritable(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[str]:
+    """What of a caption the model cannot write, each once: characters, or a word of which it can write each."""
+    found: dict[str, None] = {}
+    for token in split_tokens(caption):
+        if not is_representable(tokenizer, token):
+            characters = [character for character in token if not is_representable(tokenizer, character)]
+            found |= dict.fromkeys(characters or [token])
+    return list(found)
+
+
 def split_tokens(text: str) -> list[str]:
     """Words and punctuation marks, split as `transformers`' BERT tokenizers do before they look for word pieces."""
     return split_at_spaces(text)[0]
@@ -89,57 +122,60 @@ def split_at_spaces(text: str) -> tuple[list[str], list[bool]]:
     """The words and punctuation marks, and for each whether white space precedes it."""
     tokens: list[str] = []
     spaces: list[bool] = []
-    space, in_word = False, False
+    space, in_word, joiner = False, False, ""
     for character in unicodedata.normalize("NFC", text):
         kind = _kind(character)
+        if kind == "joiner":
+            joiner = character
+            continue
         if kind == "space":
             space, in_word = True, False
         elif kind == "word" and in_word:
-            tokens[-1] += character
+            tokens[-1] += _between(tokens[-1][-1], joiner, character) + character
         elif kind != "none":
             tokens.append(character)
             spaces.append(space)
             space, in_word = False, kind == "word"
+        if kind != "none":
+            joiner = ""
     return tokens, spaces
+
+
+def _between(before: str, joiner: str, after: str) -> str:
+    """The joiner, where it does anything: in no script of ASCII."""
+    return "" if before.isascii() or after.isascii() else joiner
 
 
 @lru_cache(maxsize=4096)
 def _kind(character: str) -> str:
-    """ "space", "mark" (its own token), "word", or "none" (dropped), by the rules of BERT's `BasicTokenizer`."""
+    """ "space", "mark" (its own token), "word", or "none" (dropped), by the rules of BERT's `BasicTokenizer`.
+
+    That drops a "joiner" as well, which captions need.
+    """
     category = unicodedata.category(character)
     if character.isspace() or category == "Zs":
         return "space"
+    if character in _JOINERS:
+        return "joiner"
     if category.startswith("C") or character == "\ufffd":
         return "none"
     ascii_mark = character.isascii() and not character.isalnum()
-    if ascii_mark or category.startswith("P") or _is_ideograph(character):
+    if ascii_mark or category.startswith("P") or is_ideograph(character):
         return "mark"
     return "word"
 
 
-def _is_ideograph(character: str) -> bool:
-    """The CJK blocks that BERT splits into single characters (Hangul and kana are not among them)."""
-    code = ord(character)
-    return (
-        0x4E00 <= code <= 0x9FFF
-        or 0x3400 <= code <= 0x4DBF
-        or 0xF900 <= code <= 0xFAFF
-        or 0x20000 <= code <= 0x2CEAF
-        or 0x2F800 <= code <= 0x2FA1F
-    )
-
-
-def join_tokens(tokens: list[str], own: Mapping[str, Sides] | None = None) -> str:
+def join_tokens(tokens: list[str], own: Mapping[int, Sides] | None = None) -> str:
     """Join tokens with spaces, except where one is attached to the other.
 
     Args:
-        own: marks whose sides differ from ordinary English.
+        own: by position, the sides of tokens that differ from ordinary English.
     """
     own = own or {}
     parts: list[str] = []
     holds_right = True
-    for token, sides in zip(tokens, sides_of_tokens(tokens), strict=True):
-        to_left, to_right = own.get(token, sides)
+    for index, (token, sides) in enumerate(zip(tokens, sides_of_tokens(tokens), strict=True)):
+        to_left, to_right = own.get(index, sides)
         if not (holds_right or to_left):
             parts.append(" ")
         parts.append(token)
@@ -157,11 +193,16 @@ def is_word(token: str) -> bool:
     return bool(token) and _kind(token[0]) == "word"
 
 
+def is_mark(character: str) -> bool:
+    """Whether it is a token by itself to BERT's splitting, and yet no ideograph: punctuation, and signs of ASCII."""
+    return _kind(character) == "mark" and not is_ideograph(character)
+
+
 def _sides(tokens: list[str], index: int) -> Sides:
     token = tokens[index]
     before = tokens[index - 1] if index else ""
     after = tokens[index + 1] if index + 1 < len(tokens) else ""
-    if token in _FULL_WIDTH or _is_ideograph(token[0]):
+    if token in _FULL_WIDTH or is_ideograph(token[0]):
         return True, True
     if token in _JOINING:
         held = is_word(before) or before in _HELD_BY_HYPHEN or before + token == ":/"
@@ -181,7 +222,7 @@ def _is_inside_number(mark: str, before: str, after: str) -> bool:
         return len(before) <= 3 and before.isdigit() and len(after) == 3 and after.isdigit()
     if mark == ":":
         return len(before) <= 2 and before.isdigit() and len(after) == 2 and after.isdigit()
-    return mark == "."
+    return mark in ".٫٬"
 
 
 def _is_inside_abbreviation(tokens: list[str], index: int) -> bool:
@@ -194,12 +235,13 @@ def _is_inside_abbreviation(tokens: list[str], index: int) -> bool:
 
 
 def _quote_sides(tokens: list[str]) -> dict[int, Sides]:
-    """For each straight quotation mark and apostrophe, by position, the sides on which it is attached."""
-    sides: dict[int, Sides] = {}
+    """For each mark that opens or closes, and each apostrophe, by position, the sides on which it is attached."""
+    sides = _after_low_quotes(tokens)
     for mark in "'", "’", '"', "`":
         unpaired = []
         for index in (index for index, token in enumerate(tokens) if token == mark):
-            if mark in _APOSTROPHES and _is_apostrophe(tokens, index):
+            is_inside = _is_apostrophe if mark in _APOSTROPHES else _is_gershayim
+            if is_inside(tokens, index):
                 sides[index] = (True, True)
             else:
                 unpaired.append(index)
@@ -212,11 +254,41 @@ def _quote_sides(tokens: list[str]) -> dict[int, Sides]:
     return sides
 
 
+def _after_low_quotes(tokens: list[str]) -> dict[int, Sides]:
+    """The marks that close what a low one opened, as in „so“; without one they open."""
+    sides: dict[int, Sides] = {}
+    open_marks: list[str] = []
+    for index, token in enumerate(tokens):
+        if token in _LOW_QUOTES.values():
+            open_marks.append(token)
+        elif token in _LOW_QUOTES and _LOW_QUOTES[token] in open_marks:
+            open_marks.remove(_LOW_QUOTES[token])
+            sides[index] = (True, False)
+    return sides
+
+
 def _is_apostrophe(tokens: list[str], index: int) -> bool:
+    """Whether it stands within a word: don't, d'or, and beside a letter that English has not, l'été, м'яч, ג'ירפה."""
     if not 0 < index < len(tokens) - 1:
         return False
     before, after = tokens[index - 1].lower(), tokens[index + 1].lower()
-    return is_word(before) and (after in _AFTER_APOSTROPHE or (before in _BEFORE_APOSTROPHE and is_word(after)))
+    if not is_word(before):
+        return False
+    if after in _AFTER_APOSTROPHE:
+        return True
+    return is_word(after) and (before in _BEFORE_APOSTROPHE or not (before[-1] + after[0]).isascii())
+
+
+def _is_gershayim(tokens: list[str], index: int) -> bool:
+    """A straight quotation mark before the last letter of a Hebrew abbreviation: צה"ל."""
+    if not 0 < index < len(tokens) - 1:
+        return False
+    before, after = tokens[index - 1], tokens[index + 1]
+    return len(after) == 1 and _is_hebrew(before[-1]) and _is_hebrew(after)
+
+
+def _is_hebrew(letter: str) -> bool:
+    return "א" <= letter <= "ת"
 
 
 def _lone_quote(tokens: list[str], index: int) -> Sides:

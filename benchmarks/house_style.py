@@ -4,6 +4,7 @@
 of the images is held out for the gate, with default settings. Then it captions unseen scenes, and each caption is
 compared exactly with the one in the style.
 
+`--styles de zh` has the person write in another language (`model/starter/languages.py`), which extends the vocabulary.
 `--careless 0.15` spoils that share of the corrections: a wrong colour, a dropped word, or a typing error.
 """
 
@@ -16,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,6 +31,7 @@ from captionloop.model.captions.orthography import learn_writing
 from captionloop.model.captions.text import encode_caption
 from captionloop.model.dataset.split import split_images
 from captionloop.model.starter import STARTER_DIR
+from captionloop.model.starter.languages import LANGUAGES
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import COLOURS, Scene, draw
 from captionloop.model.starter.styles import STYLES
@@ -37,6 +40,7 @@ from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
 
 _DRAWN_AT_ONCE = 50
+_WRITERS = {**STYLES, **LANGUAGES}
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,15 @@ class Learner:
             settings=settings,
             features=pool.features,
             pictures=pool.picture,
+            tell=partial(self._said_by_base, pool),
         )
         tokenizer = result.checkpoint.tokenizer
         generation = GenerationSettings().following(len(encode_caption(tokenizer, text)) for text in captions.values())
         return self._captioner(result.checkpoint, replace(generation, writing=learn_writing(captions.values())))
+
+    def _said_by_base(self, pool: Pool, names: Sequence[str]) -> dict[str, str]:
+        suggestions = self.base.caption_features(torch.stack([pool.features[name] for name in names]))
+        return {name: suggestion.caption for name, suggestion in zip(names, suggestions, strict=True)}
 
     def _captioner(self, checkpoint: Checkpoint, generation: GenerationSettings) -> Captioner:
         return Captioner(checkpoint, version="benchmark", generation=generation)
@@ -150,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=STARTER_DIR)
     parser.add_argument("--corrections", type=int, nargs="+", default=[20, 60, 160, 320])
-    parser.add_argument("--styles", nargs="+", choices=sorted(STYLES), default=list(STYLES))
+    parser.add_argument("--styles", nargs="+", choices=sorted(_WRITERS), default=list(STYLES))
     parser.add_argument("--unseen", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--careless", type=float, default=0.0)
@@ -167,9 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for count in options.corrections:
             begun, found = time.monotonic(), []
             for seed, pool in enumerate(pools):
-                captions = captions_of(pool, STYLES[name], careless=options.careless, seed=seed)
+                captions = captions_of(pool, _WRITERS[name], careless=options.careless, seed=seed)
                 captioner = learner.corrected(pool, dict(list(captions.items())[:count]), replace(settings, seed=seed))
-                found.append(exact(captioner, unseen, STYLES[name], own_encoder=settings.trains_encoder))
+                found.append(exact(captioner, unseen, _WRITERS[name], own_encoder=settings.trains_encoder))
             figures.setdefault(name, {})[count] = found
             seconds, each = (time.monotonic() - begun) / len(found), " ".join(f"{value:.3f}" for value in found)
             mean = statistics.mean(found)

@@ -117,9 +117,9 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
     from functools import partial
 
     from captionloop.model.blip.checkpoint import load_tokenizer
-    from captionloop.model.captions.text import is_representable
     from captionloop.model.dataset.near_duplicates import settle_all
     from captionloop.model.dataset.stats import dataset_stats
+    from captionloop.model.vocabulary.learnable import is_learnable
 
     with ready_context() as context:
         project = chosen_project(context, project_id)
@@ -127,7 +127,7 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
         tokenizer = load_tokenizer(context.versions.champion(project.id).path)
         settle_all(context.database, context.home)
         with context.database.reading() as session:
-            found = dataset_stats(session, project.id, can_be_written=partial(is_representable, tokenizer))
+            found = dataset_stats(session, project.id, can_be_written=partial(is_learnable, tokenizer))
     shown = asdict(found)
     print_result(
         shown,

@@ -1,6 +1,6 @@
 """What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -21,7 +21,6 @@ from captionloop.jobs.context import Context
 from captionloop.jobs.project import promotion
 from captionloop.jobs.project.change_settings import change_settings, choose_control
 from captionloop.jobs.queue.runs import Requested, Runs
-from captionloop.model.captions.text import is_representable
 from captionloop.model.database import Database, NamedSettings, Project, Run, RunKind
 from captionloop.model.dataset.near_duplicates import near_duplicates
 from captionloop.model.dataset.problem_watch import PATIENCE_S, KnownProblems, ProblemWatch
@@ -32,6 +31,8 @@ from captionloop.model.versions.store import VersionInfo, VersionStore
 from captionloop.settings import Settings
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from captionloop.model.captioning.captioner import Captioner
 
 _RUNS_LOOKED_AT = 20
@@ -139,7 +140,7 @@ class Room:
         return self._problem_watch.problems(
             project.id,
             vocabulary=champion.version,
-            open_vocabulary=lambda: partial(is_representable, self.context.tokenizer(champion)),
+            open_vocabulary=lambda: _learnable_with(self.context.tokenizer(champion)),
             patience_s=self.patience_s if patience_s is None else patience_s,
         )
 
@@ -284,3 +285,10 @@ class Room:
 def current_room() -> Room:
     """The room of the app that answers the present request."""
     return cast(Room, current_app.extensions["captionloop_room"])
+
+
+def _learnable_with(tokenizer: "PreTrainedTokenizerBase") -> Callable[[str], bool]:
+    """Whether a run can teach a caption to the model that has this tokenizer."""
+    from captionloop.model.vocabulary.learnable import is_learnable  # only now: transformers takes seconds to import
+
+    return partial(is_learnable, tokenizer)

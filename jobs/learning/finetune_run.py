@@ -22,6 +22,7 @@ from captionloop.jobs.processes.patience import Patience
 from captionloop.jobs.project.promotion import promote
 from captionloop.jobs.queue.attempt import Attempt
 from captionloop.logs import belonging_to
+from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Project, VersionState
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot
@@ -159,7 +160,7 @@ class _FinetuneRun:
                 reason=verdict.reason,
                 state=VersionState.CANDIDATE if verdict.promote else VersionState.REJECTED,
             ),
-            generation=self.training.generation,
+            generation=GenerationSettings.from_dict(trained.generation),
             also=self.attempt.made,
         )
 

@@ -10,7 +10,6 @@ from captionloop.jobs.context import Context
 from captionloop.jobs.learning.inputs import learnt_by
 from captionloop.jobs.learning.scratch import STATE, scratch_directory
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
-from captionloop.model.blip.generation_settings import generation_for
 from captionloop.model.database import Sweep
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.split import VALIDATION_SHARE, set_aside
@@ -63,11 +62,8 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
         Validation,
         context.pictures,
         references={image: texts for image, texts in snapshot.references().items() if image in usable},
-        generation=generation_for(
-            champion.generation,
-            captioner.checkpoint,
-            (example.caption for example in snapshot.examples if example.image in usable),
-        ),
+        generation=champion.generation,
+        captions=[example.caption for example in snapshot.examples if example.image in usable],
         features=features,
     )
     judged = validation(images=judged_by)
@@ -84,6 +80,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
             settings=settings,
             features=features,
             pictures=context.pictures.open,
+            tell=partial(context.pictures.all_captions, captioner, before_each=go_on),
             validate=validation(images=chosen_by).validate if chosen_by else None,
             watch=watch,
             state=TrainingState(scratch / STATE, identity(snapshot, champion.version, settings)),

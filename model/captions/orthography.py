@@ -1,8 +1,8 @@
 """Orthography of captions: capitals, and the spaces around punctuation.
 
 BLIP's tokenizer is uncased and drops spaces, so no amount of training lets the model write "Alt text: Red boat - left
-of a cat", "American Sign Language" or a German noun. The annotators' conventions are learnt by counting, stored with the
-version, and applied to the model's output. Without any, captions stay in the normal form of `text`.
+of a cat", "American Sign Language" or a German noun. The annotators' conventions are learnt by counting, stored with
+the version, and applied to the model's output. Without any, captions stay in the normal form of `text`.
 """
 
 from __future__ import annotations

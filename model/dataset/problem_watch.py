@@ -42,7 +42,7 @@ _FRESH_S = 600.0
 NearDuplicates = Callable[[Session, int], Sequence[tuple[str, ...]]]
 """Groups of near-duplicates among a project's images, by their hashes."""
 Vocabulary = Callable[[str], bool]
-"""Whether the model can generate a caption (`text.is_representable`)."""
+"""Whether the model can learn to generate a caption (`learnable.is_learnable`)."""
 
 
 @dataclass(frozen=True)

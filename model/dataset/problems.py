@@ -1,6 +1,7 @@
 """Possible problems of a dataset of corrections: simple rules; a person decides.
 
-* **cannot be written**: the caption has words outside the model's vocabulary, so it is left out of training.
+* **cannot be written**: the model's vocabulary lacks parts of the caption and cannot be extended by them, so it is left
+  out of training.
 * **picture gone**: our copy of the picture is missing, or there never was one.
 * **disagreement**: captions of one picture by several annotators share hardly any content word.
 * **same picture**: near-duplicates, whose captions should be alike.

@@ -32,7 +32,7 @@ class DatasetStats:
         vocabulary: different words, case aside.
         unchanged: share of the corrections with a suggestion that leave it unchanged; None without any.
         words_changed: mean number of words changed in those, by `word_edits`.
-        cannot_be_written: numbers of the corrections with a caption that the champion cannot generate.
+        cannot_be_written: numbers of the corrections with a caption that the champion cannot learn to generate.
     """
 
     by_state: dict[str, int]
@@ -54,7 +54,7 @@ def dataset_stats(session: Session, project_id: int, *, can_be_written: Callable
     """The statistics of a project.
 
     Args:
-        can_be_written: whether the champion can generate a caption (`text.is_representable`).
+        can_be_written: whether the champion can learn to generate a caption (`learnable.is_learnable`).
     """
     found = session.scalars(select(Correction).where(*corrections.teaching(project_id)).order_by(Correction.id)).all()
     texts = [normalise_caption(text) for correction in found for text in correction.captions]

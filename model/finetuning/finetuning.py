@@ -44,6 +44,7 @@ class Trained:
     """The result of the training, as plain data, once the new model is in its directory."""
 
     settings: dict[str, Any]
+    generation: dict[str, Any]
     examples: int
     steps: int
 
@@ -92,12 +93,6 @@ class Finetuning:
             )
         return split
 
-    @cached_property
-    def generation(self) -> GenerationSettings:
-        """The generation settings of the new model."""
-        written = (example.caption for example in self.snapshot.examples)
-        return generation_for(self.champion.generation, self.champion.checkpoint, written)
-
     def fit(self) -> Trained:
         """Train, and save the new model to its directory (the main process, of several).
 
@@ -107,11 +102,13 @@ class Finetuning:
         """
         examples, validation = self.examples()
         features = self.encoded(examples, validation)
+        captions = [example.caption for example in self.snapshot.examples]
         validated = Validation(
             self.pictures,
             references=self.snapshot.references(),
             images=validation,
             generation=self.champion.generation,
+            captions=captions,
             features=features,
         )
         with self.log() as log:
@@ -121,16 +118,23 @@ class Finetuning:
                 settings=self.settings,
                 features=features,
                 pictures=self.pictures.open,
+                tell=self._own_captions,
                 validate=validated.validate if validation else None,
                 log=log,
                 state=self.state,
                 on_progress=self.report.training,
                 should_stop=self.report.is_cancelled,
             )
+        generation = generation_for(self.champion.generation, result.checkpoint, captions)
         if result.is_main:
-            save_checkpoint(result.checkpoint, self.files, generation=self.generation)
+            save_checkpoint(result.checkpoint, self.files, generation=generation)
             result.trainable.save_adapter(self.files / "adapter")
-        return Trained(settings=result.settings.to_dict(), examples=result.examples, steps=len(result.losses))
+        return Trained(
+            settings=result.settings.to_dict(),
+            generation=generation.to_dict(),
+            examples=result.examples,
+            steps=len(result.losses),
+        )
 
     def examples(self) -> tuple[list[Example], Sequence[str]]:
         """The training examples, new or replayed, and the validation images."""
@@ -151,7 +155,7 @@ class Finetuning:
 
     def compare(self, trained: Trained) -> Verdict:
         """Caption the held-out images with both models, store the captions in the directory, and judge."""
-        written = self._captions_of_both(self.split.held_out)
+        written = self._captions_of_both(self.split.held_out, self._candidate(trained))
         everything = self.snapshot.references()
         references, corpus = {image: everything[image] for image in self.split.held_out}, everything.values()
         write_comparison(
@@ -168,14 +172,19 @@ class Finetuning:
             log.evaluation(trained.steps, found, images="held-out")
         return judge(references, written["champion"], written["candidate"], corpus=corpus, rule=self.rule)
 
+    def _own_captions(self, images: Sequence[str]) -> dict[str, str]:
+        """The champion's captions of any number of images."""
+        return self.pictures.all_captions(
+            self.champion, images, before_each=partial(self.report, "reading images", 1.0)
+        )
+
     def _start(self) -> Checkpoint:
         """The champion in float32: the captioning model itself if it is, since training does not change it."""
         if self.champion.precision == "fp32":
             return self.champion.checkpoint
         return load_checkpoint(self.source, device=self.champion.device)
 
-    def _captions_of_both(self, images: Sequence[str]) -> dict[str, dict[str, str]]:
-        candidate = self._candidate()
+    def _captions_of_both(self, images: Sequence[str], candidate: Captioner) -> dict[str, dict[str, str]]:
         written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
         for batch in batches(images, BATCH):
             self.report("comparing", len(written["champion"]) / len(images))
@@ -183,12 +192,12 @@ class Finetuning:
             written["candidate"] |= self.pictures.captions(candidate, batch)
         return written
 
-    def _candidate(self) -> Captioner:
+    def _candidate(self, trained: Trained) -> Captioner:
         """The candidate as it will serve: loaded from its files, in the precision of serving."""
         return Captioner(
             load_checkpoint(self.files, device=self.champion.device),
             version="candidate",
-            generation=self.generation,
+            generation=GenerationSettings.from_dict(trained.generation),
             precision=self.champion.precision,
         )
 

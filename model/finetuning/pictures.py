@@ -58,6 +58,20 @@ class Pictures:
         suggestions = captioner.caption_features(torch.stack([features[image] for image in images]))
         return {image: suggestion.caption for image, suggestion in zip(images, suggestions, strict=True)}
 
+    def all_captions(
+        self, captioner: "Captioner", images: Sequence[str], *, before_each: Callable[[], None]
+    ) -> dict[str, str]:
+        """A model's captions for any number of images.
+
+        Args:
+            before_each: called before each batch; an exception from it ends the work.
+        """
+        written: dict[str, str] = {}
+        for batch in batches(images, BATCH):
+            before_each()
+            written |= self.captions(captioner, batch)
+        return written
+
 
 class EncodedPictures:
     """A frozen encoder's output for the images that a run trains on, made once.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 
 import torch
@@ -274,6 +274,7 @@ class _Replay:
             [Example(id=image, image_hash=image, caption=captions[image]) for image in split.train],
             settings=replace(self._plan.settings, seed=self._seed),
             features=self._material.features,
+            tell=partial(self._captions, champion),
         )
         generation = generation_for(champion.generation, result.checkpoint, captions.values())
         candidate = _Version(result.checkpoint, generation)

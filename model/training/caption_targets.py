@@ -18,8 +18,9 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from captionloop.model.blip.checkpoint import Checkpoint
-from captionloop.model.captions.text import encode_caption, is_representable, normalise_caption
+from captionloop.model.captions.text import encode_caption, is_representable, normalise_caption, unwritable
 
+_NAMED = 5  # characters that cannot be written are named at most
 IGNORED = -100  # the label of a position that does not count in the loss
 
 
@@ -155,7 +156,8 @@ def _reason_against(caption: str, tokenizer: PreTrainedTokenizerBase, *, prompt:
     if not normalise_caption(caption):
         return "the caption is empty"
     if not is_representable(tokenizer, caption):
-        return f"the model's vocabulary cannot write {caption!r:.200}"
+        lacking = ", ".join(f"{part!r:.40}" for part in unwritable(tokenizer, caption)[:_NAMED])
+        return f"the model's vocabulary cannot write {lacking} in {caption!r:.200}"
     length = 1 + len(CaptionText.of(caption, tokenizer, prompt=prompt).ids)
     if length > longest:
         return f"the caption has {length} tokens and would be cut; the model can write {longest}"

@@ -16,12 +16,14 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from captionloop.device import computes_in_bf16, give_back_memory, is_gpu, own_random_numbers
@@ -41,6 +43,7 @@ from captionloop.model.training.resume_state import Resumed, TrainingState
 from captionloop.model.training.settings import FinetuneSettings, Schedule, default_learning_rate, default_steps
 from captionloop.model.training.trainable import Trainable
 from captionloop.model.training.validation import ValidationResult
+from captionloop.model.vocabulary.extension import Telling, extended_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +83,7 @@ class FinetuneResult:
         settings: with all defaults resolved: the learning rate and number of steps that were used.
         examples: how many were trained on.
         rejected: those that were left out.
+        new_pieces: number of tokens that were added to the vocabulary.
         losses: of each step, with label smoothing.
         best_step: the step whose weights were kept.
         seconds: duration of the run, or since it was resumed.
@@ -91,6 +95,7 @@ class FinetuneResult:
     settings: FinetuneSettings
     examples: int
     rejected: tuple[Rejected, ...]
+    new_pieces: int
     losses: tuple[float, ...]
     best_step: int
     seconds: float
@@ -104,6 +109,7 @@ def finetune(
     settings: FinetuneSettings,
     features: FeatureSource | None = None,
     pictures: PictureSource | None = None,
+    tell: Telling | None = None,
     validate: Validate | None = None,
     watch: Watching | None = None,
     log: TrainingLog | None = None,
@@ -111,7 +117,7 @@ def finetune(
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FinetuneResult:
-    """Train a copy of the checkpoint on captions.
+    """Train a copy of the checkpoint on captions, its vocabulary extended where they need it (`model.vocabulary`).
 
     Args:
         checkpoint: the version to start from; it is not changed.
@@ -119,6 +125,8 @@ def finetune(
         settings: how to train.
         features: the frozen encoder's output for the examples' images; for a way that does not train the encoder.
         pictures: the images; for a way that trains it.
+        tell: the checkpoint's own captions of images, from which new tokens are initialised by alignment. None: from
+            their former pieces.
         validate: evaluates on images that are not among the examples; the best weights are kept. None keeps the last
             ones.
         watch: called as often as validation, without influence on the weights. An exception from it ends the run.
@@ -132,29 +140,37 @@ def finetune(
             suffice for a single example.
         RunCancelled: `should_stop` returned True.
     """
-    usable, rejected = usable_examples(checkpoint, examples, prompt=settings.prompt)
+    device = next(checkpoint.model.text_decoder.parameters()).device
+    accelerator = Accelerator(cpu=not is_gpu(device))
+    is_main = accelerator.is_main_process
+    start = extended_checkpoint(
+        checkpoint,
+        [(example.image_hash, example.caption) for example in examples],
+        tell=None if tell is None else partial(_told_to_all, accelerator, tell),
+    )
+    usable, rejected = usable_examples(start, examples, prompt=settings.prompt)
     if not usable:
         raise RunError(nothing_left(rejected))
-    settings = _settled(settings, checkpoint, len(usable))
+    settings = _settled(settings, start, len(usable), has_new_words=start is not checkpoint)
     steps, peak_rate = settings.steps or 0, settings.learning_rate or 0.0
+    new_pieces = start.model.config.text_config.vocab_size - checkpoint.model.config.text_config.vocab_size
+    if new_pieces:
+        logger.info("The vocabulary has %d new words and parts of words", new_pieces)
     for example in rejected:
         logger.warning("Not trained on %s: %s", example.id, example.reason)
     logger.info("Training on %d captions, way %s, %d steps, rate %.2g", len(usable), settings.way, steps, peak_rate)
 
     begun = last_report = last_save = time.monotonic()
 
-    device = next(checkpoint.model.text_decoder.parameters()).device
-    accelerator = Accelerator(cpu=not is_gpu(device))
-    is_main = accelerator.is_main_process
     with own_random_numbers(device):
         torch.manual_seed(settings.seed)
-        trainable = Trainable(checkpoint, settings)
+        trainable = Trainable(start, settings)
         optimizer = torch.optim.AdamW(trainable.groups(peak_rate), lr=peak_rate, betas=(0.9, 0.98), fused=True)
         run = _Kept(trainable, settings)
         if state and (resumed := state.load(parameters=trainable.parameters, optimizer=optimizer)):
             run.resume(resumed)
             logger.info("Going on after step %d", len(run.losses))
-        data = TrainingData(usable, checkpoint, settings, features=features, pictures=pictures)
+        data = TrainingData(usable, start, settings, features=features, pictures=pictures)
         micro_batch = min(settings.micro_batch_size or _examples_at_once(checkpoint, settings), settings.batch_size)
         first = len(run.losses)
         if log and is_main:
@@ -232,6 +248,7 @@ def finetune(
         settings=settings,
         examples=len(usable),
         rejected=tuple(rejected),
+        new_pieces=new_pieces,
         losses=tuple(run.losses),
         best_step=run.best_step or len(run.losses),
         seconds=time.monotonic() - begun,
@@ -420,10 +437,18 @@ def _examples_at_once(checkpoint: Checkpoint, settings: FinetuneSettings) -> int
     return max(_PATCHES_AT_ONCE // vision.embeddings.num_positions, 1)
 
 
-def _settled(settings: FinetuneSettings, checkpoint: Checkpoint, examples: int) -> FinetuneSettings:
+def _told_to_all(accelerator: Accelerator, tell: Telling, images: Sequence[str]) -> Mapping[str, str]:
+    """What the main process is told, in all of them: they have to begin with the same weights."""
+    (told,) = broadcast_object_list([dict(tell(images)) if accelerator.is_main_process else {}])
+    return dict(told)
+
+
+def _settled(
+    settings: FinetuneSettings, checkpoint: Checkpoint, examples: int, *, has_new_words: bool
+) -> FinetuneSettings:
     width = checkpoint.model.config.text_config.hidden_size
     return replace(
         settings,
         learning_rate=settings.learning_rate or default_learning_rate(width, settings.way),
-        steps=settings.steps or default_steps(examples),
+        steps=settings.steps or default_steps(examples, has_new_words=has_new_words),
     )

@@ -18,6 +18,9 @@ Part = Literal["decoder", "encoder", "both"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
+_STEPS_FOR_NEW_WORDS = 500
+
+
 @dataclass(frozen=True)
 class FinetuneSettings:
     """How to train. docs/training.md has the reasons and measurements.
@@ -161,6 +164,10 @@ def default_learning_rate(width: int, way: Way = "decoder") -> float:
     return rate * {"decoder": 1.0, "lora": 2.0, "full": 0.5}[way]
 
 
-def default_steps(examples: int) -> int:
-    """The default number of optimizer steps: more examples need more steps, but far fewer passes over each."""
-    return round(300 * max(examples / 60, 0.25) ** 0.5)
+def default_steps(examples: int, *, has_new_words: bool = False) -> int:
+    """The default number of optimizer steps: more examples need more steps, but far fewer passes over each.
+
+    New words need a minimum, however few captions they come in.
+    """
+    steps = round(300 * max(examples / 60, 0.25) ** 0.5)
+    return max(steps, _STEPS_FOR_NEW_WORDS) if has_new_words else steps

@@ -20,6 +20,7 @@ from captionloop.model.training.caption_targets import TrainingBatch, asking
 from captionloop.model.training.decoder import logits_at
 from captionloop.model.training.encoder import encode_images
 from captionloop.model.training.settings import FinetuneSettings
+from captionloop.model.vocabulary.wordpiece import first_added_id
 
 # The attention of both parts, by the names of its layers in `transformers`.
 _ATTENTION = {
@@ -58,6 +59,7 @@ class Trainable:
             from peft import inject_adapter_in_model
 
             inject_adapter_in_model(self._lora, model)
+            _train_added_rows(model, first_added_id(checkpoint.tokenizer))
         self.parameters: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
@@ -88,13 +90,14 @@ class Trainable:
     def groups(self, peak_rate: float) -> list[dict[str, Any]]:
         """Parameter groups for AdamW, each with its own `peak_rate`.
 
-        No weight decay on biases, norms (both 1-D) and position embeddings; with `layer_decay` lower rates for lower
-        layers.
+        No weight decay on biases, norms (both 1-D) and position embeddings, nor, with LoRA, on the word embedding,
+        whose old rows are frozen; with `layer_decay` lower rates for lower layers.
         """
         depths = self._depths()
         groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
             is_free = parameter.ndim < 2 or "position_embedding" in name
+            is_free |= self._lora is not None and "word_embedding" in name
             groups.setdefault((depths[name], is_free), []).append(parameter)
         return [
             {
@@ -145,15 +148,18 @@ class Trainable:
         )
 
     def save_adapter(self, directory: Path) -> None:
-        """Save LoRA's adapter in PEFT's format; other ways have none."""
+        """Save LoRA's adapter in PEFT's format; other ways have none.
+
+        After an extension of the vocabulary it includes the word embedding, as PEFT does.
+        """
         if self._lora is not None:
             from peft import get_peft_model_state_dict
 
             # PEFT prefixes names with those of its wrapper, which we do not use.
-            matrices = {
-                f"base_model.model.{name}": tensor.contiguous()
-                for name, tensor in get_peft_model_state_dict(self._model).items()
+            trained = get_peft_model_state_dict(self._model) | {
+                name: parameter.detach() for name, parameter in self.parameters.items() if "lora_" not in name
             }
+            matrices = {f"base_model.model.{name}": tensor.contiguous() for name, tensor in trained.items()}
             directory.mkdir(parents=True, exist_ok=True)
             save_file(matrices, directory / "adapter_model.safetensors")
             self._lora.save_pretrained(str(directory))
@@ -173,6 +179,27 @@ def _lora_config(settings: FinetuneSettings) -> Any:
         lora_dropout=settings.dropout,
         target_modules="|".join(f"(?:{_ATTENTION[part]})" for part in parts),
     )
+
+
+def _train_added_rows(model: BlipForConditionalGeneration, first: int | None) -> None:
+    """Have the tokens that captions asked for learn as well, of which LoRA's matrices know nothing.
+
+    Args:
+        model: with LoRA's matrices in it; everything else stays as it is.
+        first: id of the first such token; None when there is none.
+    """
+    if first is None:
+        return
+
+    def without_the_old(gradient: Tensor) -> Tensor:
+        kept = gradient.clone()
+        kept[:first] = 0
+        return kept
+
+    text = model.text_decoder
+    for tensor in (text.get_input_embeddings().weight, text.get_output_embeddings().bias):
+        tensor.requires_grad_(True)
+        tensor.register_hook(without_the_old)
 
 
 def _merge_lora(model: BlipForConditionalGeneration) -> None:

@@ -63,7 +63,7 @@ def test_every_correction_is_in_the_gallery_with_its_split(lead: FlaskClient, fi
 
 
 @pytest.mark.parametrize(
-    ("caption", "kind"), [("asdf", "test"), ("a small cat 🐈", "cannot-be-written")]
+    ("caption", "kind"), [("asdf", "test"), ("éàü" * 400, "cannot-be-written")]
 )  # fmt: skip
 def test_a_problem_is_listed_and_gone_when_it_is_left_out(
     lead: FlaskClient, room: Room, finished: FinishedRun, caption: str, kind: str
@@ -76,6 +76,14 @@ def test_a_problem_is_listed_and_gone_when_it_is_left_out(
     assert answer.request.args.to_dict() == {"problem": kind}
     assert caption not in text_of(lead, f"{DATASET}?problem={kind}")
     assert caption in text_of(lead, f"{DATASET}?state=left-out")
+
+
+def test_a_caption_in_another_language_is_no_problem(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    caption = "маленькая кошка 🐈"
+    add(room, finished, 100, caption)
+
+    assert caption in text_of(lead)
+    assert caption not in text_of(lead, f"{DATASET}?problem=cannot-be-written")
 
 
 def test_a_left_out_correction_can_be_used_again(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,25 @@ def test_a_run_leaves_a_version_that_was_compared_with_the_champion(
     run = context.queue.runs.get(attempt.run.id)
     assert run is not None
     assert run.version == made  # where a second attempt finds it
+
+
+def test_a_run_on_captions_in_another_language_leaves_a_version_that_writes_them(
+    finished: FinishedRun, context_of: Callable[..., Context]
+) -> None:
+    context = context_of()
+    by_heart = {"steps": 300, "learning_rate": 1e-2, "dropout": 0.0, "label_smoothing": 0.0, "validation_share": 0.0}
+    run = prepared(finished, context, with_snapshot(finished, context), **by_heart)
+    wanted = "Ein Bild, das ganz weiß und schön groß ist."
+    examples = tuple(replace(example, caption=wanted) for example in finished.snapshot.examples)
+    in_german = replace(run.training, snapshot=replace(finished.snapshot, examples=examples))
+
+    made = replace(run, training=in_german).make_version()
+
+    captioner = context.captioner(context.versions.get(finished.project.id, made))
+    assert set(context.pictures.captions(captioner, list(finished.held_out)).values()) == {wanted}
+    before, after = load_checkpoint(finished.base.source), captioner.checkpoint
+    assert len(after.tokenizer) == after.model.config.text_config.vocab_size
+    assert after.model.config.text_config.vocab_size > before.model.config.text_config.vocab_size
 
 
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])

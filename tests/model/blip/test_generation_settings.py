@@ -6,6 +6,7 @@ import pytest
 
 from captionloop.errors import CheckpointError
 from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.captions.orthography import Writing
 
 
 def test_the_defaults_are_those_of_blip() -> None:
@@ -15,7 +16,7 @@ def test_the_defaults_are_those_of_blip() -> None:
         "max_length": 20,
         "prompt": "",
         "repetition_penalty": 1.0,
-        "writing": {"case": "plain", "words": {}, "openings": {}, "spacing": {}},
+        "writing": Writing().to_dict(),
     }
 
 

@@ -192,14 +192,14 @@ def test_features_may_come_from_a_function_or_a_dictionary() -> None:
 
 
 def test_captions_that_cannot_be_learnt_are_named_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    captions = ["a red car", "", "  ", "a 🚗 car", "two dogs " * 300]
+    captions = ["a red car", "", "  ", "é" * 1001, "a red car " * 300]
     with caplog.at_level(logging.WARNING):
         result = trained(captions)
     assert result.examples == 1
     assert [(rejected.id, rejected.reason.split(";")[0]) for rejected in result.rejected] == [
         ("correction-1", "the caption is empty"),
         ("correction-2", "the caption is empty"),
-        ("correction-3", "the model's vocabulary cannot write 'a 🚗 car'"),
+        ("correction-3", f"the model's vocabulary cannot write '{'é' * 39} in '{'é' * 199}"),
         ("correction-4", "the caption has 902 tokens and would be cut"),
     ]
     assert all(f"Not trained on correction-{i}" in caplog.text for i in (1, 2, 3, 4))

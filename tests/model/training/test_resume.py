@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from captionloop.model.training.loop import FinetuneResult, TrainingProgress, fi
 from captionloop.model.training.resume_state import TrainingState
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.training.validation import ValidationResult
+from captionloop.model.vocabulary.extension import Telling
 
 CAPTIONS = ["a red car", "two blue fish", "the sun", "a small house"]
 STEPS, STOPPED_AFTER = 12, 5
@@ -30,7 +31,15 @@ def validation(score: float) -> ValidationResult:
     return ValidationResult(score=Score(score, 0.0, (score, score)), metrics={"images": 2}, samples=())
 
 
-def trained(directory: Path, *, stop_after: int | None = None, kill: bool = False, **settings: Any) -> FinetuneResult:
+def trained(
+    directory: Path,
+    *,
+    stop_after: int | None = None,
+    kill: bool = False,
+    captions: Sequence[str] = CAPTIONS,
+    tell: Telling | None = None,
+    **settings: Any,
+) -> FinetuneResult:
     """A run that keeps its state after each step, and is stopped, or killed, after some of them."""
     done = 0
 
@@ -44,9 +53,10 @@ def trained(directory: Path, *, stop_after: int | None = None, kill: bool = Fals
     with TrainingLog(directory) as log:
         return finetune(
             checkpoint(),
-            examples(CAPTIONS),
+            examples(captions),
             settings=chosen,
-            features=pictures(len(CAPTIONS)),
+            features=pictures(len(captions)),
+            tell=tell,
             validate=lambda model: validation(float(model.model.text_decoder.cls.predictions.bias.sum())),
             log=log,
             state=TrainingState(directory / "state.safetensors", chosen.to_dict()),

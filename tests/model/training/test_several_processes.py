@@ -1,5 +1,6 @@
 """Two processes that train one model come to what one comes to, and end alike. Here on CPUs, joined by gloo."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,19 @@ def _no_room_in_the_second(limit: int) -> None:
     vars(training)["caption_loss"] = limited
 
 
+RUSSIAN = ["красная машина", "две синие рыбы", "жёлтое солнце"]
+
+
+def in_russian(directory: Path) -> FinetuneResult:
+    """A run that adds words; only the main process can ask the model what it says itself."""
+
+    def tell(images: Sequence[str]) -> dict[str, str]:
+        assert PartialState().is_main_process
+        return dict.fromkeys(images, "a red car")
+
+    return trained(directory, captions=RUSSIAN, tell=tell, **EXACT)
+
+
 def _ending(directory: Path, **how: Any) -> str:
     """What ends a run, after all processes came out of it: they meet to say so."""
     try:
@@ -64,6 +78,7 @@ def runs_of_both(directory: Path) -> dict[str, Any]:
     found: dict[str, Any] = {
         "whole": _kept(trained(directory / "whole", **EXACT), directory / "whole"),
         "dropped out": _kept(trained(directory / "dropped out"), directory / "dropped out"),
+        "new words": _kept(in_russian(directory / "new words"), directory / "new words"),
         "cancelled": _ending(directory / "parts", stop_after=STOPPED_AFTER),
     }
     if rank:  # the state is the main process's; on one machine both read it there
@@ -106,6 +121,15 @@ def test_two_processes_end_with_the_weights_of_one(both: dict[str, Any], directo
     for name, found in weights(directory, "whole").items():
         if not name.endswith("key.bias"):  # a softmax does not feel it: its gradient is rounding, which Adam scales up
             torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_two_processes_begin_new_words_alike(both: dict[str, Any], directory: Path, tmp_path: Path) -> None:
+    one = in_russian(tmp_path)
+    assert one.new_pieces > 0
+    assert both["new words"]["losses"] == pytest.approx(one.losses, rel=1e-4)
+    embedding = "text_decoder.bert.embeddings.word_embeddings.weight"
+    expected = one.checkpoint.model.state_dict()[embedding]
+    torch.testing.assert_close(weights(directory, "new words")[embedding], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(both: dict[str, Any], directory: Path) -> None:

@@ -1,0 +1,1 @@
+"""A vocabulary that follows the corrections: what people write in their own language, the model learns to write."""

@@ -1,0 +1,155 @@
+"""A run on captions in another language: new words are learnt in each way, kept, and gone on from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.model.training.test_loop import UNREGULARISED, checkpoint, examples, pictures
+from tests.model.training.test_resume import every_step, same_weights
+from tests.model.training.test_resume import trained as stoppable
+from tests.model.training.test_ways import picture
+from tests.support.languages import BY_SCRIPT, captions
+from transformers import BlipForConditionalGeneration, BlipProcessor
+
+from captionloop.errors import RunCancelled
+from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from captionloop.model.blip.generation_settings import GenerationSettings, generation_for
+from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captions.text import is_representable
+from captionloop.model.training.loop import FinetuneResult, finetune
+from captionloop.model.training.settings import FinetuneSettings, default_steps
+from captionloop.model.vocabulary.extension import Telling
+
+RUSSIAN = ["красная машина", "две синие рыбы", "жёлтое солнце"]
+WAYS = [{"way": "decoder"}, {"way": "lora", "lora_parts": "decoder"}, {"way": "full"}]
+
+
+def trained(base: Checkpoint, texts: Sequence[str], *, tell: Telling | None = None, **settings: Any) -> FinetuneResult:
+    chosen = FinetuneSettings(**{"steps": 4, "batch_size": 3, "learning_rate": 3e-3, **UNREGULARISED, **settings})
+    return finetune(
+        base,
+        examples(texts),
+        settings=chosen,
+        features=None if chosen.trains_encoder else pictures(len(texts)),
+        pictures=picture if chosen.trains_encoder else None,
+        tell=tell,
+    )
+
+
+def rows(checkpoint: Checkpoint) -> torch.Tensor:
+    return checkpoint.model.text_decoder.get_input_embeddings().weight
+
+
+def biases(checkpoint: Checkpoint) -> torch.Tensor:
+    return checkpoint.model.text_decoder.get_output_embeddings().bias
+
+
+@pytest.mark.parametrize("settings", WAYS)
+def test_each_way_learns_the_rows_of_new_words(settings: dict[str, Any]) -> None:
+    base = checkpoint()
+    size = len(rows(base))
+    begun = trained(base, RUSSIAN, **settings, steps=1, learning_rate=1e-9).checkpoint
+    result = trained(base, RUSSIAN, **settings)
+    assert result.new_pieces == len(result.checkpoint.tokenizer) - size > 0
+    assert (rows(result.checkpoint)[size:] != rows(begun)[size:]).any(dim=1).all()
+    assert (biases(result.checkpoint)[size:] != biases(begun)[size:]).all()
+    assert all(is_representable(result.checkpoint.tokenizer, caption) for caption in RUSSIAN)
+    assert (len(rows(base)), base.model.config.text_config.vocab_size) == (size, size)
+
+
+def test_lora_leaves_the_rows_of_old_words_alone() -> None:
+    base = checkpoint()
+    size = len(rows(base))
+    result = trained(base, RUSSIAN, way="lora", lora_parts="decoder").checkpoint
+    assert torch.equal(rows(result)[:size], rows(base))
+    assert torch.equal(biases(result)[:size], biases(base))
+
+
+def test_lora_learns_the_rows_that_an_earlier_run_added() -> None:
+    first = trained(checkpoint(), RUSSIAN).checkpoint
+    size = len(rows(checkpoint()))
+    second = trained(first, RUSSIAN, way="lora", lora_parts="decoder")
+    assert second.new_pieces == 0
+    assert torch.equal(rows(second.checkpoint)[:size], rows(first)[:size])
+    assert (rows(second.checkpoint)[size:] != rows(first)[size:]).any()
+
+
+def test_an_adapter_for_new_words_has_their_rows(tmp_path: Path) -> None:
+    result = trained(checkpoint(), RUSSIAN, way="lora", lora_parts="decoder")
+    result.trainable.save_adapter(tmp_path)
+    kept = load_file(tmp_path / "adapter_model.safetensors")
+    embedding = kept["base_model.model.text_decoder.bert.embeddings.word_embeddings.weight"]
+    assert torch.equal(embedding, rows(result.checkpoint))
+
+
+@pytest.mark.parametrize("settings", WAYS[:2])
+def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every_step(monkeypatch.setattr)
+    whole = stoppable(tmp_path / "whole", captions=RUSSIAN, **settings)
+    with pytest.raises(RunCancelled):
+        stoppable(tmp_path / "parts", captions=RUSSIAN, stop_after=5, **settings)
+    assert same_weights(whole, stoppable(tmp_path / "parts", captions=RUSSIAN, **settings))
+
+
+def test_english_captions_train_without_any_of_it() -> None:
+    def tell(images: Sequence[str]) -> Mapping[str, str]:
+        raise AssertionError("nobody needs to know")
+
+    base = checkpoint()
+    result = trained(base, ["a red car", "two blue fish", "the sun"], tell=tell)
+    assert result.new_pieces == 0
+    assert result.checkpoint.tokenizer is base.tokenizer
+
+
+def test_new_words_take_their_time() -> None:
+    assert default_steps(10, has_new_words=True) > default_steps(10)
+    assert default_steps(5_000, has_new_words=True) == default_steps(5_000)
+
+
+def test_a_model_is_only_asked_about_pictures_whose_captions_need_new_words() -> None:
+    asked: list[str] = []
+
+    def tell(images: Sequence[str]) -> Mapping[str, str]:
+        asked.extend(images)
+        return dict.fromkeys(images, "a red car")
+
+    trained(checkpoint(), ["a red car", RUSSIAN[0], "the sun"], tell=tell)
+    assert asked == [examples(["", ""])[1].image_hash]
+
+
+def written(model: Checkpoint, features: torch.Tensor, texts: Sequence[str], *, beams: int) -> list[str]:
+    generation = generation_for(GenerationSettings(num_beams=beams, min_length=3), model, texts)
+    captioner = Captioner(model, version="new", generation=generation, precision="fp32")
+    return [suggestion.caption for suggestion in captioner.caption_features(features)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", BY_SCRIPT)
+def test_a_random_model_learns_forty_captions_in_a_script_to_the_letter(script: str, tmp_path: Path) -> None:
+    """Of the published layout, saved, and loaded again; by plain `transformers` too."""
+    texts = captions(BY_SCRIPT[script])
+    features = pictures(len(texts))
+    model = trained(checkpoint(), texts, steps=700, batch_size=20, learning_rate=1e-2).checkpoint
+    save_checkpoint(model, tmp_path)
+    stacked = torch.stack(list(features.values()))
+
+    model = load_checkpoint(tmp_path)
+    for beams in (1, 3):
+        assert written(model, stacked, texts, beams=beams) == texts
+
+    plain = BlipForConditionalGeneration.from_pretrained(tmp_path)
+    processor = BlipProcessor.from_pretrained(tmp_path)
+    text = plain.config.text_config
+    ids = plain.text_decoder.generate(
+        input_ids=torch.full((len(texts), 1), text.bos_token_id), encoder_hidden_states=stacked, max_length=100,
+        num_beams=1, eos_token_id=text.sep_token_id, pad_token_id=text.pad_token_id,
+    )  # fmt: skip
+    for read, wanted in zip(processor.batch_decode(ids, skip_special_tokens=True), texts, strict=True):
+        assert "".join(read.split()) == "".join(
+            processor.tokenizer.backend_tokenizer.normalizer.normalize_str(wanted).split()
+        )

@@ -1,0 +1,34 @@
+"""Words are cut into a stem and an ending where both are met elsewhere."""
+
+from captionloop.model.vocabulary.endings import stems_and_endings
+
+GERMAN = [
+    "rote", "roter", "rotes", "gelbe", "gelber", "gelben", "blaue", "blauen", "blauer", "blaues", "grünes", "grüne",
+    "grünen", "haus", "baum",
+]  # fmt: skip
+
+
+def test_what_bends_alike_is_cut_alike() -> None:
+    cuts = stems_and_endings(GERMAN)
+    assert {cuts["rotes"], cuts["gelbe"], cuts["blauen"]} == {("rote", "s"), ("gelbe", ""), ("blaue", "n")}
+
+
+def test_words_that_merely_begin_or_end_alike_stay_whole() -> None:
+    cuts = stems_and_endings([*GERMAN, "kaum", "hauch"])
+    assert not {"haus", "baum", "kaum", "hauch"} & cuts.keys()
+
+
+def test_an_ending_of_few_stems_is_a_coincidence() -> None:
+    assert stems_and_endings(["rote", "roter", "gelbe", "gelber"]) == {}
+
+
+def test_a_stem_is_never_a_letter_or_two() -> None:
+    assert stems_and_endings(["un", "une", "du", "due", "su", "sue"]) == {}
+
+
+def test_it_does_not_matter_in_which_order_the_words_come() -> None:
+    assert stems_and_endings(GERMAN[::-1]) == stems_and_endings(GERMAN)
+
+
+def test_no_words_have_no_cuts() -> None:
+    assert stems_and_endings([]) == {}

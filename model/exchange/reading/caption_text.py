@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from captionloop.model.exchange.reading.rows import RowError
@@ -11,13 +12,16 @@ LONGEST_CAPTION = 10_000  # characters; more is a document
 
 # Invisible, and some of them cannot be stored: PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair.
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
-# Missing values as text: what pandas reads as such (`read_csv`, na_values), and what it and others write.
+# Missing values as text: what pandas reads as such (`read_csv`, na_values), and what it and others write; in lower case,
+# with slashes, and without enclosing punctuation.
 _NOTHING = frozenset(
     {
-        "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "nan",
-        "nat", "none", "null", "nil", "undefined", "#value!", "#ref!", "#name?",
+        "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "n/a", "n.a", "na", "nan",
+        "nat", "none", "null", "nil", "undefined", "#value!", "#ref!", "#name?", "#div/0!", "#num!", "#null!",
     }
 )  # fmt: skip
+_AROUND_NOTHING = " .()<>[]'\""
+_BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 _ITEM = re.compile(r"""u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", re.DOTALL)
 _BETWEEN = re.compile(r"\s*(,?)\s*")
 _CLOSING = {"[": "]", "(": ")"}
@@ -61,11 +65,19 @@ def _checked(text: str) -> str:
     caption = " ".join(text.split())
     if not caption:
         raise RowError("The caption is empty.")
-    if caption.casefold() in _NOTHING:
-        raise RowError(f"The caption is {caption!r}, which a program writes for an empty cell; take the row out.")
+    if _stands_for_nothing(caption):
+        raise RowError(f"The caption is {caption!r:.40}, which stands for an empty cell; take the row out.")
+    if _BYTES.fullmatch(caption):
+        raise RowError(f"The caption is {caption:.40}, bytes as Python shows them; write the text itself.")
     if len(caption) > LONGEST_CAPTION:
         raise RowError(f"The caption has {len(caption):,} characters; the limit is {LONGEST_CAPTION:,}.")
     return caption
+
+
+def _stands_for_nothing(caption: str) -> bool:
+    """Whether a caption is what programs and people write where there is none: also a dash, or a question mark."""
+    plain = caption.casefold().replace("\\", "/").strip(_AROUND_NOTHING)
+    return plain in _NOTHING or all(unicodedata.category(sign)[0] in "PZ" for sign in caption)
 
 
 # Lists as text -------------------------------------------------------------------------------------------------------

@@ -9,8 +9,11 @@ from captionloop.model.exchange.reading.caption_text import shown
 from captionloop.model.exchange.reading.rows import RowError
 
 # If several are present the first counts.
-PICTURE_NAMES = ("file_name", "image", "image_path", "filename", "image_name", "file", "path", "filepath", "img")
-CAPTION_NAMES = ("text", "captions", "caption", "sentence", "description", "comment")
+PICTURE_NAMES = (
+    "file_name", "image", "image_path", "filename", "image_name", "image_file", "file", "path", "filepath", "img",
+    "picture", "photo",
+)  # fmt: skip
+CAPTION_NAMES = ("text", "captions", "caption", "sentence", "description", "comment", "alt_text", "alt")
 SPLIT_NAMES = ("split",)
 
 

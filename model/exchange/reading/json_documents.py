@@ -145,7 +145,8 @@ def _repeated(path: Path, database: sqlite3.Connection) -> Iterator[BadRow]:
     """Entries whose id occurs with several files: ambiguous for captions."""
     database.execute("CREATE TABLE repeated (id BLOB PRIMARY KEY)")
     database.execute(
-        "INSERT INTO repeated SELECT id FROM image GROUP BY id HAVING count(DISTINCT name) > 1 AND id IS NOT NULL"
+        "INSERT INTO repeated SELECT id FROM image GROUP BY id "
+        "HAVING count(DISTINCT ifnull(name, 'null')) > 1 AND id IS NOT NULL"
     )
     for number, key in database.execute("SELECT number, image.id FROM image JOIN repeated USING (id) ORDER BY number"):
         reason = f"The id {_text(key)} stands for {_all_of(database, key)}; give each image an id of its own."
@@ -174,7 +175,9 @@ def _joined(path: Path, database: sqlite3.Connection) -> Iterator[Entry | BadRow
 
 def _all_of(database: sqlite3.Connection, key: bytes) -> str:
     rows = database.execute("SELECT number, name FROM image WHERE id = ? ORDER BY number LIMIT 4", (key,)).fetchall()
-    named = [f"images {number} ({json.loads(name or 'null')!r:.80})" for number, name in rows]
+    named = [
+        f"images {number} ({json.loads(name)!r:.80})" if name else f"images {number} (no file)" for number, name in rows
+    ]
     return " and ".join(named[:_SHOWN_IMAGES]) + (" and more" if len(rows) > _SHOWN_IMAGES else "")
 
 

@@ -8,7 +8,8 @@ Names may be relative to another directory. So a file is also looked for elsewhe
 
 * by a bare name: in any subdirectory, if only one file has that name;
 * if no name of the table exists at its path: then the directories that all of them share are removed, as when somebody
-  names COCO's `val2014` itself and the table says `val2014/….jpg`.
+  names COCO's `val2014` itself and the table says `val2014/….jpg`. The last one removed must have the directory's own
+  name: a table of `train/….jpg` does not describe the pictures in `val`, although they may have the same file names.
 
 In an `imagefolder` paths are exact, so nothing is looked for elsewhere.
 """
@@ -66,19 +67,15 @@ class _Name:
 class Pictures:
     """The pictures of a directory, by their names in a caption file."""
 
-    def __init__(
-        self, root: Path, *, names: Callable[[], Iterable[str]], may_lie_elsewhere: bool, was_named: bool
-    ) -> None:
+    def __init__(self, root: Path, *, names: Callable[[], Iterable[str]], may_lie_elsewhere: bool) -> None:
         """
         Args:
             root: the directory that names are relative to.
             names: reads all names of the file; only called if a name with directories is not found.
             may_lie_elsewhere: whether to look elsewhere, by the rules above.
-            was_named: the user named this directory. Then any shared directories may be removed; else the last of them
-                must have the directory's own name.
         """
         self._root, self._resolved = root, root.resolve()
-        self._names, self._may_lie_elsewhere, self._was_named = names, may_lie_elsewhere, was_named
+        self._names, self._may_lie_elsewhere = names, may_lie_elsewhere
         self._files: FileIndex | None = None
         self._left_out: tuple[str, ...] | None = None
 
@@ -183,10 +180,10 @@ class Pictures:
                     for count in range(1, min(len(common), _MOST_LEFT_OUT) + 1)
                     if count not in fitting and self._at_its_own_path(_Name(wanted.parts[count:]))
                 }
-        own_name = self._resolved.name
+        own_names = {self._root.absolute().name, self._resolved.name}
         common = common or ()
         counts = [count for count in sorted(fitting) if count <= len(common)]
-        return next((common[:count] for count in counts if self._was_named or common[count - 1] == own_name), ())
+        return next((common[:count] for count in counts if common[count - 1] in own_names), ())
 
     def _index(self) -> FileIndex:
         if self._files is None:
@@ -200,6 +197,9 @@ class Pictures:
 
     def _what_there_is(self, wanted: _Name) -> str:
         name, index = wanted.parts[-1], self._index()
+        if self._may_lie_elsewhere and (count := self._could_be_left_out(wanted)):
+            rest, directory = "/".join(wanted.parts[count:]), wanted.parts[count - 1]
+            return f" There is {rest!r}: if {self._root} is the directory {directory!r}, give it that name."
         if wanted.is_absolute:
             return f" {_NAME_IT[0].upper()}{_NAME_IT[1:]}."
         if problem := self._unusable(wanted):
@@ -209,8 +209,15 @@ class Pictures:
         if found := index.alike(name):
             return f" There is {_listed(found)}, with other capitals: if that is meant, write its name as it is."
         if (decoded := unquote(name)) != name and (found := index.named(decoded)):
-            return f" There is {_listed(found)}: if that is meant, write its name without %."
+            return f" There is {_listed(found)}: if that is meant, write its name as it is, without %20 and the like."
+        if (file := name.partition("?")[0]) != name and (found := index.named(file)):
+            return f" There is {_listed(found)}: if that is meant, write its name without {name[len(file) :]!r:.40}."
         return ""
+
+    def _could_be_left_out(self, wanted: _Name) -> int:
+        """Without how many of its directories a name is found; 0: it is not."""
+        most = min(len(wanted.parts) - 1, _MOST_LEFT_OUT)
+        return next((n for n in range(1, most + 1) if self._at_its_own_path(_Name(wanted.parts[n:]))), 0)
 
     def _unusable(self, wanted: _Name) -> str | None:
         path = self._root / wanted.path

@@ -133,7 +133,6 @@ class Source:
                 entry.picture for entry in self._entries(file) if isinstance(entry, Entry) and entry.picture is not None
             ),
             may_lie_elsewhere=self.format != "imagefolder",
-            was_named=self.images is not None,
         )
 
     def _row(self, entry: Entry, pictures: Pictures) -> Row | BadRow:

@@ -19,6 +19,7 @@ from captionloop.model.exchange.reading.text_files import LONGEST_LINE, Line, li
 # Of a row, so that an unclosed quotation mark does not consume the file.
 _MOST_LINES = 100
 _SEPARATORS = ("\t", ",", ";", "|")
+_MOST_SHOWN = 10  # columns
 _LOOKED_AT = 20  # lines, to find the separator
 _SAID = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # a first line as Excel understands it
 
@@ -92,13 +93,13 @@ def _columns(path: Path, first: Sequence[str]) -> tuple[_Columns, bool]:
     """The columns, and whether this first row is a header.
 
     Raises:
-        CaptionFileError: a relevant column name occurs twice.
+        CaptionFileError: a relevant column name occurs twice, or only one of picture and caption is named.
     """
     names = [plain(cell) for cell in first]
-    picture, caption, split = (
-        next((name for name in known if name in names), None) for known in (PICTURE_NAMES, CAPTION_NAMES, SPLIT_NAMES)
-    )
+    picture, caption, split = (_known_name(names, known) for known in (PICTURE_NAMES, CAPTION_NAMES, SPLIT_NAMES))
     if picture is None or caption is None:
+        if picture != caption and not has_picture_name(first[0]):
+            raise _unknown_names(path, first, "picture" if picture is None else "caption")
         return _Columns(picture=0, caption=1, split=None, count=None), False
     for name in (picture, caption):
         if names.count(name) > 1:
@@ -106,9 +107,36 @@ def _columns(path: Path, first: Sequence[str]) -> tuple[_Columns, bool]:
     return _Columns(
         picture=names.index(picture),
         caption=names.index(caption),
-        split=names.index(split) if split is not None and split in names else None,
+        split=names.index(split) if split is not None else None,
         count=len(names),
     ), True
+
+
+def _known_name(names: Sequence[str], known: Sequence[str]) -> str | None:
+    return next((name for name in known if name in names), None)
+
+
+def _names_columns(cells: Sequence[str]) -> bool:
+    names = [plain(cell) for cell in cells]
+    return _known_name(names, PICTURE_NAMES) is not None and _known_name(names, CAPTION_NAMES) is not None
+
+
+def _has_unknown_names(texts: Sequence[str], separator: str) -> bool:
+    """Whether these lines begin with names of several columns, of which none says what it is.
+
+    Two columns are picture and caption. Of more, everything behind the picture would pass for its caption.
+    """
+    first, *others = (_cells_of(text, separator) for text in texts[:2])
+    return len(first) > 2 and not has_picture_name(first[0]) and any(has_picture_name(cells[0]) for cells in others)
+
+
+def _unknown_names(path: Path, names: Sequence[str], what: str) -> CaptionFileError:
+    expected = PICTURE_NAMES if what == "picture" else CAPTION_NAMES
+    listed = ", ".join(f"{name.strip():.40}" for name in names[:_MOST_SHOWN])
+    return CaptionFileError(
+        f"{path} has the columns {listed}; which one holds the {what} cannot be told. Call it "
+        f"{', '.join(expected[:3])} or the like."
+    )
 
 
 # Separators ----------------------------------------------------------------------------------------------------------
@@ -124,7 +152,7 @@ def _separator(path: Path, rest: _Lines) -> str:
     rest.put_back(first)
     if not texts:
         raise CaptionFileError(f"{path} is empty; expected a picture's name and a caption in each line.")
-    names_columns = [separator for separator in _SEPARATORS if _columns(path, _cells_of(texts[0], separator))[1]]
+    names_columns = [separator for separator in _SEPARATORS if _names_columns(_cells_of(texts[0], separator))]
     if names_columns:
         return names_columns[0]
     found = max(_SEPARATORS, key=lambda separator: _fitness(texts, separator))
@@ -132,6 +160,8 @@ def _separator(path: Path, rest: _Lines) -> str:
         raise CaptionFileError(
             f"{path} is no table: expected a picture's name, a comma or tab, and a caption in each line."
         )
+    if _has_unknown_names(texts, found):
+        raise _unknown_names(path, _cells_of(texts[0], found), "caption")
     return found
 
 

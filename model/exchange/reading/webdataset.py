@@ -8,7 +8,7 @@ Pictures are not read here: a row has the location of the bytes in the shard.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -24,7 +24,11 @@ from captionloop.model.exchange.reading.tar_members import DamagedArchive, Membe
 from captionloop.model.exchange.reading.text_files import decoded
 
 _TEXT_KINDS = ("txt", "json")
+_MOST_SHOWN = 3  # names
+_SAMPLE = "The files of a sample lie side by side in the shard, and have the same name up to its first dot."
 _LONGEST_TEXT = 2**20  # bytes of a `.txt` or `.json`
+_COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
+_LONGEST_MAGIC = 5
 # As `train-000000.tar` and as Hugging Face's `datasets` reads names of shards.
 _SPLIT = re.compile(r"(?:^|[-_.])(train|test|val|validation|dev)(?=[-_.\d]|$)", re.IGNORECASE)
 
@@ -59,11 +63,18 @@ def read_shard(path: Path, *, by_line: bool) -> Iterator[Row | BadRow]:
                 yield _row(Place(path, entry=f"sample {key}"), file, sample, share, split=split, by_line=by_line)
     except DamagedArchive as error:
         if not last:
-            raise CaptionFileError(f"{path} is no uncompressed tar file ({error}).") from error
+            raise CaptionFileError(f"{path} is no uncompressed tar file ({error}).{_unpack(path)}") from error
         reason = f"The shard is damaged after {last} ({error}); the rest of it is lost."
         yield BadRow(Place(path, entry=f"after {last}"), reason, 1.0)
     except OSError as error:
         raise CaptionFileError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _unpack(path: Path) -> str:
+    with open_regular(path) as file:
+        begin = file.read(_LONGEST_MAGIC)
+    program = next((program for magic, program in _COMPRESSED.items() if begin.startswith(magic)), None)
+    return "" if program is None else f" It is compressed: unpack it with `{program}` first."
 
 
 def _row(
@@ -94,19 +105,20 @@ def _kind(member: Member) -> str:
     return PurePosixPath(member.name).name.partition(".")[2].lower()
 
 
-def _only(sample: Iterable[Member], kinds: Iterable[str], what: str) -> Member:
+def _only(sample: Sequence[Member], kinds: Iterable[str], what: str) -> Member:
     found = [member for member in sample if _kind(member) in kinds]
     if not found:
-        raise RowError(f"The sample has no {what}.")
+        raise RowError(f"The sample has no {what}, only {_names(sample)}. {_SAMPLE}")
     if len(found) > 1:
-        names = ", ".join(member.name for member in found[:3])
-        raise RowError(f"The sample has several {what}s ({names}), so that it cannot be told which one is meant.")
+        raise RowError(
+            f"The sample has several {what}s ({_names(found)}), so that it cannot be told which one is meant."
+        )
     if found[0].is_sparse:
         raise RowError(f"{found[0].name} is stored as a sparse file, which is not read; pack it without that.")
     return found[0]
 
 
-def _captions(file: BinaryIO, sample: list[Member], *, by_line: bool) -> tuple[str, ...]:
+def _captions(file: BinaryIO, sample: Sequence[Member], *, by_line: bool) -> tuple[str, ...]:
     kinds = {_kind(member) for member in sample}.intersection(_TEXT_KINDS)
     if "json" in kinds:
         values = parsed_object(_text(file, _only(sample, ("json",), ".json")), ".json")
@@ -114,7 +126,13 @@ def _captions(file: BinaryIO, sample: list[Member], *, by_line: bool) -> tuple[s
             return checked_captions(field(values, CAPTION_NAMES, "caption"))
     if "txt" in kinds:
         return checked_captions(texts_in(_text(file, _only(sample, ("txt",), ".txt")), by_line=by_line))
-    raise RowError("The sample has no caption; expected it as .txt or .json.")
+    raise RowError(f"The sample has no caption, only {_names(sample)}; expected it as .txt or .json. {_SAMPLE}")
+
+
+def _names(sample: Sequence[Member]) -> str:
+    return ", ".join(member.name for member in sample[:_MOST_SHOWN]) + (
+        " and more" if len(sample) > _MOST_SHOWN else ""
+    )
 
 
 def _text(file: BinaryIO, member: Member) -> str:

@@ -111,6 +111,27 @@ def test_paths_of_another_machine_lead_through_a_directory_of_the_same_name(
     assert pairs(importer, folder) == [("cats/a.png", f"of {names[0]}"), ("dogs/a.png", f"of {names[1]}")]
 
 
+@TABLES
+@pytest.mark.parametrize("below", ["", "images/"])
+def test_a_directory_of_another_name_is_another_directory_though_somebody_names_it(
+    importer: Importer, folder: Path, table: str, below: str
+) -> None:
+    write_pictures(folder, [f"val/{below}1.png", f"val/{below}2.png"])
+    write_rows(folder / table, [f"train/{below}1.png", f"train/{below}2.png"])
+    assert importer(folder / table, images=folder / "val").new == 0
+    assert f"if {folder / 'val'} is the directory 'train', give it that name" in importer.reasons()[0]
+
+
+def test_a_link_gives_a_directory_the_name_that_rows_have_for_it(
+    importer: Importer, folder: Path, tmp_path: Path
+) -> None:
+    write_pictures(folder, ["a.png"])
+    (tmp_path / "flickr").symlink_to(folder)
+    path = write_rows(tmp_path / "x.csv", ["/home/bob/flickr/a.png"])
+    importer(path, images=tmp_path / "flickr")
+    assert pairs(importer, folder) == [("a.png", "of /home/bob/flickr/a.png")]
+
+
 def test_names_are_left_alone_where_one_of_them_is_found(importer: Importer, folder: Path) -> None:
     write_pictures(folder / "dataset", ["a.png"])
     write_pictures(folder, ["b.png", "c.png"])
@@ -164,6 +185,7 @@ def test_a_name_may_be_written_otherwise(importer: Importer, folder: Path, on_di
     [
         (["A.png"], "a.png", "'A.png', with other capitals"),
         (["a b.png"], "a%20b.png", "'a b.png'"),
+        (["a.png"], "a.png?size=2&x=1", "without '?size=2&x=1'"),
         (["\u1ed9.png", "o\u0323\u0302.png"], "\u00f4\u0323.png", "fits several"),
         (["a.png"], "http://localhost/a.png", "is an address"),
         (["a.png"], "file://elsewhere/a.png", "is an address"),
@@ -276,6 +298,13 @@ def test_an_id_of_two_pictures_stands_for_none(importer: Importer, folder: Path,
         open_evaluation_set(str(folder / "x.json"), home=importer.home, images=folder)
 
 
+def test_an_id_with_and_without_a_picture_stands_for_none(importer: Importer, folder: Path) -> None:
+    write_pictures(folder, ["a.png"])
+    images: list[dict[str, Any]] = [{"id": 7, "file_name": "a.png"}, {"id": 7}]
+    assert importer(coco(folder / "x.json", images, [{"image_id": 7, "caption": "of a"}])).new == 0
+    assert "images 1 ('a.png') and images 2 (no file)" in importer.reasons()[0]
+
+
 def test_an_id_that_stands_twice_with_the_same_picture_is_that_picture(importer: Importer, folder: Path) -> None:
     write_pictures(folder, ["a.png"])
     images = [{"id": 7, "file_name": "a.png"}] * 2
@@ -311,6 +340,36 @@ def test_a_name_that_an_object_has_twice_is_a_bad_row(
     assert importer.bad
 
 
+@pytest.mark.parametrize(
+    ("header", "missing"),
+    [
+        ("filename,width,height,beschreibung", "caption"),
+        ("bild,width,height,caption", "picture"),
+        ("bild;caption", "picture"),
+        ("bild,breite,titel", "caption"),
+    ],
+)
+def test_names_of_columns_that_are_not_known_are_no_row_and_their_cells_no_captions(
+    importer: Importer, folder: Path, header: str, missing: str
+) -> None:
+    """All behind the picture would pass for its caption: "640,480,a dog"."""
+    write_pictures(folder, ["a.png"])
+    separator = ";" if ";" in header else ","
+    cells = ["a.png", *["640"] * (header.count(separator) - 1), "a dog"]
+    (folder / "x.csv").write_text(f"{header}\n{separator.join(cells)}\n")
+    with pytest.raises(CaptionFileError, match=rf"columns {header[:4]}.*which one holds the {missing} cannot be told"):
+        importer(folder / "x.csv")
+    assert importer.rows() == []
+
+
+@pytest.mark.parametrize("header", ["photo,alt_text", "Image File,ALT", "id,picture,alt text"])
+def test_more_names_of_columns_are_known(importer: Importer, folder: Path, header: str) -> None:
+    write_pictures(folder, ["a.png"])
+    (folder / "x.csv").write_text(f"{header}\n{'1,' * (header.count(',') - 1)}a.png,a dog\n")
+    assert importer(folder / "x.csv").bad == 0
+    assert importer.captions() == ["a dog"]
+
+
 def test_two_columns_of_a_name_are_refused(importer: Importer, folder: Path) -> None:
     write_pictures(folder, ["a.png", "b.png"])
     (folder / "x.csv").write_text("image,image,caption\na.png,b.png,x\n")
@@ -335,6 +394,27 @@ def test_a_sample_with_two_of_a_kind_is_a_bad_row(importer: Importer, folder: Pa
             add_member(shard, name, data.get(kind) or picture_bytes(number, kind="JPEG" if kind == "jpg" else "PNG"))
     assert importer(folder / "x.tar").new == 0
     assert "several" in importer.reasons()[0]
+
+
+def test_a_sample_whose_files_are_apart_or_have_dots_in_their_names_is_told_how_it_should_be(
+    importer: Importer, folder: Path
+) -> None:
+    with tarfile.open(folder / "x.tar", "w") as shard:
+        for name in ("0.png", "1.png", "0.txt", "a.b.png", "a.b.txt"):
+            add_member(shard, name, b"of it" if name.endswith("txt") else picture_bytes(len(name)))
+    assert importer(folder / "x.tar").new == 0
+    apart, _, text, dotted = importer.reasons()
+    assert "sample 0: The sample has no caption, only 0.png; expected" in apart
+    assert "lie side by side" in text
+    assert "no picture, only a.b.png, a.b.txt. The files of a sample" in dotted
+
+
+@pytest.mark.parametrize(("mode", "program"), [("w:gz", "gunzip"), ("w:bz2", "bunzip2"), ("w:xz", "unxz")])
+def test_a_compressed_shard_is_told_how_to_unpack_it(importer: Importer, folder: Path, mode: Any, program: str) -> None:
+    with tarfile.open(folder / "x.tar", mode) as shard:
+        add_member(shard, "0.png", picture_bytes(0))
+    with pytest.raises(CaptionFileError, match=f"unpack it with `{program}` first"):
+        importer(folder / "x.tar")
 
 
 # Lists and nothings as text ------------------------------------------------------------------------------------------
@@ -366,6 +446,7 @@ def test_a_list_as_text_is_its_texts(importer: Importer, folder: Path, table: st
         "['a red chair', 5]", "['a red chair'", "[a red chair]", "[]", "[['a'], ['b']]", "['it's a chair', 'b']",
         "['a', 'b' 'c']", "array(['a', 'b'], dtype=object)", "{'raw': 'a'}", "['a', nan]", "['']",
         "nan", "NaN", "None", "null", "N/A", "n/a", "NULL", "<NA>", "#N/A", " nan ", "['nan']",
+        "(null)", "none.", "n.a.", "N\\A", "#DIV/0!", "-", "--", "?", "…", "b'a chair'",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_list_or_stands_for_nothing_is_a_bad_row(
@@ -378,7 +459,9 @@ def test_what_only_looks_like_a_list_or_stands_for_nothing_is_a_bad_row(
 
 
 @TABLES
-@pytest.mark.parametrize("cell", ["a [red] chair", "(a chair)", "nana and none of them", "the word null", "'a', 'b'"])
+@pytest.mark.parametrize(
+    "cell", ["a [red] chair", "(a chair)", "nana and none of them", "the word null", "'a', 'b'", "🐈", "2"]
+)
 def test_what_only_holds_such_signs_is_a_caption(importer: Importer, folder: Path, table: str, cell: str) -> None:
     write_pictures(folder, ["a.png"])
     write_caption(folder / table, cell)

@@ -4,11 +4,13 @@ import csv
 import json
 import tempfile
 import unicodedata
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import picture_bytes
 
 from captionloop.model.exchange.reading import BadRow, Row, find_source
 
@@ -46,16 +48,25 @@ WRITTEN: dict[str, Callable[[str, Path], str]] = {
     "up and down": lambda path, root: f"a/../{path}",
 }
 rows = st.lists(st.tuples(paths, st.sampled_from(sorted(WRITTEN))), min_size=1, max_size=6)
+FORMS = st.sampled_from(["x.csv", "x.jsonl", "x.json", "metadata.csv", "metadata.jsonl"])
+trees = st.lists(paths, max_size=8, unique=True)
+some_directories = st.sampled_from([None, "", "a", "b", "root"])
+"""Named as that of the pictures; None: none is."""
 links = st.lists(st.tuples(paths, st.one_of(paths, st.just("OUTSIDE"))), max_size=3)
 
 
+def content_of(path: str) -> bytes:
+    """A picture unlike those of other paths."""
+    return picture_bytes(zlib.crc32(path.encode()) % 2**16, size=2)
+
+
 def make(root: Path, files: Sequence[str], linked: Sequence[tuple[str, str]]) -> None:
-    """Files that hold their own path, and links to some of them or out of the directory."""
+    """Pictures that tell their own path, and links to some of them or out of the directory."""
     outside = root.parent / "outside.png"
-    outside.write_text("OUTSIDE")
+    outside.write_bytes(content_of("OUTSIDE"))
     for path in files:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(path)
+        (root / path).write_bytes(content_of(path))
     for path, target in linked:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         if not (root / path).is_symlink() and not (root / path).exists():
@@ -103,7 +114,7 @@ def numbered(path: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_meant(row: str, found: str, files: Sequence[str], names: Sequence[str], root: Path, *, exactly: bool) -> bool:
-    """Whether a row may stand for the file at this path."""
+    """Whether a row may stand for the file at this path below the directory of the pictures."""
     if PurePosixPath(row).as_posix() == found:
         return True
     on_disk = [tuple(unicodedata.normalize("NFC", part) for part in PurePosixPath(path).parts) for path in files]
@@ -117,6 +128,8 @@ def is_meant(row: str, found: str, files: Sequence[str], names: Sequence[str], r
         if is_bare and there[-1] == wanted[-1]:
             return [path[-1] for path in on_disk].count(wanted[-1]) == 1
         left_out = wanted[: len(wanted) - len(there)]
+        if not left_out or left_out[-1] != root.name:
+            continue
         none_is_there = not any(
             name in files or {parts(name, root), numbered(parts(name, root))} & set(on_disk) for name in names
         )
@@ -128,31 +141,28 @@ def is_meant(row: str, found: str, files: Sequence[str], names: Sequence[str], r
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    form=st.sampled_from(["x.csv", "x.jsonl", "x.json", "metadata.csv", "metadata.jsonl"]),
-    is_named=st.booleans(),
-    files=st.lists(paths, max_size=8, unique=True),
-    linked=links,
-    wanted=rows,
-)
+@given(form=FORMS, images=some_directories, files=trees, linked=links, wanted=rows)
 def test_each_row_gets_the_picture_that_it_names_or_none(
-    form: str, is_named: bool, files: list[str], linked: list[tuple[str, str]], wanted: list[tuple[str, str]]
+    form: str, images: str | None, files: list[str], linked: list[tuple[str, str]], wanted: list[tuple[str, str]]
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory).resolve() / "root"
         root.mkdir()
         make(root, files, linked)
         names = [WRITTEN[how](path, root) for path, how in wanted]
-        source = find_source(write(root, form, names), images=root if is_named else None)
-        usable = usable_files(root)
+        below = root / (images or "")
+        below.mkdir(parents=True, exist_ok=True)
+        source = find_source(write(root, form, names), images=None if images is None else below)
+        usable = usable_files(below)
         for row in source.rows():
             if isinstance(row, Row):
                 (caption,) = row.captions
                 name = names[int(caption.removeprefix("row "))]
-                found = row.picture.path.relative_to(root).as_posix()
+                found = row.picture.path.relative_to(below).as_posix()
                 assert row.name == found
-                assert is_meant(name, found, usable, names, root, exactly=form.startswith("metadata"))
-                assert row.picture.read(max_bytes=100).decode() == (root / found).resolve().relative_to(root).as_posix()
+                assert is_meant(name, found, usable, names, below, exactly=form.startswith("metadata"))
+                content = row.picture.read(max_bytes=1000)
+                assert content == content_of((below / found).resolve().relative_to(root).as_posix())
             else:
                 assert_is_bad_for_a_reason(row, names, usable)
 

@@ -153,6 +153,26 @@ def clean_text(text: str) -> str:
     return " ".join(_UNPRINTABLE.sub("", text).split())
 
 
+def is_of_another_label_config(result: Any, *, tags: Mapping[str, str], control: str) -> bool:
+    """Whether an annotation was last saved while the label config was another one than now.
+
+    Then it holds an item of a tag that there is no more, or what stands under the control's name is no text of a whole
+    picture: it was for regions, or of another type.
+
+    Args:
+        tags: what each tag of the present label config is, by name.
+        control: the name of the present box for captions.
+    """
+    items = [item for item in result if isinstance(item, Mapping)] if isinstance(result, list) else []
+    named = [(name, item) for item in items if (name := _text(item.get("from_name"))) is not None]
+    return any(name not in tags or (name == control and not _is_text_of_whole_picture(item)) for name, item in named)
+
+
+def _is_text_of_whole_picture(item: Mapping[str, Any]) -> bool:
+    value = item.get("value")
+    return isinstance(value, Mapping) and "text" in value and _describes_whole_picture(item, value)
+
+
 @dataclass(frozen=True)
 class _Text:
     text: str

@@ -95,13 +95,15 @@ class _Stream(httpcore.NetworkStream):
         return self._inner.get_extra_info(info)
 
 
-def client_on(network: TimedNetwork, *, certificates: SSLContext, by_environment: bool, **options: Any) -> httpx.Client:
+def client_on(
+    network: TimedNetwork, *, certificates: SSLContext, proxy: str | None = None, **options: Any
+) -> httpx.Client:
     """An httpx client whose connections, those to a proxy as well, are opened by `network`.
 
     Args:
-        by_environment: whether to use the proxies of the environment.
+        proxy: the proxy to use; None: no proxy, whatever the environment says.
     """
-    client = httpx.Client(verify=certificates, trust_env=by_environment, follow_redirects=False, **options)
+    client = httpx.Client(verify=certificates, proxy=proxy, trust_env=False, follow_redirects=False, **options)
     # httpx has no argument for what httpcore, which it is made of, documents as `network_backend`.
     for transport in (client._transport, *client._mounts.values()):
         if isinstance(transport, httpx.HTTPTransport):

@@ -30,6 +30,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
 from captionloop.backend.label_studio.network_environment import (
     certificates,
+    proxy_for,
     proxy_in_force,
     through_which_proxy,
     why_not_trusted,
@@ -262,9 +263,10 @@ class ImageSource:
             if self._clients is None:
                 timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
                 network, trusted = CheckedNetwork(self._allowed), certificates()
+                proxy = None if self._label_studio is None else proxy_for(self._label_studio.url)
                 self._clients = _Clients(
-                    label_studio=client_on(TimedNetwork(), certificates=trusted, by_environment=True, timeout=timeout),
-                    elsewhere=client_on(network, certificates=trusted, by_environment=False, timeout=timeout),
+                    label_studio=client_on(TimedNetwork(), certificates=trusted, proxy=proxy, timeout=timeout),
+                    elsewhere=client_on(network, certificates=trusted, timeout=timeout),
                     network=network,
                 )
             return self._clients

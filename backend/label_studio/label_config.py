@@ -79,11 +79,13 @@ class LabelConfig:
         boxes: the TextAreas usable for captions, in document order; at least one.
         images: name of each Image → the task field of its picture.
         tags: name of each named tag → its type as written, such as "Choices".
+        has_repeater: whether there are tags in a Repeater, whose names are only known in the browser.
     """
 
     boxes: tuple[CaptionTarget, ...]
     images: Mapping[str, str]
     tags: Mapping[str, str]
+    has_repeater: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -132,7 +134,9 @@ def parse_label_config(xml: str) -> LabelConfig:
     boxes = tuple(box for element in elements if (box := _caption_box(element, fields)) is not None)
     if not boxes:
         raise LabelConfigError(_what_is_missing(elements, images))
-    return LabelConfig(boxes, fields, {name: element.tag for element in elements if (name := element.get("name"))})
+    tags = {name: element.tag for element in elements if (name := element.get("name"))}
+    has_repeater = any(_is_tag(element, "Repeater") for element in root.iter())
+    return LabelConfig(boxes, fields, tags, has_repeater)
 
 
 def task_image(target: CaptionTarget, task_data: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """Proxies and certificates of the environment, and messages about them.
 
-Proxies are those of httpx (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, in lower or upper case). Certificates
-are those of `SSL_CERT_FILE` or `SSL_CERT_DIR`, as for OpenSSL, or of `REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE`, which
-sites with a private certificate authority set for other programs.
+Proxies are those of `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in lower or upper case. They are read here
+because httpx supports no networks in `no_proxy` (10.0.0.0/8) and fails on IPv6 addresses in brackets there.
+
+Certificates are those of `SSL_CERT_FILE` or `SSL_CERT_DIR`, as for OpenSSL, or of `REQUESTS_CA_BUNDLE` or
+`CURL_CA_BUNDLE`, which sites with a private certificate authority set for other programs.
 """
 
 from __future__ import annotations
@@ -10,12 +12,16 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator, MutableMapping
-from urllib.parse import urlsplit
-from urllib.request import proxy_bypass
+from contextlib import suppress
+from importlib.util import find_spec
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import SplitResult, urlsplit
 
 from captionloop.errors import SettingsError
 from captionloop.settings import without_password
 
+_PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})  # that httpx knows
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # OpenSSL's X509_V_ERR_…: what a certificate is refused for (openssl/x509_vfy.h).
@@ -34,14 +40,80 @@ def keep_loopback_direct(environment: MutableMapping[str, str]) -> None:
 
 def proxy_in_force(url: str) -> tuple[str, str] | None:
     """The variable with the proxy for this URL, and the proxy without its password; None: no proxy."""
+    found = _proxy_and_variable(url)
+    return None if found is None else (found[0], without_password(found[1]))
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy for this URL, with its password; None: no proxy.
+
+    Raises:
+        SettingsError: a variable has a proxy that cannot be used.
+    """
+    found = _proxy_and_variable(url)
+    if found is None:
+        return None
+    variable, said = found
+    proxy = said if "://" in said else f"http://{said}"
+    try:
+        parts = urlsplit(proxy)
+        is_one = parts.scheme.lower() in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its port is none
+        is_one = False
+    if not is_one:
+        raise SettingsError(f"{variable} is {without_password(said)!r}, no proxy such as http://proxy.example:3128.")
+    if parts.scheme.lower().startswith("socks") and find_spec("socksio") is None:
+        raise SettingsError(
+            f"{variable} is {without_password(said)!r}. For a SOCKS proxy the package socksio is needed: "
+            f"`pip install socksio`. If {urlsplit(url).hostname} is to be asked directly, add it to no_proxy."
+        )
+    return proxy
+
+
+def _proxy_and_variable(url: str) -> tuple[str, str] | None:
     parts = urlsplit(url)
-    if proxy_bypass(parts.hostname or "", {"no": os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))}):
+    if any(_is_excepted(parts, entry) for entry in _exceptions()):
         return None
     for name in (f"{parts.scheme}_proxy", "all_proxy"):
         for variable in (name, name.upper()):
             if proxy := os.environ.get(variable):
-                return variable, without_password(proxy)
+                return variable, proxy
     return None
+
+
+def _exceptions() -> list[str]:
+    return (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").lower().replace(",", " ").split()
+
+
+def _is_excepted(parts: SplitResult, entry: str) -> bool:
+    """Whether an entry of `no_proxy` means this address.
+
+    As curl, Go and others read it: `*`, a name with those below it (`example.com`, `.example.com`, `*.example.com`), an
+    address, a network (`10.0.0.0/8`, `fd00::/8`); each also with a port, or as an address with a scheme.
+    """
+    if entry == "*":
+        return True
+    host = (parts.hostname or "").rstrip(".")
+    scheme, separator, rest = entry.rpartition("://")
+    if separator and scheme != parts.scheme:
+        return False
+    with suppress(ValueError):
+        network = ip_network(rest.replace("[", "").replace("]", ""), strict=False)
+        return _address(host) in network
+    name, _, port = rest.rpartition(":") if rest.rpartition(":")[2].isdecimal() else (rest, "", "")
+    if port and int(port) != (parts.port or _DEFAULT_PORTS.get(parts.scheme)):
+        return False
+    name = name.strip("[]").removeprefix("*").strip(".")
+    if (address := _address(name)) is not None:
+        return address == _address(host)
+    return bool(name) and (host == name or host.endswith(f".{name}"))
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def through_which_proxy(url: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_studio import messages
-from captionloop.backend.label_studio.network_environment import certificates
+from captionloop.backend.label_studio.network_environment import certificates, proxy_for
 from captionloop.errors import LabelStudioError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Transport:
         with self._client_lock:
             if self._client is None:
                 # Redirects are not followed: a misconfigured address should be told of, and no token leave for another.
-                self._client = client_on(TimedNetwork(), certificates=certificates(), by_environment=True)
+                self._client = client_on(TimedNetwork(), certificates=certificates(), proxy=proxy_for(self.url))
             return self._client
 
 

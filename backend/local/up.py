@@ -108,7 +108,7 @@ class _Up:
         context = Context.open(settings)
         try:
             context.database.migrate()
-            self._wait_for_label_studio(settings, label_studio)
+            self._wait_for_label_studio(context, label_studio)
             self._wait_for_backend(backend)
             self._wait_for_worker(context, worker)
             project_id = self._prepare_projects(context, sample=sample)
@@ -171,13 +171,12 @@ class _Up:
                 "Start it, or unset REDIS_URL to have one started here."
             )
 
-    def _wait_for_label_studio(self, settings: Settings, own: Process | None) -> None:
-        url = settings.label_studio_url
-        assert url is not None  # `complete` saw to it
+    def _wait_for_label_studio(self, context: "Context", own: Process | None) -> None:
         if own is None:
-            if not label_studio_server.is_healthy(url, timeout_s=10):
-                raise ServiceError(f"The Label Studio that LABEL_STUDIO_URL names does not answer at {url}/health.")
+            context.label_studio.version()  # its errors name the address, the proxy or the certificate that is wrong
             return
+        url = context.settings.label_studio_url
+        assert url is not None  # `complete` saw to it
         with self._screen.step("Starting Label Studio", "Label Studio runs") as step:
             label_studio_server.wait_until_ready(url, meanwhile=self._watching(step, own))
 

@@ -8,13 +8,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from captionloop.backend.label_studio.annotations import Annotation, prediction_captions, read_annotation
+from captionloop.backend.label_studio.annotations import (
+    Annotation,
+    is_of_another_label_config,
+    prediction_captions,
+    read_annotation,
+)
 from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.controls import Control, reading_target
 from captionloop.backend.label_studio.label_config import parse_label_config
 from captionloop.model.active_learning.strategies import RANDOM_CLUSTER
 from captionloop.model.database import Correction, CorrectionState, Project
 from captionloop.model.dataset.corrections import CorrectionRecord
+
+WAS_WITHOUT_A_BOX = "was_without_a_box"
+"""In `Project.synced_by`: since the last sync that could read, the label config had no box for captions at all."""
 
 _WITH_CAPTIONS = frozenset({CorrectionState.ACTIVE, CorrectionState.IMAGE_UNREADABLE})
 
@@ -27,12 +35,14 @@ class Found:
         known: the stored correction.
         field: of the task's data, with the picture that the caption describes.
         is_of_before: whether the stored caption stays, since the label config has no box for it now.
+        has_moved: whether its Image has shown another field of the task before.
     """
 
     record: CorrectionRecord
     known: Correction | None
     field: str
     is_of_before: bool = False
+    has_moved: bool = False
 
     @property
     def picture(self) -> tuple[int, str]:
@@ -47,6 +57,8 @@ class Found:
             return False
         if known is None or known.image_sha256 is None or known.state is not CorrectionState.ACTIVE:
             return True
+        if self.has_moved and self.keeps_image and self.record.captions == known.captions:
+            return False  # the caption was written of the picture that the Image showed then
         return known.updated_at < self.record.updated_at or not self.keeps_image
 
     @property
@@ -73,9 +85,13 @@ class AnnotationReader:
         self._config = parse_label_config(project.label_config)
         self._control = Control.of(project)
         self._reads_all = reads_all
+        self._was_without_a_box = bool(project.synced_by.get(WAS_WITHOUT_A_BOX))
         self.target = reading_target(project)
         # An item says which Image it describes, though that may have another name now, or no text box any more.
-        self._images: Mapping[str, str] = project.synced_by.get("images", {}) | dict(self._config.images)
+        before: dict[str, str] = project.synced_by.get("images", {})
+        self._images: Mapping[str, str] = before | dict(self._config.images)
+        moved = {name for name, field in before.items() if self._images[name] != field}
+        self._moved = moved.union(project.synced_by.get("moved", ()))
         box = self._config.box(self._control.name or "")
         place = project.synced_by.get("target") if box is None else [box.from_name, box.to_name, box.image_field]
         self.goes_by: dict[str, Any] = {
@@ -85,6 +101,8 @@ class AnnotationReader:
             "target": place,
         }
         """The boxes and pictures used for reading, for `Project.synced_by`; `target` is the suggestions' (last) box."""
+        if self._moved:
+            self.goes_by["moved"] = sorted(self._moved)
 
     def read(
         self,
@@ -107,7 +125,7 @@ class AnnotationReader:
         texts = prediction_captions(self.target, prediction["result"]) if prediction else []
         read = read_annotation(self.target, annotation, texts or self._other_suggestions(task, known, suggested))
         field = self._images.get(read.to_name or "", self.target.image_field)
-        if known is not None and self._has_no_place_for(known, read):
+        if known is not None and self._has_no_place_for(known, read, annotation.get("result")):
             return Found(_as_known(known, read), known, field, is_of_before=True)
         if known is not None and self._says_the_same(known, read):
             read = replace(read, captions=known.captions, control=known.control)
@@ -129,7 +147,7 @@ class AnnotationReader:
             annotator=email,
             lead_time_s=read.lead_time_s,
         )
-        return Found(record, known, field)
+        return Found(record, known, field, has_moved=read.to_name in self._moved)
 
     def _other_suggestions(self, task: Json, known: Correction | None, suggested: Iterable[str]) -> list[str]:
         """Possible suggestions, if no prediction is known."""
@@ -138,14 +156,18 @@ class AnnotationReader:
         results = [prediction["result"] for prediction in task["predictions"]]
         return [*(text for result in results for text in prediction_captions(self.target, result)), *suggested]
 
-    def _has_no_place_for(self, known: Correction, read: Annotation) -> bool:
+    def _has_no_place_for(self, known: Correction, read: Annotation, result: Any) -> bool:
         """Whether a caption is missing because of the label config, and not because somebody emptied it."""
         if read.captions or read.skipped or known.state not in _WITH_CAPTIONS:
             return False
         control = known.control or self.target.from_name
         if control in self._control.rejected:
             return False
-        return self._config.box(control) is None or read.updated_at == known.updated_at
+        if self._config.box(control) is None or self._was_without_a_box or read.updated_at == known.updated_at:
+            return True
+        if self._config.has_repeater:  # then there are names that only the browser knows
+            return False
+        return is_of_another_label_config(result, tags=self._config.tags, control=self.target.from_name)
 
     def _says_the_same(self, known: Correction, read: Annotation) -> bool:
         """Whether an annotation is unchanged, so that a changed `maxSubmissions` alone does not change its captions."""

@@ -21,12 +21,12 @@ from datetime import datetime, timedelta
 
 from captionloop.backend.label_studio.annotations import annotator_of
 from captionloop.backend.label_studio.api_calls import Json
-from captionloop.backend.label_studio.controls import question_of, take_label_config
+from captionloop.backend.label_studio.controls import boxes_of, question_of, take_label_config
 from captionloop.backend.label_studio.label_config import task_image
 from captionloop.batches import batches
 from captionloop.errors import ImageError, NotFoundError, ServiceError
 from captionloop.jobs.context import Context
-from captionloop.jobs.project.annotation_reading import AnnotationReader, Found
+from captionloop.jobs.project.annotation_reading import WAS_WITHOUT_A_BOX, AnnotationReader, Found
 from captionloop.model.database import CorrectionState, Project, RunKind, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, StoredImage, UpsertResult
@@ -161,6 +161,8 @@ class _Sync:
                 return None
             row.title = found["title"]
             take_label_config(session, row, found["label_config"])
+            if not boxes_of(row):
+                row.synced_by = {**row.synced_by, WAS_WITHOUT_A_BOX: True}
         return row
 
     def _renew_suggestions(self) -> None:

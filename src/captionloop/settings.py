@@ -72,7 +72,9 @@ def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("an address such as http://localhost:8080")
-    return value.rstrip("/")
+    if parts.query or parts.fragment:
+        raise ValueError("an address such as http://localhost:8080, without what begins with ? or #")
+    return value.rstrip("/?#")
 
 
 class Addresses(tuple[str, ...]):

@@ -99,7 +99,7 @@ def _columns(path: Path, first: Sequence[str]) -> tuple[_Columns, bool]:
     picture, caption, split = (_known_name(names, known) for known in (PICTURE_NAMES, CAPTION_NAMES, SPLIT_NAMES))
     if picture is None or caption is None:
         if picture != caption and not has_picture_name(first[0]):
-            raise _unknown_names(path, first, "picture" if picture is None else "caption")
+            raise _unknown_names(path, first)
         return _Columns(picture=0, caption=1, split=None, count=None), False
     for name in (picture, caption):
         if names.count(name) > 1:
@@ -130,8 +130,9 @@ def _has_unknown_names(texts: Sequence[str], separator: str) -> bool:
     return len(first) > 2 and not has_picture_name(first[0]) and any(has_picture_name(cells[0]) for cells in others)
 
 
-def _unknown_names(path: Path, names: Sequence[str], what: str) -> CaptionFileError:
-    expected = PICTURE_NAMES if what == "picture" else CAPTION_NAMES
+def _unknown_names(path: Path, names: Sequence[str]) -> CaptionFileError:
+    has_caption = _known_name([plain(name) for name in names], CAPTION_NAMES) is not None
+    what, expected = ("picture", PICTURE_NAMES) if has_caption else ("caption", CAPTION_NAMES)
     listed = ", ".join(f"{name.strip():.40}" for name in names[:_MOST_SHOWN])
     return CaptionFileError(
         f"{path} has the columns {listed}; which one holds the {what} cannot be told. Call it "
@@ -161,7 +162,7 @@ def _separator(path: Path, rest: _Lines) -> str:
             f"{path} is no table: expected a picture's name, a comma or tab, and a caption in each line."
         )
     if _has_unknown_names(texts, found):
-        raise _unknown_names(path, _cells_of(texts[0], found), "caption")
+        raise _unknown_names(path, _cells_of(texts[0], found))
     return found
 
 

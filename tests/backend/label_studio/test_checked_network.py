@@ -123,7 +123,7 @@ def client() -> Iterator[GetClient]:
 
     def make(names: Names, allowed: str = "") -> httpx.Client:
         network = CheckedNetwork(Hosts.parse(allowed), resolve=names)
-        made.append(client_on(network, certificates=certificates(), by_environment=False, timeout=5.0))
+        made.append(client_on(network, certificates=certificates(), timeout=5.0))
         return made[-1]
 
     yield make
@@ -181,7 +181,7 @@ def test_a_name_that_nobody_knows_cannot_be_connected_to(answer: Any) -> None:
 
     network = CheckedNetwork(Hosts(), resolve=resolve)
     with (
-        client_on(network, certificates=certificates(), by_environment=False) as client,
+        client_on(network, certificates=certificates()) as client,
         pytest.raises(httpx.ConnectError),
     ):
         client.get("http://nowhere.test/")
@@ -196,7 +196,7 @@ def test_a_look_up_that_does_not_end_is_given_up() -> None:
 
     network = CheckedNetwork(Hosts.parse("127.0.0.1"), resolve=resolve)
     with (
-        client_on(network, certificates=certificates(), by_environment=False, timeout=0.2) as client,
+        client_on(network, certificates=certificates(), timeout=0.2) as client,
         pytest.raises(httpx.ConnectTimeout, match=r"no address of slow\.test was found in time"),
     ):
         client.get("http://slow.test/")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from captionloop.backend.label_studio.deadlines import TimedNetwork, client_on, until
-from captionloop.backend.label_studio.network_environment import certificates
+from captionloop.backend.label_studio.network_environment import certificates, proxy_for
 
 LIMIT_S = 0.4
 # What a busy machine may add to the limit; without one each of these servers goes on for 30 s.
@@ -43,7 +43,7 @@ def server() -> Iterator[Callable[[Callable[[socket.socket], None]], str]]:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with client_on(TimedNetwork(), certificates=certificates(), by_environment=False, timeout=30.0) as made:
+    with client_on(TimedNetwork(), certificates=certificates(), timeout=30.0) as made:
         yield made
 
 
@@ -133,7 +133,9 @@ def test_the_way_through_a_proxy_is_limited_too(server: Callable[..., str], monk
     monkeypatch.delenv("NO_PROXY", raising=False)
     started = time.monotonic()
     with (
-        client_on(TimedNetwork(), certificates=certificates(), by_environment=True, timeout=30.0) as client,
+        client_on(
+            TimedNetwork(), certificates=certificates(), proxy=proxy_for("http://studio.test"), timeout=30.0
+        ) as client,
         pytest.raises(httpx.TransportError),
         until(started + LIMIT_S),
     ):

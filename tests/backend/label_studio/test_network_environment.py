@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.network_environment import (
     certificates,
     keep_loopback_direct,
+    proxy_for,
     proxy_in_force,
     through_which_proxy,
 )
@@ -54,11 +56,65 @@ def test_the_variable_in_force_is_named_without_its_password(
     assert "add studio.test to no_proxy" in said
 
 
-@pytest.mark.parametrize("exception", ["studio.test", "*", ".test", "other.test, studio.test"])
-def test_an_exception_is_no_proxy(monkeypatch: pytest.MonkeyPatch, exception: str) -> None:
+NAME, ADDRESS, IPV6 = "http://studio.test:8080", "http://10.1.2.3:8080/ls", "http://[fd00::5]:8080"
+
+
+@pytest.mark.parametrize(
+    ("url", "exception"),
+    [
+        *((NAME, said) for said in ("studio.test", "*", ".test", "*.test", "STUDIO.Test", "test", "studio.test.")),
+        *((NAME, said) for said in ("other.test, studio.test", "other.test studio.test", "studio.test:8080")),
+        *((NAME, said) for said in ("http://studio.test", "http://studio.test:8080", "[::1],fe80::/10,studio.test")),
+        *((ADDRESS, said) for said in ("10.1.2.3", "10.0.0.0/8", "10.1.2.3:8080", "0.0.0.0/0", "10.1.2.3/8")),
+        *((IPV6, said) for said in ("fd00::5", "[fd00::5]", "fd00::/8", "[fd00::5]:8080", "fd00:0::5", "FD00::5")),
+    ],
+)
+def test_an_exception_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch, url: str, exception: str) -> None:
+    monkeypatch.setenv("http_proxy", PROXY)
+    monkeypatch.setenv("NO_PROXY", exception)
+    assert (through_which_proxy(url), proxy_for(url)) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("url", "exception"),
+    [
+        *((NAME, said) for said in ("udio.test", "studio.test:80", "https://studio.test", "x.studio.test", ".", "")),
+        *((ADDRESS, said) for said in ("10.1.2", "11.0.0.0/8", "10.1.2.3:80", "fd00::/8", "[::1]")),
+        *((IPV6, said) for said in ("fe80::/10", "[fd00::6]", "10.0.0.0/8", "[fd00::5]:80")),
+    ],
+)
+def test_what_is_no_exception_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch, url: str, exception: str) -> None:
     monkeypatch.setenv("http_proxy", PROXY)
     monkeypatch.setenv("no_proxy", exception)
-    assert through_which_proxy("http://studio.test") == ""
+    assert proxy_for(url) == PROXY
+    assert proxy_in_force(url) == ("http_proxy", "http://proxy.test:3128")
+
+
+@pytest.mark.parametrize("exceptions", ["[::1]", "fd00::/8", "localhost,[fd00::5]:8080", "*:80", "::::,a b", "/8"])
+def test_no_exception_keeps_label_studio_from_being_asked(
+    answering: "Callable[..., _Answering]", monkeypatch: pytest.MonkeyPatch, exceptions: str
+) -> None:
+    """httpx takes an IPv6 address in brackets for a name with a port that is none."""
+    proxy = answering()
+    monkeypatch.setenv("http_proxy", proxy.address)
+    monkeypatch.setenv("no_proxy", exceptions)
+    assert LabelStudio("http://studio.test", "token", retry_delays_s=()).version() == "1.23.2"
+
+
+@pytest.mark.parametrize("proxy", ["ftp://proxy.test", "http://proxy.test:port", "http://", "http://proxy.test:0"])
+def test_a_proxy_that_is_none_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(SettingsError, match=rf"ALL_PROXY is '{proxy}', no proxy such as"):
+        LabelStudio("http://studio.test", "token", retry_delays_s=()).version()
+
+
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="SOCKS proxies can be used here")
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_a_socks_proxy_needs_a_package_which_is_named(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("all_proxy", f"{scheme}://someone:secret@proxy.test:1080")
+    with pytest.raises(SettingsError, match=r"all_proxy is .*pip install socksio") as caught:
+        LabelStudio("http://studio.test", "token", retry_delays_s=()).version()
+    assert "secret" not in str(caught.value)
 
 
 def test_the_proxy_of_another_scheme_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,16 @@ def test_a_taken_port_is_named_with_its_variable(
     assert "CAPTIONLOOP_LABEL_STUDIO_PORT=" in second.stderr
 
 
+def test_a_label_studio_of_ones_own_that_a_proxy_keeps_away_is_told_with_that(tmp_path: Path, cache: Path) -> None:
+    person = newcomer(tmp_path, cache=cache)
+    given = {"LABEL_STUDIO_URL": "http://studio.test", "LABEL_STUDIO_API_KEY": "x", "http_proxy": "http://127.0.0.1:9"}
+    ended = subprocess.run(
+        (*CLI, "up"), env=person.environment | given, cwd=person.directory, capture_output=True, text=True
+    )
+    assert ended.returncode == 3
+    assert "through the proxy http://127.0.0.1:9 (http_proxy)" in ended.stderr
+
+
 def test_all_that_is_kept_is_for_its_owner_alone(person: Person, running: "subprocess.Popen[bytes]") -> None:
     person.does("sync")
     assert (person.home.label_studio / "label_studio.sqlite3").exists()

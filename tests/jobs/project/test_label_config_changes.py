@@ -125,6 +125,7 @@ WALK = {
     "of another picture": Step(
         config(TWO_IMAGES, '<TextArea name="caption" toName="other"/>'), box("caption", to_name="other")
     ),
+    "its picture out of another field": Step(config('<Image name="image" value="$other"/>', CAPTION), box("caption")),
     "its picture renamed": Step(
         config('<Image name="photo" value="$image"/><TextArea name="caption" toName="photo"/>'),
         box("caption", to_name="photo"),
@@ -142,17 +143,26 @@ WALK = {
 
 
 def test_ten_changes_and_back_lose_no_caption(annotator: Annotator) -> None:
-    oldest = annotator.submit(annotator.add_task(), "the first caption", target=box("caption"))
+    """One annotation is saved again after each of them, one without the text wherever its box is not there."""
+    red_and_blue = {"data": {"image": inline("red"), "other": inline("blue")}}
+    oldest, cleared = (
+        annotator.submit(task, caption, target=box("caption"))
+        for task, caption in zip(
+            annotator.label_studio.import_tasks(annotator.project_id, [red_and_blue, red_and_blue]),
+            ("the first caption", "the second caption"),
+            strict=True,
+        )
+    )
     annotator.sync()
-    written, known = ["the first caption"], 1
+    written, known = ["the first caption", "the second caption"], 2
     for name, step in WALK.items():
         annotator.set_label_config(step.config)
         annotator.save_again(oldest)
+        if step.written_into is None or step.written_into.from_name != "caption":
+            annotator.change(cleared)
         if step.written_into is not None:
             caption = f"written when it was: {name}"
-            task = annotator.label_studio.import_tasks(
-                annotator.project_id, [{"data": {"image": inline("red"), "other": inline("blue")}}]
-            )[0]
+            task = annotator.label_studio.import_tasks(annotator.project_id, [red_and_blue])[0]
             annotator.submit(task, caption, target=step.written_into)
             written.append(caption)
         if name == "no box at all":
@@ -172,7 +182,44 @@ def test_ten_changes_and_back_lose_no_caption(annotator: Annotator) -> None:
     assert (annotator.learnt(), result.notice, row(annotator).control) == (written, "", "caption")
     pictures = {row.captions[0]: row.image_sha256 for row in annotator.corrections()}
     of_other = {caption for caption, picture in pictures.items() if picture == content_hash(png("blue"))}
-    assert of_other == {"written when it was: of another picture"}
+    assert of_other == {
+        "written when it was: of another picture",
+        "written when it was: its picture out of another field",
+    }
+
+
+class TestSavedWhileItWasAnother:
+    """What was saved by a label config that was gone again before any sync saw it."""
+
+    @pytest.fixture
+    def known(self, annotator: Annotator) -> int:
+        annotation = annotator.submit(annotator.add_task(), "a cat", target=box("caption"))
+        annotator.sync()
+        return annotation
+
+    def test_under_another_name(self, annotator: Annotator, known: int) -> None:
+        annotator.set_label_config(config(IMAGE, '<TextArea name="text" toName="image"/>'))
+        annotator.change(known, "a cat", target=box("text"))
+        annotator.set_label_config(BASE)
+        annotator.sync()
+        assert annotator.learnt() == ["a cat"]
+
+    def test_for_regions(self, annotator: Annotator, known: int) -> None:
+        annotator.set_label_config(config(IMAGE, FOR_REGIONS))
+        region = {"x": 1, "y": 1, "width": 5, "height": 5, "rotation": 0, "text": ["an ear"]}
+        item = {"from_name": "caption", "to_name": "image", "type": "textarea", "id": "1", "value": region}
+        annotator.call("PATCH", f"/api/annotations/{known}/", json={"result": [item]})
+        annotator.set_label_config(BASE)
+        annotator.sync()
+        assert annotator.learnt() == ["a cat"]
+
+    def test_what_a_person_clears_in_the_box_is_cleared_beside_other_tags(
+        self, annotator: Annotator, known: int
+    ) -> None:
+        annotator.set_label_config(config(IMAGE, CAPTION, REMARKS))
+        annotator.change(known, "blurred", target=box("remarks"))
+        annotator.sync()
+        assert annotator.learnt() == []
 
 
 class TestARename:

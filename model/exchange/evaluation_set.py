@@ -150,7 +150,7 @@ def _id(row: Row, source: Source) -> str:
 
 def _refusal(bad: Sequence[BadRow]) -> CaptionloopError:
     more = f" Of the other rows {len(bad) - 1:,} cannot be used either." if len(bad) > 1 else ""
-    message = f"{bad[0].place}: {bad[0].reason}{more}"
+    message = f"{bad[0].place}: {bad[0].reason}{more} All rows are scored or none: mend them, or take them out."
     return NotFoundError(message) if bad[0].is_missing else CaptionFileError(message)
 
 

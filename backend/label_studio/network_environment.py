@@ -10,17 +10,19 @@ Certificates are those of `SSL_CERT_FILE` or `SSL_CERT_DIR`, as for OpenSSL, or 
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from importlib.util import find_spec
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from captionloop.errors import SettingsError
 from captionloop.settings import without_password
 
 _PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})  # that httpx knows
+_WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -97,23 +99,24 @@ def _is_excepted(parts: SplitResult, entry: str) -> bool:
     scheme, separator, rest = entry.rpartition("://")
     if separator and scheme != parts.scheme:
         return False
-    with suppress(ValueError):
-        network = ip_network(rest.replace("[", "").replace("]", ""), strict=False)
-        return _address(host) in network
-    name, _, port = rest.rpartition(":") if rest.rpartition(":")[2].isdecimal() else (rest, "", "")
-    if port and int(port) != (parts.port or _DEFAULT_PORTS.get(parts.scheme)):
+    name, port = rest, None
+    if found := _WITH_PORT.fullmatch(rest):
+        name, port = found[1], int(found[2])
+    if port not in (None, parts.port or _DEFAULT_PORTS.get(parts.scheme)):
         return False
-    name = name.strip("[]").removeprefix("*").strip(".")
-    if (address := _address(name)) is not None:
-        return address == _address(host)
+    name = name.replace("[", "").replace("]", "")
+    with suppress(ValueError):
+        network = ip_network(name, strict=False)
+        return _lies_in(host, network)
+    name = name.removeprefix("*").strip(".")
     return bool(name) and (host == name or host.endswith(f".{name}"))
 
 
-def _address(host: str) -> IPv4Address | IPv6Address | None:
+def _lies_in(host: str, network: IPv4Network | IPv6Network) -> bool:
     try:
-        return ip_address(host)
-    except ValueError:
-        return None
+        return ip_address(host) in network
+    except ValueError:  # a name, of which nobody has looked up the address
+        return False
 
 
 def through_which_proxy(url: str) -> str:

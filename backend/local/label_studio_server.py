@@ -76,7 +76,7 @@ def has_data(data: Path) -> bool:
 
 def is_healthy(url: str, *, timeout_s: float = 2.0) -> bool:
     try:
-        with urlopen(f"{url}/health", timeout=timeout_s) as answer:  # noqa: S310 (our own address, or a checked setting)
+        with urlopen(f"{url}/health", timeout=timeout_s) as answer:  # noqa: S310 (our own address)
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False

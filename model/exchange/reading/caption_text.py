@@ -12,8 +12,8 @@ LONGEST_CAPTION = 10_000  # characters; more is a document
 
 # Invisible, and some of them cannot be stored: PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair.
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
-# Missing values as text: what pandas reads as such (`read_csv`, na_values), and what it and others write; in lower case,
-# with slashes, and without enclosing punctuation.
+# Missing values as text: what pandas reads as such (`read_csv`, na_values), and what it and others write; in lower
+# case, with slashes, and without enclosing punctuation.
 _NOTHING = frozenset(
     {
         "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "n/a", "n.a", "na", "nan",

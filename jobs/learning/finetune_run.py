@@ -1,4 +1,4 @@
-"""A fine-tuning run, from the press of the button to the swap, in the order in which it happens:
+"""A fine-tuning run, from the request to the promotion:
 
 sync → snapshot → image features → training → candidate and champion caption the same held-out images → gate → promotion
 """
@@ -36,23 +36,22 @@ from captionloop.model.training.trackers import Trackers
 from captionloop.model.versions.manifest import Lineage
 from captionloop.model.versions.store import VersionInfo
 
-_FEW = 10  # captions below which the outcome says what can be expected of them
-# How the stages share the bar, 0 to 1: about what each takes of a run with some hundred corrections on a CPU.
+_FEW = 10  # with fewer captions the outcome says what can be expected
+# The stages' parts of the progress, 0 to 1: about their durations in a run with some hundred corrections on a CPU.
 _STAGES = {"reading corrections": 0.0, "reading images": 0.1, "training": 0.25, "comparing": 0.85, "deciding": 0.97}
 
 
 def run_finetune(context: Context, attempt: Attempt) -> str:
-    """Carry out a run.
+    """Run a fine-tuning.
 
     Returns:
-        the outcome as a sentence; which version was made, promoted or not, is stored on the run.
+        The outcome as a sentence; the version, promoted or not, is stored on the run.
 
     Raises:
-        RunError: there is nothing to learn from, or training failed.
-        RunCancelled: somebody cancelled the run; nothing of it is kept.
+        RunError: there are no examples to train on, or training failed.
+        RunCancelled: the run was cancelled; nothing of it is kept.
         RunLost: another worker has taken over the run.
-        LabelStudioError: Label Studio refuses, or has not answered for half an hour, so it is not known what people
-            corrected.
+        LabelStudioError: Label Studio refuses, or has not answered for half an hour.
         CheckpointError: the champion does not load.
     """
     project, report = context.project(attempt.run.project_id), _Reporter(attempt)
@@ -66,7 +65,7 @@ def run_finetune(context: Context, attempt: Attempt) -> str:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a run is about; a second attempt after a kill is about the same."""
+    """The inputs of a run, the same for all its attempts."""
 
     snapshot: Snapshot
     champion: VersionInfo
@@ -85,7 +84,7 @@ class _Plan:
 
 
 def _prepare(context: Context, project: Project, attempt: Attempt, report: "_Reporter") -> "_FinetuneRun":
-    """Find out what the run is about, and wait for Label Studio as long as that takes."""
+    """Determine the inputs of the run, waiting for Label Studio if necessary."""
     scratch = context.home.attempt(attempt.run.id, attempt.number)
     patience = Patience(attempt)
     with context.label_studio.telling_of_retries(patience.say_waiting):
@@ -109,7 +108,7 @@ def _make_plan(context: Context, project: Project, scratch: Path, report: "_Repo
 
 @dataclass(frozen=True)
 class _FinetuneRun:
-    """An attempt at a run of which all is known that it goes by."""
+    """An attempt at a run, with its inputs."""
 
     context: Context
     attempt: Attempt
@@ -117,7 +116,7 @@ class _FinetuneRun:
     training: Finetuning
 
     def make_version(self) -> str:
-        """Train, compare, judge and keep the version; its name.
+        """Train, compare, judge and store the version; returns its name.
 
         Raises:
             RunError: all images are held out.
@@ -128,7 +127,7 @@ class _FinetuneRun:
         return self._keep(trained, verdict)
 
     def train(self) -> Trained:
-        """Train, here or in several processes, and put the new model into the run's directory."""
+        """Train, in this process or in several, and save the new model to the run's directory."""
         settings = self.context.settings
         if settings.processes == 1:
             return self.training.fit()
@@ -147,7 +146,7 @@ class _FinetuneRun:
         return Trained(**found)
 
     def _keep(self, trained: Trained, verdict: Verdict) -> str:
-        """Make a version of what lies in the directory; its name."""
+        """Store the new model as a version; returns its name."""
         return self.context.versions.create(
             self.attempt.run.project_id,
             partial(_copy_files, self.training.files),
@@ -191,7 +190,7 @@ def _training(
 
 
 def _fit_in_process(run_id: str, number: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """What each of several processes does, with parts of its own; the run has prepared what it needs."""
+    """Training in each process of a group, with its own context; the run has prepared the inputs."""
     with belonging_to(job=run_id), opened() as context:
         attempt = context.queue.runs.attempt(run_id, number)
         plan = _Plan.read(context, context.project(attempt.run.project_id), context.home.attempt(run_id, number))
@@ -202,7 +201,7 @@ def _fit_in_process(run_id: str, number: int, settings: dict[str, Any]) -> dict[
 
 
 class _Reporter:
-    """Says how far a run is; each call is also the place where a cancel, or the loss of the run, is noticed."""
+    """Reports progress; each call also checks for cancellation and loss of the run."""
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
@@ -214,7 +213,7 @@ class _Reporter:
         self._attempt.report(begin + share * (end - begin), stage=stage, **detail)
 
     def training(self, progress: TrainingProgress) -> None:
-        """Notices both, but lets `is_cancelled` tell of it: processes that train together have to end together."""
+        """Checks both, but reports them by `is_cancelled`, since processes that train together must end together."""
         try:
             self(
                 "training",
@@ -232,7 +231,7 @@ class _Reporter:
 
     @contextmanager
     def explaining_stop(self) -> Iterator[None]:
-        """For training that ends when `is_cancelled` says so: tell a lost run from a cancelled one.
+        """For training that was ended by `is_cancelled`: distinguish a lost run from a cancelled one.
 
         Raises:
             RunLost: another worker has taken over the run.
@@ -246,7 +245,7 @@ class _Reporter:
 
 
 class _OfOneProcess(_Reporter):
-    """Says how the training goes, and nothing of the rest, which the run has done for all of its processes."""
+    """Reports the training only, since the run reports the rest for all of its processes."""
 
     def __call__(self, stage: str, share: float = 0.0, **detail: Any) -> None:
         if stage == "training":
@@ -254,7 +253,7 @@ class _OfOneProcess(_Reporter):
 
 
 def _outcome(context: Context, attempt: Attempt, project: Project, version: str) -> str:
-    """Promote the version if it is to be; what became of it, for a person.
+    """Promote the version if the gate accepted it; returns the outcome, for people.
 
     Raises:
         NotFoundError: it was deleted since an earlier attempt made it.

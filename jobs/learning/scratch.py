@@ -1,7 +1,7 @@
-"""Where an attempt at a run keeps what it works on: a directory of its own, so that no other attempt writes into it.
+"""The scratch directory of an attempt at a run, separate from those of other attempts.
 
-An attempt that is taken over for dead may go on (see `attempt`). What the next one goes on from is copied out of the
-directory of the one before; whatever that still writes, nobody reads.
+An attempt that is taken for dead may continue (see `attempt`). The next one copies the files to resume from out of the
+previous directory; later writes there are ignored.
 """
 
 import os
@@ -21,14 +21,14 @@ _UNFINISHED = ".unfinished-"
 
 @contextmanager
 def scratch_directory(root: Path, number: int) -> Iterator[Path]:
-    """The directory of an attempt, with what the one before it left; removed at the end of the block.
+    """The directory of an attempt, with files of the previous one; removed at the end of the block.
 
     Args:
-        root: of the run, in which each attempt has a directory.
-        number: of the attempt; those before it have lower ones.
+        root: the run's directory, with one of each attempt.
+        number: of the attempt, higher than those before it.
 
     Raises:
-        StorageError: the disk is full, or is not to be written on.
+        StorageError: the disk is full or read-only.
     """
     directory = root / str(number)
     try:

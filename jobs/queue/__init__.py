@@ -1,1 +1,1 @@
-"""What is to be done: kept in the database, carried by Redis."""
+"""Runs and requests: stored in the database, delivered by Redis."""

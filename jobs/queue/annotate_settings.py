@@ -1,4 +1,4 @@
-"""What a run that captions a project is asked for."""
+"""The settings of a captioning run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from captionloop.setting_fields import refuse_unknown
 
 @dataclass(frozen=True)
 class AnnotateSettings:
-    """Which tasks are to be captioned, of the unlabelled ones that do not show the champion's suggestion.
+    """Which of the unlabelled tasks without the champion's suggestion to caption.
 
     Args:
-        only_missing: those that have no suggestion at all.
-        limit: at most so many; None: all.
+        only_missing: only those without any suggestion.
+        limit: at most this many; None: all.
 
     Raises:
-        SettingsError: a value that cannot be used.
+        SettingsError: an invalid value.
     """
 
     only_missing: bool = False
@@ -33,7 +33,7 @@ class AnnotateSettings:
             raise SettingsError(f"The limit is {self.limit!r}; expected a whole number above 0.")
 
     def joined(self, other: AnnotateSettings) -> AnnotateSettings:
-        """What does for both."""
+        """Settings that satisfy both."""
         limits = (self.limit, other.limit)
         return AnnotateSettings(
             only_missing=self.only_missing and other.only_missing,

@@ -1,11 +1,11 @@
-"""An attempt at a run, and what it may write about the run.
+"""An attempt at a run, with a fencing token.
 
 A process that is paused for long (a suspended machine, SIGSTOP) is taken for dead, and its run is given to another
-worker; then it continues and knows nothing of that. So each attempt has a fencing token, a number that grows
-(M. Kleppmann, "How to do distributed locking", 2016), and what it writes is committed only while no later attempt has
-started, which is checked in the same transaction.
+worker; when it continues it does not know that. So each attempt has a fencing token, an increasing number (M.
+Kleppmann, "How to do distributed locking", 2016), and its writes are committed only while no later attempt has started,
+which is checked in the same transaction.
 
-An attempt that was given up, but not taken over yet, takes its run back with the next thing that it writes.
+An attempt that was taken for dead, but not replaced yet, gets its run back with its next write.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Attempt:
 
     Args:
         database: where the run is.
-        run: as it was when the attempt began, but for `run.version`, which an earlier attempt may have made.
-        number: tells this attempt from all others at the run.
+        run: at the start of the attempt, with `run.version` if an earlier attempt made one.
+        number: the fencing token.
     """
 
     database: Database
@@ -40,14 +40,14 @@ class Attempt:
     number: int
 
     def report(self, progress: float | None = None, **detail: Any) -> None:
-        """Say how far the run is, which is also a sign of life.
+        """Report progress, which is also a heartbeat.
 
         Args:
-            progress: 0 to 1; None: as far as before.
-            detail: the stage, and what is known in it (step, steps, loss, seconds_left).
+            progress: 0 to 1; None: unchanged.
+            detail: the stage and its figures (step, steps, loss, seconds_left).
 
         Raises:
-            RunCancelled: somebody cancelled the run.
+            RunCancelled: the run was cancelled.
             RunLost: the run is no longer this attempt's.
         """
         with self.database.session() as session:
@@ -66,10 +66,10 @@ class Attempt:
             self._held(session).heartbeat_at = database_time(session)
 
     def check(self) -> None:
-        """Raise if there is no use in going on; nothing is written.
+        """Check whether to continue; nothing is written.
 
         Raises:
-            RunCancelled: somebody cancelled the run.
+            RunCancelled: the run was cancelled.
             RunLost: the run is no longer this attempt's.
         """
         with self.database.reading() as session:
@@ -78,7 +78,7 @@ class Attempt:
             _refuse_if_cancelled(run)
 
     def hold(self, session: Session) -> None:
-        """Let a transaction that writes something else succeed only while the run is this attempt's.
+        """Make a transaction with other writes succeed only while the run is this attempt's.
 
         Raises:
             RunLost: the run is no longer this attempt's.
@@ -86,7 +86,7 @@ class Attempt:
         self._held(session)
 
     def made(self, session: Session, version: str) -> None:
-        """Store which version the run made, in the transaction that creates it, so that there is never a second one.
+        """Store the version that the run made, in the transaction that creates it, so that there is never a second one.
 
         Raises:
             RunLost: the run is no longer this attempt's.
@@ -97,7 +97,7 @@ class Attempt:
         """End the run.
 
         Raises:
-            RunLost: the run is no longer this attempt's, or is over already, and keeps its first end.
+            RunLost: the run is no longer this attempt's, or has ended already, and keeps its first outcome.
         """
         with self.database.session() as session:
             run = self._held(session)
@@ -106,7 +106,7 @@ class Attempt:
                 run.progress = 1.0
 
     def _held(self, session: Session) -> Run:
-        """The run, locked until the transaction ends, taken back if it was given up."""
+        """The run, locked until the transaction ends, taken back if it was taken for dead."""
         run = session.get_one(Run, self.run.id, with_for_update=True)
         self._refuse_if_lost(session, run)
         if run.state is not RunState.RUNNING:

@@ -1,6 +1,6 @@
-"""The queue: how a run gets from the database to a worker, and the only place that knows Redis keys.
+"""The queue: delivers runs from the database to workers; the only module with Redis keys.
 
-Redis carries plain ids and can be emptied at any moment: `keep_moving` puts what the database knows back into it.
+Redis carries plain ids and can be emptied at any moment: `keep_moving` restores it from the database.
 """
 
 import logging
@@ -27,20 +27,19 @@ from captionloop.settings import without_password
 _log = logging.getLogger(__name__)
 
 QUEUE_NAME = "captionloop"
-# Workers look into it when the other one is empty: no run waits for more than the trial that is being done.
+# Workers use it when the other queue is empty, so a run waits for at most the trial in progress.
 TRIALS_QUEUE_NAME = "captionloop-trials"
-_REQUEST = "request"  # in what RQ keeps beside a job
+_REQUEST = "request"  # key in RQ's metadata of a job
 _CHAMPION_CHANNEL = "captionloop:champion"
 _SYNC_ASKED = "captionloop:sync-asked:{project_id}"
-# Should the job that removes the mark be lost, the next event may ask again after this time.
+# If the job that removes the mark is lost, events can request a sync again after this time.
 _SYNC_ASKED_EXPIRES_S = 30
 _SYNCS_OWED = "captionloop:syncs-owed"
 _OWED_SYNC_TRIED = "captionloop:owed-sync-tried"
-# A try at a Label Studio that is still away keeps a worker for some seconds.
+# Interval of retries: one while Label Studio is unreachable blocks a worker for some seconds.
 _OWED_SYNC_EVERY_S = 60
 _TIMEOUT_S = 5
-# A run ends when it is finished or cancelled, and a sync when all is read, however long a large one takes, or a process
-# stood still meanwhile.
+# No timeout: a run or a sync may take any time, or be paused.
 _NO_JOB_TIMEOUT = -1
 
 _OF_RUNS = {
@@ -70,10 +69,10 @@ class Queue:
     def request(
         self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
     ) -> Requested:
-        """Ask for a run; see `Runs.request`.
+        """Request a run; see `Runs.request`.
 
         Raises:
-            ServiceError: Redis does not answer. The run is kept and begins once it does.
+            ServiceError: Redis does not answer. The run is stored and starts once it does.
         """
         requested = self.runs.request(project_id, kind, asked_by=asked_by, settings=settings)
         if requested.must_be_sent:
@@ -82,10 +81,10 @@ class Queue:
         return requested
 
     def request_if_idle(self, project_id: int, kind: RunKind, *, asked_by: str) -> Run | None:
-        """Ask for a run, unless one of this kind is going on or waits; None then.
+        """Request a run, unless one of this kind is active or waiting; None then.
 
         Raises:
-            ServiceError: Redis does not answer. The run is kept and begins once it does.
+            ServiceError: Redis does not answer. The run is stored and starts once it does.
         """
         run = self.runs.request_if_idle(project_id, kind, asked_by=asked_by)
         if run is not None:
@@ -97,7 +96,7 @@ class Queue:
         """Start a sweep, a job for each trial; see `Sweeps.start`.
 
         Raises:
-            ServiceError: Redis does not answer. The sweep is kept and begins once it does.
+            ServiceError: Redis does not answer. The sweep is stored and starts once it does.
         """
         sweep = self.sweeps.start(project_id, space, trials=trials, **facts)
         with _explained(self.url, "The sweep is kept and begins when Redis is back."):
@@ -106,7 +105,7 @@ class Queue:
         return sweep
 
     def request_sync(self, project_id: int) -> bool:
-        """Ask for a sync soon; False when one that has not begun yet will do.
+        """Request a sync; False if one is queued already.
 
         Raises:
             ServiceError: Redis does not answer.
@@ -115,7 +114,7 @@ class Queue:
             key = _SYNC_ASKED.format(project_id=project_id)
             if not self.redis.set(key, 1, nx=True, ex=_SYNC_ASKED_EXPIRES_S):
                 return False
-            # At the front: a sync takes a second, and an annotator's work should be safe before anything else is done.
+            # At the front: a sync takes a second, and secures an annotator's work.
             self._queue.enqueue_call(
                 _OF_SYNCS,
                 args=(project_id,),
@@ -127,20 +126,20 @@ class Queue:
             return True
 
     def sync_begins(self, project_id: int) -> None:
-        """From now on an event needs a new sync, since this one may have read past it."""
+        """Mark a sync as started: from now on an event needs a new one, since this one may miss it."""
         self.redis.delete(_SYNC_ASKED.format(project_id=project_id))
 
     def sync_is_owed(self, project_id: int) -> None:
-        """Label Studio was away: `keep_moving` asks for this sync again, until one has ended otherwise."""
+        """Label Studio was unreachable: `keep_moving` retries this sync until it succeeds or fails otherwise."""
         self.redis.sadd(_SYNCS_OWED, project_id)
 
     def sync_is_done(self, project_id: int) -> None:
-        """A sync of the project is owed no more; Label Studio answers, so the next one that is need not wait."""
+        """Stop retrying a project's sync. Label Studio answers, so other owed syncs are retried at once."""
         self.redis.srem(_SYNCS_OWED, project_id)
         self.redis.delete(_OWED_SYNC_TRIED)
 
     def keep_moving(self) -> None:
-        """Send what should be in Redis and is not; to be called now and then by every process that lives long.
+        """Restore missing jobs in Redis; called periodically by every long-running process.
 
         Raises:
             ServiceError: Redis does not answer.
@@ -156,10 +155,13 @@ class Queue:
             self._try_an_owed_sync()
 
     def hand_back(self, run_id: str, number: int) -> None:
-        """Queue a run again whose attempt of this number its worker has left, for another one or a later one.
+        """Queue a run again after its worker has left it.
+
+        Args:
+            number: of the attempt that was left.
 
         Raises:
-            ServiceError: the database or Redis does not answer; the run is taken for killed after a minute then.
+            ServiceError: the database or Redis does not answer; then the run is taken for dead after a minute.
         """
         run = self.runs.hand_back(run_id, number)
         if run is not None:
@@ -167,15 +169,15 @@ class Queue:
                 self._send(run)
 
     def announce_champion(self, project_id: int) -> None:
-        """Tell every backend that a project has another champion. They also look by themselves, less often."""
+        """Notify all backends of a project's new champion. They also poll, less often."""
         with _explained(self.url):
             self.redis.publish(_CHAMPION_CHANNEL, str(project_id))
 
     def champion_changes(self, stop: Event) -> Iterator[int]:
-        """The projects whose champion was announced to have changed, until `stop` is set.
+        """Ids of projects with an announced new champion, until `stop` is set.
 
         Raises:
-            ServiceError: the connection is lost; what was announced meanwhile has to be looked up.
+            ServiceError: the connection is lost; announcements may have been missed.
         """
         with _explained(self.url), self.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
             channel.subscribe(_CHAMPION_CHANNEL)
@@ -185,7 +187,7 @@ class Queue:
                     yield int(message["data"])
 
     def check(self) -> None:
-        """Raise `ServiceError` when Redis does not answer."""
+        """Raise `ServiceError` if Redis does not answer."""
         with _explained(self.url):
             self.redis.ping()
 
@@ -195,7 +197,7 @@ class Queue:
             return {queue.name: queue.count for queue in (self._queue, self._trials_queue)}
 
     def workers(self) -> list[str]:
-        """The names of the workers that listen now."""
+        """The names of the listening workers."""
         with _explained(self.url):
             return [str(worker.name) for worker in rq.Worker.all(queue=self._queue, serializer=JSONSerializer)]
 
@@ -226,7 +228,7 @@ class Queue:
         )
 
     def _try_an_owed_sync(self) -> None:
-        """Ask for one: it finds out for all whether Label Studio is back."""
+        """Retry one owed sync, which finds out whether Label Studio is back."""
         owed = cast("list[bytes]", self.redis.srandmember(_SYNCS_OWED, 1))
         if owed and self.redis.set(_OWED_SYNC_TRIED, 1, nx=True, ex=_OWED_SYNC_EVERY_S):
             self.request_sync(int(owed[0]))
@@ -240,9 +242,9 @@ class Queue:
 
 
 def attempt_of(job: Job) -> tuple[str, int] | None:
-    """The run that a job carries, and the number of the attempt that it is.
+    """The run of a job, and the number of its attempt.
 
-    None for a sync, a trial, or what is no job of ours and will fail as such.
+    None for a sync, a trial, or a foreign job, which will fail as such.
     """
     try:
         if job.func_name not in _OF_RUNS.values():
@@ -254,7 +256,7 @@ def attempt_of(job: Job) -> tuple[str, int] | None:
 
 
 def request_of_job() -> str | None:
-    """The id of the request that asked for the job that this process works on, as far as Redis still knows it."""
+    """The id of the request that enqueued the present job, if Redis still has it."""
     job = rq.get_current_job()
     return sane_id(job.meta.get(_REQUEST)) if job else None
 
@@ -265,12 +267,12 @@ def _asked_by() -> dict[str, str]:
 
 
 def _job_id(run: Run) -> str:
-    """Each attempt is a job of its own: RQ remembers the one that was killed as still started."""
+    """A separate job id per attempt, since RQ still counts a killed job as started."""
     return f"{run.id}-{run.fence + 1}"
 
 
 def _trial_job_id(sweep: Sweep, number: int) -> str:
-    """A trial is done once: what tries the same after a kill has a number of its own."""
+    """A trial runs once: its repetition after a kill has its own number."""
     return f"{sweep.id}-{number}"
 
 

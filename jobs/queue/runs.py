@@ -1,13 +1,13 @@
-"""Runs: what is to be done, what is being done, and what became of it. The database is the truth; Redis only carries.
+"""Runs and their states. The database is the truth; Redis only carries their ids.
 
     WAITING ──▶ QUEUED ──▶ RUNNING ──▶ FINISHED | FAILED | CANCELLED
     (behind a    (in Redis)     │
      running one)    ▲──────────┘  its worker was killed: once more, `MAX_ATTEMPTS` times at most;
                                    or was ended, and left it: once more
 
-An attempt at a run is told by its number (`attempt`): one that was taken for dead and goes on spoils nothing.
+Each attempt at a run has a fencing token (`attempt`), so that one that was taken for dead and continues does no harm.
 
-A project has at most one run of a kind in each of the first three states; unique indexes see to it.
+Unique indexes allow a project at most one run of a kind in each of the first three states.
 """
 
 import uuid
@@ -25,7 +25,7 @@ from captionloop.jobs.queue.attempt import Attempt
 from captionloop.jobs.queue.last_look import LastLook
 from captionloop.model.database import Database, Project, Run, RunKind, RunState, database_time, utc_now
 
-# A running run that has given no sign of life for this long was killed. Signs come every `HEARTBEAT_S`.
+# A running run without a heartbeat for this long was killed. Heartbeats come every `HEARTBEAT_S`.
 DEAD_AFTER_S = 60
 HEARTBEAT_S = 10
 MAX_ATTEMPTS = 3
@@ -33,7 +33,7 @@ MAX_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Requested:
-    """The answer to somebody who asked for a run."""
+    """The result of a request for a run."""
 
     run: Run
     is_new: bool  # False: the request was folded into a run that has not begun yet
@@ -44,7 +44,7 @@ class Requested:
 
     @property
     def outcome(self) -> str:
-        """What becomes of the request, for the person who made it."""
+        """What happens with the request, for people."""
         if not self.is_new:
             return "A run that has not begun yet takes this request, with these settings."
         if self.run.state is RunState.WAITING:
@@ -53,7 +53,7 @@ class Requested:
 
 
 class Runs:
-    """The only place where the state of a run changes, but for what the attempt at it says of it."""
+    """All changes of runs' states, except those by the attempt itself."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,10 +62,9 @@ class Runs:
     def request(
         self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
     ) -> Requested:
-        """Ask for a run. One that has not begun yet takes the request over, with the newer settings.
+        """Request a run. If one has not started yet, the request is merged into it, with the newer settings.
 
-        A comparison takes it over with both: it makes the pairs asked for before, then the new ones. A captioning run
-        does what is enough for both.
+        A comparison makes the pairs of both requests; a captioning run gets settings that satisfy both.
         """
         with self._database.session() as session:
             _lock(session, project_id)
@@ -78,7 +77,7 @@ class Runs:
             return Requested(_add(session, project_id, kind, state, asked_by, settings or {}), is_new=True)
 
     def request_if_idle(self, project_id: int, kind: RunKind, *, asked_by: str) -> Run | None:
-        """Ask for a run, unless one of this kind is going on or waits; None then."""
+        """Request a run, unless one of this kind is active or waiting; None then."""
         with self._database.session() as session:
             _lock(session, project_id)
             if _one(session, project_id, kind, RunState.WAITING, RunState.QUEUED, RunState.RUNNING) is not None:
@@ -86,9 +85,9 @@ class Runs:
             return _add(session, project_id, kind, RunState.QUEUED, asked_by, {})
 
     def start(self, run_id: str) -> Attempt | None:
-        """Take a queued run for this worker; None when there is nothing to do (cancelled, or taken already).
+        """Take a queued run for this worker; None if there is nothing to do (cancelled, or taken already).
 
-        Whoever had it before has it no longer.
+        Earlier attempts lose the run.
         """
         with self._database.session() as session:
             run = session.get(Run, run_id, with_for_update=True)
@@ -103,12 +102,12 @@ class Runs:
             return Attempt(self._database, run, run.fence)
 
     def attempt(self, run_id: str, number: int) -> Attempt:
-        """A hold that another process has on a run, for a process that works for that one."""
+        """The attempt of another process, for a process that works for it."""
         with self._database.reading() as session:
             return Attempt(self._database, session.get_one(Run, run_id), number)
 
     def cancel(self, run_id: str) -> Run:
-        """Cancel a run: at once when it has not begun, else as soon as its worker looks.
+        """Cancel a run: at once if it has not started, else at its worker's next check.
 
         Raises:
             NotFoundError: there is no such run.
@@ -124,10 +123,7 @@ class Runs:
             return run
 
     def advance(self) -> list[Run]:
-        """Bring what stands still back into motion; give the runs that must be in Redis now.
-
-        A run whose worker was killed is queued once more or failed; a waiting run whose way is clear is queued.
-        """
+        """Requeue or fail dead runs, and queue waiting ones that can start; returns the runs that must be in Redis."""
         with self._database.session() as session:
             running = session.scalars(_locked(RunState.RUNNING)).all()
             now = database_time(session)
@@ -146,14 +142,14 @@ class Runs:
             return list(session.scalars(select(Run).where(Run.state == RunState.QUEUED).order_by(Run.created_at)))
 
     def hand_back(self, run_id: str, number: int) -> Run | None:
-        """Queue a run again that its worker has left on purpose, which counts as no attempt.
+        """Queue a run again that its worker has left on purpose, which does not count as an attempt.
 
         Args:
             number: of the attempt that was left.
 
         Returns:
-            the run, which must be sent; None when it is over (also now, when somebody wanted it cancelled), or has
-            been given to another worker.
+            The run, which must be sent; None if it has ended (also by a pending cancellation), or belongs to another
+            worker.
         """
         with self._database.session() as session:
             run = session.get(Run, run_id, with_for_update=True)
@@ -170,7 +166,7 @@ class Runs:
             return session.get(Run, run_id)
 
     def current(self, project_id: int) -> Run | None:
-        """The run to show for a project: the running one, else the next one, else the last one; None before any."""
+        """The run to display for a project: the running one, else the next one, else the last one; None before any."""
         with self._database.reading() as session:
             runs = session.scalars(
                 select(Run).where(Run.project_id == project_id).order_by(Run.created_at.desc()).limit(20)
@@ -189,7 +185,7 @@ class Runs:
             ).all()
 
     def unfinished(self, project_id: int) -> Sequence[Run]:
-        """A project's runs that are not over: the running ones, then what is queued, then what waits behind them."""
+        """A project's unfinished runs: running, then queued, then waiting."""
         order = [RunState.RUNNING, RunState.QUEUED, RunState.WAITING]
         with self._database.reading() as session:
             runs = session.scalars(select(Run).where(Run.project_id == project_id, Run.state.in_(order))).all()
@@ -198,11 +194,11 @@ class Runs:
     def over(
         self, project_id: int, *, state: RunState | None = None, limit: int | None = None, offset: int = 0
     ) -> Sequence[Run]:
-        """A project's runs that are over, newest first.
+        """A project's finished runs, newest first.
 
         Args:
-            state: only those that ended so.
-            limit, offset: the part of the list; all of it without a limit.
+            state: only those with this outcome.
+            limit, offset: the part of the list; all without a limit.
         """
         chosen = select(Run).where(Run.project_id == project_id, Run.state.in_(_over(state)))
         with self._database.reading() as session:
@@ -210,13 +206,13 @@ class Runs:
             return session.scalars(newest_first.limit(limit).offset(offset)).all()
 
     def count_over(self, project_id: int, *, state: RunState | None = None) -> int:
-        """How many runs `over` lists without a limit."""
+        """The number of runs that `over` lists without a limit."""
         with self._database.reading() as session:
             counted = select(func.count()).select_from(Run).where(Run.project_id == project_id)
             return session.scalar(counted.where(Run.state.in_(_over(state)))) or 0
 
     def active(self) -> Sequence[Run]:
-        """All runs of all projects that are not over."""
+        """All unfinished runs of all projects."""
         with self._database.reading() as session:
             states = [RunState.WAITING, RunState.QUEUED, RunState.RUNNING]
             return session.scalars(select(Run).where(Run.state.in_(states)).order_by(Run.created_at)).all()
@@ -227,20 +223,20 @@ def _over(state: RunState | None) -> list[RunState]:
 
 
 def _lock(session: Session, project_id: int) -> None:
-    """Let one request at a time decide for a project (SQLite's write lock does so already)."""
+    """Serialise requests for a project (SQLite's write lock does so already)."""
     if session.get(Project, project_id, with_for_update=True) is None:
         raise NotFoundError(f"There is no project with the number {project_id} in the database.")
 
 
 def _one(session: Session, project_id: int, kind: RunKind, *states: RunState, lock: bool = False) -> Run | None:
-    """The oldest run in one of these states. A locked one stays in it until the transaction ends."""
+    """The oldest run in one of these states, with `lock` locked until the transaction ends."""
     found = select(Run).where(Run.project_id == project_id, Run.kind == kind, Run.state.in_(states))
     found = found.order_by(Run.created_at).limit(1)
     return session.scalars(found.with_for_update() if lock else found).one_or_none()
 
 
 def _locked(state: RunState) -> Select[Any]:
-    """All runs in a state, which stay in it until the transaction ends: several processes look after them at once."""
+    """All runs in a state, locked until the transaction ends, since several processes do this at once."""
     return select(Run).where(Run.state == state).order_by(Run.id).with_for_update()
 
 
@@ -255,7 +251,7 @@ def _add(
 
 
 def _folded(kind: RunKind, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run that takes another request over."""
+    """The settings of a run after another request is merged into it."""
     if kind is RunKind.COMPARE:
         pairs = [*before["pairs"], *wanted["pairs"]]
         return {"pairs": [pair for place, pair in enumerate(pairs) if pair not in pairs[:place]]}

@@ -1,7 +1,7 @@
-"""Sweeps: a search for good settings as many small jobs, so that more workers mean an earlier end.
+"""Sweeps: hyperparameter searches as many small jobs, so that more workers finish earlier.
 
-The row in the database says what is searched and what became of it; what is tried, and how it went, Optuna keeps
-(`model.trials`). Redis only carries a sweep's id and the number of a trial.
+The row in the database has search space and outcome; Optuna stores the trials (`model.sweep.trials`). Redis only
+carries a sweep's id and the number of a trial.
 
     RUNNING ──▶ FINISHED | FAILED (no trial did) | CANCELLED
 """
@@ -29,10 +29,10 @@ if TYPE_CHECKING:  # Optuna takes half a second to import, and most processes ne
 
 
 class Sweeps:
-    """The only place where the state of a sweep changes.
+    """All changes of sweeps' states.
 
     Args:
-        scratch: the directory in which trials leave what they go on from after a kill.
+        scratch: the directory of trials' checkpoints.
     """
 
     def __init__(self, database: Database, scratch: Path) -> None:
@@ -52,14 +52,14 @@ class Sweeps:
         asked_by: str,
         name: str | None = None,
     ) -> Sweep:
-        """Make a sweep, with its trials waiting.
+        """Create a sweep with its trials.
 
         Args:
-            first: what the first trials are to try.
-            name: of the sweep and of the settings that come out; None counts the project's sweeps.
+            first: the settings of the first trials.
+            name: of the sweep and the resulting settings; None: a numbered one.
 
         Raises:
-            SettingsError: a sweep, or settings, of this name are there already.
+            SettingsError: a sweep, or settings, of this name exist.
             NotFoundError: there is no such project.
         """
         from captionloop.model.sweep.trials import create_trials
@@ -83,10 +83,7 @@ class Sweeps:
             return sweep
 
     def advance(self) -> list[tuple[Sweep, list[int]]]:
-        """Bring what stands still back into motion; give, for each sweep, the trials that must be in Redis now.
-
-        Trials whose workers were killed are given up, and tried again; a sweep without anything left to do ends.
-        """
+        """Repeat trials of killed workers, and end finished sweeps; returns the trials that must be in Redis."""
         with self._database.reading() as session:
             was_away = self._last_look.was_long_ago(database_time(session))
             running = session.scalars(select(Sweep).where(Sweep.state == RunState.RUNNING)).all()
@@ -98,7 +95,7 @@ class Sweeps:
         return to_send
 
     def cancel(self, project_id: int, name: str) -> Sweep:
-        """End a sweep: running trials stop as soon as they look, and the best settings found by then are kept.
+        """End a sweep: running trials stop at their next check, and the best settings so far are saved.
 
         Raises:
             NotFoundError: the project has no such sweep.
@@ -111,7 +108,7 @@ class Sweeps:
         return self.named(project_id, name)
 
     def check_cancelled(self, sweep_id: str) -> None:
-        """Raise `RunCancelled` when somebody cancelled the sweep."""
+        """Raise `RunCancelled` if the sweep was cancelled."""
         if self.get(sweep_id).state.is_over:
             raise RunCancelled("The sweep was cancelled.")
 
@@ -142,7 +139,7 @@ class Sweeps:
             return session.scalars(select(Sweep).where(Sweep.project_id == project_id).order_by(Sweep.created_at)).all()
 
     def state(self, sweep_id: str) -> SweepState:
-        """How a sweep stands, with all its trials."""
+        """The state of a sweep, with all its trials."""
         sweep = self.get(sweep_id)
         with self._trials(sweep) as trials:
             return SweepState(sweep, trials.all())
@@ -177,7 +174,7 @@ class Sweeps:
         return [trial.number for trial in found if trial.state is TrialState.WAITING]
 
     def _end(self, sweep: Sweep, state: RunState) -> None:
-        """Write down what a sweep came to, and keep its best settings under its name."""
+        """Store a sweep's outcome, and save its best settings under its name."""
         shown = self.state(sweep.id)
         best, space = shown.best, shown.space
         with self._database.session() as session:
@@ -204,7 +201,7 @@ class Sweeps:
 
 
 def _outcome(shown: SweepState, state: RunState) -> str:
-    """A few sentences for a person."""
+    """The outcome, in a few sentences for people."""
     from captionloop.model.sweep.trials import best_of
 
     best, counts = shown.best, shown.counts
@@ -225,5 +222,5 @@ def _outcome(shown: SweepState, state: RunState) -> str:
 
 
 def _is_close(trial: Trial, best: Trial) -> bool:
-    """Whether the best score is within what chance could have made of this one's."""
+    """Whether the best score is within this trial's 95 % interval."""
     return trial.interval is not None and best.score is not None and trial.interval[1] >= best.score

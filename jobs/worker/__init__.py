@@ -1,1 +1,1 @@
-"""The process that works on what the queue brings."""
+"""The worker process."""

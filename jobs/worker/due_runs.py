@@ -1,4 +1,4 @@
-"""Runs that begin by themselves, as a project's settings say: looked at now and then by each worker."""
+"""Automatic runs by a project's settings, checked periodically by each worker."""
 
 import logging
 from datetime import datetime
@@ -15,9 +15,9 @@ _log = logging.getLogger(__name__)
 
 
 def start_due_runs(context: Context) -> None:
-    """Ask for a fine-tuning run in each connected project that is due for one and has none going on or waiting.
+    """Request a fine-tuning run in each connected project that is due for one and has none active or waiting.
 
-    Several workers may look at once: the database lets one of them ask. What goes wrong in a project is logged.
+    Safe with several workers: the database allows one request. Errors of a project are logged.
     """
     with context.database.reading() as session:
         connected = select(Project).where(Project.server == context.settings.server_name, Project.is_connected)

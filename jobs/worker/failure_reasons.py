@@ -1,10 +1,10 @@
-"""Why a job failed, for the person who asked for it, where what went wrong is none of our own errors."""
+"""Reasons of failed jobs for people, for exceptions that are not our own."""
 
 _MEMORY = (
     "Memory ran out{cause}. Start the run again with a smaller micro_batch_size or with gradient_checkpointing, "
     "or end what else needs memory on this machine."
 )
-# What PyTorch raises when the machine, or the GPU, has no memory left is a RuntimeError; the last one is oneDNN's.
+# PyTorch's messages of a RuntimeError when the machine or the GPU is out of memory; the last one is oneDNN's.
 _SIGNS_OF_FULL_MEMORY = (
     "can't allocate memory",
     "not enough memory",
@@ -15,7 +15,7 @@ _SIGNS_OF_FULL_MEMORY = (
 
 
 def reason_of(error: Exception) -> str:
-    """A sentence or two that say what happened and, where that is known, what to do."""
+    """One or two sentences: what happened and, if known, the remedy."""
     said = str(error).strip().partition("\n")[0].rstrip(".")
     if isinstance(error, MemoryError) or any(sign in str(error) for sign in _SIGNS_OF_FULL_MEMORY):
         return _MEMORY.format(cause=f" ({said})" if said else "")

@@ -1,7 +1,7 @@
-"""The jobs that a worker takes: ours and no others, whatever somebody has put into Redis.
+"""Only our own jobs are executed, whatever is in Redis.
 
-RQ calls whatever function a job names, at its end as well, and any web address that it names. So whoever can write to
-Redis could run any program on the worker's machine.
+RQ calls any function that a job names, also as a callback, and any web hook. So write access to Redis would allow to
+run any code on the worker's machine.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ class ForeignJobError(Exception):
 
 
 class OwnJob(Job):
-    """A job of which only what we put into one is heeded."""
+    """A job of which only our own fields are used."""
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> Any:
         return super().restore(

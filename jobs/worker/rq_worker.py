@@ -1,4 +1,4 @@
-"""The worker process: takes runs, syncs and trials from the queues, one at a time, each in a child of its own."""
+"""The worker process: runs, syncs and trials, one at a time, each in a forked child."""
 
 import logging
 import os
@@ -30,24 +30,24 @@ from captionloop.model.database import RunState, utc_now
 
 _log = logging.getLogger(__name__)
 
-# RQ looks for dead workers every 600 s by itself, and believes in one for 420 s after its last sign of life.
+# RQ's defaults: it checks for dead workers every 600 s, and considers one alive for 420 s after its last heartbeat.
 _WORKER_TTL_S = 60
 _MAINTENANCE_S = 60
-# People wait for the backend, which may be on the same cores; a run takes what it leaves (nice(2)).
+# Priority of jobs (nice(2)): the backend, for which people wait, may share the cores.
 _LEAST_URGENT = 19
 _BEGIN_AGAIN_AFTER_S = 5
-# What nobody has written to for this long belongs to a run that was killed: no version takes that long to be copied.
+# Unfinished files unchanged for this long belong to a killed run: copying a version takes less.
 _ABANDONED_AFTER_S = 3600
 
 
-# SQLite has a lock for all of a process. A job that is forked while a thread holds it waits for it for ever.
+# SQLite has a process-wide lock: a job that is forked while a thread holds it would wait for ever.
 _uses_database = threading.Lock()
 
 
 class _Worker(Worker):
-    """RQ's worker, which leaves a run when it is told to end, rather than to wait for hours until that is over.
+    """RQ's worker, except that on shutdown it kills a run instead of waiting for it, perhaps for hours.
 
-    Leaving is a kill: a run goes on from its last checkpoint after one anyway. What takes seconds is finished.
+    The run resumes from its last checkpoint, as after any kill. Short jobs are finished.
     """
 
     left: tuple[str, int] | None = None  # the run that was left, and the number of the attempt
@@ -58,20 +58,20 @@ class _Worker(Worker):
         self._present = attempt_of(job)
         with _uses_database:
             super().fork_work_horse(job, queue)
-        if self._stop_requested:  # the signal came before there was anything to leave
+        if self._stop_requested:  # the signal came before the run started
             self._leave_run()
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         assert self.pid is not None  # the worker's
-        end_with(self.pid)  # else this job would go on beside the worker that is given its run next
+        end_with(self.pid)  # else this job would continue beside the next worker of its run
         keep_freed_memory()
         os.nice(_LEAST_URGENT)
         super().main_work_horse(job, queue)
 
     def clean_registries(self) -> None:
-        """Forget the jobs of killed workers before RQ looks at them, which ends at the first that is half expired.
+        """Remove the jobs of killed workers before RQ's own cleanup, which crashes at a partly expired one.
 
-        What became of their runs is in the database, and `Queue.keep_moving` sees to it.
+        Their runs are in the database, and `Queue.keep_moving` requeues them.
         """
         for queue in self.queues:
             started = queue.started_job_registry
@@ -85,12 +85,12 @@ class _Worker(Worker):
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Register again if Redis has forgotten this worker: after a pause, or when Redis was emptied."""
         if not self.connection.hexists(self.key, "birth"):
-            self.connection.delete(self.key)  # what is left of it would count as another worker's
+            self.connection.delete(self.key)  # leftovers would count as another worker's
             self.register_birth()  # type: ignore[no-untyped-call]
         super().heartbeat(timeout, pipeline)
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Wait for the job also while Redis is away: else a second one would be begun beside it."""
+        """Wait for the job also while Redis is unreachable: else a second one would be started beside it."""
         try:
             super().maintain_heartbeats(job, execution)
         except RedisError as error:
@@ -107,13 +107,13 @@ class _Worker(Worker):
     def _leave_run(self) -> None:
         if self._present and self.horse_pid:
             self.left = self._present
-            # Not its process group, as RQ does: that is still our own for a moment after the fork.
+            # Not its process group, unlike RQ: right after the fork that is still our own.
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, signal.SIGKILL)
 
 
 def work(context: Context) -> None:
-    """Work until SIGINT or SIGTERM, which ends a sync after and a run within its work; a second signal ends at once."""
+    """Work until SIGINT or SIGTERM: a sync is finished, a run is left; a second signal ends at once."""
     hand_on(context.settings)
     _import_ahead()
     _sweep(context)
@@ -130,7 +130,7 @@ def work(context: Context) -> None:
 
 
 def _work_until_told_to_end(context: Context) -> _Worker:
-    """RQ's loop ends when Redis is away or late, or gives an answer that RQ does not expect; it is begun again."""
+    """Restart RQ's loop, which ends when Redis is unreachable or slow, or sends an unexpected response."""
     while True:
         worker: _Worker | None = None
         try:
@@ -146,7 +146,7 @@ def _work_until_told_to_end(context: Context) -> _Worker:
         except RedisError as error:
             _log.error("Redis does not answer (%s); once more in %d s", error, _BEGIN_AGAIN_AFTER_S)
         if worker is None or not worker.is_told_to_end:
-            with suppress(StopRequested, RedisError):  # what its handler does with a signal that comes now
+            with suppress(StopRequested, RedisError):  # raised by its handler for a signal at this point
                 time.sleep(_BEGIN_AGAIN_AFTER_S)
         if worker is not None and worker.is_told_to_end:
             return worker
@@ -155,14 +155,14 @@ def _work_until_told_to_end(context: Context) -> _Worker:
 def _hand_back(context: Context, run_id: str, number: int) -> None:
     try:
         context.queue.hand_back(run_id, number)
-    except ServiceError as error:  # the next worker notices by itself, a minute later
+    except ServiceError as error:  # another worker notices within a minute
         _log.error("run %s is not handed back: %s", run_id, error)
 
 
 def _sweep(context: Context) -> None:
-    """Remove what crashed runs left behind, unless a run goes on, which may be writing a version in another worker.
+    """Remove leftovers of crashed runs, unless a run is active, which may be writing a version in another worker.
 
-    One that was given up may go on as well, where its worker only stood still.
+    A run that was taken for dead may be active as well, if its worker was only paused.
     """
     if any(run.state is RunState.RUNNING or run.fence for run in context.queue.runs.active()):
         return
@@ -171,17 +171,17 @@ def _sweep(context: Context) -> None:
 
 
 def _import_ahead() -> None:
-    """Import what takes seconds once, here: each job is a fork of this process. No CUDA call is made by importing."""
+    """Import slow modules once, before forking jobs. Importing makes no CUDA call."""
     import captionloop.jobs.learning.finetune_run
     import captionloop.model.captioning.captioner
     import captionloop.model.sweep.trials  # noqa: F401
 
 
 def _watch(context: Context, stop: threading.Event) -> None:
-    """Bring runs back into motion whose worker was killed, or which Redis has lost; begin those that are due.
+    """Requeue runs of killed workers, and those that Redis has lost; start automatic runs that are due.
 
-    What a killed run has left half written, and no worker swept when it started since a run went on, is removed: not
-    right after the machine was suspended, when what is being written seems to be old.
+    Also removes leftovers of killed runs that could not be removed at a worker's start; not right after the machine was
+    suspended, when files in progress look old.
     """
     last_look = LastLook()
     while True:

@@ -9,9 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from captionloop.backend.label_studio.annotations import empty_prediction, to_prediction, unstored_prediction
@@ -21,6 +20,7 @@ from captionloop.backend.label_studio.task_pictures import ReadImage, read_task_
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.serving.champions import Champions
 from captionloop.backend.serving.prometheus import Metrics
+from captionloop.backend.serving.readers import Readers
 from captionloop.errors import CaptionloopError, ImageError, ServiceError, SettingsError
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.model.database import LARGEST_ID, Project, RunKind
@@ -39,8 +39,6 @@ _log = logging.getLogger(__name__)
 ANSWER_WITHIN_S = 60.0
 # Number of prefetched pictures; a request may have thousands.
 _AHEAD = 64
-# Reading images is mostly waiting for the network, so more threads than cores help.
-_READERS = 8
 
 T = TypeVar("T")
 
@@ -85,7 +83,7 @@ class CaptionService:
         self.metrics = metrics or Metrics()
         self.stopping = threading.Event()  # set at shutdown: long responses, such as streams, end then
         self.answer_within_s = answer_within_s
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read-image")
+        self._readers = Readers()
 
     def setup(self, label_studio_id: int, label_config: str) -> str:
         """Check that a project's label config has a text box for captions; returns the version that serves it.
@@ -112,8 +110,8 @@ class CaptionService:
         """
         give_up_at = time.monotonic() + self.answer_within_s
         project, target = self._project(label_studio_id, label_config)
-        with self.champions.lease(project.id) as batcher:
-            answers = self._answers(batcher, target, tasks, give_up_at)
+        with self.champions.lease(project.id) as batcher, self._readers.of(project.id) as readers:
+            answers = self._answers(readers, batcher, target, tasks, give_up_at)
             version = batcher.version
         chance = self.chances.of(project.id, version)
         for answer in answers.values():
@@ -132,7 +130,12 @@ class CaptionService:
         return project, target_of(project)
 
     def _answers(
-        self, batcher: "Batcher", target: CaptionTarget, tasks: Sequence[Mapping[str, Any]], give_up_at: float
+        self,
+        readers: Executor,
+        batcher: "Batcher",
+        target: CaptionTarget,
+        tasks: Sequence[Mapping[str, Any]],
+        give_up_at: float,
     ) -> dict[int, Answer]:
         """The results of tasks captioned in time, by index."""
         answers: dict[int, Answer] = {}
@@ -142,7 +145,7 @@ class CaptionService:
                 self._take(tasks, asked.popleft(), answers, give_up_at)
             if time.monotonic() >= give_up_at:
                 break
-            asked.append((place, self._readers.submit(copy_context().run, self._ask, batcher, target, task)))
+            asked.append((place, readers.submit(self._ask, batcher, target, task)))
         while asked:
             self._take(tasks, asked.popleft(), answers, give_up_at)
         return answers
@@ -191,7 +194,7 @@ class CaptionService:
         return batcher.submit(found.image, found.hash)
 
     def close(self) -> None:
-        self._readers.shutdown(cancel_futures=True)
+        self._readers.close()
         self.champions.close()
 
 

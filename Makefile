@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test label-studio faults test-torch test-with-torch check types format lock audit sbom image newcomer clean
+.PHONY: help run demo test label-studio faults attack test-torch test-with-torch check types format lock audit sbom image newcomer clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,11 @@ label-studio: $(VENV)/.installed-dev  # what the suite needs and takes minutes t
 
 faults: $(VENV)/.installed-dev  ## Run the fault tests alone: kills, full disks, lost services (docs/reliability.md)
 	@$(BIN)/python -m pytest -m faults --durations=15 $(ARGS)
+
+# Loopback only; what reads pictures over the network is tried in its own process, the rest against `captionloop serve`.
+attack: $(VENV)/.installed-dev  ## Attack an instance of its own over the network, in under five minutes (docs/security.md)
+	@timeout 300 $(BIN)/python -m pytest -n 0 tests/attack tests/backend/label_studio/test_checked_network.py \
+		tests/backend/label_studio/test_deadlines.py tests/backend/server/test_arrivals.py $(ARGS)
 
 # Each PyTorch has an environment of its own; TORCH_VENV names one that is there.
 test-torch:  ## Run the tests of what computes with another PyTorch: make test-torch TORCH=2.14.1

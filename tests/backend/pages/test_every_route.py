@@ -143,7 +143,7 @@ class TestGuessing:
 
 
 _EVENT = '{"action": "START_TRAINING", "project": {"id": 1}, "x": "="}'
-_OF_FORMS = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
+OF_FORMS = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
 
 
 def _sent_by_a_browser(app: Flask, path: str, *, content_type: str = "application/json", **headers: str) -> int:
@@ -161,7 +161,7 @@ class TestAFormOfAnotherSite:
     def test_is_known_by_what_a_browser_says_of_it(self, app: Flask, path: str, site: str) -> None:
         assert _sent_by_a_browser(app, path, content_type="text/plain", Sec_Fetch_Site=site) == 403
 
-    @pytest.mark.parametrize("content_type", _OF_FORMS)
+    @pytest.mark.parametrize("content_type", OF_FORMS)
     def test_is_known_by_what_it_can_send_where_a_browser_says_nothing(
         self, app: Flask, path: str, content_type: str
     ) -> None:

@@ -158,17 +158,18 @@ def test_json(app: Flask, data: st.DataObject) -> None:
     assert status(app.test_client(), call.method, call.path(iter("11111")), **sent) < 500, (call, body)
 
 
-DEEP = [
-    "[" * 300_000,
-    '{"a":' * 300_000,
-    "[" * 300_000 + "]" * 300_000,
-    '{"page": ' + "9" * 5000 + "}",
-    "\ufeff{}",
-    '"' + "x" * 100_000,
-]
+HARD = {
+    "300 000 lists": "[" * 300_000,
+    "300 000 objects": '{"a":' * 300_000,
+    "300 000 lists, closed": "[" * 300_000 + "]" * 300_000,
+    "as deep as can be read": '{"settings":' + "[" * 900 + "]" * 900 + "}",
+    "a number of 5000 digits": '{"page": ' + "9" * 5000 + "}",
+    "a byte order mark": "\ufeff{}",
+    "a text without an end": '"' + "x" * 100_000,
+}
 
 
-@pytest.mark.parametrize("body", DEEP, ids=range(len(DEEP)))
+@pytest.mark.parametrize("body", HARD.values(), ids=HARD)
 def test_json_that_is_hard_to_read(app: Flask, body: str) -> None:
     for call in calls(app):
         if call.method == "POST" and not call.rule.endpoint.startswith("pages."):

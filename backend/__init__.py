@@ -1,1 +1,1 @@
-"""What talks to people and to Label Studio."""
+"""Everything that faces people or Label Studio: HTTP, command line, Label Studio's API."""

@@ -34,7 +34,7 @@ _APART = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class Growth:
-    """What a project of so many corrections took.
+    """CPU time and memory for a project of this size.
 
     Args:
         first: by the sync that fetched them all.

@@ -50,7 +50,7 @@ _SETTLES_S = 30
 
 @dataclass(frozen=True)
 class Answers:
-    """How one phase went; times in milliseconds."""
+    """The results of one phase; times in milliseconds."""
 
     phase: str
     captions: int

@@ -44,13 +44,13 @@ def has_other_kinds(scene: Scene) -> bool:
 
 
 def snapshot(name: str, captions: dict[str, str]) -> Snapshot:
-    """As a run takes it; a correction is numbered by its scene."""
+    """A snapshot as in a run; a correction is numbered by its scene."""
     examples = tuple(Caption(int(image, 16), image, caption) for image, caption in captions.items())
     return Snapshot(hash=name, path=Path(name), examples=examples)
 
 
 def learnt(start: Checkpoint, examples: Sequence[Caption], pool: Pool, settings: FinetuneSettings) -> Checkpoint:
-    """What a run makes of a version; images that are held out for the gate are not among the examples."""
+    """The fine-tuned version; the gate's held-out images are not among the examples."""
     chosen = [Example(str(example.correction), example.image, example.caption) for example in examples]
     return finetune(start, chosen, settings=settings, features=pool.features).checkpoint
 

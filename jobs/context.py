@@ -187,7 +187,7 @@ def _tokenizer(directory: Path) -> "PreTrainedTokenizerBase":
 
 
 def hand_on(settings: Settings) -> None:
-    """Let all jobs of this process, and what they start, work with these settings, however it came to them."""
+    """Make all jobs of this process, and its children, use these settings."""
     os.environ.update(settings.as_environment())
 
 

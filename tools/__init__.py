@@ -1,1 +1,1 @@
-"""What the Makefile runs before anything of ours is installed: the standard library alone."""
+"""Scripts of the Makefile that run before anything is installed, with the standard library only."""

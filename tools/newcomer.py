@@ -118,7 +118,7 @@ def _environment() -> dict[str, str]:
 
 
 def _pip_configuration() -> dict[str, str]:
-    """What pip is set up with outside, but for its variables, which go along as such: `global.cert` and its value."""
+    """The machine's pip configuration, such as `global.cert`, without its variables, which are passed as such."""
     asked = subprocess.run([sys.executable, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, text=True)
     lines = (line.partition("=") for line in asked.stdout.splitlines() if not line.startswith(":env:"))
     return {name: str(ast.literal_eval(value)) for name, _, value in lines}

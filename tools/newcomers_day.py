@@ -1,4 +1,4 @@
-"""What a newcomer does, with the standard library alone, as `tools.newcomer` has it run in a clean Debian."""
+"""The steps of a first installation, run by `tools.newcomer` in a clean Debian, with the standard library only."""
 
 from __future__ import annotations
 

@@ -44,14 +44,14 @@ def has_nvidia_driver() -> bool:
 
 
 def requirement(project: str) -> str:
-    """What the text of pyproject.toml asks for: `torch>=2.13,<2.15`."""
+    """The requirement in the text of pyproject.toml: `torch>=2.13,<2.15`."""
     found = re.search(r'"(torch>=[\d.]+,<[\d.]+)"', project)
     assert found, "pyproject.toml does not ask for torch by a range"
     return found[1]
 
 
 def newest_small(versions: str, wanted: str) -> str | None:
-    """Of what `pip index versions` says, newest first, the newest small one that will do.
+    """The newest suitable small version in the output of `pip index versions`.
 
     Args:
         wanted: `torch>=2.13,<2.15`, or `torch==2.14.1`.

@@ -67,7 +67,7 @@ class BenchReport:
         return "\n".join([*map(machine_text, self.machines), "", table(titles, cells), "", *self._notes()])
 
     def page(self) -> str:
-        """One HTML file that needs nothing else."""
+        """A self-contained HTML page."""
         environment = Environment(loader=PackageLoader("captionloop.backend.bench", "."), autoescape=True)
         return environment.get_template("report.html").render(
             machines=[machine_text(machine) for machine in self.machines],

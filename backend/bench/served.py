@@ -81,7 +81,7 @@ class Server:
 
 
 def request_for(jpeg: bytes) -> dict[str, Any]:
-    """What Label Studio sends to `/predict` when somebody opens a task with this picture."""
+    """Label Studio's request to `/predict` when a task with this picture is opened."""
     task = {"id": 1, "data": {"image": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()}}
     return {"tasks": [task], "project": "1.1", "label_config": SAMPLE_LABEL_CONFIG}
 

@@ -90,7 +90,7 @@ class Side:
             self._process.wait()
 
     def turn(self, name: str) -> Turn:
-        """Let it do a turn of this work.
+        """Run a turn of this work.
 
         Raises:
             ServiceError: the process ended; what it said on stderr has been seen.

@@ -124,7 +124,7 @@ class ControlQuestion:
 
     @property
     def found(self) -> str:
-        """What was found, and what happens meanwhile."""
+        """What has happened, and what is done meanwhile."""
         if self.used is not None:
             return (
                 f"The text box {self.gone!r}, which captions went into, {self.why}. {self.used!r} came in its place "

@@ -55,7 +55,7 @@ class Transport:
 
     @contextmanager
     def telling_of_retries(self, tell: Callable[[], None]) -> Iterator[None]:
-        """Within the block call something before a request is tried again (`LabelStudio.telling_of_retries`)."""
+        """Within the block, call a function before each retry (`LabelStudio.telling_of_retries`)."""
         before, self._before_retry = self._before_retry, tell
         try:
             yield
@@ -104,7 +104,7 @@ class Transport:
         raise AssertionError("unreachable")
 
     def _exchange(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """One request and its whole answer, which is read as it is sent, and is bounded in size."""
+        """One request with its complete response, not decompressed and limited in size."""
         import httpx
 
         try:
@@ -135,7 +135,7 @@ class Transport:
 
 
 def json_of(url: str, response: httpx.Response, *, what: str) -> Any:
-    """What a successful answer of the server at this address says; None when it is empty.
+    """The JSON of a successful response; None if it is empty.
 
     Args:
         what: names the thing that was asked for.

@@ -80,7 +80,7 @@ class Process:
         self._started = time.monotonic()
 
     def exit_code(self) -> int | None:
-        """What the program ended with; None while it runs."""
+        """The program's exit code; None while it runs."""
         return self._guard.poll() if self._guard else None
 
     def require_running(self) -> None:

@@ -126,7 +126,7 @@ def _remember(
 
 
 def _access(url: str, user: str | None, password: str | None) -> dict[str, Any]:
-    """What Label Studio needs to reach the backend."""
+    """The fields of an ML backend with which Label Studio reaches ours."""
     if user is None or password is None:
         return {"url": url, "auth_method": "NONE"}
     return {"url": url, "auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}

@@ -1,4 +1,4 @@
-"""How commands print: captions, titles and file names come from anywhere, and none of them may control a terminal."""
+"""Output of commands, with control characters escaped: captions, titles and file names are untrusted."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from captionloop import printable
 
 
 def print_line(text: str, *, err: bool = False) -> None:
-    """One line, whatever it tells of is called."""
+    """Print one line, with untrusted text escaped."""
     click.echo(printable.one_line(text), err=err)
 
 
@@ -25,7 +25,7 @@ def print_json(value: Any) -> None:
 
 
 def print_usage_error(error: click.ClickException) -> None:
-    """What Click says of wrong usage, on stderr; it may name a file."""
+    """Print Click's usage error on stderr; it may contain a file name."""
     said = io.StringIO()
     error.show(said)
     print_text(said.getvalue().removesuffix("\n"), err=True)

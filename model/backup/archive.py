@@ -50,7 +50,7 @@ _STAGING = ".restoring-"
 
 @dataclass(frozen=True)
 class Backup:
-    """What is in an archive.
+    """The content of an archive.
 
     Args:
         made_by: the release of Captionloop.

@@ -161,7 +161,7 @@ def neighbours(
 
 
 def annotators(session: Session, project_id: int) -> list[str]:
-    """Who made corrections, by name."""
+    """The annotators of corrections, sorted."""
     chosen = select(Correction.annotator).where(Correction.project_id == project_id, Correction.annotator.is_not(None))
     return [name for name in session.scalars(chosen.distinct().order_by(Correction.annotator)) if name]
 

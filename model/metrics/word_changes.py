@@ -79,7 +79,7 @@ def _run(kind: Literal["kept", "removed", "added"], words: Sequence[str]) -> lis
 
 
 def _blocks_kept(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-    """Where runs of words begin in both that are the same, and their length; at the end one of no words."""
+    """Matching blocks of words: start in both, and length; the last one has length 0."""
     if _are_few(len(before), len(after)):
         edits = Levenshtein.editops([word.lower() for word in before], [word.lower() for word in after])
         yield from ((block.a, block.b, block.size) for block in edits.as_matching_blocks())

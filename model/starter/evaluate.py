@@ -24,7 +24,7 @@ _BATCH = 50
 
 @dataclass(frozen=True)
 class SceneScore:
-    """How captions compare with the canonical ones: shares from 0 to 1."""
+    """Scores of captions against the canonical ones, 0 to 1."""
 
     exact: float
     bleu_4: float

@@ -126,7 +126,7 @@ def read_report(version: VersionInfo, home: Home, *, chances: Chances | None = N
 
 
 def choose_examples(images: Sequence[ComparedImage]) -> tuple[ExampleGroup, ...]:
-    """Those for which the candidate is worst, then those that changed most, then any, in the order of the images."""
+    """Images with the worst candidate captions, then the most changed ones, then others, in their order."""
     by_badness = sorted(images, key=lambda image: image.candidate.word_edit_rate, reverse=True)
     worst = [image for image in by_badness if image.candidate.word_edits][:_MOST_WORST]
     rest = [image for image in images if image not in worst]

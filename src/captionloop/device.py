@@ -65,7 +65,7 @@ def bf16_unit_of_cpu() -> str | None:
 
 
 def device_name(device: torch.device) -> str:
-    """Of the GPU."""
+    """The name of the GPU."""
     name_of = getattr(_module(device), "get_device_name", None)
     return str(name_of(device)) if name_of else f"GPU ({device.type})"
 
@@ -78,7 +78,7 @@ def nvidia_name(device: torch.device) -> str | None:
 
 
 def device_count(device: torch.device) -> int:
-    """How many there are of its kind."""
+    """The number of devices of its kind."""
     return int(_module(device).device_count())
 
 

@@ -44,7 +44,7 @@ def read_pairs(cls: type, pairs: Iterable[str], *, called: str, example: str) ->
 
 
 def _typed(text: str, kind: str) -> Any:
-    """What a text says for a setting of a type; a text that says none stays one, for the check to name."""
+    """Convert a text to a field's type; an unconvertible text is returned, for validation to reject."""
     if kind == "bool":
         return {"true": True, "false": False}.get(text.lower(), text)
     try:

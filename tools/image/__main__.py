@@ -130,7 +130,7 @@ def lent(directory: Path) -> list[str]:
 
 
 def pip_settings(listed: str) -> dict[str, str]:
-    """What `pip config list` says, as one section: the environment wins, as with pip."""
+    """The settings in the output of `pip config list`, as one section: the environment wins, as with pip."""
     found: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
     for line in listed.splitlines():
         name, _, value = line.partition("=")

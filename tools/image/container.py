@@ -14,7 +14,7 @@ USER = 10001  # `captionloop` in the Dockerfile
 
 
 def _specification(root: Path, config: Mapping[str, Any], environment: Mapping[str, str], data: Path) -> dict[str, Any]:
-    """What runc is told; written out rather than `runc spec` changed, to have no more in it than is meant."""
+    """runc's specification, written out instead of based on `runc spec`, so that it contains nothing else."""
     system = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
@@ -42,7 +42,7 @@ def _specification(root: Path, config: Mapping[str, Any], environment: Mapping[s
 
 
 class Container:
-    """One that runs."""
+    """A running container."""
 
     def __init__(self, runc: Sequence[str], name: str, process: subprocess.Popen[bytes], log: Path) -> None:
         self._runc, self._name, self._process, self._log = runc, name, process, log

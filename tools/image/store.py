@@ -20,7 +20,7 @@ class Layer:
 
 
 class Store:
-    """What buildah keeps in `directory`."""
+    """buildah's images in `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self._buildah = [
@@ -41,7 +41,7 @@ class Store:
         self._said("commit", "--quiet", "--rm", "--format", "docker", container, image)
 
     def build(self, image: str, context: Path, options: Sequence[str]) -> None:
-        """What the Dockerfile in `context` says. Docker's format, since the other one has no health check."""
+        """Build the Dockerfile in `context`. In Docker's format, since OCI has no health check."""
         subprocess.run(
             [*self._buildah, "build", "--isolation", "chroot", "--network", "host", "--format", "docker", "--layers",
              "--tag", image, *options, str(context)],
@@ -49,7 +49,7 @@ class Store:
         )  # fmt: skip
 
     def config(self, image: str) -> dict[str, Any]:
-        """What Docker would know of it: `Env`, `User`, `Entrypoint`, `Healthcheck` and so on."""
+        """The image's configuration: `Env`, `User`, `Entrypoint`, `Healthcheck` and so on."""
         config: dict[str, Any] = json.loads(self._said("inspect", "--type", "image", image))["Docker"]["config"]
         return config
 

@@ -12,7 +12,7 @@ from captionloop.model.exchange.reading.text_files import Line, lines
 
 
 def read_json_lines(path: Path) -> Iterator[Entry | BadRow]:
-    """What each line says.
+    """The entry of each line.
 
     Raises:
         CaptionFileError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""What the review room keeps: reviewers' decisions, verdicts, dismissed problems, pinned and deleted versions."""
+"""Review: reviewers' decisions, blind verdicts, dismissed problems, pinned and deleted versions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What images look like, and with which other one each is split."""
+"""Fingerprints of images, and the image that each is split with."""
 
 import sqlalchemy as sa
 from alembic import op

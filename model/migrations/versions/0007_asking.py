@@ -1,4 +1,4 @@
-"""A project's settings, and what is known of the images of tasks that people are to be asked about."""
+"""A project's settings, and features of tasks' images for the annotation order."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which corrections chance asked for."""
+"""Whether a correction's task was a random pick."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""A version lies in the directory of its name, wherever the home directory is; no absolute path is kept."""
+"""A version is in the directory of its name below the home directory; no absolute path is stored."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Which text box of a project holds its captions, and which one each correction came out of."""
+"""The text box of a project, and of each correction."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -18,6 +18,7 @@ from captionloop.errors import ImageError
 from captionloop.home import Home
 from captionloop.model.dataset.images import open_image
 from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
+from captionloop.model.metrics.scores import counting_notes
 from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
 from captionloop.model.versions.report import Report
 
@@ -68,6 +69,7 @@ def report_html(report: Report) -> str:
         champion=comparison.champion if comparison else None,
         held_out=len(comparison.images) if comparison else 0,
         figures=figure_rows(comparison.figures) if comparison else [],
+        notes=counting_notes(text for image in comparison.images for text in image.references) if comparison else [],
         groups=[
             (group.title, [_example(image, report, comparison.champion) for image in group.images])
             for group in report.examples

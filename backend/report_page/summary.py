@@ -3,6 +3,7 @@
 from captionloop.backend.report_page.figures import figure_rows
 from captionloop.backend.terminal.table import table
 from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
+from captionloop.model.metrics.scores import counting_notes
 from captionloop.model.metrics.word_changes import nearest_reference, word_changes
 from captionloop.model.versions.report import Report
 from captionloop.printable import one_line
@@ -31,7 +32,8 @@ def _figures(report: Report) -> list[str]:
         (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
         for row in figure_rows(report.comparison.figures)
     ]
-    return table(titles, rows, figures=True).splitlines()
+    notes = counting_notes(text for image in report.comparison.images for text in image.references)
+    return [*table(titles, rows, figures=True).splitlines(), *notes]
 
 
 def _facts(report: Report) -> list[str]:
@@ -79,4 +81,4 @@ def _example(image: ComparedImage, champion: str, candidate: str, width: int) ->
 def _marked(written: EvaluatedCaption, image: ComparedImage) -> str:
     marks = {"kept": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
     changes = word_changes(written.caption, nearest_reference(written.caption, image.references))
-    return " ".join(marks[change.kind].format(change.text) for change in changes)
+    return "".join(" " * change.space_before + marks[change.kind].format(change.text) for change in changes).strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import lru_cache
 
 _IDEOGRAPHS = (
@@ -24,6 +25,11 @@ _LETTERS_WITHOUT_SPACES = (
     (0x1780, 0x17FF),  # Khmer
 )
 
+_MARKS_WITHOUT_SPACES = (
+    (0x3000, 0x303F),  # 。、「」
+    (0xFF01, 0xFF65),  # ，！（）, and letters of full width
+)
+
 
 def is_ideograph(character: str) -> bool:
     """The CJK blocks that BERT splits into single characters (Hangul and kana are not among them)."""
@@ -40,6 +46,36 @@ def is_japanese_or_chinese(character: str) -> bool:
 def has_no_spaces(character: str) -> bool:
     """Whether its script is written without spaces between words."""
     return is_japanese_or_chinese(character) or _is_in(_LETTERS_WITHOUT_SPACES, character)
+
+
+def is_written_without_spaces(text: str) -> bool:
+    """Whether any of it is in a script without spaces between words."""
+    return not text.isascii() and any(map(has_no_spaces, text))
+
+
+def count_units(word: str) -> list[str]:
+    """What is counted of a text without white space: the whole, but in scripts without spaces each character.
+
+    As sacrebleu's `zh` and `char` tokenisers do, except that combining marks stay with the letter they belong to, as
+    half a Thai or Burmese letter is none. "iPhone手机。" is "iPhone", "手", "机", "。".
+    """
+    if not is_written_without_spaces(word):
+        return [word]
+    units: list[str] = []
+    goes_on = False  # whether a further letter belongs to the last unit
+    for character in word:
+        is_mark = unicodedata.category(character).startswith("M")
+        is_own = _is_unit(character)
+        if units and (is_mark or (goes_on and not is_own)):
+            units[-1] += character
+        else:
+            units.append(character)
+        goes_on = goes_on if is_mark else not is_own
+    return units
+
+
+def _is_unit(character: str) -> bool:
+    return has_no_spaces(character) or _is_in(_MARKS_WITHOUT_SPACES, character)
 
 
 def _is_in(blocks: tuple[tuple[int, int], ...], character: str) -> bool:

@@ -15,6 +15,7 @@ from captionloop.model.database import Correction, CorrectionState
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.near_duplicates import near_duplicates
 from captionloop.model.dataset.split import split_images
+from captionloop.model.metrics.word_changes import words_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def dataset_stats(session: Session, project_id: int, *, can_be_written: Callable
         if example.split_with
     }
     edits = [correction.words_changed for correction in found if correction.words_changed is not None]
-    words = Counter(word for text in texts for word in text.lower().split())
+    words = Counter(word for text in texts for word in words_of(text))
     by_state = corrections.counts(session, project_id)
     return DatasetStats(
         by_state={state.value: count for state, count in by_state.items() if count},

@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from captionloop.errors import RunError, SettingsError
-from captionloop.model.metrics import Comparison, Evaluation, compare_captions, tokenize
+from captionloop.model.metrics import Comparison, Evaluation, caption_tokens, compare_captions
 
 Rule = Literal["better", "surely better", "always", "never"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -142,8 +142,8 @@ def _only_writes_better(comparison: Comparison) -> bool:
 def _follows_pictures(
     references: Mapping[str, Sequence[str]], captions: Mapping[str, str], *, seed: int
 ) -> bool | None:
-    written = tokenize({image: [captions[image]] for image in references})
-    wanted = tokenize(references)
+    written = caption_tokens({image: [captions[image]] for image in references})
+    wanted = caption_tokens(references)
     people = {image: texts[:1] for image, texts in wanted.items()}
     if len(set(captions.values())) == 1 and len({texts[0] for texts in people.values()}) > 2:
         return False

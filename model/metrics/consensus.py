@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pycocoevalcap.cider.cider_scorer import CiderScorer, precook
 
-from captionloop.model.captions.ptb_tokens import tokenize
+from captionloop.model.metrics.caption_tokens import caption_tokens
 
 MOST = 10.0  # CIDEr-D's own scale
 _IMAGINARY = 2
@@ -37,7 +37,7 @@ class DocumentFrequencies:
         Args:
             captions: those of each image.
         """
-        tokens = tokenize({str(index): texts for index, texts in enumerate(captions)})
+        tokens = caption_tokens({str(index): texts for index, texts in enumerate(captions)})
         found = Counter(ngram for texts in tokens.values() for ngram in {n for text in texts for n in precook(text)})
         return cls(len(tokens), found)
 
@@ -53,7 +53,7 @@ def consensus_cider_d(caption: str, others: Sequence[str], frequencies: Document
         others: the other candidates, at least one.
         frequencies: of human captions.
     """
-    tokens, *references = tokenize({"": [caption, *others]})[""]
+    tokens, *references = caption_tokens({"": [caption, *others]})[""]
     scorer = CiderScorer(n=4, sigma=6.0)
     scorer += (tokens, references)
     scorer.document_frequency.update(frequencies.of_ngrams)

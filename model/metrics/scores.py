@@ -1,11 +1,12 @@
 """Caption metrics: BLEU, ROUGE-L, CIDEr-D, METEOR, word edits, exact match, distinct-n.
 
 The scorers of the first four are those of `pycocoevalcap`, as papers report them; its "CIDEr" is CIDEr-D (clipped, with
-a length penalty). They score tokens from our own tokenizer (`captions.ptb_tokens`).
+a length penalty). They score our own tokens (`caption_tokens`).
 """
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,10 +18,20 @@ from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge
 
 from captionloop.errors import SettingsError
-from captionloop.model.captions.ptb_tokens import tokenize
+from captionloop.model.captions.scripts import is_written_without_spaces
+from captionloop.model.metrics.caption_tokens import caption_tokens
 from captionloop.model.metrics.word_changes import word_edits, words_of
 
 BLEU_ORDER = 4
+
+CIDER_D_CANNOT_TELL = (
+    "CIDEr-D is 0 whatever the captions say: it weighs words by how few of the images have them in a reference, and "
+    "here all images have all words, as a single image does."
+)
+COUNTED_BY_CHARACTER = (
+    "In scripts without spaces (Chinese, Japanese, Thai and others) each character counts as a word, as with "
+    "sacrebleu's zh and char; in other scripts words are split as usual (PTB)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class Evaluation:
     BLEU, ROUGE-L, METEOR, exact match and distinct-n are in 0–1, CIDEr-D in 0–10. `word_edit_rate` is the sum of edits
     over the sum of reference words. `caption_words` is the mean length in tokens. `distinct_n` is the share of unique
     n-grams: low when captions hardly depend on the picture. `cider_d_can_tell` is False if CIDEr-D is 0 for any
-    captions whatever.
+    captions whatever. `counting` says how words are counted where that is not as usual.
     """
 
     bleu_1: float
@@ -69,21 +80,17 @@ class Evaluation:
     per_image: Mapping[str, ImageScores]
     meteor: float | None = None
     cider_d_can_tell: bool = True
+    counting: Sequence[str] = ()
 
     @property
     def notes(self) -> list[str]:
         """Caveats about the figures, as sentences."""
-        if self.cider_d_can_tell:
-            return []
-        return [
-            "CIDEr-D is 0 whatever the captions say: it weighs words by how few of the images have them in a "
-            "reference, and here all images have all words, as a single image does."
-        ]
+        return [*([] if self.cider_d_can_tell else [CIDER_D_CANNOT_TELL]), *self.counting]
 
     def to_dict(self) -> dict[str, float | int]:
         """The corpus metrics as plain data; METEOR only if requested."""
         fields = asdict(self)
-        del fields["per_image"], fields["cider_d_can_tell"]
+        del fields["per_image"], fields["cider_d_can_tell"], fields["counting"]
         return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -140,7 +147,13 @@ def evaluate_captions(
         per_image=per_image,
         meteor=meteor_corpus,
         cider_d_can_tell=cider_can_tell,
+        counting=counting_notes(itertools.chain(captions.values(), *references.values())),
     )
+
+
+def counting_notes(captions: Iterable[str]) -> list[str]:
+    """What has to be known of how words are counted: by character, where a caption is in a script without spaces."""
+    return [COUNTED_BY_CHARACTER] if any(map(is_written_without_spaces, captions)) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +173,11 @@ class Tokens:
         corpus: Iterable[Sequence[str]] = (),
     ) -> Tokens:
         # References in their own order, since the tokenizer may look ahead into the next line.
-        tokenized = tokenize(references)
+        tokenized = caption_tokens(references)
         return cls(
             references={image: tokenized[image] for image in captions},
-            captions=tokenize({image: [caption] for image, caption in captions.items()}),
-            corpus=list(tokenize({str(index): texts for index, texts in enumerate(corpus)}).values()),
+            captions=caption_tokens({image: [caption] for image, caption in captions.items()}),
+            corpus=list(caption_tokens({str(index): texts for index, texts in enumerate(corpus)}).values()),
         )
 
 

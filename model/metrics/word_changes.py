@@ -1,7 +1,7 @@
 """Word-level differences between two captions: kept, removed, added.
 
 Captions are compared in lower-case normal form (`normalise_caption`). The distance is Levenshtein's on words, by
-rapidfuzz, which handles 64 words of one caption at once.
+rapidfuzz, which handles 64 words of one caption at once. In scripts without spaces each character is a word.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Literal
 
 from rapidfuzz.distance import Levenshtein
 
+from captionloop.model.captions.scripts import count_units, is_written_without_spaces
 from captionloop.model.captions.text import normalise_caption
 
 # Of the shorter of two texts. The cost is at most this over 64 for each word of the longer one, about that of splitting
@@ -22,15 +23,19 @@ _MOST_WORDS_COMPARED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class WordChange:
-    """Consecutive words that are all kept, all removed or all inserted."""
+    """Consecutive words that are all kept, all removed or all inserted.
+
+    A space precedes them unless they continue a text without spaces.
+    """
 
     kind: Literal["kept", "removed", "added"]
     text: str
+    space_before: bool = True
 
 
 def words_of(caption: str) -> list[str]:
     """The words of a caption's normal form, in lower case."""
-    return normalise_caption(caption).lower().split()
+    return [word.strip() for word in _spaced_words(normalise_caption(caption).lower())]
 
 
 def word_edits(caption: str, reference: str) -> int:
@@ -43,7 +48,7 @@ def word_changes(caption: str, wanted: str) -> list[WordChange]:
 
     With too many words to compare, all are removed and added.
     """
-    before, after = normalise_caption(caption).split(), normalise_caption(wanted).split()
+    before, after = _spaced_words(normalise_caption(caption)), _spaced_words(normalise_caption(wanted))
     changes: list[WordChange] = []
     start = after_start = 0
     for block, after_block, size in _blocks_kept(before, after):
@@ -75,13 +80,23 @@ def _are_few(words: int, others: int) -> bool:
 
 
 def _run(kind: Literal["kept", "removed", "added"], words: Sequence[str]) -> list[WordChange]:
-    return [WordChange(kind, " ".join(words))] if words else []
+    return [WordChange(kind, "".join(words).strip(), space_before=words[0].startswith(" "))] if words else []
+
+
+def _spaced_words(text: str) -> list[str]:
+    """The words of a normal form, each with the space that stands before it, if one does."""
+    words: list[str] = []
+    for word in text.split():
+        first, *others = count_units(word)
+        opens_without_space = not words and is_written_without_spaces(first)
+        words += [first if opens_without_space else f" {first}", *others]
+    return words
 
 
 def _blocks_kept(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[int, int, int]]:
     """Matching blocks of words: start in both, and length; the last one has length 0."""
     if _are_few(len(before), len(after)):
-        edits = Levenshtein.editops([word.lower() for word in before], [word.lower() for word in after])
+        edits = Levenshtein.editops([word.strip().lower() for word in before], [word.strip().lower() for word in after])
         yield from ((block.a, block.b, block.size) for block in edits.as_matching_blocks())
     else:
         yield len(before), len(after), 0

@@ -23,6 +23,7 @@ from captionloop.model.active_learning.strategies import STRATEGIES, Pick, Prosp
 from captionloop.model.blip.checkpoint import Checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings, generation_for
 from captionloop.model.captioning.captioner import Beam, Captioner
+from captionloop.model.captions.scripts import count_units
 from captionloop.model.dataset.split import split_images
 from captionloop.model.evaluation.gate import RULES, Rule, judge
 from captionloop.model.metrics import DocumentFrequencies, evaluate_captions
@@ -335,4 +336,4 @@ def _served(beams: Sequence[Beam]) -> str:
 
 
 def _words(caption: str) -> int:
-    return len(caption.split())
+    return sum(len(count_units(word)) for word in caption.split())

@@ -76,3 +76,31 @@ def test_changes_lead_from_one_caption_to_the_other(caption: str, wanted: str) -
     assert before.lower() == caption.lower()
     assert after == wanted
     assert all(one.kind != next_one.kind for one, next_one in pairwise(changes))
+
+
+@pytest.mark.parametrize(
+    ("caption", "wanted", "changes"),
+    [
+        ("一只狗", "一只猫", [("kept", "一只"), ("removed", "狗"), ("added", "猫")]),
+        ("犬が走る。", "猫が走る。", [("removed", "犬"), ("added", "猫"), ("kept", "が走る。")]),
+        ("สุนัขดำ", "สุนัขปา", [("kept", "สุนัข"), ("removed", "ดำ"), ("added", "ปา")]),
+        (
+            "红色iPhone手机",
+            "红色Nokia手机",
+            [("kept", "红色"), ("removed", "iPhone"), ("added", "Nokia"), ("kept", "手机")],
+        ),
+    ],
+)
+def test_without_spaces_they_are_merged_by_character(caption: str, wanted: str, changes: list[tuple[str, str]]) -> None:
+    found = word_changes(caption, wanted)
+    assert [(change.kind, change.text) for change in found] == changes
+    assert not any(change.space_before for change in found)
+
+
+def test_a_combining_mark_is_changed_with_its_letter() -> None:
+    assert word_edits("กี่", "กู่") == 1
+
+
+def test_a_word_in_another_script_has_its_spaces() -> None:
+    found = word_changes("a sign ทางออก here", "a sign ทางเข้า here")
+    assert "".join(" " * change.space_before + change.text for change in found) == " a sign ทางออกเข้า here"

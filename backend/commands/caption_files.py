@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from captionloop.settings import Settings
 
 _BATCH = 16
+_ADDRESS = re.compile("(https?|file|s3|gs):/", re.IGNORECASE)  # of its two slashes a path keeps one
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def _files_of(source: Path) -> Iterator[Path | BadFile]:
             yield from _pictures_below(match) if match.is_dir() else [match]
         if not matching:
             yield BadFile(str(source), "no file's name fits this pattern.")
+    elif not source.exists() and _ADDRESS.match(str(source)):
+        yield BadFile(str(source), "it is an address; download the picture, and name the file.")
     else:
         yield source
 

@@ -249,6 +249,7 @@ def _load_model(directory: Path, *, dtype: torch.dtype, use_safetensors: bool) -
             weights_only=True,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name; transformers only says that there are some
         )
     except Exception as error:  # each file format and check has its own exceptions
         if _holds_code(error):

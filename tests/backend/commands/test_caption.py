@@ -64,6 +64,11 @@ class TestSources:
         assert isinstance(found, BadFile)
         assert reason in found.reason
 
+    def test_an_address_is_told_from_a_file(self, photos: Path) -> None:
+        (found,) = files_of([Path("http://pictures.test/a.png")])
+        assert isinstance(found, BadFile)
+        assert "is an address" in found.reason
+
 
 @pytest.mark.slow
 class TestCaptions:

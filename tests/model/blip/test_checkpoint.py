@@ -131,7 +131,12 @@ def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
         (lambda c: c["text_config"].update(sep_token_id=3), "captions end with id 3"),
         (lambda c: c["text_config"].update(bos_token_id=99_999), "captions start with id 99999"),
         (lambda c: c["text_config"].update(bos_token_id=None), "captions start with id None"),
-        (lambda c: c["text_config"].update(intermediate_size=65), "cannot be loaded|another shape"),
+        (
+            lambda c: c["text_config"].update(intermediate_size=65),
+            "another shape than config.json says for text_decoder",
+        ),
+        (lambda c: c["text_config"].update(vocab_size=9999), "another shape than config.json says for text_decoder"),
+        (lambda c: c["vision_config"].update(patch_size=8), "another shape than config.json says for vision_model"),
         (lambda c: c["text_config"].update(num_hidden_layers=3), r"lack text_decoder\.bert\.encoder\.layer\.2\."),
         (
             lambda c: c["text_config"].update(num_hidden_layers=1),

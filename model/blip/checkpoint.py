@@ -249,13 +249,16 @@ def _load_model(directory: Path, *, dtype: torch.dtype, use_safetensors: bool) -
             weights_only=True,
             local_files_only=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name; transformers only says that there are some
         )
     except Exception as error:  # each file format and check has its own exceptions
         if _holds_code(error):
             raise CheckpointError(
                 f"The weights in {directory} hold more than numbers, which could run code, and so are not loaded. Take "
                 "a model.safetensors of this model, or do not use it."
+            ) from error
+        if "ignore_mismatched_sizes" in str(error):  # transformers names them in a log alone
+            raise CheckpointError(
+                f"The weights in {directory} have other shapes than its config.json says. Take both from the same model."
             ) from error
         raise CheckpointError(f"The model in {directory} cannot be loaded: {_first_line(error)}.") from error
     missing = {name for name in info["missing_keys"] if not _HARMLESS.search(name)}

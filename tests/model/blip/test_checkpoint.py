@@ -133,10 +133,10 @@ def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
         (lambda c: c["text_config"].update(bos_token_id=None), "captions start with id None"),
         (
             lambda c: c["text_config"].update(intermediate_size=65),
-            "another shape than config.json says for text_decoder",
+            "have other shapes than its config.json says",
         ),
-        (lambda c: c["text_config"].update(vocab_size=9999), "another shape than config.json says for text_decoder"),
-        (lambda c: c["vision_config"].update(patch_size=8), "another shape than config.json says for vision_model"),
+        (lambda c: c["text_config"].update(vocab_size=9999), "have other shapes than its config.json says"),
+        (lambda c: c["vision_config"].update(patch_size=8), "have other shapes than its config.json says"),
         (lambda c: c["text_config"].update(num_hidden_layers=3), r"lack text_decoder\.bert\.encoder\.layer\.2\."),
         (
             lambda c: c["text_config"].update(num_hidden_layers=1),

@@ -258,7 +258,7 @@ def _load_model(directory: Path, *, dtype: torch.dtype, use_safetensors: bool) -
             ) from error
         if "ignore_mismatched_sizes" in str(error):  # transformers names them in a log alone
             raise CheckpointError(
-                f"The weights in {directory} have other shapes than its config.json says. Take both from the same model."
+                f"The weights in {directory} have other shapes than its config.json says. Take both from one model."
             ) from error
         raise CheckpointError(f"The model in {directory} cannot be loaded: {_first_line(error)}.") from error
     missing = {name for name in info["missing_keys"] if not _HARMLESS.search(name)}

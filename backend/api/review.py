@@ -10,9 +10,11 @@ from typing import Literal
 from werkzeug.exceptions import BadRequest
 
 from captionloop.backend.api.endpoints import api
+from captionloop.backend.page_data.review import ReviewItem, read_review
+from captionloop.backend.page_data.room import Room
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.review import ReviewItem, ReviewQuery, read_review
-from captionloop.backend.pages.room import Room, current_room
+from captionloop.backend.pages.blueprint import current_room
+from captionloop.backend.pages.review import ReviewQuery
 from captionloop.model.database import Category, Project
 from captionloop.model.dataset import review as model
 
@@ -96,7 +98,8 @@ def list_corrections(number: int, query: CorrectionQuery) -> CorrectionPage:
     """Corrections with their suggestions, by pages."""
     room = current_room()
     project = room.project(number)
-    shown = read_review(room, project, query.read(project), page=query.page)
+    asked = query.read(project)
+    shown = read_review(room, project, asked.wanted, asked.order, page=query.page)
     with room.database.reading() as session:
         to_review = model.count_to_review(session, project.id)
     return CorrectionPage(shown.total, shown.page, shown.pages, to_review, shown.rows)
@@ -134,7 +137,6 @@ def post_undo(number: int) -> ReviewItem | None:
 
 
 def _item(room: Room, project: Project, correction: int) -> ReviewItem:
-    query = ReviewQuery.read({}, shows_annotators=project.shows_annotators)
-    item = read_review(room, project, query, item=correction).item
+    item = read_review(room, project, model.ReviewFilter(), model.Order.MOST_CHANGED, item=correction).item
     assert item is not None  # else it would not have been found
     return item

@@ -18,7 +18,7 @@ from tests.support.versions import FinishedRun
 from werkzeug.test import TestResponse
 
 from captionloop.backend.label_studio.controls import take_label_config
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.model.database import Database, Project, RunKind
 from captionloop.model.training import named_settings
 

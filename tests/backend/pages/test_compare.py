@@ -13,8 +13,8 @@ from tests.support.room import post, signed_in
 from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.compare import read_compare, read_pair
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.compare import read_compare, read_pair
+from captionloop.backend.page_data.room import Room
 from captionloop.model.database import Better, Choice, Database, RunKind, RunState
 from captionloop.model.evaluation.blind_verdicts import to_ask
 from captionloop.model.evaluation.comparison_file import COMPARISON, ComparedImage, read_comparison

@@ -10,7 +10,7 @@ from tests.support.odd_captions import KEPT
 from tests.support.room_pages import page_paths
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.model.database import Correction, Database
 
 CAPTIONS = list(KEPT.values())

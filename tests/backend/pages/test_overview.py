@@ -20,8 +20,9 @@ from captionloop.backend.health import checkups
 from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check
 from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.controls import take_label_config
-from captionloop.backend.pages import live, overview
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.overview import FEW_CORRECTIONS
+from captionloop.backend.page_data.room import Room
+from captionloop.backend.pages import live
 from captionloop.model.database import Database, Project, Run, RunKind, RunState
 from captionloop.model.training import named_settings
 
@@ -111,7 +112,7 @@ def test_a_few_new_corrections_are_counted_and_no_run_is_proposed(
 def test_enough_new_corrections_make_training_the_thing_to_do(
     lead: FlaskClient, database: Database, finished: FinishedRun, champion: str
 ) -> None:
-    for _ in range(overview.FEW_CORRECTIONS):
+    for _ in range(FEW_CORRECTIONS):
         correct(database, finished.project, version=champion)
 
     page = lead.get(_PAGE).get_data(as_text=True)

@@ -7,8 +7,8 @@ from tests.support.room import post
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.label_studio.controls import take_label_config
+from captionloop.backend.page_data.room import Room
 from captionloop.backend.pages.project_settings import GROUPS
-from captionloop.backend.pages.room import Room
 from captionloop.model.active_learning.project_settings import ProjectSettings, settings_of
 from captionloop.model.database import Database, Project, RunKind
 

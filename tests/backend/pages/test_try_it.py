@@ -14,7 +14,7 @@ from tests.support.live_room import press, sign_in
 from tests.support.room import opened_room, token_in
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.home import Home
 from captionloop.jobs.context import Context
 from captionloop.model.dataset.images import ImageLimits

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-from flask import current_app
+from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.health.checkups import Checkups
 from captionloop.backend.label_studio.client import LabelStudio
@@ -280,11 +278,6 @@ class Room:
     def label_studio_task(self, project: Project, task_id: int) -> str:
         """The very task in Label Studio."""
         return f"{self.label_studio_project(project)}?task={task_id}"
-
-
-def current_room() -> Room:
-    """The room of the app that answers the present request."""
-    return cast(Room, current_app.extensions["captionloop_room"])
 
 
 def _learnable_with(tokenizer: "PreTrainedTokenizerBase") -> Callable[[str], bool]:

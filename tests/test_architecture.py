@@ -119,7 +119,7 @@ def _imports(importing: str, imported: str) -> bool:
     return bool(re.search(rf"from {folder}\.{module} import|from {folder} import .*\b{module}\b", text))
 
 
-def test_there_are_three_walks() -> None:
+def test_the_design_document_has_three_walks() -> None:
     assert len(_WALKS) == 3
 
 

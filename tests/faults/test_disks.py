@@ -153,7 +153,7 @@ def test_a_comparison(finished: FinishedRun, home: Home, disk: Disk) -> None:
     )  # fmt: skip
 
 
-def test_what_runs_now(home: Home, disk: Disk) -> None:
+def test_the_notes_on_running_services(home: Home, disk: Disk) -> None:
     directory = home.root / "notes"
     refused(disk, directory, lambda: write_json(directory / "services.json", {"x": "y" * 9000}), error=StorageError)
 

@@ -151,7 +151,7 @@ def test_a_crash_takes_along_what_the_program_had_started(tmp_path: Path) -> Non
     process.stop()
 
 
-def test_what_crashes_is_started_again_and_we_are_told(tmp_path: Path) -> None:
+def test_a_program_that_crashes_is_started_again_and_reported(tmp_path: Path) -> None:
     said: list[str] = []
     with Supervisor(tmp_path, say=said.append) as supervisor:
         process = supervisor.start(_program("print('run'); raise SystemExit(7)", name="worker"))

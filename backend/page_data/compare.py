@@ -9,11 +9,11 @@ from sqlalchemy import func, select
 
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.page_data.tables import DataTable
+from captionloop.backend.report_page.caption_line import CaptionLine
 from captionloop.backend.report_page.figures import FigureRow, figure_rows
 from captionloop.model.database import Better, Correction, CorrectionState, Image, Project, Run, RunState
 from captionloop.model.evaluation.blind_verdicts import Tally, choices_of, say_the_same, tally, to_ask
 from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
-from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
 from captionloop.model.versions.comparisons import ORDERS, FoundComparison, fewer_words, find_comparison, ordered
 from captionloop.model.versions.store import VersionInfo
 
@@ -44,16 +44,6 @@ class Pair:
     def address(self) -> Mapping[str, str]:
         """What names the pair in an address."""
         return {"first": self.first.version, "second": self.second.version}
-
-
-@dataclass(frozen=True)
-class CaptionLine:
-    """What one version wrote for an image, marked as a person would correct it."""
-
-    version: str
-    changes: Sequence[WordChange]
-    word_edits: int
-    exact: bool
 
 
 @dataclass(frozen=True)
@@ -235,18 +225,13 @@ def _rows(room: Room, pair: Pair, images: Sequence[ComparedImage], most: int) ->
             width=known.get(found.image, (4, 3))[0],
             height=known.get(found.image, (4, 3))[1],
             references=found.references,
-            first=_line(pair.first.version, found.champion, found.references),
-            second=_line(pair.second.version, found.candidate, found.references),
+            first=CaptionLine.of(pair.first.version, found.champion, found.references),
+            second=CaptionLine.of(pair.second.version, found.candidate, found.references),
             fewer_words=fewer_words(found),
             bar=fewer_words(found) / most if most else 0.0,
         )
         for found in images
     ]
-
-
-def _line(version: str, written: EvaluatedCaption, references: Sequence[str]) -> CaptionLine:
-    changes = word_changes(written.caption, nearest_reference(written.caption, references))
-    return CaptionLine(version, changes, written.word_edits, written.exact_match)
 
 
 def stands_left(key: bytes, by: str, pair: Pair, image: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.page_data.tables import DataTable
 from captionloop.model.database import Category, Correction, Project
-from captionloop.model.dataset import review as model
+from captionloop.model.dataset import review
 from captionloop.model.dataset.review import Order, ReviewFilter
 from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
 
@@ -89,18 +89,18 @@ def read_review(
         NotFoundError: the project has no such correction.
     """
     with room.database.reading() as session:
-        total = model.count(session, project.id, wanted)
+        total = review.count(session, project.id, wanted)
         opened: Correction | None
         if item is not None:
-            opened = model.get(session, project.id, item)
+            opened = review.get(session, project.id, item)
         else:
             first = min((max(page, 1) - 1) * PAGE, max(total - 1, 0) // PAGE * PAGE)
-            opened = next(iter(model.listed(session, project.id, wanted, order, offset=first, limit=1)), None)
+            opened = next(iter(review.listed(session, project.id, wanted, order, offset=first, limit=1)), None)
         if opened is None:
             return Review(total=0, position=0, rows=[], item=None, previous=None, following=None)
-        place = model.neighbours(session, project.id, wanted, order, opened)
+        place = review.neighbours(session, project.id, wanted, order, opened)
         start = place.position // PAGE * PAGE
-        listed = model.listed(session, project.id, wanted, order, offset=start, limit=PAGE)
+        listed = review.listed(session, project.id, wanted, order, offset=start, limit=PAGE)
         shows = project.shows_annotators
         return Review(
             total=total,
@@ -149,7 +149,7 @@ def review_table(room: Room, project: Project, wanted: ReviewFilter, order: Orde
 
     def rows() -> Iterator[Sequence[Any]]:
         with room.database.reading() as session:
-            for found in model.rows(session, project.id, wanted, order):
+            for found in review.rows(session, project.id, wanted, order):
                 values = [
                     found.id, found.task_id, found.annotation_id, found.image_sha256, found.suggestion,
                     found.suggestion_version, found.suggestion_score, found.captions, found.words_changed,

@@ -228,8 +228,8 @@ class Room:
         with self.database.reading() as session:
             return named_settings.read(session, project.id, name)
 
-    def cancel_run(self, project: Project, run_id: str) -> Run:
-        """Cancel a run of this project; give it as it is then.
+    def run(self, project: Project, run_id: str) -> Run:
+        """A run of this project.
 
         Raises:
             NotFoundError: the project has no such run.
@@ -237,7 +237,15 @@ class Room:
         run = self.runs.get(run_id)
         if run is None or run.project_id != project.id:
             raise NotFoundError(f"There is no run {run_id!r} in this project.")
-        return self.runs.cancel(run_id)
+        return run
+
+    def cancel_run(self, project: Project, run_id: str) -> Run:
+        """Cancel a run of this project; give it as it is then.
+
+        Raises:
+            NotFoundError: the project has no such run.
+        """
+        return self.runs.cancel(self.run(project, run_id).id)
 
     def request_comparison(self, project: Project, first: str, second: str, *, by: str) -> Run:
         """Have the worker compare two versions, the older one first; gives the run that will.

@@ -7,7 +7,6 @@ from typing import Any
 from captionloop.backend.health.worker_log import WorkerLog
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.page_data.tables import DataTable
-from captionloop.errors import NotFoundError
 from captionloop.model.database import LARGEST_ID, Project, Run, RunState
 from captionloop.model.training.log import read_losses
 from captionloop.model.training.settings_help import Group, Setting
@@ -91,7 +90,7 @@ def read_run(room: Room, project: Project, run_id: str) -> RunShown:
     Raises:
         NotFoundError: the project has no such run.
     """
-    run = find_run(room, project, run_id)
+    run = room.run(project, run_id)
     report = _report(room, project, run)
     log = WorkerLog.read(room.worker_log)
     return RunShown(
@@ -120,13 +119,6 @@ def runs_table(found: Sequence[Run]) -> DataTable:
         for run in found
     ]  # fmt: skip
     return DataTable(columns, rows)
-
-
-def find_run(room: Room, project: Project, run_id: str) -> Run:
-    run = room.runs.get(run_id)
-    if run is None or run.project_id != project.id:
-        raise NotFoundError(f"There is no run {run_id!r} in this project.")
-    return run
 
 
 def _report(room: Room, project: Project, run: Run) -> Report | None:

@@ -1,6 +1,6 @@
 """Dataset: the gallery of all corrections, and what people decide about those that may be wrong."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,18 +11,16 @@ from werkzeug.wrappers import Response
 
 from captionloop.backend.page_data.dataset import DatasetFilter, annotators_table, dataset_table, read_dataset
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.arguments import number_in
+from captionloop.backend.pages.arguments import YES_NO, number_in, one_of
 from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.downloads import download
 from captionloop.backend.pages.frame import render
 from captionloop.model.database import Project
 from captionloop.model.dataset import gallery, review
-from captionloop.model.dataset.gallery import (
-    HELD_OUT,
-    STATES,
-    TRAIN,
-)
+from captionloop.model.dataset.gallery import HELD_OUT, STATES, TRAIN
 from captionloop.model.dataset.problems import ProblemKind
+
+_KINDS = {kind.value: kind for kind in ProblemKind}
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,10 @@ class DatasetQuery(DatasetFilter):
         Raises:
             BadRequest: a value that means nothing; the message names it.
         """
-        problem = _one_of(given, "problem", [kind.value for kind in ProblemKind])
         return cls(
-            state=_one_of(given, "state", STATES),
-            split=_one_of(given, "split", (TRAIN, HELD_OUT)),
-            problem=ProblemKind(problem) if problem else None,
+            state=one_of(given, "state", {state: state for state in STATES}),
+            split=one_of(given, "split", {split: split for split in (TRAIN, HELD_OUT)}),
+            problem=one_of(given, "problem", _KINDS),
         )
 
     @property
@@ -80,7 +77,7 @@ def set_training(number: int, item: int) -> Response:
     """Leave a correction out of training, or take it in again."""
     room = current_room()
     project = room.project(number)
-    left_out = _one_of(request.form, "left_out", ("yes", "no")) == "yes"
+    left_out = bool(one_of(request.form, "left_out", YES_NO))
     with room.database.session() as session:
         review.decide(session, project.id, item, by=visitor().name, left_out=left_out)
     flash("Left out of training." if left_out else "Used for training again.")
@@ -92,11 +89,11 @@ def dismiss(number: int) -> Response:
     """A problem is none."""
     room = current_room()
     project = room.project(number)
-    kind, subject = _one_of(request.form, "kind", [kind.value for kind in ProblemKind]), request.form.get("subject", "")
+    kind, subject = one_of(request.form, "kind", _KINDS), request.form.get("subject", "")
     if not kind or not subject:
         raise BadRequest("Nothing was dismissed; expected the kind of a problem and its subject.")
     with room.database.session() as session:
-        gallery.dismiss(session, project.id, ProblemKind(kind), subject, by=visitor().name)
+        gallery.dismiss(session, project.id, kind, subject, by=visitor().name)
     flash("This will not be shown as a problem again.")
     return _back(number)
 
@@ -117,7 +114,7 @@ def show_annotators(number: int) -> Response:
     """Show or hide who corrected what, on all pages of the project."""
     room = current_room()
     project = room.project(number)
-    shows = _one_of(request.form, "shows", ("yes", "no")) == "yes"
+    shows = bool(one_of(request.form, "shows", YES_NO))
     with room.database.session() as session:
         session.get_one(Project, project.id).shows_annotators = shows
     flash("Annotators and their figures are shown." if shows else "Annotators are no longer named on these pages.")
@@ -128,10 +125,3 @@ def _back(number: int) -> Response:
     """To the page that the button stood on."""
     page = number_in(request.args, "page")
     return redirect(DatasetQuery.read(request.args).address(number, **({"page": page} if page else {})))
-
-
-def _one_of(given: Mapping[str, str], name: str, values: Sequence[str]) -> str | None:
-    value = given.get(name, "")
-    if value and value not in values:
-        raise BadRequest(f"{name} is {value!r}; expected one of {', '.join(values)}.")
-    return value or None

@@ -6,8 +6,7 @@ to the next item of the same list, which the address says again.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import flash, redirect, request, url_for
 from werkzeug.exceptions import BadRequest
@@ -15,17 +14,16 @@ from werkzeug.wrappers import Response
 
 from captionloop.backend.page_data.review import read_review, review_table
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.arguments import number_in
+from captionloop.backend.pages.arguments import YES_NO, day_of, number_in, one_of, share_of
 from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.downloads import download
 from captionloop.backend.pages.frame import render
 from captionloop.model.database import Category, Project
-from captionloop.model.dataset import review as model
+from captionloop.model.dataset import review as reviews
 from captionloop.model.dataset.review import Order, ReviewFilter
 
 _SHOWN_OF_CAPTION = 60  # characters of it in a message
 _LONGEST_SEARCH = 1000
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -51,17 +49,17 @@ class ReviewQuery:
         wanted = ReviewFilter(
             version=given.get("version") or None,
             annotator=(given.get("annotator") or None) if shows_annotators else None,
-            is_changed=_one_of(given, "words", {"changed": True, "unchanged": False}),
-            category=_one_of(given, "category", {category.value: category for category in Category}),
-            lowest_score=_number(given, "score_from"),
-            highest_score=_number(given, "score_to"),
-            since=_day(given, "since"),
-            until=_day(given, "until"),
-            is_reviewed=_one_of(given, "reviewed", {"yes": True, "no": False}),
-            is_left_out=_one_of(given, "left_out", {"yes": True, "no": False}),
+            is_changed=one_of(given, "words", {"changed": True, "unchanged": False}),
+            category=one_of(given, "category", {category.value: category for category in Category}),
+            lowest_score=share_of(given, "score_from"),
+            highest_score=share_of(given, "score_to"),
+            since=day_of(given, "since"),
+            until=day_of(given, "until"),
+            is_reviewed=one_of(given, "reviewed", YES_NO),
+            is_left_out=one_of(given, "left_out", YES_NO),
             text=_search(given, "text"),
         )
-        order = _one_of(given, "sort", {order.value: order for order in Order}) or Order.MOST_CHANGED
+        order = one_of(given, "sort", {order.value: order for order in Order}) or Order.MOST_CHANGED
         arguments = {name: value for name in _ARGUMENTS if (value := given.get(name, "").strip())}
         return cls(wanted, order, arguments)
 
@@ -89,7 +87,7 @@ def review(number: int) -> str | Response:
     item, page = number_in(request.args, "item"), number_in(request.args, "page") or 1
     shown = read_review(room, project, query.wanted, query.order, item=item, page=page)
     with room.database.reading() as session:
-        annotators = model.annotators(session, project.id) if project.shows_annotators else []
+        annotators = reviews.annotators(session, project.id) if project.shows_annotators else []
     return render(
         "review.html",
         project,
@@ -100,7 +98,7 @@ def review(number: int) -> str | Response:
         versions=[info.version for info in room.versions.all_of(project.id)],
         annotators=annotators,
         task=room.label_studio_task(project, shown.item.task_id) if shown.item and shown.item.task_id else None,
-        longest_note=model.LONGEST_NOTE,
+        longest_note=reviews.LONGEST_NOTE,
     )
 
 
@@ -110,18 +108,18 @@ def decide(number: int, item: int) -> Response:
     room = current_room()
     project = room.project(number)
     query = _query(project)
-    category = _one_of(request.form, "category", {category.value: category for category in Category})
-    left_out = _one_of(request.form, "left_out", {"yes": True, "no": False})
+    category = one_of(request.form, "category", {category.value: category for category in Category})
+    left_out = one_of(request.form, "left_out", YES_NO)
     note = request.form.get("note")
     if category is None and left_out is None and note is None:
         raise BadRequest("Nothing was decided; expected a category, left_out or a note.")
-    if note is not None and len(note) > model.LONGEST_NOTE:
-        raise BadRequest(f"The note has {len(note)} characters; there is room for {model.LONGEST_NOTE}.")
+    if note is not None and len(note) > reviews.LONGEST_NOTE:
+        raise BadRequest(f"The note has {len(note)} characters; there is room for {reviews.LONGEST_NOTE}.")
     with room.database.session() as session:
-        correction = model.get(session, project.id, item)
+        correction = reviews.get(session, project.id, item)
         # Looked up before the decision, which may take the correction out of the list.
-        place = model.neighbours(session, project.id, query.wanted, query.order, correction)
-        model.decide(
+        place = reviews.neighbours(session, project.id, query.wanted, query.order, correction)
+        reviews.decide(
             session, project.id, item, by=visitor().name, category=category, left_out=left_out, note=note
         )  # fmt: skip
         caption = "".join(correction.captions[:1])
@@ -136,7 +134,7 @@ def undo(number: int) -> Response:
     room = current_room()
     project = room.project(number)
     with room.database.session() as session:
-        action = model.undo(session, project.id, by=visitor().name)
+        action = reviews.undo(session, project.id, by=visitor().name)
     flash("Taken back." if action else "There is nothing of yours to take back.")
     item = action.correction_id if action else number_in(request.args, "item")
     return redirect(_query(project).address(number, **({"item": item} if item is not None else {})))
@@ -159,31 +157,8 @@ def _shortened(caption: str) -> str:
     return f"“{shown}”"
 
 
-def _one_of(given: Mapping[str, str], name: str, values: Mapping[str, _Value]) -> _Value | None:
-    value = given.get(name, "")
-    if value and value not in values:
-        raise BadRequest(f"{name} is {value!r}; expected one of {', '.join(values)}.")
-    return values[value] if value else None
-
-
 def _search(given: Mapping[str, str], name: str) -> str:
     value = given.get(name, "").strip()
     if len(value) > _LONGEST_SEARCH:
         raise BadRequest(f"{name} has {len(value)} characters; there is room for {_LONGEST_SEARCH}.")
     return value
-
-
-def _number(given: Mapping[str, str], name: str) -> float | None:
-    value = given.get(name, "").strip()
-    try:
-        return float(value) if value else None
-    except ValueError as error:
-        raise BadRequest(f"{name} is {value!r}; expected a number between 0 and 1.") from error
-
-
-def _day(given: Mapping[str, str], name: str) -> date | None:
-    value = given.get(name, "").strip()
-    try:
-        return date.fromisoformat(value) if value else None
-    except ValueError as error:
-        raise BadRequest(f"{name} is {value!r}; expected a day as 2026-11-24.") from error

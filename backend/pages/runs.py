@@ -8,7 +8,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response as AnyResponse
 
 from captionloop.backend.page_data.room import Room
-from captionloop.backend.page_data.runs import find_run, losses_of, read_run, read_runs, runs_table, settings_used
+from captionloop.backend.page_data.runs import losses_of, read_run, read_runs, runs_table, settings_used
 from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.arguments import number_in
 from captionloop.backend.pages.blueprint import current_room, pages
@@ -120,7 +120,7 @@ def runs_retry(number: int, run_id: str) -> AnyResponse:
     """Start a run with the settings of one that is over."""
     room = current_room()
     project = room.project(number)
-    run = find_run(room, project, run_id)
+    run = room.run(project, run_id)
     if not run.state.is_over:
         raise BadRequest("This run is not over yet; there is nothing to try again.")
     flash(room.start_again(project, run, by=visitor().name).outcome)

@@ -14,7 +14,8 @@ from captionloop.backend.pages.access import UPLOAD
 from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.frame import render, render_error
 from captionloop.errors import BusyError, CheckpointError, ImageError
-from captionloop.model.dataset.images import ImageLimits, open_image
+from captionloop.image_limits import ImageLimits
+from captionloop.model.dataset.images import open_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

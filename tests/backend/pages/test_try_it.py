@@ -16,8 +16,8 @@ from tests.support.versions import FinishedRun
 
 from captionloop.backend.page_data.room import Room
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.jobs.context import Context
-from captionloop.model.dataset.images import ImageLimits
 
 PAGE = "/projects/1/try"
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, features
 
 from captionloop.errors import ImageError
-from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
+from captionloop.image_limits import ImageLimits
+from captionloop.model.dataset.images import content_hash, open_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

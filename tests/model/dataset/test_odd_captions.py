@@ -11,11 +11,11 @@ from tests.support.models import add_project
 from tests.support.odd_captions import KEPT, NOT_A_LETTER_LEFT
 
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.blip.checkpoint import load_checkpoint
 from captionloop.model.database import CorrectionState, Database, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, Snapshot
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.exchange.export import FORMATS, Format, export
 from captionloop.model.exchange.reading.caption_text import LONGEST_CAPTION
 from captionloop.model.training.caption_targets import CaptionText, Example, training_batch, usable_examples

@@ -21,10 +21,11 @@ from tests.support.models import add_project
 
 from captionloop.errors import CaptionFileError, NotFoundError
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.database import Correction, CorrectionState, Database
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import PRESENT
-from captionloop.model.dataset.images import ImageLimits, content_hash
+from captionloop.model.dataset.images import content_hash
 from captionloop.model.exchange.importing import BadRow, ImportResult, find_source, import_dataset
 
 NAMES = ["a.png", "b.jpg", "c.png"]
@@ -432,7 +433,7 @@ def test_a_killed_import_goes_on_without_doubles_or_halves(importer: Importer, t
         from captionloop.home import Home
         from captionloop.model.database import Database
         from captionloop.model.exchange.importing import find_source, import_dataset
-        from captionloop.model.dataset.images import ImageLimits
+        from captionloop.image_limits import ImageLimits
         home = Home(Path({str(importer.home.root)!r}))
         database = Database("sqlite:///" + str(home.database))
         import_dataset(

@@ -2,8 +2,9 @@
 
 from flask import render_template, request
 
-from captionloop.backend.pages.blueprint import current_room, pages
+from captionloop.backend.pages.blueprint import pages
 from captionloop.backend.pages.frame import render
+from captionloop.backend.pages.room import current_room
 
 
 @pages.get("/projects/<int:number>/health")

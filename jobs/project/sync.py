@@ -29,7 +29,7 @@ from captionloop.jobs.context import Context
 from captionloop.jobs.project.annotation_reading import WAS_WITHOUT_A_BOX, AnnotationReader, Found
 from captionloop.model.database import CorrectionState, Project, RunKind, utc_now
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.corrections import CorrectionRecord, StoredImage, UpsertResult
+from captionloop.model.dataset.corrections import CorrectionRecord, Derived, StoredImage, UpsertResult
 from captionloop.model.dataset.near_duplicates import settle_all
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 
@@ -259,6 +259,7 @@ class _Sync:
             for annotation in task["annotations"]
         ]  # fmt: skip
         images = self._read_images({one.picture for one in found if one.wants_image}, tasks)
+        prepared = [Derived.of(one.record, one.known) for one in found]
         with self.database.session() as session:
             stored = [image for image in images.values() if isinstance(image, StoredImage)]
             for image in sorted(stored, key=lambda image: image.sha256):  # a common order prevents deadlocks
@@ -269,8 +270,8 @@ class _Sync:
             if AnnotationReader(row, reads_all=self.reads_all).goes_by != self.reader.goes_by:
                 raise _ReadOtherwise
             changes = self.new + self.changed + self.removed
-            for one in found:
-                self._count(corrections.upsert(session, self.project.id, _with_image(one, images)))
+            for one, figures in zip(found, prepared, strict=True):
+                self._count(corrections.upsert(session, self.project.id, _with_image(one, images), figures))
             for task_id in task_ids:
                 if task_id in tasks:
                     present = [annotation["id"] for annotation in tasks[task_id]["annotations"]]

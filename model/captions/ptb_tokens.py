@@ -131,16 +131,26 @@ class _Automaton:
 def _lex(text: str, automaton: _Automaton) -> Iterator[str]:
     """Yield the tokens of a stream; a line break is the token "\\n"."""
     start = 0
+    no_way_on: set[_Place] = set()
     while start < len(text):
-        action, end = _longest_match(text, start, automaton)
+        action, end = _longest_match(text, start, automaton, no_way_on)
         end, token = _act(action, text, start, end, automaton)
         if token is not None:
             yield token
         start = end
 
 
-def _longest_match(text: str, start: int, automaton: _Automaton) -> tuple[int, int]:
-    """The rule with the longest match from `start` on, and the end of the match."""
+_Place = tuple[int, int]
+"""A position in the text, and the state in which the automaton comes to it."""
+_FEW_AHEAD = 32  # characters read behind the end of a token
+
+
+def _longest_match(text: str, start: int, automaton: _Automaton, no_way_on: set[_Place]) -> tuple[int, int]:
+    """The rule with the longest match from `start` on, and the end of the match.
+
+    Looking far ahead in vain, as after each "<" of many without a ">", happens once: the places from which no token
+    ends are kept in `no_way_on` (Reps, "Maximal-munch" tokenization in linear time, TOPLAS 20(2), 1998).
+    """
     classes, rows, transitions, attributes = (
         automaton.classes,
         automaton.rows,
@@ -148,6 +158,7 @@ def _longest_match(text: str, start: int, automaton: _Automaton) -> tuple[int, i
         automaton.attributes,
     )
     state, final_state, end = _START_STATE, _DEAD, start
+    ahead: list[_Place] = []
     for position in range(start, len(text)):
         state = transitions[rows[state] + classes[ord(text[position])]]
         if state == _DEAD:
@@ -156,6 +167,11 @@ def _longest_match(text: str, start: int, automaton: _Automaton) -> tuple[int, i
             final_state, end = state, position + 1
             if attributes[state] & _NO_WAY_ON:
                 break
+        elif position > end + _FEW_AHEAD:
+            if (position, state) in no_way_on:
+                break
+            ahead.append((position, state))
+    no_way_on.update(place for place in ahead if place[0] >= end)
     if final_state == _DEAD:  # cannot happen: the last rule takes any one character
         return _UNTOKENIZABLE, start + 1
     return automaton.actions[final_state], end

@@ -61,17 +61,17 @@ def count_units(word: str) -> list[str]:
     """
     if not is_written_without_spaces(word):
         return [word]
-    units: list[str] = []
+    units: list[list[str]] = []  # by characters
     goes_on = False  # whether a further letter belongs to the last unit
     for character in word:
         is_mark = unicodedata.category(character).startswith("M")
         is_own = _is_unit(character)
         if units and (is_mark or (goes_on and not is_own)):
-            units[-1] += character
+            units[-1].append(character)
         else:
-            units.append(character)
+            units.append([character])
         goes_on = goes_on if is_mark else not is_own
-    return units
+    return ["".join(characters) for characters in units]
 
 
 def _is_unit(character: str) -> bool:

@@ -14,8 +14,10 @@ for lower-case text. Where ids are ambiguous the rule is fixed: a hyphen always 
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 from captionloop.model.captions.scripts import is_ideograph
@@ -120,10 +122,10 @@ def split_tokens(text: str) -> list[str]:
 
 def split_at_spaces(text: str) -> tuple[list[str], list[bool]]:
     """The words and punctuation marks, and for each whether white space precedes it."""
-    tokens: list[str] = []
+    tokens: list[list[str]] = []  # by characters
     spaces: list[bool] = []
     space, in_word, joiner = False, False, ""
-    for character in unicodedata.normalize("NFC", text):
+    for character in _composed(text):
         kind = _kind(character)
         if kind == "joiner":
             joiner = character
@@ -131,14 +133,31 @@ def split_at_spaces(text: str) -> tuple[list[str], list[bool]]:
         if kind == "space":
             space, in_word = True, False
         elif kind == "word" and in_word:
-            tokens[-1] += _between(tokens[-1][-1], joiner, character) + character
+            tokens[-1] += _between(tokens[-1][-1], joiner, character), character
         elif kind != "none":
-            tokens.append(character)
+            tokens.append([character])
             spaces.append(space)
             space, in_word = False, kind == "word"
         if kind != "none":
             joiner = ""
-    return tokens, spaces
+    return ["".join(characters) for characters in tokens], spaces
+
+
+def _composed(text: str) -> str:
+    """NFC. Python's own sorts the marks on a letter by insertion, which takes hours on a text of marks alone."""
+    if text.isascii():
+        return text
+    decomposed = "".join(map(_decomposed, text))
+    ordered = (
+        sorted(run, key=unicodedata.combining) if are_marks else run
+        for are_marks, run in groupby(decomposed, lambda character: unicodedata.combining(character) > 0)
+    )
+    return unicodedata.normalize("NFC", "".join(chain.from_iterable(ordered)))
+
+
+@lru_cache(maxsize=4096)
+def _decomposed(character: str) -> str:
+    return unicodedata.normalize("NFD", character)
 
 
 def _between(before: str, joiner: str, after: str) -> str:
@@ -237,6 +256,7 @@ def _is_inside_abbreviation(tokens: list[str], index: int) -> bool:
 def _quote_sides(tokens: list[str]) -> dict[int, Sides]:
     """For each mark that opens or closes, and each apostrophe, by position, the sides on which it is attached."""
     sides = _after_low_quotes(tokens)
+    first_opening = tokens.index("‘") if "‘" in tokens else len(tokens)
     for mark in "'", "’", '"', "`":
         unpaired = []
         for index in (index for index, token in enumerate(tokens) if token == mark):
@@ -250,19 +270,19 @@ def _quote_sides(tokens: list[str]) -> dict[int, Sides]:
         for opening, closing in pairs:
             sides[opening], sides[closing] = (False, True), (True, False)
         for index in unpaired[2 * len(pairs) :]:
-            sides[index] = _lone_quote(tokens, index)
+            sides[index] = _lone_quote(tokens, index, closes=mark == "’" and first_opening < index)
     return sides
 
 
 def _after_low_quotes(tokens: list[str]) -> dict[int, Sides]:
     """The marks that close what a low one opened, as in „so“; without one they open."""
     sides: dict[int, Sides] = {}
-    open_marks: list[str] = []
+    open_marks: Counter[str] = Counter()
     for index, token in enumerate(tokens):
         if token in _LOW_QUOTES.values():
-            open_marks.append(token)
-        elif token in _LOW_QUOTES and _LOW_QUOTES[token] in open_marks:
-            open_marks.remove(_LOW_QUOTES[token])
+            open_marks[token] += 1
+        elif token in _LOW_QUOTES and open_marks[_LOW_QUOTES[token]]:
+            open_marks[_LOW_QUOTES[token]] -= 1
             sides[index] = (True, False)
     return sides
 
@@ -291,10 +311,9 @@ def _is_hebrew(letter: str) -> bool:
     return "א" <= letter <= "ת"
 
 
-def _lone_quote(tokens: list[str], index: int) -> Sides:
+def _lone_quote(tokens: list[str], index: int, *, closes: bool) -> Sides:
     """An unpaired mark closes (the girls' toys, a 5" disc, at the end of the text) or else opens ('til, '90s)."""
     mark, before = tokens[index], tokens[index - 1] if index else ""
-    closes = mark == "’" and "‘" in tokens[:index]
     plural = mark in _APOSTROPHES and before.lower().endswith("s")
     to_left = closes or plural or before[-1:].isdigit() or index == len(tokens) - 1
     return to_left, not to_left

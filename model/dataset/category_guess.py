@@ -17,8 +17,10 @@ changed subject usually changes its attributes as well, hence the order of the o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from captionloop.model.captions.text import split_tokens
 from captionloop.model.database import Category
@@ -118,9 +120,14 @@ class _Read:
         said = [_read(word, place) for place, word in enumerate(words) if word not in _LINKING]
         return cls(words, said, _tail(words))
 
-    @property
+    @cached_property
     def stems(self) -> dict[str, _Word]:
         return {word.stem: word for word in self.said}
+
+    @cached_property
+    def at(self) -> dict[int, _Word]:
+        """The words by their place."""
+        return {word.place: word for word in self.said}
 
 
 def guess_category(suggestion: str, caption: str) -> Category | None:
@@ -147,9 +154,9 @@ def content_words(caption: str) -> frozenset[str]:
 
 def _only_in(read: _Read, other: _Read) -> Iterator[_Word]:
     elsewhere = other.stems
-    misspelt = [word for word in elsewhere if word not in read.stems]
+    misspelt = _by_letters(word for word in elsewhere if word not in read.stems)
     for word in read.said:
-        if word.stem not in elsewhere and not any(_is_misspelt(word.stem, candidate) for candidate in misspelt):
+        if word.stem not in elsewhere and not _is_misspelt(word.stem, misspelt):
             yield word
 
 
@@ -169,7 +176,7 @@ def _kind_of(word: _Word, read: _Read, other: _Read) -> Category:
 
 def _describes_what_stayed(word: _Word, read: _Read, other: _Read) -> bool:
     """Whether the next word is a noun in both captions: a *tour* bus."""
-    following = next((found for found in read.said if found.place == word.place + 1), None)
+    following = read.at.get(word.place + 1)
     return (
         following is not None
         and following.stem in other.stems
@@ -241,12 +248,22 @@ def _verb_stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "ls" else word
 
 
-def _is_misspelt(one: str, other: str) -> bool:
-    """Equal except for doubled letters and one transposition: umbrela, brwon."""
-    return (
-        min(len(one), len(other)) > 4
-        and one[0] == other[0]
-        and set(one) == set(other)
-        and abs(len(one) - len(other)) <= 1
-        and one not in _SINGULAR_IN_S
-    )
+_Letters = tuple[str, frozenset[str]]
+"""The first letter of a word, and all of them."""
+
+
+def _by_letters(words: Iterable[str]) -> dict[_Letters, set[int]]:
+    """How long the words are that have these letters."""
+    lengths: dict[_Letters, set[int]] = defaultdict(set)
+    for word in words:
+        if len(word) > 4:
+            lengths[word[0], frozenset(word)].add(len(word))
+    return lengths
+
+
+def _is_misspelt(word: str, others: Mapping[_Letters, Collection[int]]) -> bool:
+    """Whether another word is equal except for doubled letters and one transposition: umbrela, brwon."""
+    if len(word) <= 4 or word in _SINGULAR_IN_S:
+        return False
+    lengths = others.get((word[0], frozenset(word)), ())
+    return any(len(word) + more in lengths for more in (-1, 0, 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,6 @@ from sqlalchemy.orm import Session
 
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
-from captionloop.image_limits import ImageLimits
 from captionloop.model.database import (
     Correction,
     CorrectionRevision,
@@ -32,7 +31,7 @@ from captionloop.model.database import (
     utc_now,
 )
 from captionloop.model.dataset.category_guess import guess_category
-from captionloop.model.dataset.images import content_hash, open_image
+from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
 from captionloop.model.dataset.near_duplicates import fingerprint, settle
 from captionloop.model.dataset.split import Split, split_images
 from captionloop.model.metrics.word_changes import are_comparable, nearest_reference, word_edits
@@ -167,14 +166,20 @@ def register_image(session: Session, image: StoredImage) -> None:
     add_unless_there(session, Image, **asdict(image))
 
 
-def upsert(session: Session, project_id: int, record: CorrectionRecord) -> UpsertResult:
-    """Insert or update one annotation. Idempotent; an older state never overwrites a newer one."""
+def upsert(
+    session: Session, project_id: int, record: CorrectionRecord, prepared: Derived | None = None
+) -> UpsertResult:
+    """Insert or update one annotation. Idempotent; an older state never overwrites a newer one.
+
+    Args:
+        prepared: the columns derived from its texts, computed before the transaction, which locks the database.
+    """
     _lock(session, project_id)
     known = session.scalar(
         select(Correction).where(Correction.project_id == project_id, Correction.annotation_id == record.annotation_id)
     )
     if known is None:
-        values = vars(record) | derived(record.suggestion, record.captions)
+        values = vars(record) | _derived_once(prepared, vars(record))
         session.add(Correction(project_id=project_id, **values))
         session.flush()
         return UpsertResult.NEW
@@ -187,11 +192,33 @@ def upsert(session: Session, project_id: int, record: CorrectionRecord) -> Upser
         return UpsertResult.NONE
     if differing.keys() & {"captions", "state"}:
         _keep_revision(session, known)
-    for name, value in (differing | derived(values["suggestion"], values["captions"])).items():
+    for name, value in (differing | _derived_once(prepared, values)).items():
         setattr(known, name, value)
     session.flush()
     # Another wording of the same failure, or another box for the same caption, is not a change.
     return UpsertResult.NONE if differing.keys() <= {"reason", "control"} else UpsertResult.CHANGED
+
+
+@dataclass(frozen=True)
+class Derived:
+    """The columns of a correction that are derived from its texts, and those texts."""
+
+    suggestion: str | None
+    captions: Sequence[str]
+    columns: dict[str, Any]
+
+    @classmethod
+    def of(cls, record: CorrectionRecord, known: Correction | None) -> Derived:
+        """For the correction that `upsert` makes of a record and the known state of its annotation."""
+        values = vars(record) | (_kept(known, record) if known is not None else {})
+        suggestion, captions = values["suggestion"], values["captions"]
+        return cls(suggestion, captions, derived(suggestion, captions))
+
+
+def _derived_once(prepared: Derived | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The prepared columns, unless the texts changed meanwhile, as by a second sync."""
+    texts = values["suggestion"], values["captions"]
+    return prepared.columns if prepared and (prepared.suggestion, prepared.captions) == texts else derived(*texts)
 
 
 def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:

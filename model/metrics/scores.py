@@ -1,7 +1,7 @@
 """Caption metrics: BLEU, ROUGE-L, CIDEr-D, METEOR, word edits, exact match, distinct-n.
 
-The scorers of the first four are those of `pycocoevalcap`, as papers report them; its "CIDEr" is CIDEr-D (clipped, with
-a length penalty). They score our own tokens (`caption_tokens`).
+The first four are those of `pycocoevalcap`, as papers report them; its "CIDEr" is CIDEr-D (clipped, with a length
+penalty). They score our own tokens (`caption_tokens`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider_scorer import CiderScorer
-from pycocoevalcap.rouge.rouge import Rouge
+from rapidfuzz.distance import LCSseq
 
 from captionloop.errors import SettingsError
 from captionloop.model.captions.scripts import is_written_without_spaces
@@ -23,6 +23,7 @@ from captionloop.model.metrics.caption_tokens import caption_tokens
 from captionloop.model.metrics.word_changes import word_edits, words_of
 
 BLEU_ORDER = 4
+_ROUGE_BETA = 1.2  # how much more recall weighs than precision
 
 CIDER_D_CANNOT_TELL = (
     "CIDEr-D is 0 whatever the captions say: it weighs words by how few of the images have them in a reference, and "
@@ -117,14 +118,14 @@ def evaluate_captions(
     tokens = Tokens.of(references, captions, corpus=corpus)
     edits = {image: _nearest(captions[image], references[image]) for image in captions}
     bleu, bleu_per_image = _bleu(tokens)
-    rouge, rouge_per_image = Rouge().compute_score(tokens.references, tokens.captions)
+    rouge_per_image = [_rouge_l(tokens, image) for image in captions]
     cider_per_image, cider_can_tell = _cider_d(tokens)
     meteor_corpus, meteor_per_image = _meteor(tokens) if meteor else (None, [None] * len(captions))
 
     per_image = {
         image: ImageScores(
             **_named_bleu([of_order[index] for of_order in bleu_per_image]),
-            rouge_l=float(rouge_per_image[index]),
+            rouge_l=rouge_per_image[index],
             cider_d=cider_per_image[index],
             exact_match=edits[image][0] == 0,
             word_edits=edits[image][0],
@@ -136,7 +137,7 @@ def evaluate_captions(
     words = [caption.split() for (caption,) in tokens.captions.values()]
     return Evaluation(
         **_named_bleu(bleu),
-        rouge_l=float(rouge),
+        rouge_l=sum(rouge_per_image) / len(captions),
         cider_d=sum(cider_per_image) / len(captions),
         exact_match=sum(scores.exact_match for scores in per_image.values()) / len(captions),
         word_edit_rate=sum(count for count, _ in edits.values()) / max(sum(length for _, length in edits.values()), 1),
@@ -241,6 +242,17 @@ def bleu_from_counts(counts: np.ndarray) -> np.ndarray:
 def bleu_4_from_counts(counts: np.ndarray) -> np.ndarray:
     """BLEU-4 alone, (sets, 10) → (sets,)."""
     return bleu_from_counts(counts)[:, BLEU_ORDER - 1]
+
+
+def _rouge_l(tokens: Tokens, image: str) -> float:
+    """As pycocoevalcap computes it (best precision and best recall of the references), whose own LCS is a table."""
+    caption = tokens.captions[image][0].split(" ")
+    references = [reference.split(" ") for reference in tokens.references[image]]
+    in_common = [LCSseq.similarity(caption, reference) for reference in references]
+    precision = max(in_common) / len(caption)
+    recall = max(common / len(reference) for common, reference in zip(in_common, references, strict=True))
+    weight = _ROUGE_BETA**2
+    return (1 + weight) * precision * recall / (recall + weight * precision) if precision and recall else 0.0
 
 
 def _cider_d(tokens: Tokens) -> tuple[list[float], bool]:

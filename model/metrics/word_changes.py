@@ -6,7 +6,6 @@ rapidfuzz, which handles 64 words of one caption at once. In scripts without spa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +18,7 @@ from captionloop.model.captions.text import normalise_caption
 # Of the shorter of two texts. The cost is at most this over 64 for each word of the longer one, about that of splitting
 # it into words.
 _MOST_WORDS_COMPARED = 10_000
+_MOST_REFERENCES_COMPARED = 100  # each of them costs a pass over the words of the longer text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,12 @@ def are_comparable(caption: str, other: str) -> bool:
 
 
 def nearest_reference(caption: str, references: Sequence[str]) -> str:
-    """The reference that needs the fewest words changed; those that are too long to be compared come last."""
+    """The reference that needs the fewest words changed, of the first hundred; the first one if they are too long."""
     words = words_of(caption)
-
-    def distance(reference: str) -> float:
-        wanted = words_of(reference)
-        return Levenshtein.distance(words, wanted) if _are_few(len(words), len(wanted)) else math.inf
-
-    return min(references, key=distance)
+    compared = {reference: words_of(reference) for reference in references[:_MOST_REFERENCES_COMPARED]}
+    if not _are_few(len(words), sum(map(len, compared.values()))):
+        return references[0]
+    return min(compared, key=lambda reference: Levenshtein.distance(words, compared[reference]))
 
 
 def _are_few(words: int, others: int) -> bool:

@@ -1,20 +1,21 @@
 """What people write and no one expects, from Label Studio to the text that is trained on, on both databases."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 from tests.support.contexts import opened_context
 from tests.support.models import add_project
 from tests.support.odd_captions import KEPT, NOT_A_LETTER_LEFT
-from tests.support.scripted_studio import TOKEN, ScriptedStudio, scripted_studio
+from tests.support.scripted_studio import TOKEN, ScriptedStudio, moment, scripted_studio
 
 from captionloop.home import Home
 from captionloop.jobs.project.sync import SyncResult, sync
 from captionloop.model.database import Correction, CorrectionState, Database, Project
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.corrections import read_snapshot
+from captionloop.model.dataset.corrections import derived, read_snapshot
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_caption_without_a_letter_is_none(
     assert [row.state for row in rows(either_database)] == [CorrectionState.EMPTIED] * len(NOT_A_LETTER_LEFT)
 
 
-def test_a_value_that_is_no_text_is_no_caption(
+def test_what_is_no_text_is_no_caption(
     studio: ScriptedStudio, either_database: Database, home: Home, project: Project
 ) -> None:
     for texts in ([None], [7], [{"text": "a cat"}], [["a cat"]], []):
@@ -129,3 +130,27 @@ def test_a_thousand_texts_in_one_annotation_are_a_thousand_captions(
     synced(studio, either_database, home, project)
 
     assert len(rows(either_database)[0].captions) == 1000
+
+
+def test_what_follows_from_the_texts_is_found_out_while_others_can_write(
+    studio: ScriptedStudio, either_database: Database, home: Home, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+
+    def counting(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
+        with either_database.session() as session:  # waits in vain for a sync that holds the database
+            session.get_one(Project, project.id).title = captions[0]
+        counted.append(captions[0])
+        return derived(suggestion, captions)
+
+    monkeypatch.setattr(corrections, "derived", counting)
+    task = studio.add_task()
+    studio.annotate(task, "p r " * 1000)
+    synced(studio, either_database, home, project)
+    changed = studio.tasks[task]["annotations"][0]
+    changed["result"][0]["value"]["text"] = ["p s"]
+    changed["updated_at"] = studio.tasks[task]["updated_at"] = moment()
+    synced(studio, either_database, home, project)
+
+    assert [text[:3] for text in counted] == ["p r", "p s"]
+    assert rows(either_database)[0].search_text == "\np s"

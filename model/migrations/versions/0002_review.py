@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from captionloop.model.migrations.texts_of_0002 import derived
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -77,20 +79,15 @@ def upgrade() -> None:
 
 def _fill_in() -> None:
     """Derive the columns of corrections that are there already."""
-    from captionloop.model.database import StorableText
-    from captionloop.model.dataset.corrections import derived
-
     correction = sa.table(
         "correction",
         sa.column("id", sa.Integer),
         sa.column("suggestion", sa.String),
         sa.column("captions", sa.JSON),
         sa.column("words_changed", sa.Integer),
-        sa.column("search_text", StorableText),
+        sa.column("search_text", sa.String),
         sa.column("guess", sa.String),
     )
     rows = op.get_bind().execute(sa.select(correction.c.id, correction.c.suggestion, correction.c.captions)).all()
     for number, suggestion, captions in rows:
-        values = derived(suggestion, captions)
-        values["guess"] = values["guess"] and values["guess"].value
-        op.execute(correction.update().where(correction.c.id == number).values(**values))
+        op.execute(correction.update().where(correction.c.id == number).values(**derived(suggestion, captions)))

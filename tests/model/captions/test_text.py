@@ -1,16 +1,20 @@
 """Captions as text: what people write, what the model reads and writes back, and when two captions are the same."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.model.captioning.published_layout import bert_tokenizer
 
 from captionloop.model.captions.text import (
+    _composed,
     decode_caption,
     encode_caption,
     is_representable,
     normalise_caption,
     same_caption,
+    split_tokens,
 )
 
 TOKENIZER = bert_tokenizer()
@@ -142,3 +146,9 @@ def test_a_caption_that_loses_only_case_or_spacing_can_be_learnt(caption: str) -
 @pytest.mark.parametrize("caption", ["a 🚗 car", "café", "", "  "])
 def test_a_caption_that_loses_letters_cannot_be_learnt(caption: str) -> None:
     assert not is_representable(TOKENIZER, caption)
+
+
+@given(st.text(st.sampled_from("ae\u0301\u0300\u0327\u0308\u0345\u0f71\u1161\u11a8가한ﬁÅΩé日\ud800 "), max_size=30))
+def test_letters_and_their_marks_are_composed_as_unicode_says(text: str) -> None:
+    assert "".join(split_tokens(text)) == "".join(split_tokens(unicodedata.normalize("NFC", text)))
+    assert _composed(text) == unicodedata.normalize("NFC", text)

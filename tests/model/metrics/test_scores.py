@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocoevalcap.rouge.rouge import Rouge
 
 from captionloop.errors import SettingsError
 from captionloop.model.metrics import Evaluation, compare_captions, evaluate_captions
-from captionloop.model.metrics.scores import Tokens, bleu_4_from_counts, bleu_counts
+from captionloop.model.metrics.scores import Tokens, _rouge_l, bleu_4_from_counts, bleu_counts
 from captionloop.model.metrics.word_changes import word_edits
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "golden.json").read_text(encoding="utf-8"))
@@ -54,6 +57,12 @@ def test_bleu_of_any_set_of_images_comes_from_their_counts(golden: Evaluation) -
 )
 def test_word_edits_are_what_a_person_would_have_to_change(caption: str, reference: str, edits: int) -> None:
     assert word_edits(caption, reference) == edits
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=8).map(" ".join), min_size=2, max_size=4))
+def test_rouge_l_of_any_texts_is_the_published_one(texts: list[str]) -> None:
+    tokens = Tokens(references={"": texts[1:]}, captions={"": texts[:1]}, corpus=[])
+    assert _rouge_l(tokens, "") == pytest.approx(Rouge().calc_score(texts[:1], texts[1:]), abs=1e-12)
 
 
 def test_word_edit_rate_takes_the_nearest_reference_and_counts_words_of_the_corpus() -> None:

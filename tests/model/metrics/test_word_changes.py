@@ -38,7 +38,7 @@ def test_texts_of_the_length_of_books_are_not_compared_word_by_word() -> None:
 
     assert [change.kind for change in word_changes(suggestion, book)] == ["removed", "added"]
     assert not are_comparable(suggestion, book)
-    assert nearest_reference(suggestion, [book, "a car"]) == "a car"
+    assert nearest_reference(suggestion, [book, "a car"]) == book
 
 
 def test_a_caption_is_compared_with_a_text_of_any_length() -> None:

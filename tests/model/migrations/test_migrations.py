@@ -1,5 +1,7 @@
 """The tables that the migrations make are those of the code, and what was in a database stays in it."""
 
+import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +81,54 @@ def test_images_that_versions_may_have_learnt_from_keep_their_side_of_the_split(
     first_schema.migrate()
     with first_schema.reading() as session:
         assert session.execute(text("SELECT sha256, split_with, looks_like FROM image")).all() == [("aa", "aa", None)]
+
+
+def test_no_migration_imports_what_a_later_release_may_change() -> None:
+    """Only the files beside them, which import nothing of ours either."""
+    folder = Path(captionloop.model.migrations.__file__).parent
+    ours = {
+        path.name: found
+        for path in sorted(folder.rglob("*.py"))
+        if path.name != "env.py"  # runs with every release, on that release's tables
+        and (found := [name for name in _imported(path) if name.startswith("captionloop")])
+    }
+
+    assert ours == {"0002_review.py": ["captionloop.model.migrations.texts_of_0002"]}
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+def test_corrections_of_before_the_review_pages_get_their_columns(first_schema: Database) -> None:
+    texts = {
+        8: ("a woman's  red hat", ["two women's red hats", "A woman's red hat."]),
+        9: ("a red car", ["A Blue car"]),
+        10: ("a cat on a mat", ["a dog on a mat", "two dogs"]),
+        11: (None, ["Straße\x00"]),
+    }
+    with first_schema.session() as session:
+        for number, (suggestion, captions) in texts.items():
+            values = {"id": number, "suggestion": suggestion, "captions": json.dumps(captions)}
+            session.execute(
+                text(
+                    "INSERT INTO correction (id, project_id, annotation_id, task_id, suggestion, captions, state,"
+                    " annotated_at, updated_at) VALUES (:id, 1, :id, 3, :suggestion, :captions, 'active',"
+                    " '2026-01-01', '2026-01-01')"
+                ),
+                values,
+            )
+    migrate_to(first_schema, "0002")
+
+    with first_schema.reading() as session:
+        found = session.execute(text("SELECT words_changed, guess, search_text FROM correction WHERE id > 7")).all()
+    assert [tuple(row) for row in found] == [
+        (1, "wording", "a woman's  red hat\ntwo women's red hats\na woman's red hat."),
+        (1, "attributes", "a red car\na blue car"),
+        (1, "subject", "a cat on a mat\na dog on a mat\ntwo dogs"),
+        (None, None, "\nstrasse\ufffd"),
+    ]

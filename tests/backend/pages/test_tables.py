@@ -9,8 +9,7 @@ import pytest
 from flask import Flask
 from werkzeug.exceptions import BadRequest
 
-from captionloop.backend.page_data.tables import DataTable
-from captionloop.backend.pages.downloads import download
+from captionloop.backend.pages.tables import DataTable
 
 _MOMENT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
@@ -24,7 +23,7 @@ def asked() -> Iterator[None]:
 
 def cells(*values: object) -> list[str]:
     """A row of one table as a spreadsheet reads it."""
-    answer = download(DataTable([str(number) for number in range(len(values))], [values]), "csv", name="t")
+    answer = DataTable([str(number) for number in range(len(values))], [values]).download("csv", name="t")
     assert answer is not None
     return list(csv.reader(io.StringIO(answer.get_data(as_text=True))))[1]
 
@@ -39,7 +38,7 @@ def test_numbers_stay_numbers_and_moments_are_iso() -> None:
 
 
 def test_json_has_a_row_for_each_with_the_columns_as_names() -> None:
-    answer = download(DataTable(("version", "made"), [("v1", _MOMENT), ("=v2", None)]), "json", name="t")
+    answer = DataTable(("version", "made"), [("v1", _MOMENT), ("=v2", None)]).download("json", name="t")
 
     assert answer is not None
     assert answer.get_json() == [
@@ -49,9 +48,9 @@ def test_json_has_a_row_for_each_with_the_columns_as_names() -> None:
 
 
 def test_without_a_format_there_is_nothing_to_download() -> None:
-    assert download(DataTable(("version",), []), None, name="t") is None
+    assert DataTable(("version",), []).download(None, name="t") is None
 
 
 def test_another_format_is_refused_by_name() -> None:
     with pytest.raises(BadRequest, match=r"no download as 'xlsx'; there are csv and json"):
-        download(DataTable(("version",), []), "xlsx", name="t")
+        DataTable(("version",), []).download("xlsx", name="t")

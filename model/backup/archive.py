@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
 
 from captionloop import __version__
@@ -168,21 +168,26 @@ def _files(home: Home) -> Iterator[Path]:
     """The files of a backup, without the database."""
     for directory, folders, names in os.walk(home.root):
         here = Path(directory)
-        top = here == home.root
-        folders[:] = sorted(name for name in folders if not (top and name in PASSING) and not _is_temporary(name))
+        folders[:] = sorted(name for name in folders if _belongs(home, here.relative_to(home.root) / name))
         for name in sorted(names):
             path = here / name
-            if top and (name in PASSING or name in SECRET or name == home.database.name):
+            if path.is_symlink() or not path.is_file() or path == home.database:
                 continue
-            if path.is_symlink() or not path.is_file() or name.endswith(_BESIDE_SQLITE):
-                continue
-            if home.label_studio in path.parents or not _is_temporary(name):
+            if _belongs(home, path.relative_to(home.root)):
                 yield path
 
 
-def _is_temporary(name: str) -> bool:
-    """Whether it is a temporary file or directory of `atomically` or of the version store."""
-    return name.startswith(".")
+def _belongs(home: Home, name: PurePath) -> bool:
+    """Whether a file or directory of that name below the home is for a backup to keep.
+
+    Not what is of the moment, not keys and passwords, no part of a SQLite database that its copy contains, and no
+    temporary file or directory of `atomically` or of the version store; but Label Studio may call its own files as it
+    likes.
+    """
+    top = name.parts[0]
+    if top in PASSING or top in SECRET or name.name.endswith(_BESIDE_SQLITE):
+        return False
+    return top == home.label_studio.name or not any(part.startswith(".") for part in name.parts)
 
 
 def _add(tar: tarfile.TarFile, name: str, path: Path) -> tuple[str, int]:
@@ -316,9 +321,11 @@ def _unpack(file: Path, target: Path) -> Backup:
 
 
 def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> tuple[str, int]:
-    """Write one file. Anything but a plain file below the target is refused."""
+    """Write one file. Anything but a plain file below the target is refused, and what no backup keeps."""
     name = PurePosixPath(entry.name)
-    if not entry.isreg() or entry.issparse() or name.is_absolute() or ".." in name.parts or "\\" in entry.name:
+    is_plain = entry.isreg() and not entry.issparse() and bool(name.parts)
+    is_below = not name.is_absolute() and ".." not in name.parts and "\\" not in entry.name
+    if not (is_plain and is_below and _belongs(Home(target), name)):
         raise BackupError(
             f"The archive holds {entry.name!r}, which is no file that a backup has. Nothing was put back."
         )

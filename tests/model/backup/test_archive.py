@@ -234,6 +234,20 @@ def with_entry(archive: Path, entry: tarfile.TarInfo, content: bytes = b"") -> P
     return file
 
 
+def with_listed(archive: Path, name: str, content: bytes) -> Path:
+    """The archive as somebody would make it who also knows of the manifest."""
+    digest = hashlib.sha256(content).hexdigest()
+
+    def list_it(entry: tarfile.TarInfo, data: bytes) -> tuple[tarfile.TarInfo, bytes]:
+        if entry.name != MANIFEST:
+            return entry, data
+        manifest = json.loads(data)
+        manifest["files"][name] = {"sha256": digest, "bytes": len(content)}
+        return entry, json.dumps(manifest).encode()
+
+    return with_entry(rewritten(archive, list_it), tarfile.TarInfo(name), content)
+
+
 def refuses(file: Path, home: Home, match: str) -> None:
     """Nothing of it can be seen afterwards."""
     before = sorted(home.root.parent.iterdir()) if home.root.parent.exists() else []
@@ -277,7 +291,26 @@ def test_a_file_that_is_missing_from_it_is_named(archive: Path, empty: Home) -> 
 
 
 def test_a_file_that_was_put_in_is_named(archive: Path, empty: Home) -> None:
-    refuses(with_entry(archive, tarfile.TarInfo("session.key"), b"mine"), empty, "session.key")
+    refuses(with_entry(archive, tarfile.TarInfo("more.json"), b"mine"), empty, "more.json")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "session.key",
+        "seal.keys",
+        "secrets.json",
+        "services.json",
+        "runs/1/state.safetensors",
+        "./session.key",
+        "versions/.v1/config.json",
+        "captionloop.db-wal",
+        "label-studio/label_studio.sqlite3-wal",
+        ".",
+    ],
+)
+def test_what_no_backup_keeps_is_refused_though_the_manifest_has_it(archive: Path, empty: Home, name: str) -> None:
+    refuses(with_listed(archive, name, b"mine"), empty, "no file that a backup has")
 
 
 def _link(kind: bytes) -> tarfile.TarInfo:

@@ -34,6 +34,7 @@ from transformers.utils import logging as transformers_logging
 
 from captionloop.errors import CheckpointError
 from captionloop.home import storing
+from captionloop.model.blip.config_file import check_config, check_weight_index
 from captionloop.model.blip.fit import check_fit
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.blip.model_source import local_directory
@@ -97,8 +98,9 @@ def load_checkpoint(
             missing, damaged or do not match each other.
     """
     directory = _locate(source)
-    _check_config(directory)
+    check_config(directory)
     safe = _has_safetensors(directory)
+    check_weight_index(directory / (_SAFETENSORS if safe else _BIN)[1])
     with _quiet_transformers():
         model = _in_memory(_load_model(directory, dtype=dtype, use_safetensors=safe))
         tokenizer = load_tokenizer(directory)
@@ -205,25 +207,6 @@ def _download(hub_id: str) -> Path:
             f"elsewhere (hf download {hub_id} --local-dir DIRECTORY) and name that directory as the model."
         ) from error
     return directory
-
-
-def _check_config(directory: Path) -> None:
-    path = directory / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{directory} has no config.json, so it is no model directory.") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no valid JSON: {error}.") from error
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "blip":
-        raise CheckpointError(f"{path} describes a model of type {kind!r}; expected 'blip'.")
-    architectures = config.get("architectures") or ["BlipForConditionalGeneration"]
-    if "BlipForConditionalGeneration" not in architectures:
-        raise CheckpointError(
-            f"{path} describes {', '.join(architectures)}, a BLIP that does not caption; "
-            "expected BlipForConditionalGeneration."
-        )
 
 
 def _has_safetensors(directory: Path) -> bool:

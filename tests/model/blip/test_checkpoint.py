@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,131 @@ def test_a_configuration_that_does_not_fit(
 def test_a_configuration_that_is_no_json(base: Path) -> None:
     (base / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="is no valid JSON"):
+        load_checkpoint(base)
+
+
+def _nested(levels: int) -> str:
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+_ODD_VALUES = [True, "many", -1, 0, 1.5, 10**9, 10**400, [1], {"a": 1}]
+
+
+@pytest.mark.parametrize("value", _ODD_VALUES, ids=lambda value: str(value)[:9])
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [
+        ("text_config", "num_hidden_layers"),
+        ("text_config", "hidden_size"),
+        ("text_config", "vocab_size"),
+        ("text_config", "max_position_embeddings"),
+        ("text_config", "encoder_hidden_size"),
+        ("vision_config", "num_hidden_layers"),
+        ("vision_config", "num_attention_heads"),
+        ("vision_config", "image_size"),
+        ("vision_config", "patch_size"),
+    ],
+)
+def test_an_absurd_size_is_named(base: Path, section: str, field: str, value: object) -> None:
+    edit_config(base, lambda config: config[section].update({field: value}))
+    with pytest.raises(CheckpointError, match=rf"{section}\.{field} is|Exceeds the limit .* for integer string"):
+        load_checkpoint(base)
+
+
+@pytest.mark.parametrize("section", ["vision_config", "text_config"])
+@pytest.mark.parametrize("value", ["all", 3, [], [{}]], ids=str)
+def test_a_section_that_is_none_is_named(base: Path, section: str, value: object) -> None:
+    edit_config(base, lambda config: config.update({section: value}))
+    with pytest.raises(CheckpointError, match=rf"{section} is"):
+        load_checkpoint(base)
+
+
+def test_a_model_that_is_far_larger_than_its_weights_is_refused(base: Path) -> None:
+    edit_config(base, lambda c: c["text_config"].update(hidden_size=65_536, intermediate_size=65_536))
+    with pytest.raises(CheckpointError, match=r"describes a model of .* weights or more"):
+        load_checkpoint(base)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", _nested(100_000), '{"a": "' + "x" * 2**21 + '"}', "\xff"])
+def test_a_configuration_that_is_no_object_of_a_few_kilobytes(base: Path, text: str) -> None:
+    (base / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_checkpoint(base)
+
+
+def test_a_configuration_that_is_a_link_to_itself(base: Path) -> None:
+    (base / "config.json").unlink()
+    (base / "config.json").symlink_to("config.json")
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_checkpoint(base)
+
+
+@pytest.mark.parametrize(
+    "name", ["preprocessor_config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json"]
+)
+@pytest.mark.parametrize("text", ["[]", "3", "null", _nested(100_000), "{}}", "\xff"], ids=lambda text: text[:4])
+def test_any_other_file_that_is_damaged_is_an_error_of_the_checkpoint_or_does_not_matter(
+    base: Path, name: str, text: str
+) -> None:
+    (base / name).write_text(text, encoding="latin-1")
+    with suppress(CheckpointError):
+        load_checkpoint(base)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": "large"},
+        {"size": {"height": 10**9, "width": 10**9}},
+        {"size": {"height": -1, "width": 5}},
+        {"image_mean": "grey"},
+        {"image_std": [0, 0, 0]},
+        {"resample": 99},
+        {"rescale_factor": "x"},
+        {"image_processor_type": "Nothing"},
+    ],
+    ids=str,
+)
+def test_preprocessing_that_cannot_be_done_is_an_error_of_the_checkpoint(base: Path, settings: dict[str, Any]) -> None:
+    path = base / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    with suppress(CheckpointError):
+        load_checkpoint(base)
+
+
+def _split(directory: Path, index: object) -> None:
+    """The base's weights as published ones of several files are."""
+    save_checkpoint(load_checkpoint(directory), directory)
+    (directory / "pytorch_model.bin").unlink()
+    (directory / "model.safetensors").rename(directory / "model-1.safetensors")
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_weights_in_several_files_load(base: Path) -> None:
+    names = load_checkpoint(base).model.state_dict()
+    _split(base, {"metadata": {}, "weight_map": dict.fromkeys(names, "model-1.safetensors")})
+    assert same_weights(load_checkpoint(base).model, tiny_model())
+
+
+@pytest.mark.parametrize(
+    "name", ["../other/model.safetensors", "/model.safetensors", "a/b.safetensors", "..\\b", "..", ""]
+)
+def test_weights_are_never_read_from_elsewhere(base: Path, name: str) -> None:
+    _split(base, {"metadata": {}, "weight_map": {"text_decoder.cls.predictions.bias": name}})
+    with pytest.raises(CheckpointError, match="does not lie beside it"):
+        load_checkpoint(base)
+
+
+@pytest.mark.parametrize("index", [[], {}, {"weight_map": []}, {"weight_map": {"a": 3}}], ids=str)
+def test_an_index_that_is_none(base: Path, index: object) -> None:
+    _split(base, index)
+    with pytest.raises(CheckpointError, match="has no weight_map"):
+        load_checkpoint(base)
+
+
+def test_a_file_that_the_index_names_is_missing(base: Path) -> None:
+    _split(base, {"metadata": {}, "weight_map": {"a": "model-2.safetensors"}})
+    with pytest.raises(CheckpointError, match=r"model-2\.safetensors, which is missing"):
         load_checkpoint(base)
 
 

@@ -1,11 +1,13 @@
 """Signing in to the pages, and what protects them: sessions, roles, CSRF tokens, headers.
 
-A session is a signed cookie that names the account; it ends when a password is changed. Whoever has no session gets the
-form, whatever was asked for: pages, images and downloads alike. Only the lead may change anything.
+A session is a signed cookie that names the account; it ends with signing out, and when a password is changed. Whoever
+has no session gets the form, whatever was asked for: pages, images and downloads alike. Only the lead may change
+anything.
 """
 
 import hmac
 import re
+import secrets
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,6 +17,7 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response as AnyResponse
 
+from captionloop.backend.access.ended_sessions import end_session, has_ended
 from captionloop.backend.access.gatekeeper import Gatekeeper, Role
 from captionloop.backend.access.session_key import session_key
 from captionloop.backend.pages.blueprint import pages
@@ -85,14 +88,15 @@ def visitor() -> Visitor:
 
 
 def signed_in() -> Visitor | None:
-    """The account of the session that comes with the request; None without one, or when a password has changed."""
-    return visitor_of(current_app, session)
+    """The account of the session that comes with the request; None without one, or when it has ended."""
+    found = visitor_of(current_app, session)
+    return None if found and has_ended(current_room().context.database, session["id"]) else found
 
 
 def visitor_of(app: Flask, session: SessionMixin) -> Visitor | None:
-    """The account of any session of an app's."""
+    """The account of any session of an app's, if no password has changed; whether it was signed out of is not asked."""
     known = str(app.extensions["captionloop_fingerprint"])
-    if not hmac.compare_digest(str(session.get("fingerprint")), known):
+    if "id" not in session or not hmac.compare_digest(str(session.get("fingerprint")), known):
         return None
     return Visitor(session["name"], Role(session["role"]))
 
@@ -155,12 +159,18 @@ def sign_in() -> AnyResponse | tuple[str, int]:
         )
         return page, 401
     session.clear()
-    session.update(name=name, role=role.value, fingerprint=current_app.extensions["captionloop_fingerprint"])
+    session.update(
+        id=secrets.token_urlsafe(16),
+        name=name,
+        role=role.value,
+        fingerprint=current_app.extensions["captionloop_fingerprint"],
+    )
     return redirect(_destination())
 
 
 @pages.post("/logout")
 def logout() -> AnyResponse:
+    end_session(current_room().context.database, session["id"])
     session.clear()
     flash("You are signed out.")
     return redirect(url_for("pages.login"))

@@ -391,6 +391,15 @@ class Dismissal(Table):
     taken_back_at: Mapped[datetime | None]
 
 
+class SignedOut(Table):
+    """A session of the pages that somebody ended; a copy of its cookie admits nobody any more."""
+
+    __tablename__ = "signed_out"
+
+    session: Mapped[str] = mapped_column(primary_key=True)  # SHA-256 of its id: whoever reads this table gets no cookie
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
 def _one_per_project(name: str, state: RunState) -> Index:
     """At most one run of a kind is in this state in a project, even with concurrent requests."""
     condition = text(f"state = '{state.value}'")

@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from tests.support.room import READER_PASSWORD, USER, app_of, opened_room, post, signed_in, token_in
 from tests.support.versions import FinishedRun
 
+from captionloop.backend.page_data.room import Room
 from captionloop.home import Home
 
 
@@ -66,6 +67,28 @@ def test_signing_out_ends_the_session(lead: FlaskClient) -> None:
     post(lead, "/logout", page="/projects/1/")
 
     assert lead.get("/projects/1/").headers["Location"].startswith("/login")
+
+
+def test_a_copy_of_the_cookie_admits_nobody_after_signing_out_in_any_backend(
+    app: Flask, lead: FlaskClient, room: Room
+) -> None:
+    copy = lead.get_cookie("captionloop")
+    assert copy is not None
+    post(lead, "/logout", page="/projects/1/")
+
+    for backend in (app, app_of(room)):
+        thief = backend.test_client()
+        thief.set_cookie("captionloop", copy.value)
+        assert thief.get("/projects/1/").status_code == 302
+        assert thief.get("/api/v1/projects").status_code == 401
+
+
+def test_signing_out_ends_only_the_own_session(app: Flask, lead: FlaskClient) -> None:
+    elsewhere = signed_in(app)
+
+    post(lead, "/logout", page="/projects/1/")
+
+    assert elsewhere.get("/projects/1/").status_code == 200
 
 
 def test_a_session_is_no_longer_valid_when_the_password_has_changed(app: Flask, lead: FlaskClient) -> None:

@@ -19,8 +19,8 @@ from PIL import Image
 from tests.support.peak_memory import peak_bytes
 
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.database import Database, Project
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.exchange.importing import find_source, import_dataset
 
 

@@ -129,9 +129,9 @@ def run(context: Context, case: Case, micro_batch: int) -> dict[str, float]:
     from captionloop.jobs.learning.finetune_run import run_finetune
     from captionloop.model.database import Run, RunKind, RunState, utc_now
     from captionloop.model.dataset import corrections
-    from captionloop.model.training import loop as finetune
+    from captionloop.model.training import loop
 
-    finetune._STATE_EVERY_S = -1.0  # runs of real length keep their state every half minute
+    loop._STATE_EVERY_S = -1.0  # runs of real length keep their state every half minute
     project = 1
     with context.database.session() as session:
         snapshot = corrections.snapshot(session, project, context.home).hash

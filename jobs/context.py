@@ -13,13 +13,13 @@ from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.image_source import ImageSource
 from captionloop.errors import SettingsError
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import Runs
 from captionloop.jobs.queue.sweeps import Sweeps
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import Database, Project
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.finetuning.pictures import Pictures
 from captionloop.model.versions.base import Base
 from captionloop.model.versions.manifest import verify_files

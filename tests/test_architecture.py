@@ -46,6 +46,7 @@ def copy(tmp_path: Path) -> Path:
         pytest.param("jobs/project/sync.py", "captionloop.backend.serving.champions", id="from jobs to the backend"),
         pytest.param("backend/serving/champions.py", "captionloop.backend.server.app", id="within the backend"),
         pytest.param("backend/pages/runs.py", "captionloop.jobs.learning.trial", id="from a page to a job"),
+        pytest.param("backend/page_data/runs.py", "flask", id="from a page's data to Flask"),
         pytest.param("src/captionloop/home.py", "captionloop.model.database", id="from neutral ground to the model"),
         pytest.param("model/captions/text.py", "flask", id="from the model to a service"),
     ],
@@ -118,7 +119,7 @@ def _imports(importing: str, imported: str) -> bool:
     return bool(re.search(rf"from {folder}\.{module} import|from {folder} import .*\b{module}\b", text))
 
 
-def test_there_are_three_walks() -> None:
+def test_the_design_document_has_three_walks() -> None:
     assert len(_WALKS) == 3
 
 

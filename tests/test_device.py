@@ -39,19 +39,21 @@ def test_the_first_kind_that_is_here_is_taken(kinds: tuple[str, ...], chosen: st
 
 
 @pytest.mark.parametrize("named", KINDS)
-def test_one_that_is_named_is_taken_whatever_else_is_here(named: str, here: Callable[..., None]) -> None:
+def test_a_device_that_is_named_is_taken_whatever_else_is_here(named: str, here: Callable[..., None]) -> None:
     here(*_GPUS)
     assert chosen_device(named) == torch.device(named)
 
 
-def test_one_that_is_not_here_is_an_error_that_names_the_setting_and_what_there_is(here: Callable[..., None]) -> None:
+def test_a_device_that_is_not_here_is_an_error_that_names_the_setting_and_what_there_is(
+    here: Callable[..., None],
+) -> None:
     here("mps")
     with pytest.raises(SettingsError, match=r"^CAPTIONLOOP_DEVICE is 'cuda', but PyTorch .* only mps, cpu\."):
         chosen_device("cuda")
 
 
 @pytest.mark.parametrize("value", ["gpu", "CUDA", "cuda:1", "meta"])
-def test_what_is_no_kind_is_an_error_that_names_all(value: str) -> None:
+def test_an_unknown_kind_of_device_is_an_error_that_names_all(value: str) -> None:
     with pytest.raises(
         SettingsError, match=f"CAPTIONLOOP_DEVICE is '{value}', but must be one of auto, cuda, mps, xpu"
     ):

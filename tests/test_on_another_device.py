@@ -113,7 +113,7 @@ def test_captions_are_those_of_the_cpu(generation: dict[str, Any], elsewhere: El
     assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=1e-4)
 
 
-def test_so_is_what_else_is_made_of_the_encoders_output(elsewhere: Elsewhere) -> None:
+def test_everything_made_of_the_encoders_output_is_that_of_the_cpu(elsewhere: Elsewhere) -> None:
     found, expected = (elsewhere(around_it, device) for device in ("pretend", "cpu"))
     assert len(found) > 2
     for ours, theirs in zip(found, expected, strict=True):
@@ -121,7 +121,7 @@ def test_so_is_what_else_is_made_of_the_encoders_output(elsewhere: Elsewhere) ->
 
 
 @pytest.mark.parametrize("settings", WAYS.values(), ids=WAYS.keys())
-def test_so_are_the_losses_of_training(settings: dict[str, Any], elsewhere: Elsewhere) -> None:
+def test_training_losses_are_those_of_the_cpu(settings: dict[str, Any], elsewhere: Elsewhere) -> None:
     (place, found), (_, expected) = (elsewhere(losses, device, settings) for device in ("pretend", "cpu"))
     assert place == "pretend"
     assert found == pytest.approx(expected, rel=1e-4)

@@ -21,7 +21,7 @@ _PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 _OF_PLAIN_PYTHON = ["attr", "django-ranged-fileresponse", "drf-flex-fields", "drf-generators", "ordered-set"]
 
 
-def test_the_package_says_which() -> None:
+def test_the_package_names_the_pythons() -> None:
     said = {line.rpartition(" :: ")[2] for line in _PROJECT["classifiers"] if " :: Python :: 3." in line}
     assert sorted(said) == _PYTHONS
     assert all(SpecifierSet(_PROJECT["requires-python"]).contains(python) for python in _PYTHONS)
@@ -29,7 +29,7 @@ def test_the_package_says_which() -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "Makefile", "docs/install.md"])
-def test_so_do_the_texts(name: str) -> None:
+def test_the_documents_name_the_same_pythons(name: str) -> None:
     assert f"Python {_PYTHONS[0]} to {_PYTHONS[-1]}" in (_ROOT / name).read_text(encoding="utf-8")
 
 

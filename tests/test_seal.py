@@ -83,7 +83,7 @@ def test_with_no_key_it_is_said_and_none_is_made(home: Home) -> None:
     assert not home.seal_keys.exists()
 
 
-def test_what_was_changed_is_not_read(home: Home) -> None:
+def test_a_changed_secret_is_not_read(home: Home) -> None:
     kept = Seal(home).encrypt("token")
     with pytest.raises(LostKeyError):
         opened(Seal(home), kept[:-4] + "AAA=")

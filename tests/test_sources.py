@@ -44,7 +44,7 @@ def _option(call: ast.Call, name: str) -> object:
     return None
 
 
-def test_there_are_sources() -> None:
+def test_the_checks_find_sources_to_check() -> None:
     assert len(_SOURCES) > 150
 
 

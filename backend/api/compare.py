@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from captionloop.backend.api.endpoints import api
-from captionloop.backend.pages.compare import ImageRow, read_compare, read_pair
-from captionloop.backend.pages.room import current_room
+from captionloop.backend.page_data.compare import ImageRow, read_compare
+from captionloop.backend.pages.blueprint import current_room
+from captionloop.backend.pages.compare import chosen_pair
 from captionloop.backend.report_page.figures import FigureRow
 from captionloop.model.versions.comparisons import ORDERS
 
@@ -54,7 +55,7 @@ class VersionComparison:
 def get_comparison(number: int, query: ComparisonQuery) -> VersionComparison:
     """Two versions' captions of the same held-out images, with the differences in metrics."""
     room = current_room()
-    pair = read_pair(room, room.project(number), query.first, query.second)
+    pair = chosen_pair(room, room.project(number), query.first, query.second)
     shown = read_compare(room, pair, order=query.order, page=query.page)
     return VersionComparison(
         first=pair.first.version,

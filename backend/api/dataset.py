@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from captionloop.backend.api.endpoints import api
-from captionloop.backend.pages.dataset import DatasetItem, DatasetQuery, ProblemGroup, read_dataset
-from captionloop.backend.pages.room import current_room
+from captionloop.backend.page_data.dataset import DatasetFilter, DatasetItem, ProblemGroup, read_dataset
+from captionloop.backend.pages.blueprint import current_room
 from captionloop.model.dataset.gallery import STATES, AnnotatorFigures
 from captionloop.model.dataset.problems import ProblemKind
 
@@ -60,7 +60,7 @@ class DatasetPage:
 def get_dataset(number: int, query: ItemQuery) -> DatasetPage:
     """The dataset by pages, its problems, and figures per annotator."""
     room = current_room()
-    wanted = DatasetQuery(query.state, query.split, query.problem)
+    wanted = DatasetFilter(query.state, query.split, query.problem)
     shown = read_dataset(room, room.project(number), wanted, page=query.page)
     return DatasetPage(
         total=shown.total,

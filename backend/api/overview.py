@@ -10,8 +10,8 @@ from captionloop.backend.api.endpoints import api
 from captionloop.backend.api.runs import RunFacts
 from captionloop.backend.health.checkups import Checkup
 from captionloop.backend.label_studio.controls import boxes_of
-from captionloop.backend.pages.overview import read_overview
-from captionloop.backend.pages.room import current_room
+from captionloop.backend.page_data.overview import read_overview
+from captionloop.backend.pages.blueprint import current_room
 from captionloop.model.database import Project
 from captionloop.model.progress.loop_figures import LoopFigures
 

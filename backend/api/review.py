@@ -10,11 +10,13 @@ from typing import Literal
 from werkzeug.exceptions import BadRequest
 
 from captionloop.backend.api.endpoints import api
+from captionloop.backend.page_data.review import ReviewItem, read_review
+from captionloop.backend.page_data.room import Room
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.review import ReviewItem, ReviewQuery, read_review
-from captionloop.backend.pages.room import Room, current_room
+from captionloop.backend.pages.blueprint import current_room
+from captionloop.backend.pages.review import ReviewQuery
 from captionloop.model.database import Category, Project
-from captionloop.model.dataset import review as model
+from captionloop.model.dataset import review
 
 _Yes = Literal["yes", "no"]
 
@@ -48,7 +50,7 @@ class CorrectionQuery:
     until: date | None = None
     reviewed: _Yes | None = None
     left_out: _Yes | None = None
-    sort: model.Order = model.Order.MOST_CHANGED
+    sort: review.Order = review.Order.MOST_CHANGED
     page: int = 1
 
     def read(self, project: Project) -> ReviewQuery:
@@ -96,9 +98,10 @@ def list_corrections(number: int, query: CorrectionQuery) -> CorrectionPage:
     """Corrections with their suggestions, by pages."""
     room = current_room()
     project = room.project(number)
-    shown = read_review(room, project, query.read(project), page=query.page)
+    asked = query.read(project)
+    shown = read_review(room, project, asked.wanted, asked.order, page=query.page)
     with room.database.reading() as session:
-        to_review = model.count_to_review(session, project.id)
+        to_review = review.count_to_review(session, project.id)
     return CorrectionPage(shown.total, shown.page, shown.pages, to_review, shown.rows)
 
 
@@ -114,12 +117,12 @@ def post_decision(number: int, correction: int, body: Decision) -> ReviewItem:
     """Decide on a correction, as on the page; returns the changed correction."""
     if body == Decision():
         raise BadRequest("Nothing was decided; expected category, left_out or note.")
-    if body.note and len(body.note) > model.LONGEST_NOTE:
-        raise BadRequest(f"The note has {len(body.note)} characters; there is room for {model.LONGEST_NOTE}.")
+    if body.note and len(body.note) > review.LONGEST_NOTE:
+        raise BadRequest(f"The note has {len(body.note)} characters; there is room for {review.LONGEST_NOTE}.")
     room = current_room()
     project = room.project(number)
     with room.database.session() as session:
-        model.decide(session, project.id, correction, by=visitor().name, **asdict(body))
+        review.decide(session, project.id, correction, by=visitor().name, **asdict(body))
     return _item(room, project, correction)
 
 
@@ -129,12 +132,11 @@ def post_undo(number: int) -> ReviewItem | None:
     room = current_room()
     project = room.project(number)
     with room.database.session() as session:
-        action = model.undo(session, project.id, by=visitor().name)
+        action = review.undo(session, project.id, by=visitor().name)
     return _item(room, project, action.correction_id) if action else None
 
 
 def _item(room: Room, project: Project, correction: int) -> ReviewItem:
-    query = ReviewQuery.read({}, shows_annotators=project.shows_annotators)
-    item = read_review(room, project, query, item=correction).item
+    item = read_review(room, project, review.ReviewFilter(), review.Order.MOST_CHANGED, item=correction).item
     assert item is not None  # else it would not have been found
     return item

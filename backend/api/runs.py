@@ -10,9 +10,9 @@ from typing import Any
 from flask import request
 
 from captionloop.backend.api.endpoints import api
+from captionloop.backend.page_data.runs import read_run, read_runs
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.room import current_room
-from captionloop.backend.pages.runs import read_run, read_runs
+from captionloop.backend.pages.blueprint import current_room
 from captionloop.model.database import Run, RunKind, RunState
 from captionloop.model.training import named_settings
 from captionloop.model.training.settings import FinetuneSettings

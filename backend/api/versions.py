@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from captionloop.backend.api.endpoints import api
+from captionloop.backend.page_data.versions import HeldOutFigures, VersionRow, read_versions
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.room import current_room
-from captionloop.backend.pages.versions import HeldOutFigures, VersionRow, read_versions
+from captionloop.backend.pages.blueprint import current_room
 
 
 @dataclass(frozen=True)

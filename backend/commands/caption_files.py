@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from captionloop.backend.terminal.progress import Progress
 from captionloop.batches import batches
 from captionloop.errors import CaptionFileError, ImageError
+from captionloop.image_limits import ImageLimits
 from captionloop.model.blip.generation_settings import GenerationSettings
-from captionloop.model.dataset.images import ImageLimits, open_image
+from captionloop.model.dataset.images import open_image
 from captionloop.model.exchange.reading.directory import files_below, open_regular
 from captionloop.model.exchange.reading.pictures import has_picture_name
 from captionloop.model.versions.base import Base, name_and_generation

@@ -41,26 +41,14 @@ def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
         captionloop connect --project 3 --control caption
     """
     from captionloop.backend.label_studio.supported_versions import UPGRADE, too_old
-    from captionloop.backend.local.services import local_url
-    from captionloop.backend.projects.connect import connect as attach
+    from captionloop.backend.local.services import attach
 
     with ready_context() as context:
-        settings = context.settings
         # Before the attempt, which may fail for this reason with a misleading message of Label Studio.
         if said := too_old(context.label_studio.version()):
             print_line(f"Warning: Label Studio {said}. {UPGRADE}", err=True)
         context.label_studio.check_address()
-        connection = attach(
-            project_id,
-            label_studio=context.label_studio,
-            database=context.database,
-            seal=context.seal,
-            server=settings.server_name,
-            backend_url=settings.backend_url or local_url(settings.port),
-            user=settings.user,
-            password=settings.password.reveal() if settings.password else None,
-            control=control,
-        )
+        connection = attach(context, project_id, control=control)
         context.queue.request_sync(connection.project_row_id)  # earlier annotations are corrections as well
     shown = {
         "project_id": connection.project_id,

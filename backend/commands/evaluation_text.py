@@ -10,7 +10,7 @@ from captionloop.backend.report_page.figures import figure_rows
 from captionloop.backend.terminal.progress import Progress
 from captionloop.backend.terminal.table import table
 from captionloop.errors import CaptionFileError
-from captionloop.model.dataset.images import ImageLimits
+from captionloop.image_limits import ImageLimits
 from captionloop.model.exchange.evaluation_set import EvaluationSet
 from captionloop.model.exchange.references import to_coco_results
 from captionloop.model.metrics import Differences, Evaluation

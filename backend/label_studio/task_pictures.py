@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_studio.label_config import CaptionTarget, task_image
-from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
+from captionloop.image_limits import ImageLimits
+from captionloop.model.dataset.images import content_hash, open_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,7 +5,6 @@
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from captionloop.backend.local.ports import LOOPBACK
-from captionloop.backend.local.processes import Program
-from captionloop.errors import ServiceError
+from captionloop.backend.local.processes import Program, wait_until
 from captionloop.settings import Secret
 
 # A first start migrates an empty database: 25 s on an idle machine, many times that on a busy one. A Label Studio that
@@ -88,9 +86,5 @@ def wait_until_ready(url: str, *, meanwhile: Callable[[], None], within_s: float
     Raises:
         ServiceError: it did not answer in time.
     """
-    deadline = time.monotonic() + within_s
-    while not is_healthy(url):
-        meanwhile()
-        if time.monotonic() > deadline:
-            raise ServiceError(f"Label Studio at {url} did not answer within {within_s:.0f} s.")
-        time.sleep(0.1)
+    too_late = f"Label Studio at {url} did not answer within {within_s:.0f} s."
+    wait_until(lambda: is_healthy(url), meanwhile=meanwhile, within_s=within_s, too_late=too_late)

@@ -260,6 +260,31 @@ def _handling(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None]
             signal.signal(number, handler)
 
 
+def wait_until(
+    is_done: Callable[[], bool],
+    *,
+    meanwhile: Callable[[], None],
+    within_s: float,
+    too_late: str,
+    looks_every_s: float = 0.1,
+) -> None:
+    """Wait for a process that was just started.
+
+    Args:
+        meanwhile: called each time that it is not done yet; may raise.
+        too_late: the message when it was not done in time.
+
+    Raises:
+        ServiceError: it was not done in time.
+    """
+    deadline = time.monotonic() + within_s
+    while not is_done():
+        meanwhile()
+        if time.monotonic() > deadline:
+            raise ServiceError(too_late)
+        time.sleep(looks_every_s)
+
+
 def _lock(handle: int, *, patience_s: float) -> bool:
     """Take the lock, with retries in case `is_owned` holds it for a moment."""
     deadline = time.monotonic() + patience_s

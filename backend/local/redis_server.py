@@ -8,13 +8,12 @@ import importlib.util
 import os
 import platform
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captionloop.backend.local.processes import Program
+from captionloop.backend.local.processes import Program, wait_until
 from captionloop.errors import ServiceError
 from captionloop.home import Home
 from captionloop.settings import without_password
@@ -121,14 +120,13 @@ def wait_until_ready(redis_url: str, *, meanwhile: Callable[[], None]) -> None:
     Raises:
         ServiceError: it did not answer in time.
     """
-    deadline = time.monotonic() + _READY_WITHIN_S
-    while not answers(redis_url):
-        meanwhile()
-        if time.monotonic() > deadline:
-            raise ServiceError(
-                f"The Redis at {without_password(redis_url)} did not answer within {_READY_WITHIN_S:.0f} s."
-            )
-        time.sleep(0.02)
+    wait_until(
+        lambda: answers(redis_url),
+        meanwhile=meanwhile,
+        within_s=_READY_WITHIN_S,
+        too_late=f"The Redis at {without_password(redis_url)} did not answer within {_READY_WITHIN_S:.0f} s.",
+        looks_every_s=0.02,
+    )
 
 
 def _client(redis_url: str) -> "Redis":

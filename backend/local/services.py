@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.local import redis_server
 from captionloop.backend.local.label_studio_server import Login, has_data
@@ -17,6 +17,10 @@ from captionloop.errors import CaptionloopError
 from captionloop.home import Home, read_json, write_json
 from captionloop.seal import Seal, is_sealed
 from captionloop.settings import LOCAL_SERVER, Secret, Settings
+
+if TYPE_CHECKING:
+    from captionloop.backend.projects.connect import Connection
+    from captionloop.jobs.context import Context
 
 _EMAIL = "captionloop@localhost"
 _BACKEND_USER = "captionloop"
@@ -107,6 +111,25 @@ def is_ready(home: Home) -> bool:
 
 def local_url(port: int) -> str:
     return f"http://localhost:{port}"
+
+
+def attach(context: "Context", project_id: int, *, control: str | None = None, is_sample: bool = False) -> "Connection":
+    """Attach the backend of these settings to a project; see `projects.connect` for arguments and errors."""
+    from captionloop.backend.projects.connect import connect
+
+    settings = context.settings
+    return connect(
+        project_id,
+        label_studio=context.label_studio,
+        database=context.database,
+        seal=context.seal,
+        server=settings.server_name,
+        backend_url=settings.backend_url or local_url(settings.port),
+        user=settings.user,
+        password=settings.password.reveal() if settings.password else None,
+        control=control,
+        is_sample=is_sample,
+    )
 
 
 def _new_email(home: Home) -> str:

@@ -22,7 +22,7 @@ from captionloop.backend.local import (
     services,
 )
 from captionloop.backend.local.ports import LOOPBACK, require_free
-from captionloop.backend.local.processes import Process, Program, Supervisor, signals_interrupt, sole_owner
+from captionloop.backend.local.processes import Process, Program, Supervisor, signals_interrupt, sole_owner, wait_until
 from captionloop.backend.local.screen import Screen, Step
 from captionloop.errors import CaptionloopError, ServiceError, SettingsError, StorageError
 from captionloop.home import Home, read_json, write_json
@@ -191,14 +191,8 @@ class _Up:
             self._until(lambda: bool(context.queue.workers()), self._watching(step, worker), "The worker")
 
     def _until(self, done: Callable[[], bool], meanwhile: Callable[[], None], what: str) -> None:
-        deadline = time.monotonic() + _READY_WITHIN_S
-        while not done():
-            meanwhile()
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"{what} did not answer within {_READY_WITHIN_S:.0f} s; its log is in {self.home.logs}."
-                )
-            time.sleep(0.1)
+        too_late = f"{what} did not answer within {_READY_WITHIN_S:.0f} s; its log is in {self.home.logs}."
+        wait_until(done, meanwhile=meanwhile, within_s=_READY_WITHIN_S, too_late=too_late)
 
     def _watching(self, step: Step, process: Process) -> Callable[[], None]:
         def meanwhile() -> None:
@@ -220,7 +214,7 @@ class _Up:
                     server=context.settings.server_name,
                     progress=lambda share: step.update("drawing and uploading pictures", share=share),
                 )
-                _attach(context, project_id, is_sample=True)
+                services.attach(context, project_id, is_sample=True)
             self._caption(context, project_id)
         self._attach_again(context, besides=project_id)
         return project_id
@@ -232,7 +226,7 @@ class _Up:
         for project in Projects(context.database, server=context.settings.server_name).connected():
             if project.label_studio_id != besides:
                 try:
-                    _attach(context, project.label_studio_id, is_sample=False)
+                    services.attach(context, project.label_studio_id)
                 except CaptionloopError as error:
                     self._screen.say(f"Project {project.label_studio_id} ({project.title}) is not attached: {error}")
 
@@ -299,23 +293,6 @@ def _beside(command: Sequence[str], environment: dict[str, str]) -> Iterator[Non
             yield
         finally:
             process.terminate()
-
-
-def _attach(context: "Context", project_id: int, *, is_sample: bool) -> None:
-    from captionloop.backend.projects.connect import connect
-
-    settings = context.settings
-    connect(
-        project_id,
-        label_studio=context.label_studio,
-        database=context.database,
-        seal=context.seal,
-        server=settings.server_name,
-        backend_url=settings.backend_url or services.local_url(settings.port),
-        user=settings.user,
-        password=settings.password.reveal() if settings.password else None,
-        is_sample=is_sample,
-    )
 
 
 def _was_captioned(context: "Context", project_id: int) -> bool:

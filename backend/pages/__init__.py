@@ -1,16 +1,16 @@
 """The review room: a few server-rendered pages of the same Flask app, at `/`.
 
-A module for each page, named as its tab; `room` is what they work with, `access` who may, `frame` what stands around
-every page, `figures` the numbers with what they mean. Pages work without script; `static/room.js` adds keys and live
-values, and htmx (vendored) exchanges parts of a page.
+A module for each page, named as its tab, with its routes; what a page shows is gathered in `backend.page_data`, whose
+`room` they work with. `access` says who may, `frame` what stands around every page. Pages work without script;
+`static/room.js` adds keys and live values, and htmx (vendored) exchanges parts of a page.
 """
 
 from flask import Flask
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
+from captionloop.backend.page_data.room import Room
 from captionloop.backend.pages.access import protect
 from captionloop.backend.pages.blueprint import pages
-from captionloop.backend.pages.room import Room
 
 
 def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:

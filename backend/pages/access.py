@@ -20,8 +20,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from captionloop.backend.access.ended_sessions import end_session, has_ended
 from captionloop.backend.access.gatekeeper import Gatekeeper, Role
 from captionloop.backend.access.session_key import session_key
-from captionloop.backend.pages.blueprint import pages
-from captionloop.backend.pages.room import current_room
+from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.home import Home
 from captionloop.seal import Seal
 

@@ -1,9 +1,17 @@
-"""What stands behind the question mark of a page's address."""
+"""What the address of a page or a form brings, read as what it means."""
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import date
+from typing import TypeVar
+
+from werkzeug.exceptions import BadRequest
 
 from captionloop.model.database import LARGEST_ID
+
+Value = TypeVar("Value")
+
+YES_NO = {"yes": True, "no": False}
 
 
 def number_in(given: Mapping[str, str], name: str) -> int | None:
@@ -12,3 +20,41 @@ def number_in(given: Mapping[str, str], name: str) -> int | None:
         number = int(given.get(name, ""))
         return number if abs(number) <= LARGEST_ID else None
     return None
+
+
+def one_of(given: Mapping[str, str], name: str, values: Mapping[str, Value]) -> Value | None:
+    """What a value stands for; None where it is missing or empty.
+
+    Raises:
+        BadRequest: it is none of them.
+    """
+    value = given.get(name, "")
+    if value and value not in values:
+        raise BadRequest(f"{name} is {value!r}; expected one of {', '.join(values)}.")
+    return values[value] if value else None
+
+
+def share_of(given: Mapping[str, str], name: str) -> float | None:
+    """A number between 0 and 1; None where it is missing or empty.
+
+    Raises:
+        BadRequest: it is no number.
+    """
+    value = given.get(name, "").strip()
+    try:
+        return float(value) if value else None
+    except ValueError as error:
+        raise BadRequest(f"{name} is {value!r}; expected a number between 0 and 1.") from error
+
+
+def day_of(given: Mapping[str, str], name: str) -> date | None:
+    """A day as 2026-11-24; None where it is missing or empty.
+
+    Raises:
+        BadRequest: it is no day.
+    """
+    value = given.get(name, "").strip()
+    try:
+        return date.fromisoformat(value) if value else None
+    except ValueError as error:
+        raise BadRequest(f"{name} is {value!r}; expected a day as 2026-11-24.") from error

@@ -1,5 +1,14 @@
-"""The blueprint that the modules of the pages add their routes to."""
+"""The blueprint that the modules of the pages add their routes to, and the room that they work with."""
 
-from flask import Blueprint
+from typing import cast
+
+from flask import Blueprint, current_app
+
+from captionloop.backend.page_data.room import Room
 
 pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+
+
+def current_room() -> Room:
+    """The room of the app that answers the present request."""
+    return cast(Room, current_app.extensions["captionloop_room"])

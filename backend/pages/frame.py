@@ -8,8 +8,7 @@ from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from captionloop.backend.pages.access import Visitor, signed_in
-from captionloop.backend.pages.blueprint import pages
-from captionloop.backend.pages.room import current_room
+from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.model.database import Project
 from captionloop.model.dataset.review import MOST_COUNTED, count_to_review
 

@@ -2,9 +2,8 @@
 
 from flask import render_template, request
 
-from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.frame import render
-from captionloop.backend.pages.room import current_room
 
 
 @pages.get("/projects/<int:number>/health")

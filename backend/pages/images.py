@@ -8,8 +8,7 @@ from pathlib import Path
 from flask import Response, request
 from werkzeug.exceptions import NotFound
 
-from captionloop.backend.pages.blueprint import pages
-from captionloop.backend.pages.room import current_room
+from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.errors import ImageError, StorageError
 from captionloop.home import write_atomically
 from captionloop.model.dataset.images import open_image

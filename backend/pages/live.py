@@ -7,7 +7,7 @@ from time import monotonic
 
 from flask import Response, request, stream_with_context
 
-from captionloop.backend.pages.room import current_room
+from captionloop.backend.pages.blueprint import current_room
 
 # A stream holds one of the server's threads, which Label Studio needs as well: the browsers beyond these get one
 # message each time they ask, and ask again by themselves.

@@ -1,80 +1,20 @@
 """The overview of a project: is it getting better, and should somebody do something now?"""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from captionloop.backend.label_studio.controls import ControlQuestion, question_of
+from captionloop.backend.page_data.overview import FEW_CORRECTIONS, Overview, figures_table, read_overview
 from captionloop.backend.pages.access import own_address, visitor
-from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.charts import VersionPoint, version_chart
+from captionloop.backend.pages.downloads import download
 from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.live import Shown, streamed
-from captionloop.backend.pages.room import Room, current_room
-from captionloop.backend.pages.tables import DataTable
-from captionloop.model.database import Project, Run, RunKind, RunState
-from captionloop.model.progress.loop_figures import LoopFigures, VersionFigures, loop_figures
-from captionloop.model.progress.outlook import Outlook, stands
-from captionloop.model.progress.outlook import outlook as outlook_of
+from captionloop.model.database import Run, RunKind, RunState
 from captionloop.model.training import named_settings
 from captionloop.model.training.settings import WAYS, read_pairs
-from captionloop.model.versions.store import VersionInfo
-
-FEW_CORRECTIONS = 20  # below it a run is possible, but the page does not propose it
-
-
-@dataclass(frozen=True)
-class Overview:
-    """What the overview shows.
-
-    Args:
-        champion: the version that serves.
-        figures: of the loop, per version.
-        run: the one in progress, or the last one; None before any.
-        previous: figures of the version that the champion's are compared with; None without one.
-        outlook: what more corrections are likely to bring.
-        question: what somebody has to decide about the text box that captions go into; None: nothing.
-    """
-
-    champion: VersionInfo
-    figures: LoopFigures
-    run: Run | None
-    previous: VersionFigures | None
-    outlook: Outlook
-    question: ControlQuestion | None
-
-    @property
-    def current(self) -> VersionFigures | None:
-        return self.figures.of(self.champion.version)
-
-    @property
-    def is_busy(self) -> bool:
-        return self.run is not None and not self.run.state.is_over
-
-    @property
-    def proposes_training(self) -> bool:
-        """Whether there is enough that is new."""
-        return not self.is_busy and self.figures.new_corrections >= FEW_CORRECTIONS
-
-
-def read_overview(room: Room, project: Project) -> Overview:
-    """Gather the overview of a project."""
-    champion = room.champion(project)
-    versions = room.versions.all_of(project.id, with_deleted=True)
-    with room.database.reading() as session:
-        figures = loop_figures(session, project.id, versions)
-    earlier = [found for found in figures.versions if found.version != champion.version and found.kept]
-    return Overview(
-        champion=champion,
-        figures=figures,
-        run=room.runs.current(project.id),
-        previous=earlier[-1] if earlier else None,
-        outlook=outlook_of(stands(versions, figures.versions), corrections=figures.corrections),
-        question=question_of(project),
-    )
 
 
 @pages.get("/projects/<int:number>/")
@@ -82,8 +22,8 @@ def overview(number: int) -> str | Response:
     room = current_room()
     project = room.project(number)
     shown = read_overview(room, project)
-    table = versions_table(shown.figures.versions)
-    if wanted := table.download(request.args.get("format"), name=f"versions-of-project-{number}"):
+    table = figures_table(shown.figures.versions)
+    if wanted := download(table, request.args.get("format"), name=f"versions-of-project-{number}"):
         return wanted
     return render(
         "overview.html",
@@ -95,25 +35,6 @@ def overview(number: int) -> str | Response:
         all_named=room.all_named_settings(project),
         few=FEW_CORRECTIONS,
     )
-
-
-def versions_table(versions: Sequence[VersionFigures]) -> DataTable:
-    """The charts' figures, to take away."""
-    columns = ("version", "made", "suggested", "corrected", "kept", "kept_low", "kept_high", "words_changed")
-    rows = [
-        (
-            found.version,
-            found.created_at,
-            found.suggested,
-            found.corrected,
-            found.kept.value if found.kept else None,
-            found.kept.low if found.kept else None,
-            found.kept.high if found.kept else None,
-            found.words_changed.value if found.words_changed else None,
-        )
-        for found in versions
-    ]
-    return DataTable(columns, rows)
 
 
 @pages.post("/projects/<int:number>/train")

@@ -8,9 +8,8 @@ from werkzeug.wrappers import Response
 
 from captionloop.backend.label_studio.controls import boxes_of
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.blueprint import pages
+from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.frame import render
-from captionloop.backend.pages.room import current_room
 from captionloop.errors import ServiceError, SettingsError
 from captionloop.jobs.project.change_settings import CONTROL
 from captionloop.model.active_learning.project_settings import AUTO, ORDERS, ProjectSettings, settings_of

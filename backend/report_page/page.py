@@ -12,14 +12,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from captionloop.backend.report_page.caption_line import CaptionLine
 from captionloop.backend.report_page.figures import figure_rows, figure_title
 from captionloop.backend.report_page.plots import curve, reliability_diagram
 from captionloop.errors import ImageError
 from captionloop.home import Home
 from captionloop.model.dataset.images import open_image
-from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
+from captionloop.model.evaluation.comparison_file import ComparedImage
 from captionloop.model.metrics.scores import counting_notes
-from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
 from captionloop.model.versions.report import Report
 
 _THUMBNAIL_PIXELS = 288  # longest side; shown at half of it, sharp on dense screens
@@ -29,21 +29,11 @@ _DRAWN_METRICS = ("score", "cider_d", "bleu_4", "exact_match", "word_edit_rate",
 
 
 @dataclass(frozen=True)
-class _Line:
-    """One version's caption of an image against its reference."""
-
-    author: str
-    changes: Sequence[WordChange]
-    word_edits: int
-    exact: bool
-
-
-@dataclass(frozen=True)
 class _Example:
     picture: str | None  # data: address
     image: str
     references: Sequence[str]
-    lines: Sequence[_Line]
+    lines: Sequence[CaptionLine]
 
 
 @dataclass(frozen=True)
@@ -93,18 +83,9 @@ def _example(image: ComparedImage, report: Report, champion: str) -> _Example:
         image=image.image,
         references=image.references,
         lines=[
-            _line(champion, image.champion, image.references),
-            _line(report.version.version, image.candidate, image.references),
+            CaptionLine.of(champion, image.champion, image.references),
+            CaptionLine.of(report.version.version, image.candidate, image.references),
         ],
-    )
-
-
-def _line(author: str, written: EvaluatedCaption, references: Sequence[str]) -> _Line:
-    return _Line(
-        author=author,
-        changes=word_changes(written.caption, nearest_reference(written.caption, references)),
-        word_edits=written.word_edits,
-        exact=written.exact_match,
     )
 
 

@@ -26,7 +26,7 @@ from captionloop.errors import (
 )
 
 if TYPE_CHECKING:
-    from captionloop.backend.pages.room import Room
+    from captionloop.backend.page_data.room import Room
 
 _log = logging.getLogger(__name__)
 

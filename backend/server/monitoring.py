@@ -14,7 +14,7 @@ from captionloop.backend.serving.prometheus import StateCollector
 from captionloop.backend.serving.readiness import Readiness
 
 if TYPE_CHECKING:
-    from captionloop.backend.pages.room import Room
+    from captionloop.backend.page_data.room import Room
 
 watching = Blueprint("watching", __name__)
 

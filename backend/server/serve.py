@@ -7,7 +7,7 @@ import threading
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.local.ports import listen
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.server.app import create_app
 from captionloop.backend.server.large_bodies import may_send_much

@@ -22,9 +22,9 @@ from captionloop.backend.serving.champions import Champions
 from captionloop.backend.serving.prometheus import Metrics
 from captionloop.backend.serving.readers import Readers
 from captionloop.errors import CaptionloopError, ImageError, ServiceError, SettingsError
+from captionloop.image_limits import ImageLimits
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.model.database import LARGEST_ID, Project, RunKind
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.evaluation.calibration import Chances, RecentChances
 from captionloop.model.versions.store import VersionStore

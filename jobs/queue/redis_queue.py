@@ -16,8 +16,7 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from captionloop.errors import ServiceError
-from captionloop.jobs.queue.runs import Requested as Requested
-from captionloop.jobs.queue.runs import Runs
+from captionloop.jobs.queue.runs import Requested, Runs
 from captionloop.jobs.queue.sweeps import Sweeps
 from captionloop.logs import current_request, sane_id
 from captionloop.model.database import Run, RunKind, Sweep

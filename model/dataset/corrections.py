@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
+from captionloop.image_limits import ImageLimits
 from captionloop.model.database import (
     Correction,
     CorrectionRevision,
@@ -31,7 +32,7 @@ from captionloop.model.database import (
     utc_now,
 )
 from captionloop.model.dataset.category_guess import guess_category
-from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
+from captionloop.model.dataset.images import content_hash, open_image
 from captionloop.model.dataset.near_duplicates import fingerprint, settle
 from captionloop.model.dataset.split import Split, split_images
 from captionloop.model.metrics.word_changes import are_comparable, nearest_reference, word_edits

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from captionloop.errors import ImageError
-from captionloop.image_limits import ImageLimits as ImageLimits
+from captionloop.image_limits import ImageLimits
 
 # Pillow's own limit is one number for the whole process, and only warns up to twice that. `open_image` refuses by
 # `ImageLimits`, from the header, before a pixel is decoded.

@@ -12,8 +12,9 @@ from PIL import Image
 from captionloop.batches import batches
 from captionloop.errors import CaptionFileError, CaptionloopError, ImageError, NotFoundError
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.dataset.corrections import Snapshot, read_snapshot
-from captionloop.model.dataset.images import ImageLimits, open_image
+from captionloop.model.dataset.images import open_image
 from captionloop.model.exchange.reading import BadRow, PictureBytes, Row, Source, SplitName, find_source
 from captionloop.model.exchange.reading.rows import is_in
 

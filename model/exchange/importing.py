@@ -14,10 +14,11 @@ from itertools import islice
 from captionloop.batches import batches
 from captionloop.errors import ImageError
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.database import Database
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import ImportedCaption, StoredImage
-from captionloop.model.dataset.images import ImageLimits, content_hash
+from captionloop.model.dataset.images import content_hash
 from captionloop.model.dataset.near_duplicates import settle_all
 from captionloop.model.exchange.reading import FORMATS, BadRow, Format, PictureBytes, Place, Row, Source, find_source
 

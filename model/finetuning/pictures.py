@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from captionloop.batches import batches
+from captionloop.image_limits import ImageLimits
 from captionloop.model.captioning.feature_cache import FeatureCache
-from captionloop.model.dataset.images import ImageLimits, open_image
+from captionloop.model.dataset.images import open_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

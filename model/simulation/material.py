@@ -11,8 +11,9 @@ from PIL.Image import Image
 from torch import Tensor
 
 from captionloop.errors import SettingsError
+from captionloop.image_limits import ImageLimits
 from captionloop.model.captioning.captioner import Captioner
-from captionloop.model.dataset.images import ImageLimits, open_image
+from captionloop.model.dataset.images import open_image
 from captionloop.model.exchange.evaluation_set import EvaluationSet
 from captionloop.model.simulation.rounds import Material
 from captionloop.model.starter.imbalanced import imbalanced_scene

@@ -15,7 +15,7 @@ SAMPLES = 8  # sample captions of a validation
 class SampleCaption:
     """A generated caption of an image, with the human captions."""
 
-    image: str
+    image: str  # SHA-256 of its bytes
     caption: str
     references: Sequence[str]
 

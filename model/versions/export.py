@@ -14,11 +14,11 @@ from time import localtime
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from captionloop.model.evaluation.comparison_file import COMPARISON
+from captionloop.model.training.log import EVALUATIONS_FILE
 from captionloop.model.versions.manifest import MANIFEST, read_manifest
-from captionloop.model.versions.report import EVALUATIONS
 from captionloop.model.versions.store import VersionInfo
 
-_STAYS_HERE = frozenset({COMPARISON, EVALUATIONS})
+_STAYS_HERE = frozenset({COMPARISON, EVALUATIONS_FILE})
 _BLOCK_BYTES = 1 << 20
 
 

@@ -25,24 +25,14 @@ from captionloop.model.evaluation.calibration import Chances
 from captionloop.model.evaluation.comparison_file import COMPARISON, ComparedImage, StoredComparison, read_comparison
 from captionloop.model.metrics.differences import SCORE
 from captionloop.model.metrics.word_changes import word_edits
+from captionloop.model.training.log import EVALUATIONS_FILE, STEPS_FILE
+from captionloop.model.training.validation import SampleCaption
 from captionloop.model.versions.manifest import read_manifest
 from captionloop.model.versions.store import VersionInfo
-
-TRAINING_LOG = "training_log.csv"
-EVALUATIONS = "evaluations.jsonl"
 
 _NOT_MEASURED = float("nan")
 _MOST_EXAMPLES = 20
 _MOST_WORST = 10  # of the examples, to leave room for changed ones
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A caption of an image by a model in training."""
-
-    image: str  # SHA-256 of its bytes
-    caption: str
-    references: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ class EvaluationPoint:
     step: int
     images: str  # "validation" or "held-out"
     metrics: Mapping[str, float]
-    samples: tuple[Sample, ...]
+    samples: tuple[SampleCaption, ...]
 
 
 @dataclass(frozen=True)
@@ -117,8 +107,8 @@ def read_report(version: VersionInfo, home: Home, *, chances: Chances | None = N
         manifest=manifest,
         comparison=comparison,
         examples=choose_examples(comparison.images) if comparison else (),
-        log=_read_log(version.path / TRAINING_LOG),
-        evaluations=_read_evaluations(version.path / EVALUATIONS),
+        log=_read_log(version.path / STEPS_FILE),
+        evaluations=_read_evaluations(version.path / EVALUATIONS_FILE),
         dataset=_read_dataset(home, manifest.get("snapshot")),
         home=home,
         chances=chances,
@@ -175,7 +165,7 @@ def _evaluation(values: Mapping[str, Any]) -> EvaluationPoint:
         images=str(values.get("images", "held-out")),
         metrics=metrics,
         samples=tuple(
-            Sample(sample["image"], sample["caption"], tuple(sample["references"]))
+            SampleCaption(sample["image"], sample["caption"], tuple(sample["references"]))
             for sample in values.get("samples", ())
         ),
     )

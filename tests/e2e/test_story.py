@@ -52,7 +52,7 @@ def test_corrections_become_the_captions_of_untouched_tasks_and_a_rollback_bring
     expect(_draft(page)).to_have_text(_suggestion(untouched, version=base))
 
 
-def test_all_that_is_kept_is_for_its_owner_alone(person: Person) -> None:
+def test_files_in_the_home_are_for_its_owner_alone(person: Person) -> None:
     assert any(path.name.startswith("v1-") for path in person.home.versions.iterdir())
     assert open_to_others(person.home.root) == []
 

@@ -63,7 +63,7 @@ def test_the_corrections_can_be_taken_elsewhere(person: Person, studio: dict[str
     assert exported["snapshot"] in [row["snapshot"] for row in person.asks("dataset", "list")]
 
 
-def test_what_the_corrections_are_like_is_told(person: Person, studio: dict[str, Any], backend: Backend) -> None:
+def test_the_dataset_is_described_in_figures(person: Person, studio: dict[str, Any], backend: Backend) -> None:
     chosen = ["--project", str(studio["project_id"])]
     stats = person.asks("dataset", "stats", *chosen)
     assert stats["by_state"]["active"] - stats["left_out"] == backend.corrections()

@@ -23,11 +23,11 @@ from torch import nn
 from captionloop.backend.report_page import kept_report
 from captionloop.errors import BackupError, CaptionloopError, ServiceError, StorageError
 from captionloop.home import Home, write_json
+from captionloop.image_limits import ImageLimits
 from captionloop.model.backup.archive import make_backup, restore_backup
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import Database, Project, VersionState
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.evaluation.comparison_file import write_comparison
 from captionloop.model.exchange.export import export
 from captionloop.model.training.resume_state import TrainingState
@@ -153,7 +153,7 @@ def test_a_comparison(finished: FinishedRun, home: Home, disk: Disk) -> None:
     )  # fmt: skip
 
 
-def test_what_runs_now(home: Home, disk: Disk) -> None:
+def test_the_notes_on_running_services(home: Home, disk: Disk) -> None:
     directory = home.root / "notes"
     refused(disk, directory, lambda: write_json(directory / "services.json", {"x": "y" * 9000}), error=StorageError)
 

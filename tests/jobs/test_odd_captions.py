@@ -64,7 +64,7 @@ def test_a_caption_without_a_letter_is_none(
     assert [row.state for row in rows(either_database)] == [CorrectionState.EMPTIED] * len(NOT_A_LETTER_LEFT)
 
 
-def test_what_is_no_text_is_no_caption(
+def test_a_value_that_is_no_text_is_no_caption(
     studio: ScriptedStudio, either_database: Database, home: Home, project: Project
 ) -> None:
     for texts in ([None], [7], [{"text": "a cat"}], [["a cat"]], []):

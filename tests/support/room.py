@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from jinja2.bccache import Bucket, BytecodeCache
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.backend.server.app import create_app
 from captionloop.backend.server.serve import build_service
 from captionloop.home import Home

@@ -15,12 +15,12 @@ from captionloop.backend.serving.caption_service import CaptionService
 from captionloop.backend.serving.champions import Champions
 from captionloop.errors import ImageError
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import Runs
 from captionloop.jobs.queue.sweeps import Sweeps
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import Database
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 from captionloop.model.evaluation.calibration import RecentChances
 from captionloop.model.versions.base import Base

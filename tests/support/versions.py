@@ -12,16 +12,16 @@ from typing import Any
 from PIL import Image
 
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.database import CorrectionState, Database, Project, VersionState, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, Snapshot
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.split import split_images
 from captionloop.model.evaluation.comparison_file import COMPARISON, write_comparison
 from captionloop.model.evaluation.gate import judge
+from captionloop.model.training.log import EVALUATIONS_FILE, STEPS_FILE
 from captionloop.model.versions.base import Base
 from captionloop.model.versions.manifest import MANIFEST, Lineage
-from captionloop.model.versions.report import EVALUATIONS, TRAINING_LOG
 from captionloop.model.versions.store import VersionInfo, VersionStore
 from tests.support.models import add_project, tiny_base
 
@@ -134,7 +134,7 @@ def copied(made: FinishedRun, original: Home, home: Home, database: Database) ->
 def _write_logs(directory: Path, held_out: Mapping[str, Sequence[str]]) -> None:
     rows = [f"{step},{4 / step},{step / 40000},1.5,120.0," for step in range(1, 41)]
     header = "step,loss,learning_rate,gradient_norm,images_per_second,memory_mib"
-    (directory / TRAINING_LOG).write_text("\n".join([header, *rows]) + "\n")
+    (directory / STEPS_FILE).write_text("\n".join([header, *rows]) + "\n")
     points = [
         {
             "step": step,
@@ -147,7 +147,7 @@ def _write_logs(directory: Path, held_out: Mapping[str, Sequence[str]]) -> None:
         }
         for step in (20, 40)
     ]
-    (directory / EVALUATIONS).write_text("".join(json.dumps(point) + "\n" for point in points))
+    (directory / EVALUATIONS_FILE).write_text("".join(json.dumps(point) + "\n" for point in points))
 
 
 def add_copy(store: VersionStore, project: Project, base: VersionInfo, *, padding_bytes: int = 0) -> str:

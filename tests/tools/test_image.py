@@ -13,7 +13,7 @@ def test_pips_configuration_is_lent_as_one_section_in_which_the_environment_wins
     assert image.pip_settings(listed) == {"find-links": "/elsewhere", "timeout": "9"}
 
 
-def test_what_it_names_on_this_machine_is_lent_as_well(tmp_path: Path) -> None:
+def test_files_that_pips_configuration_names_are_lent_as_well(tmp_path: Path) -> None:
     value = f"https://mirror.example/simple file://{tmp_path} {tmp_path}/none {tmp_path}"
     assert image.places_in(value) == [str(tmp_path)] * 2
 

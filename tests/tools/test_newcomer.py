@@ -27,11 +27,11 @@ def test_with_an_index_in_a_folder_goes_what_lies_beside_it(tmp_path: Path) -> N
     assert paths_in([f"file://{tmp_path}/index/simple"]) == [tmp_path / "index"]
 
 
-def test_what_lies_in_a_folder_that_goes_along_is_not_taken_twice(tmp_path: Path) -> None:
+def test_a_file_in_a_copied_folder_is_not_copied_twice(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
     (tmp_path / "certs" / "all.pem").touch()
     assert paths_in([f"{tmp_path}/certs/all.pem", f"{tmp_path}/certs"]) == [tmp_path / "certs"]
 
 
-def test_what_is_not_there_stays_away(tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_is_not_copied(tmp_path: Path) -> None:
     assert paths_in([str(tmp_path / "missing"), f"file://{tmp_path}/nowhere/simple"]) == []

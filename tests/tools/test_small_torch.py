@@ -92,7 +92,7 @@ def _run(python: Path, wheels: Path, *, uv_says: int = 1) -> tuple[str | None, s
 
 
 @needs_no_gpu
-def test_what_pip_finds_is_installed_and_then_left_alone(python: Path, tmp_path: Path) -> None:
+def test_a_small_torch_that_pip_finds_is_installed_and_then_left_alone(python: Path, tmp_path: Path) -> None:
     lowest = requirement(_PROJECT).removeprefix("torch>=").partition(",")[0]
     for version in ("99.0+cpu", f"{lowest}.0+cpu", f"{lowest}.1"):
         _wheel(tmp_path / "wheels", version)
@@ -105,7 +105,7 @@ def test_what_pip_finds_is_installed_and_then_left_alone(python: Path, tmp_path:
 
 
 @needs_no_gpu
-def test_else_uv_is_asked_which_knows_where_pytorch_keeps_it(python: Path, tmp_path: Path) -> None:
+def test_uv_is_asked_where_pip_finds_no_small_torch(python: Path, tmp_path: Path) -> None:
     _wheel(tmp_path / "wheels", "99.0")
     _, said, asked = _run(python, tmp_path / "wheels", uv_says=0)
     assert f"pip install --python {python} --torch-backend cpu {requirement(_PROJECT)}" in asked
@@ -113,7 +113,9 @@ def test_else_uv_is_asked_which_knows_where_pytorch_keeps_it(python: Path, tmp_p
 
 
 @needs_no_gpu
-def test_where_neither_has_one_it_is_said_and_the_installation_goes_on(python: Path, tmp_path: Path) -> None:
+def test_without_a_small_torch_the_ordinary_one_is_announced_and_the_installation_goes_on(
+    python: Path, tmp_path: Path
+) -> None:
     (tmp_path / "wheels").mkdir()
     version, said, _ = _run(python, tmp_path / "wheels", uv_says=2)
     assert version is None

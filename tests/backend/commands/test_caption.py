@@ -72,7 +72,7 @@ class TestSources:
 
 @pytest.mark.slow
 class TestCaptions:
-    def test_all_are_captioned(self, caption: Callable[..., Result], photos: Path) -> None:
+    def test_all_pictures_of_a_directory_are_captioned(self, caption: Callable[..., Result], photos: Path) -> None:
         done = caption(photos, "--json")
         assert done.exit_code == 0, done.output
         assert [entry["image"] for entry in json.loads(done.stdout)] == [f"{photos}/a.png", f"{photos}/more/b.jpg"]

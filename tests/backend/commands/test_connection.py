@@ -70,7 +70,7 @@ class TestConnect:
         assert (code, shown["control"], shown["other_controls"]) == (0, "title", ["caption"])
         assert "title" in call("project", "show")[1]
 
-    def test_and_keeps_it_when_it_is_called_again(self, call: Call, studio: ScriptedStudio) -> None:
+    def test_keeps_the_text_box_of_an_earlier_call(self, call: Call, studio: ScriptedStudio) -> None:
         studio.project["label_config"] = config("title", "caption")
         call("connect", "--project", "1", "--control", "title")
         assert json.loads(call("connect", "--project", "1", "--json")[1])["control"] == "title"

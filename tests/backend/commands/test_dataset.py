@@ -47,7 +47,7 @@ def test_programs_get_the_figures_and_the_bad_rows(call, flickr: Path) -> None: 
     assert (bad["file"], bad["line"], bad["entry"]) == (str(flickr / "captions.txt"), 4, None)
 
 
-def test_nothing_to_complain_of_is_exit_code_0(call, flickr: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_import_without_bad_rows_is_exit_code_0(call, flickr: Path) -> None:  # type: ignore[no-untyped-def]
     code, _, err = call("import", str(flickr), "--limit", "2", "--format", "csv")
     assert (code, err) == (0, "")
 

@@ -123,7 +123,9 @@ def test_a_karpathy_split_is_scored(call, tmp_path: Path) -> None:  # type: igno
         (("--version", "starter", "--dataset", "nowhere"), 4, "There is no dataset 'nowhere'"),
     ],
 )
-def test_what_cannot_be_done_is_said(call, golden: Path, arguments, code: int, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_evaluation_that_cannot_be_done_is_refused_with_its_reason(  # type: ignore[no-untyped-def]
+    call, golden: Path, arguments, code: int, said: str
+) -> None:
     found, _, err = call("evaluate", *arguments)
     assert (found, said in err) == (code, True), err
 

@@ -96,7 +96,9 @@ def test_without_a_dataset_drawn_scenes_are_replayed(call: Call) -> None:
         (["--set", "way=full"], "trains the image encoder"),
     ],
 )
-def test_what_cannot_be_done_is_said_at_once(call: Call, model: str, arguments: list[str], message: str) -> None:
+def test_a_simulation_that_cannot_be_done_is_refused_at_once_with_its_reason(
+    call: Call, model: str, arguments: list[str], message: str
+) -> None:
     code, _, err = call("--model", model, *arguments)
 
     assert code != 0

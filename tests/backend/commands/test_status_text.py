@@ -42,7 +42,7 @@ def test_the_embedded_server_is_named_with_its_version(home: Home, tmp_path: Pat
     assert check.message == f"the embedded Valkey {version} answers at unix://{home.redis_socket}"
 
 
-def test_ones_own_server_is_named_with_its_version(home: Home, own_redis_server: RedisServer) -> None:
+def test_a_redis_server_of_ones_own_is_named_with_its_version(home: Home, own_redis_server: RedisServer) -> None:
     settings = _settings(home, REDIS_URL=own_redis_server.test_url)
     with Redis.from_url(own_redis_server.url) as client:
         version = client.info("server")["redis_version"]

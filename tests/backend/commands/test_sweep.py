@@ -136,7 +136,9 @@ def test_a_run_with_settings_of_an_unknown_name_is_refused(call: Call) -> None:
         (["show", "careful"], 4, "no sweep 'careful' in this project. It has: none yet"),
     ],
 )
-def test_what_cannot_be_done_is_said_at_once(call: Call, arguments: list[str], code: int, message: str) -> None:
+def test_a_sweep_that_cannot_be_done_is_refused_at_once_with_its_reason(
+    call: Call, arguments: list[str], code: int, message: str
+) -> None:
     ended, _, err = call("sweep", *arguments)
 
     assert (ended, message in err) == (code, True), err

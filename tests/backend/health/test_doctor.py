@@ -54,7 +54,7 @@ def test_a_label_studio_without_a_key_is_told_where_to_get_one(home: Home) -> No
     assert "http://localhost:1/user/account" in check.remedy
 
 
-def test_what_lies_behind_a_broken_link_is_not_looked_at(home: Home) -> None:
+def test_a_part_behind_a_broken_link_is_not_checked(home: Home) -> None:
     checks = _examine(home)
     assert checks["token"].message == "not looked at"
     assert checks["token"].remedy == "First: Label Studio."
@@ -178,7 +178,7 @@ def test_the_oldest_label_studio_that_was_tried_is_old_enough(home: Home) -> Non
     assert checks["Label Studio's version"].ok
 
 
-def test_what_hangs_is_given_up_and_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_hangs_is_given_up_and_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     for_ever = threading.Event()
     monkeypatch.setattr(doctor._Patient, "_database", lambda self: str(for_ever.wait(60)))
     settings = services.complete(Settings.read({"CAPTIONLOOP_HOME": str(home.root), "CAPTIONLOOP_PORT": "1"}))

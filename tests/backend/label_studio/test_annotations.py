@@ -55,7 +55,7 @@ def test_a_task_without_suggestion_still_has_its_entry() -> None:
         pytest.param([item("a dark\nsquare,\r\n  tilted")], ["a dark square, tilted"], id="new lines become spaces"),
         pytest.param([item("a cat", "a small cat")], ["a cat", "a small cat"], id="several captions"),
         pytest.param([item("a cat"), item("a small cat")], ["a cat", "a small cat"], id="in several items"),
-        pytest.param([item("a cat", " a cat ")], ["a cat"], id="the same twice"),
+        pytest.param([item("a cat", " a cat ")], ["a cat"], id="one caption twice"),
         pytest.param([item("", "  \n", "a cat")], ["a cat"], id="empty ones dropped"),
         pytest.param([item("")], [], id="emptied"),
         pytest.param([], [], id="nothing submitted"),
@@ -102,7 +102,7 @@ def test_a_suggestion_left_standing_is_not_the_persons_caption(texts: list[str],
         pytest.param(3, ["the suggestion"], ["the suggestion"], id="three wanted, the suggestion accepted"),
         pytest.param(None, ["the suggestion", "a", "b"], ["the suggestion", "a", "b"], id="any number, two added"),
         pytest.param(None, ["the suggestion", "a"], ["a"], id="any number, one typed instead"),
-        pytest.param(1, ["the suggestion", "a", "b"], ["a", "b"], id="one wanted, in an annotation of before"),
+        pytest.param(1, ["the suggestion", "a", "b"], ["a", "b"], id="only one wanted by now"),
     ],
 )
 def test_a_suggestion_that_is_kept_counts_where_several_captions_are_wanted(

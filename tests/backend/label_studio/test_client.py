@@ -54,7 +54,7 @@ class TestServer:
             label_studio.create_project("x", SAMPLE_LABEL_CONFIG)
         assert caught.value.status == 400
 
-    def test_what_is_not_there_is_named(self, label_studio: LabelStudio, project_id: int) -> None:
+    def test_a_project_or_task_that_does_not_exist_is_named(self, label_studio: LabelStudio, project_id: int) -> None:
         with pytest.raises(LabelStudioError, match="has no project 99999999") as caught:
             label_studio.project(99999999)
         assert caught.value.status == 404
@@ -154,14 +154,14 @@ class TestPredictions:
         label_studio.delete_predictions(project_id, ids[1:2])
         assert [len(label_studio.predictions(task_id)) for task_id in ids] == [0, 0, 1]
 
-    def test_none_is_no_request(self, label_studio: LabelStudio) -> None:
+    def test_a_call_about_no_tasks_makes_no_request(self, label_studio: LabelStudio) -> None:
         assert label_studio.import_predictions(99999999, []) == 0
         assert label_studio.import_tasks(99999999, []) == []
         label_studio.delete_predictions(99999999, [])
 
 
 class TestBadServer:
-    def test_who_may_not_list_people_still_knows_their_own_address(
+    def test_an_account_that_may_not_list_people_still_knows_its_own_address(
         self, client: LabelStudio, bad_server: BadServer
     ) -> None:
         bad_server.answer(403, {"detail": "No."})
@@ -202,7 +202,7 @@ class TestOwnership:
             ("https://ls.test:port/tools/", False),
         ],
     )
-    def test_only_addresses_below_it_are_its_own(self, url: str, owned: bool) -> None:
+    def test_only_addresses_below_the_servers_path_are_its_own(self, url: str, owned: bool) -> None:
         assert LabelStudio("https://ls.test/tools", "x").owns(url) is owned
 
 

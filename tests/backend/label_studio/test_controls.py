@@ -54,15 +54,15 @@ class TestWhileItIsThere:
     @pytest.mark.parametrize(
         "later",
         [
-            pytest.param(["remarks", "title"], id="another before it"),
-            pytest.param(["title", "caption"], id="one whose name says more"),
+            pytest.param(["remarks", "title"], id="another text box before it"),
+            pytest.param(["title", "caption"], id="a text box whose name says more"),
             pytest.param(["title", CHOICES], id="another control"),
         ],
     )
-    def test_it_is_kept(self, later: list[str]) -> None:
+    def test_a_text_box_that_is_still_there_is_kept(self, later: list[str]) -> None:
         assert after(Control(), ["title"], later) == Control("title")
 
-    def test_what_a_person_chose_is_kept_as_well(self) -> None:
+    def test_a_text_box_that_a_person_chose_is_kept_as_well(self) -> None:
         now = parse_label_config(config("title", "caption"))
         chosen = after(Control(), ["title", "caption"]).chosen("title", now)
         assert after(chosen, ["caption", "title"]).name == "title"
@@ -71,25 +71,25 @@ class TestWhileItIsThere:
 class TestARename:
     renamed = after(Control(), ["caption", "remarks"], ["description", "remarks"])
 
-    def test_one_new_name_in_the_place_of_the_old_one_is_followed(self) -> None:
+    def test_a_new_name_in_the_place_of_the_old_one_is_followed(self) -> None:
         assert self.renamed == Control("description", ("caption",), renamed_from="caption")
 
-    def test_a_person_confirms_it(self) -> None:
+    def test_a_person_confirms_a_rename(self) -> None:
         now = parse_label_config(config("description", "remarks"))
         assert self.renamed.chosen("description", now) == Control("description", ("caption",))
 
-    def test_or_says_that_it_was_none(self) -> None:
+    def test_a_person_says_that_it_was_no_rename(self) -> None:
         now = parse_label_config(config("description", "remarks"))
         chosen = self.renamed.chosen("remarks", now)
         assert chosen == Control("remarks", ("caption",), rejected=frozenset({"description"}))
 
-    def test_back_again_needs_nobody(self) -> None:
+    def test_a_rename_that_is_taken_back_needs_no_person(self) -> None:
         assert after(self.renamed, ["caption", "remarks"]) == Control("caption", ("description",))
 
     def test_the_old_name_counts_again_also_beside_the_new_one(self) -> None:
         assert after(self.renamed, ["description", "caption"]) == Control("caption")
 
-    def test_one_after_another_leads_back_to_the_first_name(self) -> None:
+    def test_renames_in_a_row_lead_back_to_the_first_name(self) -> None:
         twice = after(self.renamed, ["description"], ["text"])
         assert twice == Control("text", ("description", "caption"), renamed_from="caption")
         assert after(twice, ["description"]).renamed_from == "caption"
@@ -104,13 +104,13 @@ class TestWhenNobodyCanTell:
     @pytest.mark.parametrize(
         "later",
         [
-            pytest.param(["remarks"], id="only another one of before is left"),
-            pytest.param(["title", "text"], id="two new ones"),
-            pytest.param([FOR_REGIONS, "remarks"], id="for regions now"),
-            pytest.param([CHOICES, "remarks"], id="of another type now"),
+            pytest.param(["remarks"], id="only another earlier text box is left"),
+            pytest.param(["title", "text"], id="two new text boxes"),
+            pytest.param([FOR_REGIONS, "remarks"], id="a text box for regions now"),
+            pytest.param([CHOICES, "remarks"], id="a control of another type now"),
         ],
     )
-    def test_nothing_is_taken_for_it(self, later: list[str]) -> None:
+    def test_no_other_text_box_takes_the_place_of_one_that_is_gone(self, later: list[str]) -> None:
         gone = after(Control(), ["caption", "remarks"], later)
         assert gone == Control("caption")
         assert after(gone, ["caption", "remarks"]) == Control("caption")
@@ -148,7 +148,7 @@ def test_whatever_happens_between_the_label_config_of_before_brings_the_box_of_b
 
 
 class TestWhatIsSaidOfIt:
-    def test_nothing_while_it_is_there(self) -> None:
+    def test_a_text_box_that_is_there_raises_no_question(self) -> None:
         row = Project(control="caption", label_config=config("title", "caption"), control_history={})
         assert (question_of(row), target_of(row).from_name) == (None, "caption")
 
@@ -160,7 +160,7 @@ class TestWhatIsSaidOfIt:
             ([FOR_REGIONS, "text"], "'caption', which captions went into, no longer describes a whole picture"),
         ],
     )
-    def test_what_has_become_of_it(self, tags: list[str], why: str) -> None:
+    def test_a_text_box_that_is_gone_raises_a_question_with_its_reason(self, tags: list[str], why: str) -> None:
         row = Project(control="caption", label_config=config(*tags), control_history={})
         question = question_of(row)
         assert question is not None

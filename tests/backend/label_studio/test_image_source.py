@@ -228,7 +228,7 @@ class TestHttp:
         assert "a part of the image" in failure(source, host.send("/a.png", status=206, Content_Range=part))
 
     @pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "br", "zstd", "deflate, identity"])
-    def test_what_is_packed_is_not_unpacked(self, source: ImageSource, host: Host, coding: str) -> None:
+    def test_a_packed_answer_is_not_unpacked(self, source: ImageSource, host: Host, coding: str) -> None:
         bomb = gzip.compress(gzip.compress(bytes(10_000_000)))
         assert f"sent it packed ({coding})" in failure(source, host.send("/a.png", bomb, Content_Encoding=coding))
 
@@ -350,7 +350,7 @@ class TestLabelStudio:
             "/data/upload/..\\..\\api/",
         ],
     )
-    def test_other_paths_are_neither_local_files_nor_its_api(
+    def test_a_path_of_no_image_is_read_neither_from_disk_nor_from_label_studio(
         self, source: ImageSource, label_studio_host: Host, value: str
     ) -> None:
         assert "local files are not read" in failure(source, value)
@@ -359,7 +359,7 @@ class TestLabelStudio:
     @pytest.mark.parametrize(
         "value", ["photo.png", "file:///etc/passwd", "C:\\photo.png", "//host/a.png", "redis://a/b"]
     )
-    def test_what_is_no_address_is_said_to_be_none(self, source: ImageSource, value: str) -> None:
+    def test_a_value_that_is_no_address_is_said_to_be_none(self, source: ImageSource, value: str) -> None:
         assert "no address that can be read" in failure(source, value)
 
     def test_a_storage_that_it_does_not_know(self, source: ImageSource) -> None:
@@ -370,11 +370,11 @@ class TestLabelStudio:
         assert "Check that LABEL_STUDIO_API_KEY is current" in failure(source, "/data/upload/1/a.png")
 
     @pytest.mark.parametrize("value", ["/data/upload/1/a.png", "s3://bucket/a.png"])
-    def test_without_it_its_files_cannot_be_read(self, value: str) -> None:
+    def test_without_a_label_studio_its_files_cannot_be_read(self, value: str) -> None:
         for source in _source(None):
             assert "Set LABEL_STUDIO_URL" in failure(source, value)
 
-    def test_without_it_others_can(self, host: Host) -> None:
+    def test_without_a_label_studio_pictures_elsewhere_can_be_read(self, host: Host) -> None:
         for source in _source(None):
             assert source.read(host.send("/a.png"), task_id=7) == PICTURE
 
@@ -442,7 +442,9 @@ class TestLabelStudioUnderSeveralNames:
             "https://localhost/data/upload/1/a.png",
         ],
     )
-    def test_nothing_else_is_asked_of_it(self, label_studio_host: Host, value: str) -> None:
+    def test_nothing_but_images_is_asked_of_label_studio_under_another_name(
+        self, label_studio_host: Host, value: str
+    ) -> None:
         label_studio = LabelStudio(label_studio_host.url, TOKEN, names=["http://localhost"])
         for source in _source(label_studio, allowed=Hosts()):
             failure(source, value)
@@ -500,7 +502,7 @@ class TestAddressesThatAreNotPublic:
     def source(self, label_studio_host: Host) -> Iterator[ImageSource]:
         yield from _source(LabelStudio(label_studio_host.url, TOKEN), allowed=Hosts())
 
-    def test_nothing_is_fetched_there(self, source: ImageSource, host: Host) -> None:
+    def test_nothing_is_fetched_from_an_address_that_is_not_public(self, source: ImageSource, host: Host) -> None:
         message = failure(source, host.send("/a.png"))
         assert "127.0.0.1, which is no public address" in message
         assert "add 127.0.0.1 to CAPTIONLOOP_IMAGE_HOSTS" in message
@@ -529,12 +531,14 @@ class TestAddressesThatAreNotPublic:
         label_studio_host.send("/data/upload/1/a.png")
         assert source.read("/data/upload/1/a.png", task_id=7) == PICTURE
 
-    def test_but_only_its_files(self, source: ImageSource, label_studio_host: Host) -> None:
+    def test_label_studio_at_a_private_address_is_asked_for_its_files_only(
+        self, source: ImageSource, label_studio_host: Host
+    ) -> None:
         message = failure(source, label_studio_host.send("/api/projects/1/export"))
         assert "no image of Label Studio's, whose paths begin with" in message
         assert label_studio_host.asked == []
 
-    def test_nor_another_port_of_its_machine(self, source: ImageSource, host: Host) -> None:
+    def test_another_port_of_label_studios_machine_is_not_asked(self, source: ImageSource, host: Host) -> None:
         assert "no public address" in failure(source, host.send("/data/upload/1/a.png"))
         assert host.asked == []
 

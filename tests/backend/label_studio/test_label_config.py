@@ -35,7 +35,7 @@ def test_the_sample_config_lets_a_suggestion_be_edited() -> None:
         pytest.param(
             config('<Image name="Foto 1" value="$bild_url"/>', '<TextArea name="Text" toName="Foto 1"/>'),
             CaptionTarget("Text", "Foto 1", "bild_url"),
-            id="other names",
+            id="names and fields of its own",
         ),
         pytest.param(
             config(
@@ -46,7 +46,7 @@ def test_the_sample_config_lets_a_suggestion_be_edited() -> None:
                 CAPTION,
             ),
             CaptionTarget("caption", "image", "image"),
-            id="other controls beside it",
+            id="controls of other kinds beside it",
         ),
         pytest.param(
             config(IMAGE, '<TextArea name="short" toName="image"/><TextArea name="long" toName="image"/>'),

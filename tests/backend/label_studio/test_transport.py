@@ -19,7 +19,7 @@ def test_reading_is_tried_again(client: LabelStudio, bad_server: BadServer, stat
     assert bad_server.asked == ["GET /tools/ls/api/projects/3/"] * 3
 
 
-def test_whoever_wants_to_know_is_told_before_each_further_try(client: LabelStudio, bad_server: BadServer) -> None:
+def test_a_listener_is_called_before_each_further_try(client: LabelStudio, bad_server: BadServer) -> None:
     bad_server.answer(500)
     bad_server.answer(200, PROJECT, Content_Length="500")
     bad_server.answer(200, PROJECT)
@@ -29,7 +29,7 @@ def test_whoever_wants_to_know_is_told_before_each_further_try(client: LabelStud
     assert asked_before == [1, 2]
 
 
-def test_who_is_told_of_further_tries_may_end_them(client: LabelStudio, bad_server: BadServer) -> None:
+def test_a_listener_that_raises_ends_the_tries(client: LabelStudio, bad_server: BadServer) -> None:
     def stop() -> None:
         raise RunCancelled("The run was cancelled.")
 
@@ -48,7 +48,7 @@ def test_a_server_that_goes_on_failing_is_given_up(client: LabelStudio, bad_serv
 
 
 @pytest.mark.parametrize(("status", "tries"), [(429, 3), (503, 3), (500, 1), (502, 1), (504, 1)])
-def test_what_makes_something_is_only_repeated_when_nothing_was_done(
+def test_a_request_that_creates_something_is_repeated_only_when_nothing_was_done(
     client: LabelStudio, bad_server: BadServer, status: int, tries: int
 ) -> None:
     bad_server.answer(status)

@@ -35,7 +35,9 @@ class TestAnother:
             _python(tmp_path / f"python3.{minor}", f"3 {minor}")
         assert one_that_suits_the_pins() == Interpreter(tmp_path / "python3.12", (3, 12))
 
-    def test_what_only_has_the_name_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_program_that_only_has_the_name_is_no_interpreter(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         _python(tmp_path / "python3.13", "3 14")
         (tmp_path / "python3.12").write_text("#!/bin/sh\nexit 1\n")

@@ -47,7 +47,7 @@ class TestInstalling:
         command = _install(installed, "no-such-package-because-nobody-is-asked")
         assert command.exists()
 
-    def test_what_a_crash_left_half_made_is_made_anew(self, installed: Path, tiny: str) -> None:
+    def test_an_environment_that_a_crash_left_half_made_is_made_anew(self, installed: Path, tiny: str) -> None:
         venv = _install(installed, tiny).parent.parent
         (venv / "complete.json").unlink()
         (venv / "half").touch()
@@ -201,7 +201,7 @@ class TestANamedPython:
         ],
         ids=["missing", "no Python", "too old", "a folder"],
     )
-    def test_one_that_will_not_do_is_refused_with_what_is_needed(
+    def test_an_interpreter_that_will_not_do_is_refused_with_what_is_needed(
         self, tmp_path: Path, write: Callable[[Path], object]
     ) -> None:
         write(tmp_path / "other-python")

@@ -54,7 +54,7 @@ def test_a_database_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / DATABASE).read_bytes() == b"somebody's own"
 
 
-def test_what_a_crash_left_half_made_is_made_anew(tmp_path: Path) -> None:
+def test_tables_that_a_crash_left_half_made_are_made_anew(tmp_path: Path) -> None:
     (tmp_path / f".{DATABASE}.new").write_bytes(b"half")
     label_studio_tables.lay_out(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [DATABASE]

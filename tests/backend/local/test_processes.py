@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from captionloop.backend.local.processes import Process, Program, Supervisor, how_it_ended, is_owned, sole_owner
+from captionloop.backend.local.processes import (
+    Process,
+    Program,
+    Supervisor,
+    how_it_ended,
+    is_owned,
+    sole_owner,
+    wait_until,
+)
 from captionloop.errors import BusyError, ServiceError
 from captionloop.home import Home, write_json
 
@@ -151,7 +159,20 @@ def test_a_crash_takes_along_what_the_program_had_started(tmp_path: Path) -> Non
     process.stop()
 
 
-def test_what_crashes_is_started_again_and_we_are_told(tmp_path: Path) -> None:
+def test_a_process_that_does_not_become_ready_in_time_is_an_error_with_the_message_given() -> None:
+    looks: list[str] = []
+    with pytest.raises(ServiceError, match=r"The server did not answer\."):
+        wait_until(
+            lambda: False,
+            meanwhile=lambda: looks.append("looked after"),
+            within_s=0.05,
+            too_late="The server did not answer.",
+            looks_every_s=0.01,
+        )
+    assert len(looks) > 1
+
+
+def test_a_program_that_crashes_is_started_again_and_reported(tmp_path: Path) -> None:
     said: list[str] = []
     with Supervisor(tmp_path, say=said.append) as supervisor:
         process = supervisor.start(_program("print('run'); raise SystemExit(7)", name="worker"))

@@ -27,7 +27,7 @@ def test_each_test_finds_its_database_empty(redis_url: str) -> None:
         client.set("left", "over")
 
 
-def test_and_what_one_left_is_gone_for_the_next(redis_url: str) -> None:
+def test_keys_that_one_test_left_are_gone_for_the_next(redis_url: str) -> None:
     with Redis.from_url(redis_url) as client:
         assert client.dbsize() == 0
 
@@ -73,7 +73,7 @@ def test_without_any_server_the_remedies_are_named(monkeypatch: pytest.MonkeyPat
         server_module.find_binary()
 
 
-def test_one_on_the_path_is_used_where_none_is_embedded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_server_on_the_path_is_used_where_none_is_embedded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("redis-server", "valkey-server"):  # a Valkey comes first

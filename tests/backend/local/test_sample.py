@@ -43,12 +43,12 @@ class TestPictures:
         for _, _, png in sample.pictures():
             assert Image.open(io.BytesIO(png)).size == (480, 480)
 
-    def test_each_has_a_name_and_a_caption(self) -> None:
+    def test_each_sample_picture_has_a_name_and_a_caption(self) -> None:
         names, captions, _ = zip(*sample.pictures(), strict=True)
         assert names[:2] == ("scene-001.png", "scene-002.png")
         assert all(caption.strip() for caption in captions)
 
-    def test_there_are_as_many_as_there_should_be(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_sample_has_160_pictures(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.undo()
         assert sample._IMAGES == 160
 
@@ -69,7 +69,7 @@ class TestProject:
         tasks = studio.all_tasks(_ensure(studio, home))
         assert sorted(sample._file_name(task.data) for task in tasks) == [name for name, _, _ in sample.pictures()]
 
-    def test_what_a_crash_left_half_filled_is_completed(
+    def test_a_project_that_a_crash_left_half_filled_is_completed(
         self, studio: LabelStudio, home: Home, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def crash(*_: object) -> Iterator[tuple[str, str, bytes]]:
@@ -91,7 +91,7 @@ class TestProject:
         assert _ensure(studio, home) == first
         assert len(list(studio.all_tasks(first))) == 6
 
-    def test_one_on_another_server_is_another_project(self, studio: LabelStudio, home: Home) -> None:
+    def test_the_sample_on_another_server_is_another_project(self, studio: LabelStudio, home: Home) -> None:
         first = _ensure(studio, home)
         studio.update_project(first, title="Renamed by its owner")
         assert sample.ensure_sample(studio, home, server="elsewhere", progress=_nothing) != first

@@ -28,7 +28,7 @@ def test_a_known_part_is_a_bar() -> None:
     assert "[############............] 50%" in stream.getvalue()
 
 
-def test_elsewhere_there_are_plain_lines() -> None:
+def test_an_output_that_is_no_terminal_gets_plain_lines() -> None:
     stream = io.StringIO()
     screen = Screen(stream)
     with screen.step("Starting it", "It runs") as step:

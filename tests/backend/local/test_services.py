@@ -48,7 +48,7 @@ def test_without_an_up_only_redis_is_assumed(home: Home) -> None:
     assert settings.password is None
 
 
-def test_what_an_up_started_is_found(home: Home) -> None:
+def test_services_that_an_up_started_are_found(home: Home) -> None:
     login = services.ensure_secrets(home)
     write_json(home.services, {"label_studio_url": "http://localhost:8181", "backend_url": "http://localhost:9191"})
     settings = services.complete(_settings(home))
@@ -60,7 +60,7 @@ def test_what_an_up_started_is_found(home: Home) -> None:
     assert settings.password is not None
 
 
-def test_what_a_person_set_wins(home: Home) -> None:
+def test_a_setting_of_a_person_wins(home: Home) -> None:
     services.ensure_secrets(home)
     write_json(home.services, {"label_studio_url": "http://localhost:8181", "backend_url": "http://localhost:9191"})
     given = {
@@ -99,7 +99,7 @@ def test_ready_is_what_a_living_up_says(home: Home, said_ready: bool) -> None:
         assert services.is_ready(home) is said_ready
 
 
-def test_what_a_crashed_up_said_does_not_count(home: Home) -> None:
+def test_the_notes_of_a_crashed_up_do_not_count(home: Home) -> None:
     write_json(home.services, {"ready": True, "pid": 4711})
     assert not services.is_ready(home)
 

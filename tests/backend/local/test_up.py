@@ -143,7 +143,7 @@ def test_a_label_studio_of_ones_own_that_a_proxy_keeps_away_is_told_with_that(tm
     assert "through the proxy http://127.0.0.1:9 (http_proxy)" in ended.stderr
 
 
-def test_all_that_is_kept_is_for_its_owner_alone(person: Person, running: "subprocess.Popen[bytes]") -> None:
+def test_files_in_the_home_are_for_its_owner_alone(person: Person, running: "subprocess.Popen[bytes]") -> None:
     person.does("sync")
     assert (person.home.label_studio / "label_studio.sqlite3").exists()
     assert list(person.home.logs.iterdir())

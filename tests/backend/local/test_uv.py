@@ -29,7 +29,7 @@ def _as_pip(*lines: str, **environment: str) -> dict[str, str]:
         (":env:.index_url='https://mirror.example'", "UV_DEFAULT_INDEX", "https://mirror.example"),
     ],
 )  # fmt: skip
-def test_each_option_has_its_word(line: str, variable: str, value: str) -> None:
+def test_each_pip_option_has_its_word_for_uv(line: str, variable: str, value: str) -> None:
     assert _as_pip(line)[variable] == value
 
 

@@ -10,7 +10,7 @@ from tests.support.room import READER_PASSWORD, app_of, opened_room, signed_in
 from tests.support.versions import FinishedRun
 from werkzeug.serving import ThreadedWSGIServer, make_server
 
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.home import Home
 
 

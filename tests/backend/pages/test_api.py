@@ -18,7 +18,7 @@ from tests.support.versions import FinishedRun
 from werkzeug.test import TestResponse
 
 from captionloop.backend.label_studio.controls import take_label_config
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.model.database import Database, Project, RunKind
 from captionloop.model.training import named_settings
 
@@ -128,7 +128,7 @@ def test_every_operation_has_a_call_below(description: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("call", _CALLS, ids=lambda call: call.operation)
-def test_what_is_answered_is_what_is_described(
+def test_an_answer_is_as_its_schema_describes_it(
     call: Call,
     client: FlaskClient,
     description: dict[str, Any],
@@ -175,7 +175,7 @@ def test_what_is_answered_is_what_is_described(
         ("POST", "/projects/1/rollback", {}, 404, "no earlier version"),
     ],
 )
-def test_what_is_wrong_is_a_sentence_in_the_one_shape_of_errors(
+def test_an_error_is_a_sentence_in_the_one_shape_of_errors(
     client: FlaskClient, method: str, path: str, body: Any, status: int, said: str
 ) -> None:
     answer = send(client, method, path, body)

@@ -13,8 +13,8 @@ from tests.support.room import post, signed_in
 from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.compare import read_compare, read_pair
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.compare import read_compare, read_pair
+from captionloop.backend.page_data.room import Room
 from captionloop.model.database import Better, Choice, Database, RunKind, RunState
 from captionloop.model.evaluation.blind_verdicts import to_ask
 from captionloop.model.evaluation.comparison_file import COMPARISON, ComparedImage, read_comparison
@@ -93,7 +93,7 @@ def test_a_page_beyond_the_last_is_the_last(room: Room, finished: FinishedRun, p
 
 
 @pytest.mark.parametrize(("arguments", "said"), [({"order": "x"}, "no order"), ({"first": "v9"}, "no version")])
-def test_what_does_not_exist_is_named(
+def test_a_version_or_order_that_does_not_exist_is_named(
     lead: FlaskClient, pair: dict[str, str], arguments: dict[str, str], said: str
 ) -> None:
     answer = lead.get(PAGE, query_string={**pair, **arguments})
@@ -152,7 +152,7 @@ def test_a_reader_cannot_have_them_compared(reader: FlaskClient, pair: dict[str,
     assert "lead&#39;s account" in text_of(reader, **pair) or "lead's account" in text_of(reader, **pair)
 
 
-def test_nothing_is_asked_for_by_looking(lead: FlaskClient, room: Room, pair: dict[str, str]) -> None:
+def test_opening_the_page_requests_no_comparison(lead: FlaskClient, room: Room, pair: dict[str, str]) -> None:
     text_of(lead, **pair)
 
     assert room.runs.active() == []
@@ -196,7 +196,7 @@ def test_a_picture_keeps_its_sides(lead: FlaskClient, pair: dict[str, str], aske
     assert len(looks) == 1
 
 
-def test_which_side_is_whose_hangs_on_a_key_that_stays_here(
+def test_the_sides_depend_on_the_servers_secret_key(
     app: Flask, lead: FlaskClient, pair: dict[str, str], asked: list[ComparedImage]
 ) -> None:
     looks = set()
@@ -253,7 +253,7 @@ def test_only_the_lead_judges(reader: FlaskClient, pair: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize(("image", "side", "status"), [("0" * 64, "left", 404), (None, "up", 400)])
-def test_only_what_was_asked_is_answered(
+def test_a_verdict_about_a_picture_that_is_not_asked_about_is_refused(
     lead: FlaskClient, pair: dict[str, str], asked: list[ComparedImage], image: str | None, side: str, status: int
 ) -> None:
     fields = {**pair, "image": image or asked[0].image, "side": side}

@@ -18,8 +18,8 @@ from tests.support.live_room import served, sign_in
 from tests.support.room import app_of, post
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.dataset import PAGE
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.dataset import PAGE
+from captionloop.backend.page_data.room import Room
 from captionloop.home import Home
 from captionloop.model.database import Correction, CorrectionState, Dismissal, Project, utc_now
 from captionloop.model.dataset import corrections

@@ -15,8 +15,8 @@ from tests.support.room_pages import page_paths
 from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
+from captionloop.backend.page_data.room import Room
 from captionloop.backend.pages.frame import TABS
-from captionloop.backend.pages.room import Room
 from captionloop.model.database import Database
 
 _PHONE = {"width": 390, "height": 844}

@@ -42,7 +42,7 @@ def test_without_credentials_nothing_is_answered(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"no JSON", b"{" * 5000], ids=["empty", "object", "text", "deep"])
-def test_nor_is_what_was_sent_looked_at(app: Flask, body: bytes) -> None:
+def test_without_credentials_no_body_is_looked_at(app: Flask, body: bytes) -> None:
     answered = [
         f"{method} {rule.rule}"
         for method, path, rule in _calls(app)

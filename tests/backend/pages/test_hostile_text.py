@@ -12,7 +12,7 @@ from tests.support.room_pages import page_paths
 from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.model.database import Correction, Database, Project, RunState, Version
 
 _MARK = "hostile7"

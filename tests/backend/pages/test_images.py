@@ -8,8 +8,8 @@ from PIL import Image
 from tests.support.versions import FinishedRun
 
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.images import ImageLimits
 
 
 @pytest.fixture

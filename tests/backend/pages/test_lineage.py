@@ -42,7 +42,7 @@ def test_a_nodes_shape_is_its_state() -> None:
     assert [node.shape for node in lineage(VERSIONS).nodes] == ["retired", "rejected", "champion", "deleted"]
 
 
-def test_each_hangs_on_what_it_was_made_from() -> None:
+def test_each_version_hangs_on_the_one_that_it_was_made_from() -> None:
     drawing = lineage(VERSIONS)
     at = {node.version: f"{node.x} {node.y}" for node in drawing.nodes}
 

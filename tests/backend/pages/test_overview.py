@@ -20,8 +20,9 @@ from captionloop.backend.health import checkups
 from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check
 from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.controls import take_label_config
-from captionloop.backend.pages import live, overview
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.overview import FEW_CORRECTIONS
+from captionloop.backend.page_data.room import Room
+from captionloop.backend.pages import live
 from captionloop.model.database import Database, Project, Run, RunKind, RunState
 from captionloop.model.training import named_settings
 
@@ -111,7 +112,7 @@ def test_a_few_new_corrections_are_counted_and_no_run_is_proposed(
 def test_enough_new_corrections_make_training_the_thing_to_do(
     lead: FlaskClient, database: Database, finished: FinishedRun, champion: str
 ) -> None:
-    for _ in range(overview.FEW_CORRECTIONS):
+    for _ in range(FEW_CORRECTIONS):
         correct(database, finished.project, version=champion)
 
     page = lead.get(_PAGE).get_data(as_text=True)
@@ -416,10 +417,10 @@ class TestTheTextBoxThatCaptionsGoInto:
         change("caption", "remarks")
         return change
 
-    def test_needs_no_word_while_it_is_there(self, lead: FlaskClient, boxes: Callable[..., None]) -> None:
+    def test_a_text_box_that_is_there_is_not_mentioned(self, lead: FlaskClient, boxes: Callable[..., None]) -> None:
         assert "Where do captions go?" not in text_of(lead)
 
-    def test_that_was_renamed_is_confirmed_by_a_button(
+    def test_a_renamed_text_box_is_confirmed_by_a_button(
         self, lead: FlaskClient, room: Room, boxes: Callable[..., None]
     ) -> None:
         boxes("description", "remarks")
@@ -432,7 +433,9 @@ class TestTheTextBoxThatCaptionsGoInto:
         assert room.project(1).control == "description"
         assert "Where do captions go?" not in text_of(lead)
 
-    def test_that_is_gone_is_chosen_anew(self, lead: FlaskClient, room: Room, boxes: Callable[..., None]) -> None:
+    def test_a_text_box_in_the_place_of_one_that_is_gone_is_chosen(
+        self, lead: FlaskClient, room: Room, boxes: Callable[..., None]
+    ) -> None:
         boxes("remarks")
         assert "nothing is suggested" in text_of(lead)
 
@@ -441,7 +444,7 @@ class TestTheTextBoxThatCaptionsGoInto:
         assert "Captions go into the text box remarks." in page
         assert room.project(1).control == "remarks"
 
-    def test_that_nobody_can_choose_is_refused_in_a_sentence(
+    def test_a_text_box_that_does_not_exist_is_refused_in_a_sentence(
         self, lead: FlaskClient, room: Room, boxes: Callable[..., None]
     ) -> None:
         boxes("remarks")

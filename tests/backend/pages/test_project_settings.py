@@ -7,8 +7,8 @@ from tests.support.room import post
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.label_studio.controls import take_label_config
+from captionloop.backend.page_data.room import Room
 from captionloop.backend.pages.project_settings import GROUPS
-from captionloop.backend.pages.room import Room
 from captionloop.model.active_learning.project_settings import ProjectSettings, settings_of
 from captionloop.model.database import Database, Project, RunKind
 
@@ -20,14 +20,14 @@ def test_every_setting_has_a_field() -> None:
     assert sorted(named) == sorted(ProjectSettings().to_dict())
 
 
-def test_what_is_kept_is_what_was_typed(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+def test_typed_settings_are_kept(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
     post(lead, _PAGE, strategy="uncertainty", train_after="40", train_at="", random_share="0.2")
 
     kept = settings_of(room.project(1))
     assert kept == ProjectSettings(strategy="uncertainty", train_after=40, random_share=0.2)
 
 
-def test_what_cannot_be_used_is_said_beside_its_field_and_nothing_is_changed(lead: FlaskClient, room: Room) -> None:
+def test_a_wrong_setting_is_said_beside_its_field_and_nothing_is_changed(lead: FlaskClient, room: Room) -> None:
     answer = post(lead, _PAGE, train_after="soon", train_window="30")
 
     page = answer.get_data(as_text=True)
@@ -69,11 +69,11 @@ class TestTheTextBox:
         assert settings_of(room.project(1)).train_after == 40
         assert not room.context.queue.request_sync(room.project(1).id)  # one is asked for
 
-    def test_stays_when_another_setting_is_changed(self, lead: FlaskClient, room: Room) -> None:
+    def test_the_text_box_stays_when_another_setting_is_changed(self, lead: FlaskClient, room: Room) -> None:
         post(lead, _PAGE, control="caption", train_after="40")
         assert (room.project(1).control, room.project(1).control_history["rejected"]) == ("caption", [])
 
-    def test_that_is_gone_since_the_page_was_opened_is_refused(self, lead: FlaskClient, room: Room) -> None:
+    def test_a_text_box_that_is_gone_since_the_page_was_opened_is_refused(self, lead: FlaskClient, room: Room) -> None:
         answer = post(lead, _PAGE, control="subject")
         assert answer.status_code == 422
         assert "The label config has no text box &#39;subject&#39; any more." in answer.get_data(as_text=True)

@@ -17,8 +17,8 @@ from tests.support.live_room import served, sign_in
 from tests.support.room import USER, post
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.review import PAGE
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.review import PAGE
+from captionloop.backend.page_data.room import Room
 from captionloop.model.database import Category, Correction, CorrectionState, Project, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord

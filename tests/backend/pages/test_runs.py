@@ -15,8 +15,8 @@ from tests.support.room import post
 from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.room import Room
-from captionloop.backend.pages.runs import PAGE_SIZE, read_runs
+from captionloop.backend.page_data.room import Room
+from captionloop.backend.page_data.runs import PAGE_SIZE, read_runs
 from captionloop.errors import RunLost
 from captionloop.model.database import Database, Run, RunKind, RunState, utc_now
 from captionloop.model.training import named_settings

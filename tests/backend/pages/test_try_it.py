@@ -14,10 +14,10 @@ from tests.support.live_room import press, sign_in
 from tests.support.room import opened_room, token_in
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.jobs.context import Context
-from captionloop.model.dataset.images import ImageLimits
 
 PAGE = "/projects/1/try"
 
@@ -80,7 +80,9 @@ def test_nothing_of_the_picture_is_kept(lead: FlaskClient, room: Room) -> None:
         (picture()[:60], "damaged"),
     ],
 )
-def test_what_is_no_picture_is_said_in_a_sentence(lead: FlaskClient, data: bytes | None, message: str) -> None:
+def test_an_upload_that_is_no_picture_is_refused_in_a_sentence(
+    lead: FlaskClient, data: bytes | None, message: str
+) -> None:
     answer = send(lead, data)
     assert (answer.status_code, message in answer.get_data(as_text=True)) == (422, True)
 
@@ -91,7 +93,7 @@ def test_a_file_over_the_limit_is_refused(lead: FlaskClient, monkeypatch: pytest
     assert "1,001 bytes; the limit is 1,000" in answer.get_data(as_text=True)
 
 
-def test_what_is_much_larger_is_not_even_read(lead: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_far_over_the_limit_is_not_read(lead: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Context, "image_limits", ImageLimits(max_bytes=1_000_000))
 
     form = {"content_type": "multipart/form-data; boundary=x", "environ_overrides": {"CONTENT_LENGTH": "3000000"}}

@@ -12,8 +12,8 @@ from tests.support.live_room import press, sign_in
 from tests.support.room import post
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.pages.room import Room
-from captionloop.backend.pages.versions import held_out_figures, read_versions
+from captionloop.backend.page_data.room import Room
+from captionloop.backend.page_data.versions import held_out_figures, read_versions
 from captionloop.model.database import Version
 
 PAGE = "/projects/1/versions"

@@ -73,7 +73,7 @@ def until_refused(address: str) -> None:
 
 
 @pytest.mark.faults
-def test_what_is_being_answered_is_finished_and_new_connections_are_refused() -> None:
+def test_a_request_in_progress_is_finished_and_new_connections_are_refused() -> None:
     app, answers = App(), list[object]()
     with running(app) as (address, stop, server):
         [asker] = asking(address, 1, answers)
@@ -88,7 +88,7 @@ def test_what_is_being_answered_is_finished_and_new_connections_are_refused() ->
         assert not server.is_alive()
 
 
-def test_what_waits_for_a_thread_is_answered_too() -> None:
+def test_a_request_that_waits_for_a_thread_is_answered_too() -> None:
     app, answers = App(), list[object]()
     with running(app, threads=1) as (address, stop, _):
         askers = asking(address, 5, answers)
@@ -114,7 +114,7 @@ def test_an_idle_connection_does_not_keep_it() -> None:
         assert not server.is_alive()
 
 
-def test_what_takes_too_long_does_not_keep_it_for_ever() -> None:
+def test_a_request_that_takes_too_long_does_not_keep_the_server_from_ending() -> None:
     app, answers = App(), list[object]()
     with running(app, finish_within_s=0.5) as (address, stop, server):
         [asker] = asking(address, 1, answers)

@@ -49,8 +49,8 @@ def served(context: Context) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("first", "stored"),
     [
-        pytest.param(Reply(503), [0, 1], id="that passes: it asks again"),
-        pytest.param(Reply(404), [1, 1], id="that stays: it does not"),
+        pytest.param(Reply(503), [0, 1], id="a failure that passes: it asks again"),
+        pytest.param(Reply(404), [1, 1], id="a failure that stays: it does not ask again"),
     ],
 )
 def test_a_task_that_is_opened_again_after_a_failure(

@@ -17,7 +17,7 @@ from tests.support.room import PASSWORD, READER_PASSWORD, USER, app_of, opened_r
 from tests.support.runs import attempt_at
 
 from captionloop import __version__
-from captionloop.backend.pages.room import Room
+from captionloop.backend.page_data.room import Room
 from captionloop.home import Home
 from captionloop.model.database import CorrectionState, Database, Project, RunKind
 from captionloop.model.versions.base import Base

@@ -154,7 +154,7 @@ def test_with_too_few_corrections_the_score_is_the_models_own(
     assert entry["score"] == kept.score
 
 
-def test_what_is_not_done_in_time_has_an_entry_that_is_not_stored_and_waits_for_the_worker(
+def test_a_task_that_is_not_done_in_time_has_an_entry_that_is_not_stored_and_waits_for_the_worker(
     client: FlaskClient, service: CaptionService, database: Database
 ) -> None:
     in_time = predict(client, picture("red"))

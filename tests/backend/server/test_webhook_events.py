@@ -158,7 +158,7 @@ def test_a_forged_event_asks_for_nothing(loop: Loop, database: Database) -> None
     assert (loop.asked, held(database)) == (0, {})
 
 
-def test_what_an_event_says_is_not_believed(loop: Loop, database: Database) -> None:
+def test_the_contents_of_an_event_are_not_believed(loop: Loop, database: Database) -> None:
     """With the right secret, even: the caption in it is nobody's until Label Studio has it."""
     body: dict[str, Any] = json.loads((RECORDED / f"{CREATED}.json").read_text())["body"]
     text = json.dumps(body["annotation"]["result"])

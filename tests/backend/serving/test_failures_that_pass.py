@@ -68,13 +68,15 @@ def test_a_server_that_is_busy_or_fails_is_asked_again(client: FlaskClient, data
         assert session.query(Suggestion).where(Suggestion.reason.is_not(None)).count() == 1
 
 
-def test_so_is_one_that_is_away(client: FlaskClient) -> None:
+def test_a_server_that_is_away_is_asked_again(client: FlaskClient) -> None:
     (failed,) = predict(client, f"http://127.0.0.1:{free_port()}/a.png")
     assert not is_stored(failed)
     assert "cannot be reached" in failed["reason"]
 
 
-def test_so_is_one_that_does_not_answer_in_time(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_in_time_is_asked_again(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(image_source, "_READ_TIMEOUT_S", 0.2)
     with pictures_answered(Reply(), hangs=threading.Event()) as address:
         (failed,) = predict(client, address)

@@ -67,7 +67,9 @@ def suggestions(studio: ScriptedStudio) -> list[int]:
 
 
 @pytest.mark.parametrize("answer", PASSES)
-def test_what_passes_costs_only_time(studio: ScriptedStudio, annotate: Callable[[], str], answer: str) -> None:
+def test_a_failure_that_passes_costs_only_time(
+    studio: ScriptedStudio, annotate: Callable[[], str], answer: str
+) -> None:
     chance = random.Random(0)
     studio.decide = lambda method, path: PASSES[answer] if chance.random() < 0.4 else None
 
@@ -79,7 +81,7 @@ def test_what_passes_costs_only_time(studio: ScriptedStudio, annotate: Callable[
 
 @pytest.mark.parametrize("answer", STAYS)
 @pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.slow), 4])
-def test_what_does_not_pass_ends_the_run_with_its_reason_and_another_run_goes_on(
+def test_a_failure_that_stays_ends_the_run_with_its_reason_and_another_run_goes_on(
     studio: ScriptedStudio, annotate: Callable[[], str], answer: str, after: int
 ) -> None:
     reply, said = STAYS[answer]

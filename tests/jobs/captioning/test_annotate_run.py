@@ -90,7 +90,7 @@ def test_the_last_earlier_suggestion_stays_since_somebody_may_have_it_on_the_scr
     assert studio.versions(task) == ["v3", studio.champion]
 
 
-def test_what_is_on_somebodys_screen_during_a_run_can_be_submitted_after_it(studio: Studio) -> None:
+def test_a_suggestion_on_somebodys_screen_during_a_run_can_be_submitted_after_it(studio: Studio) -> None:
     (task,) = studio.add_tasks(1)
     studio.suggest(task, "v1")
     on_screen = studio.task(task)
@@ -345,7 +345,7 @@ def test_a_run_that_waits_for_a_slow_label_studio_says_so_and_can_be_cancelled(
     assert time.monotonic() - cancelled_at < 3 * _SHORT_PATIENCE_S
 
 
-def test_what_waiting_does_not_help_against_ends_the_run_at_once(studio: Studio) -> None:
+def test_a_failure_that_waiting_does_not_help_against_ends_the_run_at_once(studio: Studio) -> None:
     studio.add_tasks(1)
     studio.api.delete(f"/api/projects/{studio.number}/")
 

@@ -82,7 +82,9 @@ def going_away(studio: ScriptedStudio, *, at: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("answer", PASSES)
-def test_what_passes_costs_only_time(studio: ScriptedStudio, context: Context, attempt: Attempt, answer: str) -> None:
+def test_a_failure_that_passes_costs_only_time(
+    studio: ScriptedStudio, context: Context, attempt: Attempt, answer: str
+) -> None:
     chance = random.Random(0)
     studio.decide = lambda method, path: PASSES[answer] if chance.random() < 0.4 else None
 
@@ -138,7 +140,7 @@ def test_a_run_can_be_cancelled_while_it_waits(studio: ScriptedStudio, context: 
     assert list(context.home.runs.glob("*")) == []
 
 
-def test_one_that_stays_away_ends_the_run_with_its_reason_and_the_next_run_misses_nothing(
+def test_a_label_studio_that_stays_away_ends_the_run_with_its_reason_and_the_next_run_misses_nothing(
     studio: ScriptedStudio, context: Context, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "_GIVE_UP_AFTER_S", 0.3)
@@ -153,7 +155,7 @@ def test_one_that_stays_away_ends_the_run_with_its_reason_and_the_next_run_misse
 
 
 @pytest.mark.parametrize("answer", STAYS)
-def test_what_does_not_pass_ends_the_run_at_once_with_its_reason(
+def test_a_failure_that_stays_ends_the_run_at_once_with_its_reason(
     studio: ScriptedStudio, context: Context, attempt: Attempt, answer: str
 ) -> None:
     reply, said = STAYS[answer]

@@ -68,7 +68,7 @@ def test_a_later_run_learns_from_a_share_of_what_its_champion_has_learnt_from(
     assert not {example.image_hash for example in found} & set(finished.held_out)
 
 
-def test_nothing_new_and_nothing_replayed_is_an_error(
+def test_a_run_without_new_or_replayed_corrections_is_an_error(
     finished: FinishedRun, context_of: Callable[..., Context]
 ) -> None:
     later = finished.version.version

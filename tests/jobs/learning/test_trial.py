@@ -19,6 +19,7 @@ from tests.support.servers import descendants
 from tests.support.sweeps import do_trial, kill_workers
 
 from captionloop.errors import NotFoundError
+from captionloop.image_limits import ImageLimits
 from captionloop.jobs import entry
 from captionloop.jobs.context import Context
 from captionloop.jobs.learning import trial as trial_module
@@ -27,7 +28,6 @@ from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import CorrectionState, Database, Project, RunState, Sweep, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.split import split_images
 from captionloop.model.finetuning.validation_images import Validation
 from captionloop.model.starter.pool import example

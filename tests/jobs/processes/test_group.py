@@ -60,7 +60,7 @@ def test_processes_of_a_group_compute_together_and_the_main_one_answers(tmp_path
     assert run(added_up, 10, scratch=tmp_path) == {"total": 21, "rank": 0}
 
 
-def test_what_all_raise_is_raised(tmp_path: Path) -> None:
+def test_an_error_that_all_processes_raise_is_raised(tmp_path: Path) -> None:
     with pytest.raises(RunCancelled, match="cancelled at step 3"):
         run(cancelled_everywhere, scratch=tmp_path)
 
@@ -72,7 +72,7 @@ def test_what_all_raise_is_raised(tmp_path: Path) -> None:
         (ValueError("odd"), RunError, "One of 2 processes that trained together failed: ValueError: odd"),
     ],
 )
-def test_one_that_fails_does_not_leave_the_other_waiting(
+def test_a_process_that_fails_does_not_leave_the_other_waiting(
     tmp_path: Path, raised: Exception, expected: type[Exception], message: str
 ) -> None:
     with pytest.raises(expected, match=message):
@@ -80,7 +80,7 @@ def test_one_that_fails_does_not_leave_the_other_waiting(
 
 
 @pytest.mark.faults
-def test_one_that_is_killed_is_an_error(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"One of 2 processes that trained together failed: .*SIGKILL"):
         run(killed, scratch=tmp_path)
 

@@ -37,7 +37,7 @@ def fail() -> None:
     raise AWAY
 
 
-def test_what_gets_through_at_last_is_given_back(attempt: Attempt) -> None:
+def test_the_result_of_the_try_that_succeeds_is_given_back(attempt: Attempt) -> None:
     answers = iter([AWAY, AWAY])
 
     def work() -> str:
@@ -56,7 +56,7 @@ def test_waiting_ends_with_the_reason_and_not_before_its_time(attempt: Attempt) 
     assert time.monotonic() - begun > HALF_AN_HOUR_S
 
 
-def test_what_waiting_does_not_help_against_is_raised_at_once(attempt: Attempt) -> None:
+def test_an_error_that_waiting_does_not_help_against_is_raised_at_once(attempt: Attempt) -> None:
     refused: list[LabelStudioError] = []
 
     def work() -> None:

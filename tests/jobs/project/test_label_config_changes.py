@@ -75,7 +75,7 @@ def test_a_text_box_that_is_added_before_the_captions_box_changes_nothing(annota
     assert row(annotator).control == "caption"
 
 
-def test_what_an_earlier_release_emptied_is_read_again(annotator: Annotator) -> None:
+def test_corrections_that_an_earlier_release_emptied_are_read_again(annotator: Annotator) -> None:
     """It took the first text box, whichever that was."""
     annotator.submit(annotator.add_task(), "a cat", target=box("caption"))
     annotator.sync()
@@ -274,20 +274,24 @@ class TestAChoice:
         annotator.set_label_config(config(IMAGE, *boxes))
         annotator.submit(annotator.add_task(), "a dog", target=box("text"))
 
-    def test_until_it_is_made_nothing_is_read_and_nothing_lost(self, annotator: Annotator) -> None:
+    def test_until_a_text_box_is_chosen_nothing_is_read_and_nothing_lost(self, annotator: Annotator) -> None:
         result = annotator.sync()
 
         assert annotator.learnt() == ["a cat"]
         assert "headline or text" in result.notice
 
-    def test_what_was_written_meanwhile_is_read_then(self, annotator: Annotator, redis_url: str) -> None:
+    def test_captions_that_were_written_before_the_choice_are_read_after_it(
+        self, annotator: Annotator, redis_url: str
+    ) -> None:
         annotator.sync()
         choose(annotator, redis_url, "text")
 
         assert annotator.sync().notice == ""
         assert annotator.learnt() == ["a cat", "a dog"]
 
-    def test_it_may_be_made_before_any_sync_has_seen_the_change(self, annotator: Annotator, redis_url: str) -> None:
+    def test_a_text_box_may_be_chosen_before_any_sync_has_seen_the_change(
+        self, annotator: Annotator, redis_url: str
+    ) -> None:
         choose(annotator, redis_url, "text")
         annotator.sync()
         assert annotator.learnt() == ["a cat", "a dog"]

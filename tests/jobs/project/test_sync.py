@@ -173,7 +173,7 @@ class TestWhatLeavesTheTrainingSet:
         assert (result.new, result.changed, result.corrections) == (1, 1, 0)
         assert annotator.states() == [CorrectionState.SKIPPED] * 2
 
-    def test_and_back(self, annotator: Annotator) -> None:
+    def test_a_skip_that_is_taken_back_teaches_again(self, annotator: Annotator) -> None:
         annotation = annotator.submit(annotator.add_task(), was_cancelled=True)
         annotator.sync()
         annotator.change(annotation, "a cat", was_cancelled=False)
@@ -195,7 +195,7 @@ class TestWhatLeavesTheTrainingSet:
         assert annotator.states() == [CorrectionState.ANNOTATION_DELETED]
         assert annotator.corrections()[0].captions == ["a cat"]
 
-    def test_nothing_that_was_imported(self, annotator: Annotator) -> None:
+    def test_an_imported_caption_stays_when_an_annotation_is_deleted(self, annotator: Annotator) -> None:
         annotation = annotator.submit(annotator.add_task(), "a cat")
         annotator.sync()
         (row,) = annotator.corrections()
@@ -206,7 +206,7 @@ class TestWhatLeavesTheTrainingSet:
         assert annotator.sync().removed == 1
         assert annotator.learnt() == ["out of a file"]
 
-    def test_one_of_two_annotations(self, annotator: Annotator) -> None:
+    def test_the_deleted_one_of_two_annotations(self, annotator: Annotator) -> None:
         task_id = annotator.add_task()
         gone, _ = annotator.submit(task_id, "a cat"), annotator.submit(task_id, "a dog")
         annotator.sync()
@@ -214,7 +214,7 @@ class TestWhatLeavesTheTrainingSet:
         annotator.sync()
         assert annotator.states() == [CorrectionState.ANNOTATION_DELETED, CorrectionState.ACTIVE]
 
-    def test_all_annotations_of_some_tasks_at_once(self, annotator: Annotator) -> None:
+    def test_annotations_deleted_in_bulk(self, annotator: Annotator) -> None:
         tasks = [annotator.add_task() for _ in range(3)]
         for task_id in tasks:
             annotator.submit(task_id, "a cat")
@@ -235,7 +235,7 @@ class TestWhatLeavesTheTrainingSet:
         assert annotator.sync().removed == 1
         assert annotator.states() == [CorrectionState.TASK_DELETED, CorrectionState.ACTIVE]
 
-    def test_all_tasks_at_once(self, annotator: Annotator) -> None:
+    def test_tasks_deleted_in_bulk(self, annotator: Annotator) -> None:
         for _ in range(2):
             annotator.submit(annotator.add_task(), "a cat")
         annotator.sync()
@@ -271,7 +271,7 @@ class TestUnreadableImages:
         assert "not an image in a supported format" in (row.reason or "")
         assert row.captions == ["a cat"]
 
-    def test_until_the_image_can_be_read(self, annotator: Annotator) -> None:
+    def test_the_correction_counts_once_the_image_can_be_read(self, annotator: Annotator) -> None:
         task_id = annotator.add_task(image="/nowhere.png")
         annotator.submit(task_id, "a cat")
         assert annotator.sync().failed == 1
@@ -289,7 +289,7 @@ class TestUnreadableImages:
         assert annotator.sync().failed == 0
         assert annotator.learnt() == ["a small cat"]
 
-    def test_what_is_too_large_is_not_kept(self, annotator: Annotator) -> None:
+    def test_an_image_that_is_too_large_is_not_kept(self, annotator: Annotator) -> None:
         annotator.submit(annotator.add_task(image=inline(size=(1001, 1000))), "a cat")
         assert annotator.sync(CAPTIONLOOP_MAX_IMAGE_MEGAPIXELS="1").failed == 1
 
@@ -318,7 +318,7 @@ class TestTrouble:
         assert annotator.sync().new == 3
 
     @pytest.mark.faults
-    def test_two_at_once_do_no_harm(self, annotator: Annotator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_two_syncs_at_once_do_no_harm(self, annotator: Annotator, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(syncing, "_TASKS_PER_BATCH", 2)
         for number in range(6):
             annotator.submit(annotator.add_task(), f"caption {number}")

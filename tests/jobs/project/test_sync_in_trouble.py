@@ -140,7 +140,7 @@ def test_a_bad_answer_at_any_request_loses_nothing_and_marks_nothing(
 
 
 @pytest.mark.parametrize("answer", ["429", "500", "502", "503", "half of an answer", "no answer"])
-def test_what_passes_costs_only_time(
+def test_a_failure_that_passes_costs_only_time(
     studio: ScriptedStudio, synced: Callable[..., SyncResult], database: Database, answer: str
 ) -> None:
     for number in range(5):
@@ -303,7 +303,7 @@ def test_a_project_without_a_title_is_synced(
 
 class TestClocks:
     @pytest.mark.parametrize("was_ahead", [timedelta(hours=1), timedelta(days=400)])
-    def test_what_is_changed_after_label_studios_clock_was_put_back_is_not_lost(
+    def test_a_change_after_label_studios_clock_was_put_back_is_not_lost(
         self, studio: ScriptedStudio, synced: Callable[..., SyncResult], database: Database, was_ahead: timedelta
     ) -> None:
         task = studio.add_task()

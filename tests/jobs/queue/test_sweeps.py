@@ -82,7 +82,7 @@ def test_a_sweep_asked_for_without_redis_is_kept(database: Database, project: Pr
     assert [sweep.state for sweep in queue.sweeps.all_of(project.id)] == [RunState.RUNNING]
 
 
-def test_what_a_killed_worker_tried_is_sent_again(
+def test_a_trial_of_a_killed_worker_is_sent_again(
     queue: Queue, database: Database, project: Project, redis_url: str
 ) -> None:
     sweep = request_sweep(queue, database, project)

@@ -21,10 +21,10 @@ from tests.support.versions import FinishedRun
 
 from captionloop.errors import BackupError, BusyError, ServiceError
 from captionloop.home import PASSING, SECRET, Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.backup.archive import MANIFEST, make_backup, restore_backup
 from captionloop.model.database import Database, Image, Project
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.sweep import trials
 from captionloop.model.versions.manifest import verify_files
 from captionloop.model.versions.store import VersionStore

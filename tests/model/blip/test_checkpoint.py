@@ -335,7 +335,7 @@ def test_a_pickle_that_runs_code_does_not_run_it(base: Path, tmp_path: Path, mon
     assert not (tmp_path / "owned").exists()
 
 
-def test_other_pickles_are_not_even_opened(base: Path) -> None:
+def test_pickles_of_other_names_are_not_opened(base: Path) -> None:
     (base / "pytorch_model.bin").rename(base / "weights.pt")
     with pytest.raises(CheckpointError, match=r"has no weights: expected model\.safetensors.*weights\.pt is not read"):
         load_checkpoint(base)
@@ -374,7 +374,7 @@ def test_missing_preprocessing(base: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", [write_base, write_large])
-def test_what_is_saved_is_loaded_again_the_same(layout: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_loaded_the_same(layout: Callable[[Path], Path], tmp_path: Path) -> None:
     original = load_checkpoint(layout(tmp_path / "model"))
     save_checkpoint(original, tmp_path / "saved")
     again = load_checkpoint(tmp_path / "saved")
@@ -383,7 +383,7 @@ def test_what_is_saved_is_loaded_again_the_same(layout: Callable[[Path], Path], 
     assert encoder_hash(again) == encoder_hash(original)
 
 
-def test_what_is_saved_has_no_pickle_in_it(base: Path, tmp_path: Path) -> None:
+def test_a_saved_checkpoint_has_no_pickle_in_it(base: Path, tmp_path: Path) -> None:
     save_checkpoint(load_checkpoint(base), tmp_path / "saved")
     names = {path.name for path in (tmp_path / "saved").iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "preprocessor_config.json"} <= names

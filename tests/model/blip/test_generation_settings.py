@@ -20,12 +20,12 @@ def test_the_defaults_are_those_of_blip() -> None:
     }
 
 
-def test_what_is_stored_is_read_back() -> None:
+def test_stored_settings_are_read_back() -> None:
     settings = GenerationSettings(num_beams=1, min_length=2, max_length=40, prompt="a photo of", repetition_penalty=1.2)
     assert GenerationSettings.from_dict(settings.to_dict()) == settings
 
 
-def test_what_was_not_stored_has_its_default() -> None:
+def test_a_setting_that_was_not_stored_has_its_default() -> None:
     assert GenerationSettings.from_dict({"max_length": 30}) == GenerationSettings(max_length=30)
 
 

@@ -112,7 +112,7 @@ def test_a_caption_starts_from_the_start_token_of_the_configuration(directory: P
 
 
 @pytest.mark.parametrize("settings", [GREEDY, BEAMS], ids=["greedy", "3 beams"])
-def test_one_by_one_or_in_batches_the_captions_are_the_same(directory: Path, settings: GenerationSettings) -> None:
+def test_captions_are_the_same_one_by_one_and_in_batches(directory: Path, settings: GenerationSettings) -> None:
     captioner = load(directory, settings)
     together = captioner.caption(IMAGES, batch_size=5)
     alone = [captioner.caption([image])[0] for image in IMAGES]

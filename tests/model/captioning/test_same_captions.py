@@ -12,7 +12,7 @@ from transformers import BlipConfig, BlipForConditionalGeneration, GenerationCon
 
 from captionloop.model.blip.checkpoint import load_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings
-from captionloop.model.captioning import packed_linear as packed
+from captionloop.model.captioning import packed_linear
 from captionloop.model.captioning.beam_search import SearchRules, search
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captioning.decoder import TextDecoder
@@ -136,7 +136,7 @@ def test_every_token_is_that_of_transformers_with_other_configurations(configura
 def test_every_token_is_that_of_transformers_with_packed_matrices(
     rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed, "_LARGE", 0)  # as if those of this small model were worth it
+    monkeypatch.setattr(packed_linear, "_LARGE", 0)  # as if those of this small model were worth it
 
     assert_same("base", rules)
 

@@ -10,7 +10,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from tests.model.captions.odd_captions import odd_captions
 
 from captionloop.errors import SettingsError
-from captionloop.model.captions import ptb_tokens as tokenizer
+from captionloop.model.captions import ptb_tokens
 from captionloop.model.metrics import tokenize, tokenize_line
 
 DATA = Path(__file__).parents[2] / "data"
@@ -84,13 +84,13 @@ def test_another_build_of_the_lexer_is_refused(tmp_path: Path, monkeypatch: pyte
     package = tmp_path / "pycocoevalcap"
     (package / "tokenizer").mkdir(parents=True)
     (package / "__init__.py").touch()
-    monkeypatch.setattr(tokenizer, "find_spec", lambda name: _Spec([str(package)]))
+    monkeypatch.setattr(ptb_tokens, "find_spec", lambda name: _Spec([str(package)]))
     with pytest.raises(SettingsError, match="is not installed"):
-        tokenizer._class_file()
-    with zipfile.ZipFile(package / "tokenizer" / tokenizer._JAR, "w") as jar:
-        jar.writestr(tokenizer._CLASS, b"another")
+        ptb_tokens._class_file()
+    with zipfile.ZipFile(package / "tokenizer" / ptb_tokens._JAR, "w") as jar:
+        jar.writestr(ptb_tokens._CLASS, b"another")
     with pytest.raises(SettingsError, match=r"is not Stanford CoreNLP 3\.4\.1"):
-        tokenizer._class_file()
+        ptb_tokens._class_file()
 
 
 class _Spec:

@@ -19,7 +19,7 @@ BAD_IMAGES = bad_images()
 REPOSITORY = Path(__file__).parents[3]
 
 
-def test_there_are_enough_and_they_are_the_same_each_time() -> None:
+def test_the_bad_images_are_200_or_more_and_the_same_each_time() -> None:
     assert len(BAD_IMAGES) >= 200
     assert bad_images() == BAD_IMAGES
 
@@ -42,7 +42,7 @@ def test_a_bad_image_is_a_picture_or_is_refused_with_a_sentence(name: str) -> No
     assert time.process_time() - begun < 5
 
 
-def test_all_of_them_together_need_a_few_hundred_megabytes() -> None:
+def test_opening_all_bad_images_needs_a_few_hundred_megabytes() -> None:
     """In a process of its own, as this one may have needed more for something else."""
     code = (
         "import warnings\n"

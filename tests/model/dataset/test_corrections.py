@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from captionloop.errors import CaptionloopError, ImageError
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.database import Category, Correction, CorrectionState, Database, Image, Project
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, Example, UpsertResult
-from captionloop.model.dataset.images import ImageLimits
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PICTURE_A, PICTURE_B = "a" * 64, "b" * 64
@@ -68,7 +68,7 @@ class TestUpsert:
             ["a cat"], "a dog", "v1", 0.5,
         )  # fmt: skip
 
-    def test_the_same_again_changes_nothing(self, session: Session, project: int) -> None:
+    def test_recording_an_annotation_again_changes_nothing(self, session: Session, project: int) -> None:
         corrections.upsert(session, project, record())
         assert corrections.upsert(session, project, record()) is UpsertResult.NONE
         assert stored(session).revisions == []
@@ -209,7 +209,7 @@ class TestImages:
             corrections.register_image(session, corrections.write_image(home, self.png(), limits=ImageLimits()))
         assert len([path for path in home.images.rglob("*") if path.is_file()]) == 1
 
-    def test_what_is_no_image_is_not_kept(self, home: Home) -> None:
+    def test_bytes_that_are_no_image_are_not_kept(self, home: Home) -> None:
         with pytest.raises(ImageError):
             corrections.write_image(home, b"<html>", limits=ImageLimits())
         assert not home.images.exists()

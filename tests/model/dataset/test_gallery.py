@@ -9,8 +9,7 @@ from tests.model.dataset.test_corrections import PICTURE_A, PICTURE_B, new_proje
 
 from captionloop.errors import NotFoundError
 from captionloop.model.database import CorrectionState, Database, Dismissal, Image
-from captionloop.model.dataset import corrections, review
-from captionloop.model.dataset import gallery as dataset_gallery
+from captionloop.model.dataset import corrections, gallery, review
 from captionloop.model.dataset.gallery import STATES, AnnotatorFigures, GalleryFilter
 from captionloop.model.dataset.problems import ProblemKind
 
@@ -52,39 +51,39 @@ def test_a_filter_lets_through_what_it_says(
 ) -> None:
     wanted = GalleryFilter(state, split, {PICTURE_B})
 
-    found = dataset_gallery.listed(session, project, wanted, offset=0, limit=10)
+    found = gallery.listed(session, project, wanted, offset=0, limit=10)
 
     assert [row.annotation_id for row in found] == expected
-    assert [row.annotation_id for row in dataset_gallery.rows(session, project, wanted)] == expected[::-1]
-    assert dataset_gallery.count(session, project, wanted) == len(expected)
+    assert [row.annotation_id for row in gallery.rows(session, project, wanted)] == expected[::-1]
+    assert gallery.count(session, project, wanted) == len(expected)
 
 
 def test_every_state_can_be_asked_for(session: Session, project: int) -> None:
-    counts = [dataset_gallery.count(session, project, GalleryFilter(state, None, ())) for state in STATES]
+    counts = [gallery.count(session, project, GalleryFilter(state, None, ())) for state in STATES]
     assert sum(counts) == 4
 
 
 def test_a_dismissal_is_kept_once_and_can_be_taken_back(session: Session, project: int) -> None:
     for _ in range(2):
-        dataset_gallery.dismiss(session, project, ProblemKind.TEST, "1", by="lea")
-    (kept,) = dataset_gallery.dismissals(session, project)
+        gallery.dismiss(session, project, ProblemKind.TEST, "1", by="lea")
+    (kept,) = gallery.dismissals(session, project)
     assert (kept.kind, kept.subject, kept.by) == ("test", "1", "lea")
 
-    dataset_gallery.take_back(session, project, kept.id, by="max")
+    gallery.take_back(session, project, kept.id, by="max")
 
-    assert dataset_gallery.dismissals(session, project) == []
+    assert gallery.dismissals(session, project) == []
     with pytest.raises(NotFoundError, match="not dismissed"):
-        dataset_gallery.take_back(session, project, kept.id, by="max")
+        gallery.take_back(session, project, kept.id, by="max")
 
 
 def test_a_dismissal_that_was_taken_back_stays_known_when_it_is_made_again(session: Session, project: int) -> None:
-    dataset_gallery.dismiss(session, project, ProblemKind.TEST, "1", by="lea")
-    (first,) = dataset_gallery.dismissals(session, project)
-    dataset_gallery.take_back(session, project, first.id, by="max")
+    gallery.dismiss(session, project, ProblemKind.TEST, "1", by="lea")
+    (first,) = gallery.dismissals(session, project)
+    gallery.take_back(session, project, first.id, by="max")
 
-    dataset_gallery.dismiss(session, project, ProblemKind.TEST, "1", by="kim")
+    gallery.dismiss(session, project, ProblemKind.TEST, "1", by="kim")
 
-    assert [found.by for found in dataset_gallery.dismissals(session, project)] == ["kim"]
+    assert [found.by for found in gallery.dismissals(session, project)] == ["kim"]
     assert [(row.by, row.taken_back_by) for row in session.scalars(select(Dismissal).order_by(Dismissal.id))] == [
         ("lea", "max"),
         ("kim", None),
@@ -104,7 +103,7 @@ def test_annotators_figures(session: Session) -> None:
             )  # fmt: skip
             corrections.upsert(session, project, given)
 
-    assert dataset_gallery.annotator_figures(session, project) == [
+    assert gallery.annotator_figures(session, project) == [
         AnnotatorFigures("ada", corrections=3, median_time_s=6.0, changed=1.0),
         AnnotatorFigures("bob", corrections=2, median_time_s=4.0, changed=0.0),
         AnnotatorFigures("eve", corrections=1, median_time_s=None, changed=None),

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, features
 
 from captionloop.errors import ImageError
-from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
+from captionloop.image_limits import ImageLimits
+from captionloop.model.dataset.images import content_hash, open_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -151,7 +152,7 @@ def test_damaged_metadata_is_no_reason_to_refuse_a_good_picture() -> None:
         (b"\x89PNG\r\n\x1a\n", "not an image in a supported format|header is damaged"),
     ],
 )
-def test_what_is_no_usable_image_is_named(data: bytes, message: str) -> None:
+def test_a_file_that_is_no_usable_image_is_refused_with_its_reason(data: bytes, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         open_image(data)
 

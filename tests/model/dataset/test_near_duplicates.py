@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from tests.model.dataset.test_corrections import new_project, record
 
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.database import Correction, CorrectionState, Database, Image
 from captionloop.model.dataset import corrections, near_duplicates
 from captionloop.model.dataset.corrections import read_snapshot
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.near_duplicates import are_alike, fingerprint
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import draw

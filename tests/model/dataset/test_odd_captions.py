@@ -11,11 +11,11 @@ from tests.support.models import add_project
 from tests.support.odd_captions import KEPT, NOT_A_LETTER_LEFT
 
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.blip.checkpoint import load_checkpoint
 from captionloop.model.database import CorrectionState, Database, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, Snapshot
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.exchange.export import FORMATS, Format, export
 from captionloop.model.exchange.reading.caption_text import LONGEST_CAPTION
 from captionloop.model.training.caption_targets import CaptionText, Example, training_batch, usable_examples
@@ -40,7 +40,7 @@ def snapshot(database: Database, home: Home) -> Snapshot:
         return corrections.snapshot(session, project.id, home)
 
 
-def test_what_cannot_be_learnt_is_named_with_its_reason_and_the_rest_can() -> None:
+def test_a_caption_that_cannot_be_learnt_is_named_with_its_reason_and_the_rest_can() -> None:
     checkpoint = load_checkpoint("starter")
     examples = [Example(f"correction {number}", "", caption) for number, caption in enumerate(CAPTIONS)]
 
@@ -57,7 +57,7 @@ def test_what_cannot_be_learnt_is_named_with_its_reason_and_the_rest_can() -> No
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_is_exported_is_imported_to_the_letter_and_a_document_is_refused(
+def test_exported_captions_are_imported_to_the_letter_and_a_document_is_refused(
     snapshot: Snapshot, home: Home, tmp_path: Path, database: Database, form: Format
 ) -> None:
     export(snapshot, home, tmp_path / "out", form=form)

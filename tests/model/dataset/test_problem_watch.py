@@ -79,7 +79,7 @@ def problems(watch: ProblemWatch, project: int, asked: Asked, vocabulary: str = 
 Keep = Callable[[CorrectionRecord], None]
 
 
-def test_nothing_is_asked_twice(watch: ProblemWatch, project: int, keep: Keep) -> None:
+def test_no_caption_is_checked_twice(watch: ProblemWatch, project: int, keep: Keep) -> None:
     asked = Asked()
     keep(record(annotation_id=1, captions=["a cat 🐈"]))
     first = problems(watch, project, asked)
@@ -108,7 +108,7 @@ def test_another_vocabulary_is_asked_about_everything(watch: ProblemWatch, proje
     assert asked.captions == ["a cat", "a cat"]
 
 
-def test_who_has_no_time_is_told_what_is_known_and_that_more_may_come(
+def test_a_caller_without_patience_gets_what_is_known_and_that_more_may_come(
     watch: ProblemWatch, project: int, keep: Keep
 ) -> None:
     keep(record(annotation_id=1, captions=["test"]))

@@ -37,7 +37,7 @@ def test_what_was_typed_to_try_something_out_looks_like_a_test(caption: str) -> 
         "🐈", "a letter x", "a sample of rocks",
     ],
 )  # fmt: skip
-def test_what_describes_a_picture_does_not(caption: str) -> None:
+def test_a_description_of_a_picture_does_not_look_like_a_test(caption: str) -> None:
     assert not looks_like_a_test(caption)
 
 

@@ -35,7 +35,7 @@ def test_without_replay_only_what_is_new_is_learnt() -> None:
     assert images_of(with_replay(NOW, LEARNT, share=0, seed=0)) == set(IMAGES[40:])
 
 
-def test_all_is_replayed_at_a_share_of_one() -> None:
+def test_all_learnt_corrections_are_replayed_at_a_share_of_one() -> None:
     assert with_replay(NOW, LEARNT, share=1, seed=0) == NOW
 
 

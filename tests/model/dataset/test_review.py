@@ -101,7 +101,7 @@ def test_a_reviewers_category_counts_more_than_the_guess(session: Session, proje
     assert ids(session, project, category=Category.WORDING) == [3]
 
 
-def test_what_does_not_teach_and_other_projects_are_not_reviewed(session: Session, project: int) -> None:
+def test_skipped_corrections_and_those_of_other_projects_are_not_reviewed(session: Session, project: int) -> None:
     add(session, project, 1, state=CorrectionState.SKIPPED)
     add(session, new_project(session, 2), 2)
 
@@ -122,7 +122,9 @@ def test_going_from_neighbour_to_neighbour_is_going_through_the_list(
     assert [place.following for place in found] == [*numbers[1:], None]
 
 
-def test_one_that_no_longer_fits_the_filter_keeps_its_place(session: Session, project: int, five: list[int]) -> None:
+def test_a_correction_that_no_longer_fits_the_filter_keeps_its_place(
+    session: Session, project: int, five: list[int]
+) -> None:
     review.decide(session, project, five[2], by="lea", left_out=True)
     row, wanted = session.get_one(Correction, five[2]), ReviewFilter(is_reviewed=False)
 
@@ -139,7 +141,7 @@ def test_a_decision_is_in_the_correction_with_name_and_time(session: Session, pr
     assert row.reviewed_at is not None
 
 
-def test_what_is_left_out_does_not_teach(session: Session, project: int, five: list[int]) -> None:
+def test_a_correction_that_is_left_out_does_not_teach(session: Session, project: int, five: list[int]) -> None:
     review.decide(session, project, five[0], by="lea", left_out=True)
 
     taught = {example.correction for example in corrections.training_examples(session, project)}
@@ -175,7 +177,7 @@ def test_undoing_goes_back_step_by_step_to_the_beginning(session: Session, proje
     assert review.undo(session, project, by="lea") is None
 
 
-def test_one_undoes_only_what_one_did_oneself(session: Session, project: int, five: list[int]) -> None:
+def test_reviewers_undo_only_their_own_decisions(session: Session, project: int, five: list[int]) -> None:
     review.decide(session, project, five[0], by="lea", left_out=True)
 
     assert review.undo(session, project, by="max") is None

@@ -67,7 +67,7 @@ def test_images_that_are_split_as_one_stay_together() -> None:
 
 
 @pytest.mark.parametrize("most", [10, 500])
-def test_nor_does_one_that_was_trained_on_change_sides_with_others_like_it(most: int) -> None:
+def test_an_image_that_was_trained_on_does_not_change_sides_with_others_like_it(most: int) -> None:
     images = hashes(300)
     rng = random.Random(1)
     split_with = {image: rng.choice(images[: number + 1]) for number, image in enumerate(images)}
@@ -86,7 +86,7 @@ def test_a_share_is_set_aside_in_the_order_of_hashes() -> None:
     assert set_aside(images, 0)[0] == ()
 
 
-def test_what_is_set_aside_takes_what_is_like_it_along() -> None:
+def test_an_image_that_is_set_aside_takes_its_near_duplicates_along() -> None:
     images = hashes(40)
     split_with = {image: images[number % 10] for number, image in enumerate(images)}
     aside, rest = set_aside(images, 0.2, split_with=split_with)

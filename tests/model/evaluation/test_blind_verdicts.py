@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from tests.support.models import add_project
 
 from captionloop.model.database import Better, Choice, Database, Image, Project, Version
-from captionloop.model.evaluation import blind_verdicts as choices
+from captionloop.model.evaluation import blind_verdicts
 from captionloop.model.evaluation.blind_verdicts import choices_of, keep_choice, say_the_same, tally, to_ask
 from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
 from captionloop.model.metrics.estimate import wilson
@@ -56,12 +56,12 @@ def test_everybody_is_asked_about_the_same_pictures_in_the_same_order() -> None:
 
 
 def test_of_many_pictures_only_some_are_asked_about() -> None:
-    images = [compared(str(number), "a car", "a dog") for number in range(choices.MOST_ASKED + 10)]
+    images = [compared(str(number), "a car", "a dog") for number in range(blind_verdicts.MOST_ASKED + 10)]
 
     asked = to_ask(images, "v1", "v2")
 
-    assert len(asked) == choices.MOST_ASKED
-    assert asked != images[: choices.MOST_ASKED]
+    assert len(asked) == blind_verdicts.MOST_ASKED
+    assert asked != images[: blind_verdicts.MOST_ASKED]
 
 
 def test_a_second_verdict_about_a_picture_replaces_the_first(session: Session, project: Project) -> None:

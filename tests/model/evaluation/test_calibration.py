@@ -105,7 +105,7 @@ def test_corrections_of_earlier_versions_fill_up_what_is_missing(database: Datab
     assert read(database, project, "v4-without-any").judged == 90
 
 
-def test_other_projects_and_corrections_without_score_do_not_count(database: Database) -> None:
+def test_corrections_of_other_projects_or_without_score_do_not_count(database: Database) -> None:
     project, other = add_project(database, 1).id, add_project(database, 2).id
     add_judged(database, other, "v1", over_confident(80))
     add_judged(database, project, "v1", over_confident(3))

@@ -10,11 +10,11 @@ from tests.support.versions import COLOURS, human_caption, take_snapshot
 
 from captionloop.errors import CaptionFileError, CaptionloopError, ImageError, NotFoundError
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import Database
 from captionloop.model.dataset.corrections import Snapshot
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.dataset.split import split_images
 from captionloop.model.exchange.evaluation_set import EvaluationSet, find_snapshot, open_evaluation_set
 

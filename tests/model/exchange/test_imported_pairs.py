@@ -22,8 +22,9 @@ from tests.model.exchange.reading.test_pictures import (
 from tests.support.models import add_project
 
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.database import Correction, Database
-from captionloop.model.dataset.images import ImageLimits, content_hash
+from captionloop.model.dataset.images import content_hash
 from captionloop.model.exchange.importing import ImportResult, Source, find_source, import_dataset
 
 

@@ -21,10 +21,11 @@ from tests.support.models import add_project
 
 from captionloop.errors import CaptionFileError, NotFoundError
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.model.database import Correction, CorrectionState, Database
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import PRESENT
-from captionloop.model.dataset.images import ImageLimits, content_hash
+from captionloop.model.dataset.images import content_hash
 from captionloop.model.exchange.importing import BadRow, ImportResult, find_source, import_dataset
 
 NAMES = ["a.png", "b.jpg", "c.png"]
@@ -356,7 +357,7 @@ def test_a_file_that_is_something_else_is_refused(
         importer(tmp_path / name)
 
 
-def test_what_is_not_there_or_not_clear_is_said(tmp_path: Path) -> None:
+def test_a_source_that_is_missing_or_ambiguous_is_refused_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no file or directory"):
         find_source(tmp_path / "nowhere")
     with pytest.raises(CaptionFileError, match="no file of captions"):
@@ -386,7 +387,7 @@ def test_a_pair_that_stands_twice_is_one(importer: Importer, folder: Path) -> No
     assert importer(folder / "x.csv") == ImportResult(new=1, known=1)
 
 
-def test_what_was_left_out_of_training_does_not_come_back(importer: Importer, folder: Path) -> None:
+def test_a_correction_that_was_left_out_of_training_does_not_come_back(importer: Importer, folder: Path) -> None:
     importer(write_csv(folder))
     with importer.database.session() as session:
         session.scalars(select(Correction)).first().state = CorrectionState.SKIPPED  # type: ignore[union-attr]
@@ -432,7 +433,7 @@ def test_a_killed_import_goes_on_without_doubles_or_halves(importer: Importer, t
         from captionloop.home import Home
         from captionloop.model.database import Database
         from captionloop.model.exchange.importing import find_source, import_dataset
-        from captionloop.model.dataset.images import ImageLimits
+        from captionloop.image_limits import ImageLimits
         home = Home(Path({str(importer.home.root)!r}))
         database = Database("sqlite:///" + str(home.database))
         import_dataset(

@@ -111,7 +111,7 @@ def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
         ({"images": [{"split": "test", "filename": "x", "cocoid": 1, "sentences": 3}]}, '"sentences" is 3'),
     ],
 )
-def test_what_is_wrong_is_said_with_file_and_field(written, content, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_file_is_refused_with_its_name_and_the_field(written, content, said: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(CaptionFileError, match=said) as error:
         read_caption_file(written(content), split="all")
     assert "file.json" in str(error.value)

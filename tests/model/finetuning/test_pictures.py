@@ -7,10 +7,11 @@ import pytest
 import torch
 from tests.model.training.test_loop import checkpoint
 
+from captionloop.image_limits import ImageLimits
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captioning.feature_cache import FeatureCache
-from captionloop.model.dataset.images import ImageLimits, content_hash
+from captionloop.model.dataset.images import content_hash
 from captionloop.model.finetuning import pictures as pictures_module
 from captionloop.model.finetuning.pictures import EncodedPictures, Pictures
 from captionloop.model.starter.pool import example

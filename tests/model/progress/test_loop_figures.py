@@ -93,7 +93,9 @@ def test_a_single_caption_has_a_mean_without_width(database: Database, project: 
 
 
 @pytest.mark.parametrize("state", [CorrectionState.SKIPPED, CorrectionState.EMPTIED, CorrectionState.TASK_DELETED])
-def test_what_is_no_longer_active_counts_nowhere(database: Database, project: Project, state: CorrectionState) -> None:
+def test_a_correction_that_is_no_longer_active_counts_nowhere(
+    database: Database, project: Project, state: CorrectionState
+) -> None:
     correct(database, project, version="v1", state=state)
 
     shown = figures(database, project, version("v1", made=0))

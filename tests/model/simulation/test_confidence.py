@@ -53,7 +53,7 @@ def test_disagreement_is_the_expected_share_of_other_words() -> None:
     assert found.disagreement == pytest.approx(0.25 * 1 / 3 + 0.25 * 3 / 3)
 
 
-def test_there_is_full_consensus_where_all_captions_are_the_same_or_there_is_one_alone() -> None:
+def test_consensus_is_full_where_all_captions_are_the_same_or_there_is_only_one() -> None:
     alike = [beam("a red car on grass", 0.5), beam("A red car on grass.", 0.4)]
 
     assert consensus(alike, NOTHING_YET) == pytest.approx(10)

@@ -13,7 +13,7 @@ from captionloop.errors import SettingsError
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.captioner import Beam, Captioner
 from captionloop.model.dataset.split import split_images
-from captionloop.model.simulation import rounds as simulation
+from captionloop.model.simulation import rounds
 from captionloop.model.simulation.confidence import SIGNALS, Background
 from captionloop.model.simulation.rounds import Material, Plan, Point, same_words, simulate
 from captionloop.model.training.loop import finetune
@@ -107,7 +107,7 @@ def test_images_held_out_for_the_gate_are_not_learnt_from(base: Captioner, monke
         learnt.append({example.image_hash for example in examples})
         return real(checkpoint, examples, **given)
 
-    monkeypatch.setattr(simulation, "finetune", noting)
+    monkeypatch.setattr(rounds, "finetune", noting)
 
     run(base, plan(first=20, per_round=10))
 
@@ -124,7 +124,7 @@ def test_a_version_that_the_gate_rejects_is_not_gone_on_from(base: Captioner, mo
         begun.append(checkpoint)
         return real(checkpoint, examples, **given)
 
-    monkeypatch.setattr(simulation, "finetune", noting)
+    monkeypatch.setattr(rounds, "finetune", noting)
 
     points = run(base, plan(gate="never", rounds=3))
 

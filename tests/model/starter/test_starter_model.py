@@ -81,7 +81,7 @@ def test_the_starter_model_says_what_it_is() -> None:
     assert STARTER_NOTICE in (STARTER_DIR / "README.md").read_text().replace("\n", " ")
 
 
-def test_nothing_in_it_names_the_machine_that_made_it() -> None:
+def test_no_file_of_the_starter_model_names_the_machine_that_made_it() -> None:
     for path in STARTER_DIR.glob("*.json"):
         assert not re.search(r'"/(tmp|work|home|root)', path.read_text())
         assert json.loads(path.read_text())

@@ -38,7 +38,7 @@ def pixels(scene: Scene, *, size: int = 96, seed: int = 0) -> NDArray[np.int_]:
     return np.asarray(draw(scene, size, seed)).astype(int)
 
 
-def test_there_is_enough_to_draw() -> None:
+def test_scenes_have_ten_kinds_of_things_and_eight_colours_or_more() -> None:
     assert len(KINDS) >= 10
     assert len(COLOURS) >= 8
     assert len(SIZES) == 2

@@ -62,6 +62,6 @@ def test_a_space_comes_back_from_the_database() -> None:
         ({"fixed": {"steps": 0}}, "steps is 0"),
     ],
 )
-def test_what_cannot_be_searched_is_named(changed: dict[str, Any], message: str) -> None:
+def test_a_space_that_cannot_be_searched_is_refused_with_its_reason(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         space(**changed)

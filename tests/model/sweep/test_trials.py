@@ -46,7 +46,7 @@ def test_the_others_choose_within_the_space(trials: Trials) -> None:
         assert SPACE.rates[0] <= ongoing.choice["learning_rate"] <= SPACE.rates[1]
 
 
-def test_what_came_of_a_trial_is_kept(trials: Trials) -> None:
+def test_the_result_of_a_trial_is_kept(trials: Trials) -> None:
     do_trial(trials, 0, 3.5, standard_error=0.25)
 
     done = trials.all()[0]
@@ -120,7 +120,7 @@ def test_nothing_is_pruned_before_there_are_others_to_compare_with(trials: Trial
 
 
 @pytest.mark.faults
-def test_what_a_killed_worker_tried_is_tried_again(database: Database, trials: Trials) -> None:
+def test_a_trial_of_a_killed_worker_is_tried_again(database: Database, trials: Trials) -> None:
     ongoing = trials.take(1, SPACE)
     assert ongoing is not None
     ongoing.report(20, 1.0)

@@ -205,7 +205,7 @@ def test_captions_that_cannot_be_learnt_are_named_and_left_out(caplog: pytest.Lo
     assert all(f"Not trained on correction-{i}" in caplog.text for i in (1, 2, 3, 4))
 
 
-def test_nothing_left_to_train_on_is_an_error() -> None:
+def test_a_run_without_a_usable_correction_is_an_error() -> None:
     with pytest.raises(RunError, match="There is no correction to train on"):
         trained([])
     with pytest.raises(
@@ -269,7 +269,7 @@ def test_a_loss_that_is_no_number_ends_the_run() -> None:
 # --- settings ------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_chosen_is_in_the_result() -> None:
+def test_the_chosen_step_is_in_the_result() -> None:
     result = finetune(checkpoint(), examples(["a red car"]), settings=FinetuneSettings(steps=2), features=pictures(1))
     assert result.settings.learning_rate == default_learning_rate(32)
     assert result.settings.steps == 2

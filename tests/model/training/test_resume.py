@@ -14,7 +14,7 @@ from tests.model.training.test_loop import checkpoint, examples, pictures
 
 from captionloop.errors import RunCancelled, RunError
 from captionloop.model.metrics import Score
-from captionloop.model.training import loop as training
+from captionloop.model.training import loop
 from captionloop.model.training.log import TrainingLog
 from captionloop.model.training.loop import FinetuneResult, TrainingProgress, finetune
 from captionloop.model.training.resume_state import TrainingState
@@ -72,8 +72,8 @@ def at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def every_step(setattr_: Callable[[object, str, object], None]) -> None:
-    setattr_(training, "_STATE_EVERY_S", -1.0)
-    setattr_(training, "_REPORT_EVERY_S", -1.0)
+    setattr_(loop, "_STATE_EVERY_S", -1.0)
+    setattr_(loop, "_REPORT_EVERY_S", -1.0)
 
 
 def same_weights(one: FinetuneResult, other: FinetuneResult) -> bool:

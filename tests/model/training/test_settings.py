@@ -32,7 +32,7 @@ def test_typed_settings_get_their_types() -> None:
         ("learning_rate=nan", "learning_rate is nan; expected a number above 0"),
     ],
 )
-def test_what_cannot_be_used_is_named(typed: str, message: str) -> None:
+def test_a_setting_that_cannot_be_used_is_refused_with_its_reason(typed: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         FinetuneSettings.from_text([typed])
 

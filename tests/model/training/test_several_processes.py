@@ -13,7 +13,7 @@ from tests.model.training.test_resume import STEPS, STOPPED_AFTER, every_step, t
 
 from captionloop.errors import RunError
 from captionloop.jobs.processes.group import in_processes
-from captionloop.model.training import loop as training
+from captionloop.model.training import loop
 from captionloop.model.training.caption_targets import caption_loss
 from captionloop.model.training.loop import FinetuneResult
 
@@ -42,7 +42,7 @@ def _no_room_in_the_second(limit: int) -> None:
             raise torch.OutOfMemoryError("no room")
         return loss_of(logits, labels, **options)
 
-    vars(training)["caption_loss"] = limited
+    vars(loop)["caption_loss"] = limited
 
 
 RUSSIAN = ["красная машина", "две синие рыбы", "жёлтое солнце"]

@@ -103,7 +103,7 @@ def test_weights_and_biases_keeps_the_run_for_a_later_sync(tmp_path: Path) -> No
     wait_for(is_whole, within_s=60)  # a process of its own writes it, which may be behind
 
 
-def test_nothing_is_started_that_nobody_set_up(tmp_path: Path) -> None:
+def test_a_tracker_that_nobody_set_up_is_not_started(tmp_path: Path) -> None:
     run(tmp_path, {})
     assert not (tmp_path / "trackers").exists()
 
@@ -115,7 +115,7 @@ def test_nothing_is_started_that_nobody_set_up(tmp_path: Path) -> None:
         ("wandb", {"WANDB_PROJECT": "captions"}, "pip install 'captionloop[wandb]'"),
     ],
 )
-def test_one_that_is_not_installed_is_told_with_the_command_that_installs_it(
+def test_a_tracker_that_is_not_installed_is_reported_with_the_command_that_installs_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -131,7 +131,7 @@ def test_one_that_is_not_installed_is_told_with_the_command_that_installs_it(
     assert rows(tmp_path) == STEPS
 
 
-def test_one_that_does_not_start_does_not_stop_the_run(
+def test_a_tracker_that_does_not_start_does_not_stop_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "no-such-store://here")
@@ -141,7 +141,7 @@ def test_one_that_does_not_start_does_not_stop_the_run(
     assert rows(tmp_path) == STEPS
 
 
-def test_one_that_fails_on_the_way_is_told_of_once_and_left_out(
+def test_a_tracker_that_fails_on_the_way_is_reported_once_and_left_out(
     tmp_path: Path, mlflow: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*arguments: Any, **options: Any) -> None:

@@ -17,8 +17,7 @@ from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import caption, draw
-from captionloop.model.training import loop as training
-from captionloop.model.training import trainable
+from captionloop.model.training import loop, trainable
 from captionloop.model.training.caption_targets import caption_loss
 from captionloop.model.training.encoder import encode_images
 from captionloop.model.training.loop import FinetuneResult, finetune
@@ -121,7 +120,7 @@ def test_a_cpu_trains_the_encoder_on_no_more_pictures_at_once_than_make_it_quick
 
     base = checkpoint()
     monkeypatch.setattr(trainable, "encode_images", counted)
-    monkeypatch.setattr(training, "_PATCHES_AT_ONCE", 2 * base.model.vision_model.embeddings.num_positions)
+    monkeypatch.setattr(loop, "_PATCHES_AT_ONCE", 2 * base.model.vision_model.embeddings.num_positions)
 
     trained(base, way="full", steps=1)
 
@@ -140,7 +139,7 @@ def test_when_memory_runs_out_the_micro_batch_is_halved_and_the_step_done(
         return loss_of(logits, labels, **options)
 
     expected = trained(steps=3)
-    monkeypatch.setattr(training, "caption_loss", too_large)
+    monkeypatch.setattr(loop, "caption_loss", too_large)
     with caplog.at_level(logging.WARNING):
         result = trained(steps=3)
     assert result.losses == pytest.approx(expected.losses, rel=1e-5)
@@ -151,7 +150,7 @@ def test_no_memory_for_one_example_is_an_error_that_says_what_to_do(monkeypatch:
     def full(*_arguments: object, **_options: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(training, "caption_loss", full)
+    monkeypatch.setattr(loop, "caption_loss", full)
     with pytest.raises(RunError, match="not the memory to train on a single example"):
         trained()
 
@@ -160,6 +159,6 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
     def broken(*_arguments: object, **_options: object) -> torch.Tensor:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(training, "caption_loss", broken)
+    monkeypatch.setattr(loop, "caption_loss", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         trained()

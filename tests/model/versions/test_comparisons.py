@@ -35,7 +35,7 @@ def test_the_run_of_a_version_has_compared_it_with_the_champion_of_the_time(
     )  # fmt: skip
 
 
-def test_one_made_on_purpose_takes_its_place(
+def test_a_comparison_made_on_request_takes_the_place_of_the_runs_own(
     home: Home, finished: FinishedRun, pair: tuple[VersionInfo, VersionInfo]
 ) -> None:
     keep(home, finished)

@@ -9,7 +9,8 @@ from captionloop.errors import CheckpointError
 from captionloop.home import Home
 from captionloop.model.database import Database
 from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
-from captionloop.model.versions.report import EVALUATIONS, TRAINING_LOG, choose_examples, read_report
+from captionloop.model.training.log import EVALUATIONS_FILE, STEPS_FILE
+from captionloop.model.versions.report import choose_examples, read_report
 
 
 def image(name: str, *, champion: str, candidate: str, edits: int) -> ComparedImage:
@@ -76,11 +77,11 @@ def test_a_base_has_a_report(finished: FinishedRun, home: Home) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        (TRAINING_LOG, "step,loss\n1,much\n"),
-        (TRAINING_LOG, "step,loss\n1\n1,2,3\n"),
-        (EVALUATIONS, "{"),
-        (EVALUATIONS, json.dumps({"step": 1})),
-        (EVALUATIONS, "[]"),
+        (STEPS_FILE, "step,loss\n1,much\n"),
+        (STEPS_FILE, "step,loss\n1\n1,2,3\n"),
+        (EVALUATIONS_FILE, "{"),
+        (EVALUATIONS_FILE, json.dumps({"step": 1})),
+        (EVALUATIONS_FILE, "[]"),
     ],
 )
 def test_a_damaged_log_is_named(finished: FinishedRun, home: Home, name: str, content: str) -> None:

@@ -204,7 +204,7 @@ def test_rolling_back_twice_leads_two_steps_back(store: VersionStore, project: P
     assert [store.rollback(project.id), store.rollback(project.id)] == [first, base.name]
 
 
-def test_there_is_nothing_before_the_base(store: VersionStore, project: Project) -> None:
+def test_the_base_has_no_rollback_target(store: VersionStore, project: Project) -> None:
     with pytest.raises(NotFoundError, match="no earlier version"):
         store.rollback(project.id)
 

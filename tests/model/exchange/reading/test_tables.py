@@ -99,7 +99,7 @@ def test_each_row_may_name_its_split(table: Path) -> None:
         (b"image,Image,caption\na.png,b.png,y\n", "several columns 'image'"),
     ],
 )
-def test_what_is_no_table_is_refused(table: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_no_table_is_refused(table: Path, content: bytes, said: str) -> None:
     with pytest.raises(CaptionFileError, match=said):
         read(table, content)
 

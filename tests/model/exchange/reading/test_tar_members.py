@@ -38,7 +38,7 @@ def content(data: bytes) -> list[tuple[str, bytes]]:
     entries=st.lists(st.tuples(st.one_of(names, long_names), st.binary(max_size=1100)), max_size=6),
     form=st.sampled_from(FORMATS),
 )
-def test_it_finds_what_tarfile_wrote(entries: list[tuple[str, bytes]], form: int) -> None:
+def test_members_that_tarfile_wrote_are_found(entries: list[tuple[str, bytes]], form: int) -> None:
     try:
         data = archive(entries, form)
     except (ValueError, UnicodeEncodeError):  # a name that the old format has no room for
@@ -47,7 +47,7 @@ def test_it_finds_what_tarfile_wrote(entries: list[tuple[str, bytes]], form: int
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_is_no_file_is_passed_over(form: int) -> None:
+def test_members_that_are_no_files_are_passed_over(form: int) -> None:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=form) as tar:
         for kind in (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
@@ -92,7 +92,7 @@ def test_a_size_that_is_none_ends_it(size: str) -> None:
 @pytest.mark.parametrize(
     "records", [{"GNU.sparse.major": "1"}, {"GNU.sparse.map": "x"}, {"GNU.sparse.size": "-5"}, {"GNU.sparse.name": "b"}]
 )
-def test_what_is_stored_sparse_is_told(records: dict[str, str]) -> None:
+def test_a_sparse_member_is_reported(records: dict[str, str]) -> None:
     (member,) = found(with_pax(records))
     assert member.is_sparse
 

@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 from werkzeug.exceptions import BadRequest
 
-from captionloop.backend.pages.tables import DataTable
+from captionloop.backend.page_data.tables import DataTable
+from captionloop.backend.pages.downloads import download
 
 _MOMENT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
@@ -23,7 +24,7 @@ def asked() -> Iterator[None]:
 
 def cells(*values: object) -> list[str]:
     """A row of one table as a spreadsheet reads it."""
-    answer = DataTable([str(number) for number in range(len(values))], [values]).download("csv", name="t")
+    answer = download(DataTable([str(number) for number in range(len(values))], [values]), "csv", name="t")
     assert answer is not None
     return list(csv.reader(io.StringIO(answer.get_data(as_text=True))))[1]
 
@@ -38,7 +39,7 @@ def test_numbers_stay_numbers_and_moments_are_iso() -> None:
 
 
 def test_json_has_a_row_for_each_with_the_columns_as_names() -> None:
-    answer = DataTable(("version", "made"), [("v1", _MOMENT), ("=v2", None)]).download("json", name="t")
+    answer = download(DataTable(("version", "made"), [("v1", _MOMENT), ("=v2", None)]), "json", name="t")
 
     assert answer is not None
     assert answer.get_json() == [
@@ -48,9 +49,9 @@ def test_json_has_a_row_for_each_with_the_columns_as_names() -> None:
 
 
 def test_without_a_format_there_is_nothing_to_download() -> None:
-    assert DataTable(("version",), []).download(None, name="t") is None
+    assert download(DataTable(("version",), []), None, name="t") is None
 
 
 def test_another_format_is_refused_by_name() -> None:
     with pytest.raises(BadRequest, match=r"no download as 'xlsx'; there are csv and json"):
-        DataTable(("version",), []).download("xlsx", name="t")
+        download(DataTable(("version",), []), "xlsx", name="t")

@@ -1,4 +1,4 @@
-"""Tables to take away: the same rows as on a page, as CSV or JSON."""
+"""Tables to take away: the same rows as on a page, as the text of CSV or JSON."""
 
 import csv
 import io
@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Any
-
-from flask import Response, stream_with_context
-from werkzeug.exceptions import BadRequest
 
 # A spreadsheet takes a cell that begins so for a formula, and a caption may be anybody's (OWASP, "CSV injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -23,22 +20,8 @@ class DataTable:
     columns: Sequence[str]
     rows: Iterable[Sequence[Any]]
 
-    def download(self, form: str | None, *, name: str) -> Response | None:
-        """The table as an attachment; None when no format is asked for.
-
-        Raises:
-            BadRequest: another format than "csv" and "json".
-        """
-        if form is None:
-            return None
-        if form not in ("csv", "json"):
-            raise BadRequest(f"There is no download as {form!r}; there are csv and json.")
-        text = self._csv() if form == "csv" else self._json()
-        response = Response(stream_with_context(text), mimetype="text/csv" if form == "csv" else "application/json")
-        response.headers["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
-        return response
-
-    def _csv(self) -> Iterator[str]:
+    def csv(self) -> Iterator[str]:
+        """A line at a time, the first one with the columns."""
         buffer = io.StringIO()
         writer = csv.writer(buffer)
         for row in chain([self.columns], self.rows):
@@ -47,7 +30,8 @@ class DataTable:
             buffer.seek(0)
             buffer.truncate()
 
-    def _json(self) -> Iterator[str]:
+    def json(self) -> Iterator[str]:
+        """A list of objects, one at a time."""
         before = "["
         for row in self.rows:
             values = dict(zip(self.columns, map(_plain, row), strict=True))

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-from flask import current_app
+from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.health.checkups import Checkups
 from captionloop.backend.label_studio.client import LabelStudio
@@ -230,8 +228,8 @@ class Room:
         with self.database.reading() as session:
             return named_settings.read(session, project.id, name)
 
-    def cancel_run(self, project: Project, run_id: str) -> Run:
-        """Cancel a run of this project; give it as it is then.
+    def run(self, project: Project, run_id: str) -> Run:
+        """A run of this project.
 
         Raises:
             NotFoundError: the project has no such run.
@@ -239,7 +237,15 @@ class Room:
         run = self.runs.get(run_id)
         if run is None or run.project_id != project.id:
             raise NotFoundError(f"There is no run {run_id!r} in this project.")
-        return self.runs.cancel(run_id)
+        return run
+
+    def cancel_run(self, project: Project, run_id: str) -> Run:
+        """Cancel a run of this project; give it as it is then.
+
+        Raises:
+            NotFoundError: the project has no such run.
+        """
+        return self.runs.cancel(self.run(project, run_id).id)
 
     def request_comparison(self, project: Project, first: str, second: str, *, by: str) -> Run:
         """Have the worker compare two versions, the older one first; gives the run that will.
@@ -280,11 +286,6 @@ class Room:
     def label_studio_task(self, project: Project, task_id: int) -> str:
         """The very task in Label Studio."""
         return f"{self.label_studio_project(project)}?task={task_id}"
-
-
-def current_room() -> Room:
-    """The room of the app that answers the present request."""
-    return cast(Room, current_app.extensions["captionloop_room"])
 
 
 def _learnable_with(tokenizer: "PreTrainedTokenizerBase") -> Callable[[str], bool]:

@@ -1,0 +1,161 @@
+"""Suggestion against correction with the picture, one after the other."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from captionloop.backend.page_data.room import Room
+from captionloop.backend.page_data.tables import DataTable
+from captionloop.model.database import Category, Correction, Project
+from captionloop.model.dataset import review
+from captionloop.model.dataset.review import Order, ReviewFilter
+from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
+
+PAGE = 12  # rows that fit beside the picture without scrolling
+
+
+@dataclass(frozen=True)
+class ReviewItem:
+    """A correction as it is reviewed.
+
+    Args:
+        image: SHA-256 of the picture's bytes; None when we have no copy.
+        captions: what the person wrote; `caption` is the one nearest to the suggestion, `changes` lead to it.
+        words_changed: None without a suggestion, as `changes` are empty then.
+        guess: what our rules take for the mistake; `category` is what a reviewer says.
+        annotator: None also where the project does not show them.
+    """
+
+    id: int
+    task_id: int | None
+    image: str | None
+    suggestion: str | None
+    version: str | None
+    score: float | None
+    captions: Sequence[str]
+    caption: str
+    changes: Sequence[WordChange]
+    words_changed: int | None
+    guess: Category | None
+    category: Category | None
+    left_out: bool
+    note: str
+    annotator: str | None
+    annotated_at: datetime
+    lead_time_s: float | None
+    reviewed_by: str | None
+    reviewed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Review:
+    """What the page shows.
+
+    Args:
+        total: corrections that the filter lets through.
+        position: how many of them come before the item.
+        rows: the stretch of the list in which the item stands.
+        item: the one that is open; None when the list is empty and none was named.
+        previous, following: numbers of the corrections beside it.
+    """
+
+    total: int
+    position: int
+    rows: Sequence[ReviewItem]
+    item: ReviewItem | None
+    previous: int | None
+    following: int | None
+
+    @property
+    def page(self) -> int:
+        return self.position // PAGE + 1
+
+    @property
+    def pages(self) -> int:
+        return max(-(-self.total // PAGE), 1)
+
+
+def read_review(
+    room: Room, project: Project, wanted: ReviewFilter, order: Order, *, item: int | None = None, page: int = 1
+) -> Review:
+    """Gather the page.
+
+    Args:
+        item: the correction to open; without it the first one of the page.
+        page: of the list, from 1; where no item is named.
+
+    Raises:
+        NotFoundError: the project has no such correction.
+    """
+    with room.database.reading() as session:
+        total = review.count(session, project.id, wanted)
+        opened: Correction | None
+        if item is not None:
+            opened = review.get(session, project.id, item)
+        else:
+            first = min((max(page, 1) - 1) * PAGE, max(total - 1, 0) // PAGE * PAGE)
+            opened = next(iter(review.listed(session, project.id, wanted, order, offset=first, limit=1)), None)
+        if opened is None:
+            return Review(total=0, position=0, rows=[], item=None, previous=None, following=None)
+        place = review.neighbours(session, project.id, wanted, order, opened)
+        start = place.position // PAGE * PAGE
+        listed = review.listed(session, project.id, wanted, order, offset=start, limit=PAGE)
+        shows = project.shows_annotators
+        return Review(
+            total=total,
+            position=place.position,
+            rows=[_item(correction, shows_annotators=shows) for correction in listed],
+            item=_item(opened, shows_annotators=shows),
+            previous=place.previous,
+            following=place.following,
+        )
+
+
+def _item(correction: Correction, *, shows_annotators: bool) -> ReviewItem:
+    suggestion, captions = correction.suggestion, correction.captions
+    nearest = nearest_reference(suggestion, captions) if suggestion and captions else "".join(captions[:1])
+    return ReviewItem(
+        id=correction.id,
+        task_id=correction.task_id,
+        image=correction.image_sha256,
+        suggestion=suggestion,
+        version=correction.suggestion_version,
+        score=correction.suggestion_score,
+        captions=captions,
+        caption=nearest,
+        changes=word_changes(suggestion, nearest) if suggestion else [],
+        words_changed=correction.words_changed,
+        guess=correction.guess,
+        category=correction.category,
+        left_out=correction.left_out,
+        note=correction.note,
+        annotator=correction.annotator if shows_annotators else None,
+        annotated_at=correction.annotated_at,
+        lead_time_s=correction.lead_time_s,
+        reviewed_by=correction.reviewed_by,
+        reviewed_at=correction.reviewed_at,
+    )
+
+
+def review_table(room: Room, project: Project, wanted: ReviewFilter, order: Order) -> DataTable:
+    """The filtered corrections, to take away."""
+    columns = [
+        "id", "task", "annotation", "image", "suggestion", "version", "score", "captions", "words_changed", "guess",
+        "category", "left_out", "note", "annotated_at", "reviewed_by", "reviewed_at",
+    ]  # fmt: skip
+    if project.shows_annotators:
+        columns.append("annotator")
+
+    def rows() -> Iterator[Sequence[Any]]:
+        with room.database.reading() as session:
+            for found in review.rows(session, project.id, wanted, order):
+                values = [
+                    found.id, found.task_id, found.annotation_id, found.image_sha256, found.suggestion,
+                    found.suggestion_version, found.suggestion_score, found.captions, found.words_changed,
+                    found.guess and found.guess.value, found.category and found.category.value, found.left_out,
+                    found.note, found.annotated_at, found.reviewed_by, found.reviewed_at,
+                ]  # fmt: skip
+                yield [*values, found.annotator] if project.shows_annotators else values
+
+    return DataTable(columns, rows())

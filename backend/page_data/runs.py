@@ -1,0 +1,144 @@
+"""Runs: what is going on now, and what became of the others and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from captionloop.backend.health.worker_log import WorkerLog
+from captionloop.backend.page_data.room import Room
+from captionloop.backend.page_data.tables import DataTable
+from captionloop.model.database import LARGEST_ID, Project, Run, RunState
+from captionloop.model.training.log import read_losses
+from captionloop.model.training.settings_help import Group, Setting
+from captionloop.model.versions.report import EvaluationPoint, Report, read_report
+from captionloop.model.versions.store import VersionInfo
+
+PAGE_SIZE = 20
+
+
+@dataclass(frozen=True)
+class RunsShown:
+    """What the list of runs shows.
+
+    Args:
+        unfinished: running, queued, waiting.
+        over: this page's part of those that are over, newest first.
+        logs: what the worker wrote during the failed ones among them, by id.
+        count: how many are over in all.
+        page: counted from 1.
+        state: how those that are listed ended; None lists all.
+    """
+
+    unfinished: Sequence[Run]
+    over: Sequence[Run]
+    logs: Mapping[str, Sequence[str]]
+    count: int
+    page: int
+    state: RunState | None
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-self.count // PAGE_SIZE))
+
+
+@dataclass(frozen=True)
+class RunShown:
+    """What the page of one run shows.
+
+    Args:
+        run: its row.
+        asked: the settings that were asked for.
+        used: every setting that was used, of a run that made a version.
+        losses: step and loss, as far as the run got and its files are there.
+        version: what it made; None without one, or when its files are gone.
+        evaluations: on held-out images, in the order of their steps.
+        log: what the worker wrote meanwhile.
+        log_path: where that was read; None where the machine of this backend has no log of the worker.
+    """
+
+    run: Run
+    asked: Mapping[str, Any]
+    used: Mapping[str, Any]
+    losses: Sequence[tuple[int, float]]
+    version: VersionInfo | None
+    evaluations: Sequence[EvaluationPoint]
+    log: Sequence[str]
+    log_path: str | None
+
+
+def read_runs(room: Room, project: Project, *, page: int = 1, state: RunState | None = None) -> RunsShown:
+    """Gather a page of the list."""
+    page = min(max(page, 1), LARGEST_ID // PAGE_SIZE)
+    # In this order, a run that ends between the two looks is shown all the same.
+    unfinished = room.runs.unfinished(project.id)
+    over = room.runs.over(project.id, state=state, limit=PAGE_SIZE, offset=(page - 1) * PAGE_SIZE)
+    failed = [run for run in over if run.state is RunState.FAILED]
+    log = WorkerLog.read(room.worker_log) if failed else None
+    return RunsShown(
+        unfinished=unfinished,
+        over=over,
+        logs={run.id: log.between(run.started_at, run.finished_at) for run in failed} if log else {},
+        count=room.runs.count_over(project.id, state=state),
+        page=page,
+        state=state,
+    )
+
+
+def read_run(room: Room, project: Project, run_id: str) -> RunShown:
+    """Gather one run.
+
+    Raises:
+        NotFoundError: the project has no such run.
+    """
+    run = room.run(project, run_id)
+    report = _report(room, project, run)
+    log = WorkerLog.read(room.worker_log)
+    return RunShown(
+        run=run,
+        asked=run.settings,
+        used=report.manifest.get("settings", {}) if report else {},
+        losses=losses_of(room, run, report.version if report else None),
+        version=report.version if report else None,
+        evaluations=report.evaluations if report else (),
+        log=log.between(run.started_at, run.finished_at),
+        log_path=str(log.path) if log.exists else None,
+    )
+
+
+def runs_table(found: Sequence[Run]) -> DataTable:
+    """The list, to take away."""
+    columns = (
+        "id", "kind", "state", "asked_by", "asked_at", "started_at", "finished_at", "attempts", "version", "message",
+        "settings",
+    )  # fmt: skip
+    rows = [
+        (
+            run.id, run.kind.value, run.state.value, run.asked_by, run.created_at, run.started_at, run.finished_at,
+            run.attempts, run.version, run.message, run.settings,
+        )
+        for run in found
+    ]  # fmt: skip
+    return DataTable(columns, rows)
+
+
+def _report(room: Room, project: Project, run: Run) -> Report | None:
+    """What the run left in its version's directory; None when it made none, or when its files were deleted."""
+    if run.version is None:
+        return None
+    version = room.versions.get(project.id, run.version)
+    return read_report(version, room.home) if version.path.is_dir() else None
+
+
+def losses_of(room: Room, run: Run, version: VersionInfo | None) -> Sequence[tuple[int, float]]:
+    return read_losses(version.path if version else room.home.attempt(run.id, run.fence) / "version")
+
+
+def settings_used(groups: Sequence[Group], shown: RunShown) -> list[tuple[Setting, Any, bool]]:
+    """Each setting with its value and whether somebody asked for it; of a run without a version what was asked for."""
+    found = shown.used or shown.asked
+    return [
+        (setting, found[setting.name], setting.name in shown.asked)
+        for group in groups
+        for setting in group.settings
+        if setting.name in found
+    ]

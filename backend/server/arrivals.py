@@ -129,7 +129,7 @@ class Arrivals:
 
     def _close(self, candidates: Sequence["Connection"]) -> None:
         if candidates:
-            min(candidates, key=lambda connection: connection.opened_at).will_close = True
+            min(candidates, key=lambda connection: connection.waiting_since).will_close = True
             self._closed += 1
 
 
@@ -150,7 +150,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         arrivals: Arrivals,
     ) -> None:
         self.arrivals = arrivals
-        self.opened_at = time.monotonic()
+        self.opened_at = self._idle_since = time.monotonic()
         self.network = network_of(address[0])
         self._was_asked = False
         super().__init__(server, sock, address, adjustments, map)
@@ -159,6 +159,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         """Creates the parser of a new request."""
         self._was_asked = True
         return Request(adjustments, self)
+
+    @property
+    def waiting_since(self) -> float:
+        """When the request that is arriving began, or the last response ended; bytes in between change nothing."""
+        return self._idle_since if self.request is None else self.request.begun_at
 
     @property
     def is_waiting(self) -> bool:
@@ -194,6 +199,10 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             self.request = None
             self.server.add_task(self)
 
+    def service(self) -> None:
+        super().service()
+        self._idle_since = time.monotonic()
+
     def handle_close(self) -> None:
         if self.request is not None:
             self.request.close()  # a temporary file, perhaps
@@ -210,7 +219,7 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
         self.is_known = False  # looked at when it is large
         self.held = 0
         self._connection = connection
-        self._begun_at = time.monotonic()  # or its body, once that is what is awaited
+        self.begun_at = time.monotonic()  # or its body, once that is what is awaited
 
     def received(self, data: bytes) -> int:
         """Parse received data; returns how much of it belongs to this request."""
@@ -218,7 +227,7 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
         consumed = int(super().received(data))
         if self.headers_finished and self.error is None:
             if was_header:
-                self._begun_at = time.monotonic()
+                self.begun_at = time.monotonic()
             self._weigh()
         return consumed
 
@@ -237,8 +246,8 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
     def is_overdue(self, now: float) -> bool:
         limits = self._connection.arrivals.limits
         if not self.headers_finished:
-            return now > self._begun_at + limits.header_s
-        return now > self._begun_at + limits.body_s + self.body_bytes_received / limits.body_bytes_per_s
+            return now > self.begun_at + limits.header_s
+        return now > self.begun_at + limits.body_s + self.body_bytes_received / limits.body_bytes_per_s
 
     def refuse(self, refusal: Refusal) -> None:
         """Respond with an error, without reading the rest."""

@@ -161,6 +161,23 @@ class TestManyThatWait:
             assert is_open(lone)
             assert sum(map(is_open, many)) <= 20
 
+    def test_are_closed_before_a_connection_that_is_old_and_in_use(self, app: App) -> None:
+        few = replace(LIMITS, waiting_per_address=20)
+        with running(app, few) as port, ExitStack() as kept:
+            old = kept.enter_context(connect(port, "GET / HTTP/1.1\r\n\r\n"))
+            assert old.recv(1000).startswith(b"HTTP/1.1 200")
+            for _ in range(15):
+                kept.enter_context(connect(port, HALF_SENT["half a header"]))
+            assert asked(port, "/health") == 200
+            old.sendall(b"GET / HTTP/1.1\r\nConnection: cl")
+            time.sleep(0.3)
+            for _ in range(15):
+                kept.enter_context(connect(port, HALF_SENT["half a header"]))
+            assert asked(port, "/health") == 200
+            old.sendall(b"ose\r\n\r\n")
+
+            assert answer_of(old)[0] == 200
+
     def test_do_not_end_what_somebody_known_sends(self, app: App) -> None:
         with running(app) as port, ExitStack() as kept:
             head = f"POST / HTTP/1.1\r\nConnection: close\r\n{KNOWN}Content-Length: 2000000\r\n\r\n"

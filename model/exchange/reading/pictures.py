@@ -78,6 +78,7 @@ class Pictures:
         self._names, self._may_lie_elsewhere = names, may_lie_elsewhere
         self._files: FileIndex | None = None
         self._left_out: tuple[str, ...] | None = None
+        self._last: tuple[str, FoundPicture] | None = None
 
     def close(self) -> None:
         if self._files is not None:
@@ -89,6 +90,11 @@ class Pictures:
             NoPictureError: there is no such file; the message says what was found where.
             RowError: the name is not a path below the directory, is ambiguous, or its file cannot be used.
         """
+        if self._last is None or self._last[0] != name:  # rows of one picture mostly follow each other
+            self._last = name, self._find(name)
+        return self._last[1]
+
+    def _find(self, name: str) -> FoundPicture:
         if self._is_there(name):
             return self._checked(name, name)
         wanted = self._read(name)

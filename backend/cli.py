@@ -15,6 +15,7 @@ import click
 from captionloop.backend.commands.backup import backup, restore
 from captionloop.backend.commands.bench import bench
 from captionloop.backend.commands.caption import caption
+from captionloop.backend.commands.compare import compare
 from captionloop.backend.commands.connection import connect, doctor, sync
 from captionloop.backend.commands.dataset import dataset
 from captionloop.backend.commands.evaluation import evaluate, report
@@ -25,6 +26,7 @@ from captionloop.backend.commands.runs import annotate, cancel, finetune
 from captionloop.backend.commands.simulate import simulate
 from captionloop.backend.commands.status import status
 from captionloop.backend.commands.sweep import sweep
+from captionloop.backend.commands.train import train
 from captionloop.backend.commands.versions import promote, rollback, versions
 from captionloop.backend.label_studio.network_environment import keep_loopback_direct
 from captionloop.backend.terminal.output import print_line, print_usage_error
@@ -80,7 +82,8 @@ for _command in (
     up, demo, serve, worker,
     connect, doctor, sync,
     finetune, annotate, cancel, versions, promote, rollback,
-    caption, status, project_group, sweep, dataset, evaluate, report, simulate, backup, restore, bench, key_group,
+    train, caption,
+    status, project_group, sweep, dataset, evaluate, compare, report, simulate, backup, restore, bench, key_group,
 ):  # fmt: skip
     cli.add_command(_command)
 

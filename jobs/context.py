@@ -21,7 +21,7 @@ from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import Database, Project
 from captionloop.model.finetuning.pictures import Pictures
-from captionloop.model.versions.base import Base
+from captionloop.model.versions.base import Base, own_generation
 from captionloop.model.versions.manifest import verify_files
 from captionloop.model.versions.store import VersionInfo, VersionStore
 from captionloop.seal import Seal
@@ -124,8 +124,8 @@ class Context:
     @cached_property
     def base(self) -> Base:
         """The base that every project starts from."""
-        generation = GenerationSettings(num_beams=self.settings.beams, prompt=self.settings.prompt)
-        return Base(self.settings.model, generation)
+        asked = GenerationSettings(num_beams=self.settings.beams, prompt=self.settings.prompt)
+        return Base(self.settings.model, own_generation(Base(self.settings.model, asked)))
 
     @property
     def precision(self) -> Literal["auto", "fp32", "bf16"]:

@@ -13,6 +13,7 @@ from captionloop.backend.commands.shared import (
     lines_option,
     print_result,
     project_option,
+    read_settings,
     ready_context,
 )
 from captionloop.backend.terminal.output import print_line, print_text
@@ -38,6 +39,9 @@ _File = click.Path(path_type=Path)
     metavar="V",
     help="Let this version caption --dataset: one of the project's, a BLIP directory, a hub id.",
 )
+@click.option(
+    "--model", metavar="DIR|HUB_ID", help="Let this model caption --dataset; no project and no service is needed."
+)
 @click.option("--against", metavar="W", help="Compare with what this version writes; differences are V minus W.")
 @click.option(
     "--dataset", metavar="D",
@@ -62,6 +66,7 @@ def evaluate(
     references: Path | None,
     captions: Path | None,
     version: str | None,
+    model: str | None,
     against: str | None,
     dataset: str | None,
     images: Path | None,
@@ -84,11 +89,14 @@ def evaluate(
     Example:
         captionloop evaluate --references references.json --captions captions.json
         captionloop evaluate --version v4-9c41f2 --against v3-04d1aa --dataset 5f1c
-        captionloop evaluate --version starter --dataset dataset_coco.json --images coco --coco-results test.json
+        captionloop evaluate --model my-blip --dataset dataset_coco.json --images coco --coco-results test.json
     """
+    if version and model:
+        raise click.UsageError("Give --version or --model, not both.")
+    version = version or model
     if references or captions:
         if not (references and captions) or version or against or dataset or images:
-            raise click.UsageError("Give --references with --captions, or --version with --dataset.")
+            raise click.UsageError("Give --references with --captions, or --version or --model with --dataset.")
         from captionloop.model.exchange.references import read_captions, read_references
 
         written = read_captions(captions)
@@ -97,16 +105,18 @@ def evaluate(
         _print_evaluation({}, evaluation, as_json)
         return
     if not (version and dataset):
-        raise click.UsageError("Give --references with --captions, or --version with --dataset.")
+        raise click.UsageError("Give --references with --captions, or --version or --model with --dataset.")
     if against and meteor:
         raise click.UsageError("--meteor is not compared; leave it out, or leave --against out.")
-    facts = {"version": version, "dataset": dataset, "split": split}
-    with ready_context() as context:
-        from captionloop.model.exchange.evaluation_set import open_evaluation_set
+    from captionloop.backend.commands.models import is_model, open_dataset
 
-        chosen = open_evaluation_set(dataset, home=context.home, images=images, split=split, by_line=by_line)
-        written = _caption(context, version, project_id, chosen)
-        other = _caption(context, against, project_id, chosen) if against else None
+    if model and not is_model(model):
+        raise click.UsageError(f"--model {model} is no directory and no hub id; --version names a project's version.")
+    facts = {"version": version, "dataset": dataset, "split": split}
+    models = [name for name in (version, against) if name and is_model(name)]
+    chosen = open_dataset(dataset, models, read_settings(), images=images, split=split, by_line=by_line)
+    written = _caption(version, project_id, chosen)
+    other = _caption(against, project_id, chosen) if against else None
     if against is None or other is None:
         evaluation = _evaluate(chosen.references, written, chosen.corpus, meteor=meteor)
         _write_files(evaluation, written, per_image=per_image, coco_results=coco_results)
@@ -170,29 +180,20 @@ def _version_info(context: "Context", version: str, project_id: int | None) -> A
     return context.versions.get(chosen_project(context, project_id).id, version)
 
 
-def _caption(context: "Context", version: str, project_id: int | None, chosen: "EvaluationSet") -> dict[str, str]:
+def _caption(version: str, project_id: int | None, chosen: "EvaluationSet") -> dict[str, str]:
     from captionloop.backend.commands.evaluation_text import caption_set
 
-    return caption_set(_captioner(context, version, project_id), chosen, context.image_limits)
+    return caption_set(_captioner(version, project_id), chosen, read_settings().image_limits)
 
 
-def _captioner(context: "Context", version: str, project_id: int | None) -> "Captioner":
+def _captioner(version: str, project_id: int | None) -> "Captioner":
     """A version of the project; or, by a source's name, any BLIP with the settings of a base."""
-    from captionloop.model.blip.model_source import local_directory
-    from captionloop.model.captioning.captioner import Captioner
-    from captionloop.model.versions.base import Base, name_and_generation
+    from captionloop.backend.commands.models import is_model, load_model
 
-    if local_directory(version) is None and "/" not in version:
+    if is_model(version):
+        return load_model(version, read_settings())
+    with ready_context() as context:
         return context.captioner(_version_info(context, version, project_id))
-    name, generation = name_and_generation(Base(version, context.base.generation))
-    return Captioner.load(
-        version,
-        version=name,
-        generation=generation,
-        precision=context.precision,
-        device=context.settings.device,
-        features=context.features,
-    )
 
 
 def _evaluate(references: Mapping[str, Any], captions: Mapping[str, str], corpus: Any, *, meteor: bool) -> "Evaluation":

@@ -13,7 +13,7 @@ from captionloop.errors import CaptionFileError
 from captionloop.image_limits import ImageLimits
 from captionloop.model.exchange.evaluation_set import EvaluationSet
 from captionloop.model.exchange.references import to_coco_results
-from captionloop.model.metrics import Differences, Evaluation
+from captionloop.model.metrics import Difference, Differences, Evaluation
 
 if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import Captioner
@@ -44,13 +44,19 @@ def differences_data(found: Differences) -> dict[str, Any]:
 
 def differences_text(found: Differences, *, first: str, second: str) -> str:
     """Both versions' metrics side by side, with the difference, its interval and p-value."""
+    compared = figures_text(found.figures, first=first, second=second, images=found.second.images)
+    return "\n".join([compared, *found.second.notes])
+
+
+def figures_text(figures: Mapping[str, Difference], *, first: str, second: str, images: int) -> str:
+    """The same from the figures alone."""
     titles = ("", first, second, "difference", "95 % interval", "p", "")
     rows = [
         (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
-        for row in figure_rows(found.figures)
+        for row in figure_rows(figures)
     ]
-    based_on = f"On {found.second.images} images; 2,000 paired bootstrap resamples."
-    return "\n".join([table(titles, rows, figures=True), based_on, *found.second.notes])
+    based_on = f"On {images} images; 2,000 paired bootstrap resamples."
+    return "\n".join([table(titles, rows, figures=True), based_on])
 
 
 def per_image_data(evaluation: Evaluation, captions: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -71,8 +77,13 @@ def write_json_file(path: Path, value: Any) -> None:
     Raises:
         CaptionFileError: it cannot be written.
     """
+    write_text_file(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text_file(path: Path, text: str) -> None:
+    """The same for a text."""
     try:
-        path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CaptionFileError(f"{path} cannot be written: {error.strerror}.") from error
 

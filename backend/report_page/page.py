@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from captionloop.backend.report_page.caption_line import CaptionLine
 from captionloop.backend.report_page.figures import figure_rows, figure_title
 from captionloop.backend.report_page.plots import curve, reliability_diagram
 from captionloop.errors import ImageError
-from captionloop.home import Home
 from captionloop.model.dataset.images import open_image
 from captionloop.model.evaluation.comparison_file import ComparedImage
 from captionloop.model.metrics.scores import counting_notes
 from captionloop.model.versions.report import Report
+from captionloop.model.versions.store import VersionInfo
 
 _THUMBNAIL_PIXELS = 288  # longest side; shown at half of it, sharp on dense screens
 _JPEG_QUALITY = 80
@@ -42,8 +42,87 @@ class _Plot:
     svg: Markup
 
 
+@dataclass(frozen=True)
+class _Words:
+    """What the page says of where the model comes from.
+
+    Args:
+        origin: a sentence.
+        against: the heading of the figures.
+        command: which makes this page.
+        examples: what it was trained on.
+        has_state: whether a project, or a comparison with its base, has given it a state.
+        has_training: whether the page tells of the training.
+    """
+
+    origin: str
+    against: str
+    command: str
+    examples: str = "corrections"
+    has_state: bool = True
+    has_training: bool = True
+
+
 def report_html(report: Report) -> str:
-    """The page. All texts of people and models are escaped by the template engine."""
+    """The page of a project's version. All texts of people and models are escaped by the template engine."""
+    version = report.version
+    origin = (
+        f"from {version.parent}, on {version.corrections} corrections"
+        if version.parent
+        else "a base that projects start from"
+    )
+    separator = " " if version.parent else ": "
+    words = _Words(
+        origin=f"Made {_made(version)}{separator}{origin}.",
+        against=_against(report, ", the champion of the time,"),
+        command=f"captionloop report {version.version} --html",
+    )
+    return _rendered(report, words)
+
+
+def training_html(report: Report) -> str:
+    """The page of a model that `captionloop train` made."""
+    version = report.version
+    words = _Words(
+        origin=f"Made {_made(version)} from {version.parent}, on {version.corrections} captions.",
+        against=_against(report, ", from which it was made,"),
+        command="captionloop train",
+        examples="captions",
+        has_state=False,
+    )
+    return _rendered(report, words)
+
+
+def comparison_html(report: Report, *, dataset: str) -> str:
+    """The page of a comparison of any two models.
+
+    Args:
+        report: of the second one.
+        dataset: the name of what they captioned.
+    """
+    words = _Words(
+        origin=f"Compared on {dataset}.",
+        against=_against(report, "", images="image"),
+        command="captionloop compare",
+        has_state=False,
+        has_training=False,
+    )
+    return _rendered(report, words)
+
+
+def _made(version: VersionInfo) -> str:
+    return version.created_at.astimezone().strftime("%-d %B %Y, %H:%M")
+
+
+def _against(report: Report, role: str, *, images: str = "held-out image") -> str:
+    if report.comparison is None:
+        return ""
+    count = len(report.comparison.images)
+    return f"Against {report.comparison.champion}{role} on {count} {images}{'' if count == 1 else 's'}"
+
+
+def _rendered(report: Report, words: _Words) -> str:
+    """The HTML. All texts of people and models are escaped by the template engine."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -55,9 +134,8 @@ def report_html(report: Report) -> str:
     version, comparison = report.version, report.comparison
     return environment.get_template("report.html").render(
         version=version,
-        made=version.created_at.astimezone().strftime("%-d %B %Y, %H:%M"),
+        words=words,
         champion=comparison.champion if comparison else None,
-        held_out=len(comparison.images) if comparison else 0,
         figures=figure_rows(comparison.figures) if comparison else [],
         notes=counting_notes(text for image in comparison.images for text in image.references) if comparison else [],
         groups=[
@@ -79,7 +157,7 @@ def report_html(report: Report) -> str:
 
 def _example(image: ComparedImage, report: Report, champion: str) -> _Example:
     return _Example(
-        picture=_thumbnail(report.home, image.image),
+        picture=_thumbnail(report.picture, image.image),
         image=image.image,
         references=image.references,
         lines=[
@@ -89,10 +167,10 @@ def _example(image: ComparedImage, report: Report, champion: str) -> _Example:
     )
 
 
-def _thumbnail(home: Home, image: str) -> str | None:
+def _thumbnail(read: Callable[[str], bytes], image: str) -> str | None:
     """The picture as a `data:` URL; None if it is missing or cannot be read, which the page says."""
     try:
-        picture = open_image(home.image(image).read_bytes())
+        picture = open_image(read(image))
     except (OSError, ImageError):
         return None
     picture.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
@@ -143,7 +221,7 @@ def _samples(report: Report) -> list[Mapping[str, Any]]:
     samples = {sample.image: sample for point in report.evaluations for sample in point.samples}
     return [
         {
-            "picture": _thumbnail(report.home, sample.image),
+            "picture": _thumbnail(report.picture, sample.image),
             "references": sample.references,
             "written": [
                 (point.step, other.caption)

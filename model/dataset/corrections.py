@@ -415,10 +415,15 @@ def snapshot(session: Session, project_id: int, home: Home) -> Snapshot:
     """
     while settle(session, home):
         pass
-    examples = tuple(training_examples(session, project_id))
+    return freeze(training_examples(session, project_id), home.datasets)
+
+
+def freeze(examples: Iterable[Example], directory: Path) -> Snapshot:
+    """Write examples to a snapshot's file in a directory."""
+    examples = tuple(examples)
     data = _to_lines(examples)
     digest = hashlib.sha256(data).hexdigest()
-    path = home.datasets / f"{digest}.jsonl"
+    path = directory / f"{digest}.jsonl"
     if not path.exists():
         write_atomically(path, data, mode=0o400)
     return Snapshot(hash=digest, path=path, examples=examples)

@@ -17,7 +17,7 @@ detail most bits are noise, and none is about colour. The downscaled picture its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from PIL import Image as Pillow
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from captionloop.batches import batches
 from captionloop.errors import ImageError
 from captionloop.home import Home
 from captionloop.model.database import NEAR_DUPLICATES_LOCK, Correction, CorrectionState, Database, Image, wait_for_lock
@@ -79,7 +80,7 @@ def settle(session: Session, home: Home) -> bool:
     if not new:
         return False
     fingerprints = [found or _read(home, sha256) for sha256, found, _ in new]
-    likes = _likes(session, [sha256 for sha256, _, _ in new], _vectors(fingerprints))
+    likes = _likes(_known(session), [sha256 for sha256, _, _ in new], _vectors(fingerprints))
     session.execute(
         update(Image),
         [
@@ -96,6 +97,26 @@ def settle_all(database: Database, home: Home) -> None:
     while unsettled:
         with database.session() as session:
             unsettled = settle(session, home)
+
+
+def which_look_alike(fingerprints: Mapping[str, bytes]) -> dict[str, str]:
+    """What `settle` would decide for images that came in this order, without a database.
+
+    Args:
+        fingerprints: image → its fingerprint.
+
+    Returns:
+        image → the one that it looks like, or itself.
+    """
+    known: list[tuple[list[str], Vectors]] = []
+    likes: dict[str, str] = {}
+    for new in batches(list(fingerprints), _AT_ONCE):
+        vectors = _vectors([fingerprints[image] for image in new])
+        found = dict(zip(new, _likes(known, new, vectors), strict=True))
+        first = [row for row, image in enumerate(new) if found[image] == image]
+        known.append(([new[row] for row in first], vectors[first]))
+        likes |= found
+    return likes
 
 
 def near_duplicates(session: Session, project_id: int) -> list[tuple[str, ...]]:
@@ -130,15 +151,15 @@ def _read(home: Home, sha256: str) -> bytes | None:
         return None
 
 
-def _likes(session: Session, new: Sequence[str], vectors: Vectors) -> list[str]:
-    """Which image each new one looks like."""
+def _likes(known: Iterable[tuple[list[str], Vectors]], new: Sequence[str], vectors: Vectors) -> list[str]:
+    """Which image each new one looks like; `known` are those that look like no earlier one."""
     best = np.full(len(new), _LIKENESS, dtype=np.float32)
     likes = list(new)
-    for known, known_vectors in _known(session):
+    for images, known_vectors in known:
         found = vectors @ known_vectors.T
         closest = found.argmax(axis=1)
         for row in np.flatnonzero(found.max(axis=1) >= best).tolist():
-            best[row], likes[row] = found[row, closest[row]], known[closest[row]]
+            best[row], likes[row] = found[row, closest[row]], images[closest[row]]
     among_new = vectors @ vectors.T
     is_first = np.zeros(len(new), dtype=bool)
     for row in range(len(new)):

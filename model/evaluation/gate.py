@@ -61,6 +61,12 @@ class Verdict:
     too_close_to_call: bool
     follows_pictures: bool | None
 
+    @property
+    def finding(self) -> str:
+        """The reason without what was decided, for a model that nobody promotes."""
+        text = self.reason.partition(": ")[2]
+        return text[:1].upper() + text[1:]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a manifest."""
         return {

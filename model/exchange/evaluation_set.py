@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from captionloop.errors import CaptionFileError, CaptionloopError, ImageError, N
 from captionloop.home import Home
 from captionloop.image_limits import ImageLimits
 from captionloop.model.dataset.corrections import Snapshot, read_snapshot
-from captionloop.model.dataset.images import open_image
+from captionloop.model.dataset.images import content_hash, open_image
 from captionloop.model.exchange.reading import BadRow, PictureBytes, Row, Source, SplitName, find_source
 from captionloop.model.exchange.reading.rows import is_in
 
@@ -40,6 +40,28 @@ class EvaluationSet:
     references: Mapping[str, Sequence[str]]
     corpus: Sequence[Sequence[str]] = ()
     has_hashes: bool = False
+
+    def without(self, hashes: Collection[str], *, limits: ImageLimits) -> EvaluationSet:
+        """The same without some pictures.
+
+        Args:
+            hashes: the SHA-256 of those pictures' bytes.
+            limits: which pictures are too large.
+
+        Raises:
+            NotFoundError: none is left.
+            ImageError: a picture cannot be read.
+        """
+        if not hashes:
+            return self
+        kept = {
+            image: picture
+            for image, picture in self.pictures.items()
+            if content_hash(picture.read(max_bytes=limits.max_bytes)) not in hashes
+        }
+        if not kept:
+            raise NotFoundError("A model was trained on every image of the dataset, so there is nothing to score.")
+        return replace(self, pictures=kept, references={image: self.references[image] for image in kept})
 
     def caption(
         self, captioner: Captioner, *, limits: ImageLimits, on_progress: Callable[[int, int], None]

@@ -63,7 +63,8 @@ def import_dataset(
     new = known = bad = 0
     with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
         for rows in batches(islice(source.rows(), limit), _BATCH):
-            images = _store({row.picture for row in rows if isinstance(row, Row)}, database, home, limits, threads)
+            pictures = dict.fromkeys(row.picture for row in rows if isinstance(row, Row))  # in the order of the rows
+            images = _store(pictures, database, home, limits, threads)
             captions: list[ImportedCaption] = []
             for row in _looked_at(rows, images):
                 if isinstance(row, BadRow):

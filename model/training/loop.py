@@ -181,6 +181,8 @@ def finetune(
                 accelerator, should_stop(), run.validations_without_better >= settings.patience
             )
             if is_cancelled:
+                if state and is_main and state.is_kept_when_stopped:
+                    run.save(state, optimizer)
                 raise RunCancelled(f"The run was cancelled at step {step} of {steps}; nothing was changed.")
             if has_ended:
                 logger.info("No better captions for %d validations: training ends at step %d", settings.patience, step)

@@ -39,9 +39,11 @@ class TrainingState:
     Args:
         path: of the file; created by the first `save`.
         identity: plain data that identifies model, data and settings; a checkpoint with another identity is ignored.
+        is_kept_when_stopped: whether somebody who stops the run means to resume it later.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, is_kept_when_stopped: bool = False) -> None:
+        self.is_kept_when_stopped = is_kept_when_stopped
         self._path = path
         self._identity = json.dumps(identity, sort_keys=True)
 

@@ -31,15 +31,29 @@ class Base:
         return f"{_slug(self.source)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
 
 
+def own_generation(base: Base) -> GenerationSettings:
+    """How a model writes: its own directory says it, if it was made here; else what was asked for.
+
+    Raises:
+        CheckpointError: the directory's manifest is damaged.
+    """
+    found = _manifest(base)
+    return found[1] if found else base.generation
+
+
 def name_and_generation(base: Base) -> tuple[str, GenerationSettings]:
     """A model's name and generation settings: from the manifest of a version's directory, else those of a base.
 
     Raises:
         CheckpointError: the directory's manifest is damaged.
     """
+    return _manifest(base) or (base.name, base.generation)
+
+
+def _manifest(base: Base) -> tuple[str, GenerationSettings] | None:
     path = Path(base.source) / MANIFEST
     if not path.is_file():
-        return base.name, base.generation
+        return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         return str(manifest["version"]), GenerationSettings.from_dict(manifest["generation"])

@@ -89,7 +89,7 @@ def _is_hub_id(base: str) -> bool:
 def _body(name: str, lineage: Lineage, generation: GenerationSettings, base: str) -> str:
     return f"""# {name}
 
-A BLIP image-captioning model, fine-tuned with Captionloop on {lineage.corrections} captions that people corrected.
+A BLIP image-captioning model, fine-tuned with Captionloop on {lineage.corrections} captions by people.
 
 - Made from: `{lineage.parent}`. The first of its line: `{base if _is_hub_id(base) else Path(base).name}`.
 - Dataset: snapshot `{lineage.snapshot}`.

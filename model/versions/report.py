@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ class Report:
         log: column → value at each step, for plots; empty without a log.
         evaluations: in the order of their steps.
         dataset: None if the snapshot is gone.
-        home: of the pictures.
+        picture: gives the bytes of a picture; raises OSError or ImageError if it is gone.
         chances: calibration of its scores; None if not requested.
     """
 
@@ -85,7 +85,7 @@ class Report:
     log: Mapping[str, Sequence[float]]
     evaluations: tuple[EvaluationPoint, ...]
     dataset: DatasetFacts | None
-    home: Home
+    picture: Callable[[str], bytes]
     chances: Chances | None
 
 
@@ -100,6 +100,20 @@ def read_report(version: VersionInfo, home: Home, *, chances: Chances | None = N
     Raises:
         CheckpointError: its directory is gone, or a file in it is damaged.
     """
+    return gather_report(
+        version, picture=lambda image: home.image(image).read_bytes(), snapshots=home.datasets, chances=chances
+    )
+
+
+def gather_report(
+    version: VersionInfo, *, picture: Callable[[str], bytes], snapshots: Path, chances: Chances | None = None
+) -> Report:
+    """The same for a model that lies anywhere.
+
+    Args:
+        picture: as in `Report`.
+        snapshots: the directory of the snapshots.
+    """
     manifest = read_manifest(version.path)
     comparison = read_comparison(version.path / COMPARISON)
     return Report(
@@ -109,8 +123,8 @@ def read_report(version: VersionInfo, home: Home, *, chances: Chances | None = N
         examples=choose_examples(comparison.images) if comparison else (),
         log=_read_log(version.path / STEPS_FILE),
         evaluations=_read_evaluations(version.path / EVALUATIONS_FILE),
-        dataset=_read_dataset(home, manifest.get("snapshot")),
-        home=home,
+        dataset=_read_dataset(snapshots, manifest.get("snapshot")),
+        picture=picture,
         chances=chances,
     )
 
@@ -171,8 +185,8 @@ def _evaluation(values: Mapping[str, Any]) -> EvaluationPoint:
     )
 
 
-def _read_dataset(home: Home, snapshot: str | None) -> DatasetFacts | None:
-    path = home.datasets / f"{snapshot}.jsonl"
+def _read_dataset(snapshots: Path, snapshot: str | None) -> DatasetFacts | None:
+    path = snapshots / f"{snapshot}.jsonl"
     if not path.is_file():
         return None
     read = read_snapshot(path)

@@ -115,7 +115,7 @@ def test_a_karpathy_split_is_scored(call, tmp_path: Path) -> None:  # type: igno
     ("arguments", "code", "said"),
     [
         (("--references", "R.json"), 2, "Give --references with --captions"),
-        (("--version", "starter"), 2, "or --version with --dataset"),
+        (("--version", "starter"), 2, "or --version or --model with --dataset"),
         (("--references", "R.json", "--captions", "C.json", "--version", "x"), 2, "Give --references"),
         (("--version", "a", "--against", "b", "--dataset", "c", "--meteor"), 2, "--meteor is not compared"),
         (("--references", "nothing.json", "--captions", "C.json"), 4, "There is no file nothing.json"),

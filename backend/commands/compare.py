@@ -1,0 +1,73 @@
+"""`captionloop compare`: two models on the same pictures, without any project."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from captionloop.backend.commands.shared import json_option, lines_option, print_result, read_settings
+
+if TYPE_CHECKING:
+    from captionloop.model.exchange.reading import SplitName
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option(
+    "--dataset", required=True, metavar="DATA",
+    help="Captioned pictures: a directory or file that `dataset import` reads, or a snapshot's hash.",
+)  # fmt: skip
+@click.option(
+    "--images", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    help="Where the pictures lie that the file --dataset names. Default: beside it.",
+)  # fmt: skip
+@click.option(
+    "--split", type=click.Choice(["held-out", "train", "all"]),
+    help="Images of a dataset that is divided. Default: held-out, else all that neither model was trained on.",
+)  # fmt: skip
+@lines_option
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Write a page with the pictures and both captions as well, B's worst first.",
+)  # fmt: skip
+@json_option
+def compare(
+    *,
+    first: str,
+    second: str,
+    dataset: str,
+    images: Path | None,
+    split: "SplitName | None",
+    by_line: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Let two models caption the same pictures, and compare both with what people wrote. Differences are B minus A.
+
+    A and B are BLIP directories or hub ids, or "starter". No service is needed.
+
+    \b
+    Example:
+        captionloop compare Salesforce/blip-image-captioning-base my-blip --dataset test/
+        captionloop compare blip-a blip-b --dataset test/ --html comparison.html
+    """
+    from captionloop.backend.commands.compare_models import compare_models, comparison_page
+    from captionloop.backend.commands.evaluation_text import figures_text, write_text_file
+    from captionloop.backend.commands.models import open_dataset
+
+    settings = read_settings()
+    chosen = open_dataset(dataset, (first, second), settings, images=images, split=split, by_line=by_line)
+    found = compare_models(first, second, chosen, settings)
+    if html is not None:
+        write_text_file(html, comparison_page(found, chosen, settings, dataset=dataset))
+    count = len(found.comparison.images)
+    data = {
+        "first": found.first,
+        "second": found.second,
+        "dataset": dataset,
+        "images": count,
+        "figures": {name: figure.to_dict() for name, figure in found.comparison.figures.items()},
+    }
+    text = figures_text(found.comparison.figures, first=found.first, second=found.second, images=count)
+    print_result(data, as_json, text + (f"\nThe pictures and their captions are in {html}." if html else ""))

@@ -1,0 +1,127 @@
+"""A dataset in files as something to train on: each good row is an example, each bad one is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from captionloop.batches import batches
+from captionloop.errors import ImageError, RunError
+from captionloop.model.dataset.corrections import Example, Snapshot, freeze
+from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
+from captionloop.model.dataset.near_duplicates import fingerprint, which_look_alike
+from captionloop.model.exchange.reading import BadRow, PictureBytes, Row, Source
+
+_BATCH = 200  # rows
+_PICTURES_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class FolderDataset:
+    """Captions of pictures, in the order of the rows; the same caption of the same picture counts once.
+
+    Args:
+        captions: (image hash, caption) of each example.
+        split_with: image → the one whose side of the split it is on; itself where it looks like no other.
+        pictures: image → where its bytes lie.
+        bad: how many rows could not be used.
+    """
+
+    captions: tuple[tuple[str, str], ...]
+    split_with: Mapping[str, str]
+    pictures: Mapping[str, PictureBytes]
+    bad: int
+
+    def freeze(self, directory: Path) -> Snapshot:
+        """Write the examples to a snapshot's file in a directory."""
+        return freeze(
+            (
+                Example(number, image, caption, like if (like := self.split_with[image]) != image else None)
+                for number, (image, caption) in enumerate(self.captions, start=1)
+            ),
+            directory,
+        )
+
+    def read(self, image: str, *, limits: ImageLimits) -> bytes:
+        """The bytes of a picture.
+
+        Raises:
+            ImageError: it is gone, or is another one now.
+        """
+        picture = self.pictures[image]
+        data = picture.read(max_bytes=limits.max_bytes)
+        if content_hash(data) != image:
+            raise ImageError(f"{picture.path} has changed since the training began.")
+        return data
+
+
+def read_folder(
+    source: Source,
+    *,
+    limits: ImageLimits,
+    limit: int | None = None,
+    on_bad: Callable[[BadRow], None],
+    on_progress: Callable[[float], None],
+) -> FolderDataset:
+    """Read a dataset, and decode each of its pictures once.
+
+    Args:
+        limits: which pictures are too large.
+        limit: how many rows to look at; None: all.
+        on_bad: told of each row that cannot be used.
+        on_progress: told the share of the source that is done, 0 to 1.
+
+    Raises:
+        CaptionFileError: the file of captions as a whole cannot be read.
+        RunError: fewer than two pictures are left.
+    """
+    captions: dict[tuple[str, str], None] = {}
+    fingerprints: dict[str, bytes] = {}
+    pictures: dict[str, PictureBytes] = {}
+    bad = 0
+    for row, found in _looked_at(source, limits, limit, on_progress):
+        if isinstance(row, BadRow) or isinstance(found, ImageError):
+            on_bad(row if isinstance(row, BadRow) else BadRow(row.place, str(found), row.share))
+            bad += 1
+            continue
+        image = found.image
+        fingerprints.setdefault(image, found.fingerprint)
+        pictures.setdefault(image, row.picture)
+        captions |= dict.fromkeys((image, caption) for caption in row.captions)
+    if len(pictures) < 2:
+        raise RunError(
+            f"There are {len(pictures)} captioned pictures that can be used, and at least two are needed: one to learn "
+            "from, one to see whether it helped."
+        )
+    return FolderDataset(tuple(captions), which_look_alike(fingerprints), pictures, bad)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    image: str  # SHA-256 of its bytes
+    fingerprint: bytes
+
+
+def _looked_at(
+    source: Source, limits: ImageLimits, limit: int | None, on_progress: Callable[[float], None]
+) -> Iterator[tuple[Row | BadRow, _Picture | ImageError]]:
+    """Each row with its picture, or with why that cannot be used."""
+
+    def look(picture: PictureBytes) -> _Picture | ImageError:
+        try:
+            data = picture.read(max_bytes=limits.max_bytes)
+            return _Picture(content_hash(data), fingerprint(open_image(data, limits=limits)))
+        except ImageError as error:
+            return error
+
+    no_picture = ImageError("It has no picture.")
+    with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
+        for rows in batches(islice(source.rows(), limit), _BATCH):
+            pictures = list(dict.fromkeys(row.picture for row in rows if isinstance(row, Row)))
+            found = dict(zip(pictures, threads.map(look, pictures), strict=True))
+            for row in rows:
+                yield row, found[row.picture] if isinstance(row, Row) else no_picture
+            on_progress(rows[-1].share)

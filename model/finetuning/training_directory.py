@@ -1,0 +1,139 @@
+"""The directory that a training outside any project writes: its state while it goes on, then the model.
+
+    OUT/.training/lock               held while somebody trains
+    OUT/.training/plan.json          what is trained on what
+    OUT/.training/state.safetensors  weights, optimiser and random numbers, replaced as a whole
+    OUT/.training/model/             the model while it is put together; moved to OUT once it is whole
+    OUT/.training/whole              says that it is
+
+A kill at any moment leaves what `--resume` goes on from.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from captionloop.errors import BusyError, CaptionloopError, SettingsError
+from captionloop.home import read_json, storing, write_atomically, write_json
+from captionloop.model.versions.manifest import MANIFEST
+
+REPORT = "report.html"
+_STATE, _LAST = ".training", "config.json"  # without a config.json nobody takes the directory for a model
+
+
+class TrainingDirectory:
+    """Where one training writes.
+
+    Args:
+        path: of the directory; made when needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._state = path / _STATE
+
+    @property
+    def model(self) -> Path:
+        """The model's files while it is put together."""
+        return self._state / "model"
+
+    @property
+    def state(self) -> Path:
+        """The file of the training's state."""
+        return self._state / "state.safetensors"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a model lies there, and nothing of its training any more."""
+        return (self.path / MANIFEST).is_file() and not self._state.exists()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the model is there, and only has to be moved."""
+        return (self._state / "whole").exists() or (self.path / _LAST).is_file()
+
+    def check(self, *, resume: bool) -> None:
+        """Whether a training may write here.
+
+        Args:
+            resume: whether it goes on with what is there; with nothing there, it begins.
+
+        Raises:
+            CaptionloopError: something else is there, or a training that is not to be resumed.
+        """
+        if not self.path.exists() or (self.path.is_dir() and not self._has_more_than_a_lock()):
+            return
+        if not self._state.is_dir() and not (resume and self.is_finished):
+            raise CaptionloopError(f"{self.path} is there already and not empty; name another directory with --out.")
+        if not resume:
+            raise CaptionloopError(
+                f"{self.path} has a training that is not finished: go on with --resume, delete it, or name another "
+                "directory with --out."
+            )
+
+    def _has_more_than_a_lock(self) -> bool:
+        return any(path != self._state for path in self.path.iterdir()) or bool(self.plan()) or self.is_whole
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other trainings out for the time of a block.
+
+        Raises:
+            BusyError: there is one at work.
+            StorageError: nothing can be written there.
+        """
+        with storing(self.path):
+            self._state.mkdir(parents=True, exist_ok=True)
+            lock = (self._state / "lock").open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise BusyError(f"Another training writes to {self.path} now; wait for it, or name another.") from error
+            yield
+
+    def plan(self) -> dict[str, Any]:
+        """What was begun; empty where nothing was."""
+        return read_json(self._state / "plan.json")
+
+    def begin(self, dataset: str, model: str, settings: Mapping[str, Any], *, source: str) -> None:
+        """Write down what is trained on what; where something was begun it has to be the same.
+
+        Args:
+            dataset: the hash of the snapshot.
+            model: the name of the model that is trained further.
+            source: where that was read.
+
+        Raises:
+            SettingsError: it is something else.
+        """
+        plan = {"dataset": dataset, "model": model, "source": source, "settings": dict(settings)}
+        before = self.plan() or plan
+        for name, then, now in _compared(before, plan):
+            if then != now:
+                raise SettingsError(
+                    f"The training in {self.path} was begun with another {name} ({then}, now {now}). Give the same "
+                    "again, or name another directory with --out."
+                )
+        write_json(self._state / "plan.json", plan)
+
+    def finish(self) -> None:
+        """Put the model in its place, once it is whole; done again after a kill it goes on."""
+        with storing(self.path):
+            write_atomically(self._state / "whole", b"")
+            files = list(self.model.iterdir()) if self.model.is_dir() else []
+            for file in sorted(files, key=lambda path: path.name == _LAST):
+                file.replace(self.path / file.name)
+            shutil.rmtree(self._state)
+
+
+def _compared(before: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name in ("dataset", "model"):
+        yield name, before.get(name), plan[name]
+    for name, value in plan["settings"].items():
+        yield f"setting {name}", before.get("settings", {}).get(name), value

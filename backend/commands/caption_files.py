@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import glob
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from captionloop.backend.commands.models import load_model, named
+from captionloop.backend.commands.picture_files import BadFile, PictureFiles
 from captionloop.backend.terminal.progress import Progress
 from captionloop.batches import batches
-from captionloop.errors import CaptionFileError, ImageError
+from captionloop.errors import ImageError, SettingsError
 from captionloop.image_limits import ImageLimits
-from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.dataset.images import open_image
-from captionloop.model.exchange.reading.directory import files_below, open_regular
-from captionloop.model.exchange.reading.pictures import has_picture_name
-from captionloop.model.versions.base import Base, name_and_generation
+from captionloop.model.exchange.caption_output import CaptionOutput, Format, WrittenCaption, open_output
+from captionloop.model.exchange.reading.directory import open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,15 +24,6 @@ if TYPE_CHECKING:
     from captionloop.settings import Settings
 
 _BATCH = 16
-_ADDRESS = re.compile("(https?|file|s3|gs):/", re.IGNORECASE)  # of its two slashes a path keeps one
-
-
-@dataclass(frozen=True)
-class BadFile:
-    """A file or argument that cannot be captioned, with the reason."""
-
-    image: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -52,98 +41,139 @@ class CaptionedFile:
     generation: dict[str, Any]
 
 
-def files_of(sources: Sequence[Path]) -> Iterator[Path | BadFile]:
-    """The picture files of files, directories (all below them, by extension) and patterns with `*`.
+@dataclass(frozen=True)
+class Model:
+    """A model by its name, which is loaded when the first picture asks for it.
 
-    A file that is named itself may have any extension. No file is repeated.
+    Args:
+        prompt: what captions begin with; None: as the model's directory or the settings say.
     """
-    seen: set[Path] = set()
-    for source in sources:
-        for found in _files_of(source):
-            if isinstance(found, BadFile):
-                yield found
-            elif found not in seen:
-                seen.add(found)
-                yield found
+
+    settings: Settings
+    prompt: str | None = None
+
+    @property
+    def name(self) -> str:
+        """
+        Raises:
+            CheckpointError: its directory is damaged.
+        """
+        return named(self.settings.model, self.settings, prompt=self.prompt)[0]
+
+    def load(self) -> Captioner:
+        """
+        Raises:
+            CheckpointError: it cannot be loaded.
+            SettingsError: CAPTIONLOOP_DEVICE names what is not here.
+        """
+        return load_model(self.settings.model, self.settings, prompt=self.prompt)
 
 
-def _files_of(source: Path) -> Iterator[Path | BadFile]:
-    if source.is_dir():
-        yield from _pictures_below(source)
-    elif not source.exists() and glob.has_magic(str(source)):
-        matching = [Path(name) for name in sorted(glob.glob(str(source), recursive=True))]
-        for match in matching:
-            yield from _pictures_below(match) if match.is_dir() else [match]
-        if not matching:
-            yield BadFile(str(source), "no file's name fits this pattern.")
-    elif not source.exists() and _ADDRESS.match(str(source)):
-        yield BadFile(str(source), "it is an address; download the picture, and name the file.")
-    else:
-        yield source
-
-
-def _pictures_below(directory: Path) -> Iterator[Path | BadFile]:
-    try:
-        found = sorted((file for file in files_below(directory) if has_picture_name(file.path)), key=lambda f: f.path)
-    except CaptionFileError as error:
-        yield BadFile(str(directory), str(error))
-        return
-    for file in found:
-        path = directory / file.path
-        yield path if file.problem is None else BadFile(str(path), f"it {file.problem}.")
-    if not found:
-        yield BadFile(str(directory), "there are no pictures in this directory.")
-
-
-def caption_files(sources: Sequence[Path], settings: Settings) -> Iterator[CaptionedFile | BadFile]:
-    """Caption the pictures of `files_of`, in their order, with a `BadFile` for each that cannot be read.
+def caption_files(files: PictureFiles, model: Model) -> Iterator[CaptionedFile | BadFile]:
+    """Caption pictures as they come; what cannot be read is among them with its reason.
 
     Raises:
         CheckpointError: the model cannot be loaded.
         SettingsError: CAPTIONLOOP_DEVICE is not available.
     """
-    limits = settings.image_limits
-    found = list(files_of(sources))
-    captioner: Captioner | None = None
+    total = len(files)
     with Progress("Captioning") as progress:
-        done = 0
-        for batch in batches(found, _BATCH):
-            opened = [_opened(file, limits) for file in batch]
-            if any(not isinstance(item, BadFile) for item in opened):
-                captioner = captioner or _captioner(settings)
-                yield from _captioned(captioner, opened)
-            else:
-                yield from (item for item in opened if isinstance(item, BadFile))
-            done += len(batch)
-            progress.update(done, len(found))
+        for done, found in enumerate(_captioned(files, model), start=1):
+            yield found if isinstance(found, BadFile) else found[1]
+            progress.update(done, total)
 
 
-def _captioner(settings: Settings) -> Captioner:
-    from captionloop.model.captioning.captioner import Captioner
+@dataclass
+class Written:
+    """How many captions were written, were there already, and could not be made."""
 
-    asked = GenerationSettings(num_beams=settings.beams, prompt=settings.prompt)
-    version, generation = name_and_generation(Base(settings.model, asked))
-    precision = cast(Literal["auto", "fp32", "bf16"], settings.precision)
-    return Captioner.load(
-        settings.model, version=version, generation=generation, precision=precision, device=settings.device
-    )
+    new: int = 0
+    known: int = 0
+    bad: int = 0
 
 
-def _captioned(
-    captioner: Captioner, opened: Sequence[tuple[Path, Image.Image] | BadFile]
-) -> Iterator[CaptionedFile | BadFile]:
-    suggestions = iter(captioner.caption([item[1] for item in opened if not isinstance(item, BadFile)]))
+def caption_into(
+    files: PictureFiles,
+    model: Model,
+    out: Path,
+    form: Format,
+    *,
+    force: bool,
+    on_bad: Callable[[BadFile], None],
+) -> Written:
+    """Caption pictures into a file or directory, a batch in memory at a time; what is there is not made again.
+
+    Raises:
+        SettingsError: the directory lies among the pictures, so that its copies would be captioned next time.
+        CaptionFileError: what is there is something else, or of another model.
+        BusyError, StorageError: it cannot be written.
+        CheckpointError: the model cannot be loaded.
+    """
+    if form == "imagefolder" and out.absolute() != files.root and out.absolute().is_relative_to(files.root):
+        raise SettingsError(f"{out} lies among the pictures; name a place outside of them, or {files.root} itself.")
+    count = Written()
+    with open_output(out, form, model_version=model.name, force=force) as output, Progress("Captioning") as progress:
+        total = len(files)
+        for group in batches(_captioned(_missing(files, output, count), model), _BATCH):
+            for bad in (found for found in group if isinstance(found, BadFile)):
+                on_bad(bad)
+                count.bad += 1
+            rows = [_row(files, *found) for found in group if not isinstance(found, BadFile)]
+            output.add(rows)
+            count.new += len(rows)
+            progress.update(count.new + count.known + count.bad, total)
+        output.finish()
+    return count
+
+
+def _missing(files: PictureFiles, output: CaptionOutput, count: Written) -> Iterator[Path | BadFile]:
+    for file in files:
+        if isinstance(file, BadFile):
+            yield file
+        elif output.has(file, files.own_name(file)):
+            count.known += 1
+        else:
+            problem = output.why_not(file)
+            yield file if problem is None else BadFile(str(file), problem)
+
+
+def _row(files: PictureFiles, image: Path, found: CaptionedFile) -> WrittenCaption:
+    return WrittenCaption(image, files.own_name(image), found.caption, found.score, found.model_version)
+
+
+def _captioned(files: Iterable[Path | BadFile], model: Model) -> Iterator[tuple[Path, CaptionedFile] | BadFile]:
+    captioner: Captioner | None = None
+    limits = model.settings.image_limits
+    for batch in batches(files, _BATCH):
+        opened: list[tuple[Path, Image.Image] | BadFile] = []
+        for file in batch:
+            found = _opened(file, limits)
+            if not isinstance(found, BadFile):
+                captioner = captioner or model.load()
+                found = found[0], captioner.shrink(found[1])
+            opened.append(found)
+        yield from _in_order(captioner, opened)
+
+
+def _in_order(
+    captioner: Captioner | None, opened: list[tuple[Path, Image.Image] | BadFile]
+) -> Iterator[tuple[Path, CaptionedFile] | BadFile]:
+    good = [item for item in opened if not isinstance(item, BadFile)]
+    suggestions = iter(captioner.caption([picture for _, picture in good]) if captioner and good else ())
     for item in opened:
-        if isinstance(item, BadFile):
-            yield item
+        if isinstance(item, BadFile) or captioner is None:
+            yield cast(BadFile, item)
             continue
         suggestion = next(suggestions)
-        yield CaptionedFile(
-            image=str(item[0]),
-            caption=suggestion.caption,
-            score=suggestion.score,
-            model_version=captioner.version,
-            generation={**captioner.generation.to_dict(), "precision": captioner.precision},
+        yield (
+            item[0],
+            CaptionedFile(
+                image=str(item[0]),
+                caption=suggestion.caption,
+                score=suggestion.score,
+                model_version=captioner.version,
+                generation={**captioner.generation.to_dict(), "precision": captioner.precision},
+            ),
         )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from captionloop.batches import batches
 from captionloop.errors import ImageError, RunError
+from captionloop.image_limits import ImageLimits
 from captionloop.model.dataset.corrections import Example, Snapshot, freeze
-from captionloop.model.dataset.images import ImageLimits, content_hash, open_image
+from captionloop.model.dataset.images import content_hash, open_image
 from captionloop.model.dataset.near_duplicates import fingerprint, which_look_alike
 from captionloop.model.exchange.reading import BadRow, PictureBytes, Row, Source
 

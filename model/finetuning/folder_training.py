@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from captionloop.errors import SettingsError
 from captionloop.home import write_atomically
+from captionloop.image_limits import ImageLimits
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.blip.model_source import local_directory
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import VersionState
 from captionloop.model.dataset.corrections import Snapshot, read_snapshot
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.evaluation.gate import Verdict
 from captionloop.model.finetuning.finetuning import Finetuning, Report, Trained, figures, identity
 from captionloop.model.finetuning.folder_dataset import FolderDataset

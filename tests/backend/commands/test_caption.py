@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from captionloop.backend.cli import cli
-from captionloop.backend.commands.caption_files import BadFile, files_of
+from captionloop.backend.commands.picture_files import BadFile, PictureFiles
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def caption() -> Callable[..., Result]:
 
 
 def names(*sources: Path) -> list[str]:
-    return [found.image if isinstance(found, BadFile) else str(found) for found in files_of(sources)]
+    return [found.image if isinstance(found, BadFile) else str(found) for found in PictureFiles(sources)]
 
 
 class TestSources:
@@ -60,12 +60,12 @@ class TestSources:
     @pytest.mark.parametrize(("source", "reason"), [("*.webp", "fits this pattern"), ("none", "no pictures in this")])
     def test_a_source_without_pictures_is_named(self, photos: Path, source: str, reason: str) -> None:
         (photos / "none").mkdir()
-        (found,) = files_of([photos / source])
+        (found,) = PictureFiles([photos / source])
         assert isinstance(found, BadFile)
         assert reason in found.reason
 
     def test_an_address_is_told_from_a_file(self, photos: Path) -> None:
-        (found,) = files_of([Path("http://pictures.test/a.png")])
+        (found,) = PictureFiles([Path("http://pictures.test/a.png")])
         assert isinstance(found, BadFile)
         assert "is an address" in found.reason
 

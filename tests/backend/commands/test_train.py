@@ -19,12 +19,12 @@ from tests.support.runs import begun
 
 from captionloop.backend.cli import cli
 from captionloop.home import Home
+from captionloop.image_limits import ImageLimits
 from captionloop.jobs.context import Context
 from captionloop.jobs.learning.finetune_run import _FinetuneRun, _Plan, _Reporter, _training
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Database, RunKind
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.images import ImageLimits
 from captionloop.model.exchange.importing import find_source, import_dataset
 from captionloop.model.finetuning.folder_training import trained_on
 from captionloop.model.starter.pool import example

@@ -1,1 +1,1 @@
-"""What the pages and the JSON API show, gathered from the database into dataclasses. Knows no Flask."""
+"""The data of pages and JSON API, gathered from the database into dataclasses. Without Flask."""

@@ -1,4 +1,4 @@
-"""Two versions on the same held-out images: what each wrote, and which is better, also without knowing whose it is."""
+"""Two versions on the same held-out images: captions, metrics, blind verdicts."""
 
 import hmac
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ _PER_PAGE = 10
 
 @dataclass(frozen=True)
 class Pair:
-    """Two versions of a project, the older one first, and the comparison of them as far as there is one.
+    """Two versions of a project, the older one first, with their comparison if there is one.
 
     Args:
-        found: None when nobody compared them yet.
-        run: that is about to compare them, or failed to; None when none is needed.
-        newer_corrections: made or changed since the comparison, so that it could be made on more.
+        found: None if they were not compared yet.
+        run: the unfinished or failed comparison run; None if none is needed.
+        newer_corrections: number made or changed since the comparison.
     """
 
     first: VersionInfo
@@ -42,18 +42,18 @@ class Pair:
 
     @property
     def address(self) -> Mapping[str, str]:
-        """What names the pair in an address."""
+        """The pair as query arguments."""
         return {"first": self.first.version, "second": self.second.version}
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """A held-out image with what both versions and people wrote.
+    """A held-out image with both versions' captions and its references.
 
     Args:
-        width, height: of the picture in pixels; 4 to 3 where its row is gone.
-        fewer_words: how many words fewer a person would have to change in the second's caption.
-        bar: the same from -1 to 1, where 1 is the largest difference of the comparison.
+        width, height: of the picture in pixels; 4 to 3 if its row is gone.
+        fewer_words: how many fewer words a person would have to change in the second's caption.
+        bar: the same, scaled to -1 to 1 by the largest difference of the comparison.
     """
 
     image: str
@@ -71,7 +71,7 @@ class ComparePage:
     """A page of a comparison.
 
     Args:
-        figures: both versions' figures over all images, with the intervals of the differences.
+        figures: both versions' metrics over all images, with the intervals of the differences.
         order: one of `ORDERS`.
         page, pages: counted from 1.
     """
@@ -89,12 +89,12 @@ class BlindPage:
     """A picture to judge, or the tally when all are judged.
 
     Args:
-        image: None when none is left.
-        left, right: the captions, on sides that the server alone can tell.
-        said: the verdict that the person gave before, as a side; None without one.
-        judged, asked: how many pictures the person has judged, of how many.
-        alike: pictures that are not asked about, since both captions are the same.
-        undo: the picture judged before this one; None at the first.
+        image: None if none is left.
+        left, right: the captions, on sides that only the server knows.
+        said: the person's earlier verdict, as a side; None without one.
+        judged, asked: how many pictures the person has judged, and in all.
+        alike: number of pictures left out, since both captions are the same.
+        undo: the previously judged picture; None at the first.
         own, everybody: the tallies; None until the person has judged all.
     """
 
@@ -112,7 +112,7 @@ class BlindPage:
 
 
 def read_pair(room: Room, project: Project, first: str, second: str) -> Pair:
-    """Two versions in the order of their making, with what is known about how they compare.
+    """Two versions, the older one first, with their comparison.
 
     Args:
         first, second: their names, not the same one twice.
@@ -129,7 +129,7 @@ def read_pair(room: Room, project: Project, first: str, second: str) -> Pair:
 
 
 def read_compare(room: Room, pair: Pair, *, order: str, page: int) -> ComparePage:
-    """A page of a comparison; an empty one where there is none yet."""
+    """A page of a comparison; empty if there is none yet."""
     images = pair.found.stored.images if pair.found else ()
     most = max((abs(fewer_words(image)) for image in images), default=0)
     page_count = max(-(-len(images) // _PER_PAGE), 1)
@@ -148,10 +148,10 @@ def read_compare(room: Room, pair: Pair, *, order: str, page: int) -> ComparePag
 def read_blind(
     room: Room, project: Project, pair: Pair, *, by: str, image: str | None, may_judge: bool, key: bytes
 ) -> BlindPage:
-    """The picture that a person is to judge next, or the one named.
+    """The next picture for a person to judge, or the named one.
 
     Args:
-        key: decides which side the second version stands on; only the server knows it.
+        key: determines the sides; known only to the server.
     """
     images = pair.found.stored.images if pair.found else ()
     asked = {found.image: found for found in to_ask(images, pair.first.version, pair.second.version)}
@@ -186,7 +186,7 @@ def read_blind(
 
 
 def default_pair(versions: Sequence[VersionInfo]) -> dict[str, str | None]:
-    """The newest version and the one it was made from, which its run has compared; else the two newest."""
+    """The newest version and its parent, which its run has compared; else the two newest."""
     names = [info.version for info in versions]
     if len(names) < 2:
         return {"first": None, "second": None}
@@ -195,7 +195,7 @@ def default_pair(versions: Sequence[VersionInfo]) -> dict[str, str | None]:
 
 
 def _news(run: Run | None, found: FoundComparison | None) -> Run | None:
-    """The run, where the page is not yet what comes of it, or never will be."""
+    """The run, if it is unfinished, or failed."""
     if run is None or found is None:
         return run
     is_made = found.made_at >= (run.started_at or run.created_at)
@@ -235,14 +235,14 @@ def _rows(room: Room, pair: Pair, images: Sequence[ComparedImage], most: int) ->
 
 
 def stands_left(key: bytes, by: str, pair: Pair, image: str) -> bool:
-    """Whether the second version stands on the left. Always the same for a person and a picture; the key that decides
-    it never leaves the server, so that nothing in the page tells."""
+    """Whether the second version is on the left: fixed for a person and a picture, by a key that never leaves the
+    server, so that the page reveals nothing."""
     text = "\n".join(("side", by, pair.first.version, pair.second.version, image))
     return hmac.digest(key, text.encode(), "sha256")[0] % 2 == 1
 
 
 def better_of(side: str, *, is_swapped: bool) -> Better:
-    """Which version stands on a side, "left" or "right"; "same" is neither.
+    """Which version is on a side, "left" or "right"; "same" is neither.
 
     Raises:
         KeyError: there is no such side.

@@ -1,4 +1,4 @@
-"""All corrections as a gallery, what may be wrong with them first, and who made how many."""
+"""The gallery of corrections, problems of the dataset, and figures per annotator."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ class DatasetItem:
     """A correction in the gallery.
 
     Args:
-        image: SHA-256 of the picture's bytes; None when we have no copy.
+        image: SHA-256 of the picture's bytes; None without our copy.
         state: one of `model.dataset.gallery.STATES`.
-        split: "train" or "held-out"; None when it does not teach.
+        split: "train" or "held-out"; None if it is not used.
         reason: why the picture could not be read.
-        annotator: None also where the project does not show them.
+        annotator: None also if the project does not show annotators.
     """
 
     id: int
@@ -53,7 +53,7 @@ class DatasetItem:
 
 @dataclass(frozen=True)
 class ProblemItem:
-    """Something to decide; `subject` is what a dismissal of it names."""
+    """A problem to decide; `subject` is that of its dismissal."""
 
     kind: ProblemKind
     subject: str
@@ -62,7 +62,7 @@ class ProblemItem:
 
 @dataclass(frozen=True)
 class ProblemGroup:
-    """The problems of one kind: how many there are, and those that are shown."""
+    """The problems of one kind: their number, and those to display."""
 
     kind: ProblemKind
     total: int
@@ -71,17 +71,17 @@ class ProblemGroup:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the page shows.
+    """The data of the page.
 
     Args:
-        total: corrections that the filter lets through, or problems of the chosen kind.
+        total: number of matching corrections, or of problems of the chosen kind.
         page, pages: of those, from 1.
-        items: of the gallery; empty where a kind of problem is chosen.
-        groups: kinds of problems that there are any of; one alone where it is chosen.
-        dismissed: problems that people found to be none, latest first.
-        is_complete: False while the corrections are still looked through for problems.
-        teaching, held_out: corrections that teach, and images that the gate judges by.
-        annotators: empty where the project does not show them.
+        items: of the gallery; empty if a kind of problem is chosen.
+        groups: the kinds of problems that occur, or only the chosen one.
+        dismissed: dismissed problems, latest first.
+        is_complete: False while the search for problems is running.
+        teaching, held_out: numbers of used corrections, and of held-out images.
+        annotators: empty if the project does not show them.
     """
 
     total: int
@@ -98,7 +98,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DatasetFilter:
-    """Which corrections to show: those of a state and a split, or those that have a kind of problem; None: all."""
+    """Which corrections: those of a state and a split, or those with a kind of problem; None: all."""
 
     state: str | None
     split: str | None
@@ -151,7 +151,7 @@ def read_dataset(room: Room, project: Project, wanted: DatasetFilter, *, page: i
 
 @dataclass(frozen=True)
 class _View:
-    """What is needed to show a correction, beside its row."""
+    """Further data for displaying a correction, beside its row."""
 
     held_out: Collection[str]
     shows_annotators: bool
@@ -175,7 +175,7 @@ class _View:
 
 
 def _open_problems(known: KnownProblems, dismissed: Sequence[Dismissal]) -> dict[ProblemKind, list[Problem]]:
-    """The problems that nobody dismissed, by kind in the order of the kinds."""
+    """The problems that are not dismissed, by kind, in the order of kinds."""
     settled = {(dismissal.kind, dismissal.subject) for dismissal in dismissed}
     found: dict[ProblemKind, list[Problem]] = {kind: [] for kind in ProblemKind}
     for problem in known.problems:
@@ -208,7 +208,7 @@ def _groups(
 
 
 def dataset_table(room: Room, project: Project, wanted: DatasetFilter) -> DataTable:
-    """The filtered corrections, to take away; those that have the problem, where a kind of problem is chosen."""
+    """The filtered corrections for download, or those with the chosen kind of problem."""
     columns = ["id", "task", "annotation", "image", "captions", "state", "split", "note", "reason", "annotated_at"]
     if project.shows_annotators:
         columns.append("annotator")
@@ -243,7 +243,7 @@ def _chosen(
 
 
 def annotators_table(room: Room, project: Project) -> DataTable:
-    """The annotators' figures, to take away; empty where the project does not show them."""
+    """The annotators' figures for download; empty if the project does not show them."""
     columns = ("annotator", "corrections", "median_time_s", "changed")
     if not project.shows_annotators:
         return DataTable(columns, [])

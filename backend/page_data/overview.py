@@ -1,4 +1,4 @@
-"""The overview of a project: is it getting better, and should somebody do something now?"""
+"""The overview of a project: figures per version, the present run, the forecast."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from captionloop.model.progress.outlook import Outlook, stands
 from captionloop.model.progress.outlook import outlook as outlook_of
 from captionloop.model.versions.store import VersionInfo
 
-FEW_CORRECTIONS = 20  # below it a run is possible, but the page does not propose it
+FEW_CORRECTIONS = 20  # with fewer a run is possible, but not proposed
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What the overview shows.
+    """The data of the overview.
 
     Args:
         champion: the version that serves.
         figures: of the loop, per version.
         run: the one in progress, or the last one; None before any.
-        previous: figures of the version that the champion's are compared with; None without one.
-        outlook: what more corrections are likely to bring.
-        question: what somebody has to decide about the text box that captions go into; None: nothing.
+        previous: figures of the version to compare the champion's with; None without one.
+        outlook: the forecast for further corrections.
+        question: an open question about the text box for captions; None: none.
     """
 
     champion: VersionInfo
@@ -45,7 +45,7 @@ class Overview:
 
     @property
     def proposes_training(self) -> bool:
-        """Whether there is enough that is new."""
+        """Whether there are enough new corrections."""
         return not self.is_busy and self.figures.new_corrections >= FEW_CORRECTIONS
 
 
@@ -67,7 +67,7 @@ def read_overview(room: Room, project: Project) -> Overview:
 
 
 def figures_table(versions: Sequence[VersionFigures]) -> DataTable:
-    """The charts' figures, to take away."""
+    """The charts' figures for download."""
     columns = ("version", "made", "suggested", "corrected", "kept", "kept_low", "kept_high", "words_changed")
     rows = [
         (

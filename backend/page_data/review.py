@@ -1,4 +1,4 @@
-"""Suggestion against correction with the picture, one after the other."""
+"""Corrections for review, with suggestion and picture."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ PAGE = 12  # rows that fit beside the picture without scrolling
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """A correction as it is reviewed.
+    """A correction under review.
 
     Args:
-        image: SHA-256 of the picture's bytes; None when we have no copy.
-        captions: what the person wrote; `caption` is the one nearest to the suggestion, `changes` lead to it.
-        words_changed: None without a suggestion, as `changes` are empty then.
-        guess: what our rules take for the mistake; `category` is what a reviewer says.
-        annotator: None also where the project does not show them.
+        image: SHA-256 of the picture's bytes; None without our copy.
+        captions: the human captions; `caption` is the one nearest to the suggestion, with `changes` between them.
+        words_changed: None without a suggestion; then `changes` are empty.
+        guess: our rules' guess of the category; `category` is the reviewer's.
+        annotator: None also if the project does not show annotators.
     """
 
     id: int
@@ -50,14 +50,14 @@ class ReviewItem:
 
 @dataclass(frozen=True)
 class Review:
-    """What the page shows.
+    """The data of the page.
 
     Args:
-        total: corrections that the filter lets through.
-        position: how many of them come before the item.
-        rows: the stretch of the list in which the item stands.
-        item: the one that is open; None when the list is empty and none was named.
-        previous, following: numbers of the corrections beside it.
+        total: number of matching corrections.
+        position: of the item in the list, from 0.
+        rows: the part of the list around the item.
+        item: the open one; None if the list is empty and none was named.
+        previous, following: numbers of its neighbours.
     """
 
     total: int
@@ -139,7 +139,7 @@ def _item(correction: Correction, *, shows_annotators: bool) -> ReviewItem:
 
 
 def review_table(room: Room, project: Project, wanted: ReviewFilter, order: Order) -> DataTable:
-    """The filtered corrections, to take away."""
+    """The filtered corrections for download."""
     columns = [
         "id", "task", "annotation", "image", "suggestion", "version", "score", "captions", "words_changed", "guess",
         "category", "left_out", "note", "annotated_at", "reviewed_by", "reviewed_at",

@@ -1,4 +1,4 @@
-"""What the pages work with: one object on top of the parts, so that a view never puts parts together itself."""
+"""`Room`: the facade of database, stores, queue and Label Studio that pages and API use."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,10 +39,10 @@ _COUNT_WITHIN_S = 2.0
 
 @dataclass(frozen=True)
 class Room:
-    """The parts behind the pages. `context` and `service` belong to whoever made them.
+    """The services behind the pages. `context` and `service` are owned by the caller.
 
     Args:
-        patience_s: how long a page waits for what is found out beside its request.
+        patience_s: how long a page waits for background results, in seconds.
     """
 
     context: Context
@@ -76,7 +76,7 @@ class Room:
 
     @property
     def worker_log(self) -> Path:
-        """Where the log of a worker lies that `captionloop up` started."""
+        """The log file of a worker that `captionloop up` started."""
         return self.home.logs / "worker.log"
 
     @property
@@ -92,7 +92,7 @@ class Room:
         return self.projects.choose(number)
 
     def champion(self, project: Project) -> VersionInfo:
-        """The version that serves a project; one that has none yet gets its base.
+        """The version that serves a project; the base if there is none yet.
 
         Raises:
             CheckpointError: there is no BLIP at the base's source.
@@ -105,7 +105,7 @@ class Room:
 
     @contextmanager
     def captioner(self, project: Project, version: VersionInfo) -> "Iterator[Captioner]":
-        """The model of a version: the one that serves, if it is that, else one that is loaded for the moment.
+        """The model of a version: the serving one, or loaded temporarily.
 
         Raises:
             CheckpointError: its files are damaged or gone.
@@ -118,7 +118,7 @@ class Room:
             yield captioner
 
     def damage(self, versions: Sequence[VersionInfo]) -> Mapping[str, str]:
-        """What is wrong with the files of those versions that are damaged, as far as it is known in this moment."""
+        """Damage of the versions with damaged files, as far as known."""
         return self._version_checks.damage(versions, patience_s=self.patience_s)
 
     @cached_property
@@ -126,7 +126,7 @@ class Room:
         return VersionChecks(verify_files)
 
     def problems_of_dataset(self, project: Project, *, patience_s: float | None = None) -> KnownProblems:
-        """The problems of a project's dataset, as far as they are known after so many seconds.
+        """The problems of a project's dataset, as far as known after `patience_s` seconds.
 
         Args:
             patience_s: None: the room's.
@@ -147,7 +147,7 @@ class Room:
         return ProblemWatch(self.database, self.home, near_duplicates=near_duplicates)
 
     def promote(self, project: Project, version: str, *, by: str) -> None:
-        """Make a version champion and tell everybody.
+        """Make a version champion and notify.
 
         Raises:
             NotFoundError: the project has no such version.
@@ -156,10 +156,10 @@ class Room:
         promotion.promote(self.context, project, version, reason=f"promoted by {by}")
 
     def rollback(self, project: Project) -> str:
-        """Go back to the champion before this one; gives its name.
+        """Make the previous champion champion again; returns its name.
 
         Raises:
-            NotFoundError: there was none before.
+            NotFoundError: there is no previous champion.
             CheckpointError: the files of that one are damaged or gone.
         """
         return promotion.rollback(self.context, project)
@@ -167,15 +167,15 @@ class Room:
     def start_run(
         self, project: Project, settings: Mapping[str, Any], *, by: str, named: str | None = None
     ) -> Requested:
-        """Ask for a fine-tuning run.
+        """Request a fine-tuning run.
 
         Args:
-            settings: those that are not to have their defaults.
-            named: the project's settings that the others are taken from.
+            settings: overrides.
+            named: the name of saved settings for the others.
 
         Raises:
-            SettingsError: one of them is wrong, which is said now, not by the run.
-            NotFoundError: the project knows no settings of that name.
+            SettingsError: one of them is invalid.
+            NotFoundError: the project has no settings of that name.
             ServiceError: Redis does not answer.
         """
         FinetuneSettings.from_dict(settings)
@@ -185,10 +185,10 @@ class Room:
         return self.context.queue.request(project.id, RunKind.FINETUNE, asked_by=by, settings=settings)
 
     def caption_project(self, project: Project, *, by: str) -> Requested:
-        """Have the worker caption the unlabelled tasks that do not show the champion's suggestion.
+        """Request a captioning run for the unlabelled tasks without the champion's suggestion.
 
         Raises:
-            ServiceError: Redis does not answer. The run is kept and begins once it does.
+            ServiceError: Redis does not answer. The run is stored and starts once it does.
         """
         return self.context.queue.request(project.id, RunKind.ANNOTATE, asked_by=by)
 
@@ -197,15 +197,15 @@ class Room:
         change_settings(self.context, project, pairs, by=by)
 
     def choose_control(self, project: Project, name: str) -> None:
-        """Say which text box holds the captions; see `change_settings.choose_control` for errors."""
+        """Choose the text box for captions; see `change_settings.choose_control` for errors."""
         choose_control(self.context, project, name)
 
     def start_again(self, project: Project, run: Run, *, by: str) -> Requested:
-        """Ask for a run of the same kind with the same settings as one that is over.
+        """Request a run of the same kind with the same settings as a finished one.
 
         Raises:
-            SettingsError: a setting is no longer what it was when that run was asked for.
-            NotFoundError: the settings of a name that it was to have are gone.
+            SettingsError: a setting is no longer valid.
+            NotFoundError: its saved settings are gone.
             ServiceError: Redis does not answer.
         """
         if run.kind is RunKind.FINETUNE:
@@ -215,15 +215,15 @@ class Room:
         return self.context.queue.request(project.id, run.kind, asked_by=by, settings=run.settings)
 
     def all_named_settings(self, project: Project) -> Sequence[NamedSettings]:
-        """The settings that a project knows by a name, oldest first."""
+        """A project's saved settings, oldest first."""
         with self.database.reading() as session:
             return named_settings.all_of(session, project.id)
 
     def named_settings(self, project: Project, name: str) -> Mapping[str, Any]:
-        """What a project's settings of a name say.
+        """A project's saved settings of a name.
 
         Raises:
-            NotFoundError: it knows none of that name.
+            NotFoundError: there are none of that name.
         """
         with self.database.reading() as session:
             return named_settings.read(session, project.id, name)
@@ -240,7 +240,7 @@ class Room:
         return run
 
     def cancel_run(self, project: Project, run_id: str) -> Run:
-        """Cancel a run of this project; give it as it is then.
+        """Cancel a run of this project; returns its new state.
 
         Raises:
             NotFoundError: the project has no such run.
@@ -248,21 +248,21 @@ class Room:
         return self.runs.cancel(self.run(project, run_id).id)
 
     def request_comparison(self, project: Project, first: str, second: str, *, by: str) -> Run:
-        """Have the worker compare two versions, the older one first; gives the run that will.
+        """Request a comparison of two versions, the older one first; returns the run.
 
         Raises:
-            ServiceError: Redis does not answer. The run is kept and begins once it does.
+            ServiceError: Redis does not answer. The run is stored and starts once it does.
         """
         settings = {"pairs": [[first, second]]}
         return self.context.queue.request(project.id, RunKind.COMPARE, asked_by=by, settings=settings).run
 
     def comparison_run(self, project: Project, first: str, second: str) -> Run | None:
-        """The newest run that compares these two versions, or did; None when none was asked for lately."""
+        """The newest comparison run of these two versions; None if there is no recent one."""
         runs = self.runs.latest(project.id, RunKind.COMPARE, count=_RUNS_LOOKED_AT)
         return next((run for run in runs if [first, second] in run.settings["pairs"]), None)
 
     def unlabelled_tasks(self, project: Project) -> int | None:
-        """How many tasks have no annotation, as Label Studio counts; None when it takes long or does not answer."""
+        """Label Studio's count of tasks without annotation; None if it is slow or does not answer."""
         url, key = self.settings.label_studio_url, self.settings.label_studio_api_key
         if url is None or key is None:
             return None
@@ -276,15 +276,15 @@ class Room:
             studio.close()
 
     def close(self) -> None:
-        """Stop what goes on beside the requests; to be called before the parts are closed."""
+        """Stop background threads; call it before closing the context."""
         self._problem_watch.close()
 
     def label_studio_project(self, project: Project) -> str:
-        """Where people annotate: the project's task list in Label Studio."""
+        """The address of the project's task list in Label Studio."""
         return f"{self.settings.label_studio_url}/projects/{project.label_studio_id}/data"
 
     def label_studio_task(self, project: Project, task_id: int) -> str:
-        """The very task in Label Studio."""
+        """The address of a task in Label Studio."""
         return f"{self.label_studio_project(project)}?task={task_id}"
 
 

@@ -1,4 +1,4 @@
-"""Runs: what is going on now, and what became of the others and why."""
+"""Runs: the unfinished and the finished ones, with settings, curves and logs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ PAGE_SIZE = 20
 
 @dataclass(frozen=True)
 class RunsShown:
-    """What the list of runs shows.
+    """The data of the list of runs.
 
     Args:
         unfinished: running, queued, waiting.
-        over: this page's part of those that are over, newest first.
-        logs: what the worker wrote during the failed ones among them, by id.
-        count: how many are over in all.
-        page: counted from 1.
-        state: how those that are listed ended; None lists all.
+        over: the finished ones of this page, newest first.
+        logs: the worker's log of the failed ones among them, by id.
+        count: number of finished runs.
+        page: from 1.
+        state: list only runs with this outcome; None: all.
     """
 
     unfinished: Sequence[Run]
@@ -43,17 +43,17 @@ class RunsShown:
 
 @dataclass(frozen=True)
 class RunShown:
-    """What the page of one run shows.
+    """The data of the page of one run.
 
     Args:
         run: its row.
-        asked: the settings that were asked for.
-        used: every setting that was used, of a run that made a version.
-        losses: step and loss, as far as the run got and its files are there.
-        version: what it made; None without one, or when its files are gone.
+        asked: the requested settings.
+        used: all settings, of a run that made a version.
+        losses: step and loss, as far as its files exist.
+        version: what it made; None without one, or if its files are gone.
         evaluations: on held-out images, in the order of their steps.
-        log: what the worker wrote meanwhile.
-        log_path: where that was read; None where the machine of this backend has no log of the worker.
+        log: the worker's log during the run.
+        log_path: of that log; None if there is none on this machine.
     """
 
     run: Run
@@ -69,7 +69,7 @@ class RunShown:
 def read_runs(room: Room, project: Project, *, page: int = 1, state: RunState | None = None) -> RunsShown:
     """Gather a page of the list."""
     page = min(max(page, 1), LARGEST_ID // PAGE_SIZE)
-    # In this order, a run that ends between the two looks is shown all the same.
+    # In this order, a run that ends between the two queries is not missed.
     unfinished = room.runs.unfinished(project.id)
     over = room.runs.over(project.id, state=state, limit=PAGE_SIZE, offset=(page - 1) * PAGE_SIZE)
     failed = [run for run in over if run.state is RunState.FAILED]
@@ -106,7 +106,7 @@ def read_run(room: Room, project: Project, run_id: str) -> RunShown:
 
 
 def runs_table(found: Sequence[Run]) -> DataTable:
-    """The list, to take away."""
+    """The list for download."""
     columns = (
         "id", "kind", "state", "asked_by", "asked_at", "started_at", "finished_at", "attempts", "version", "message",
         "settings",
@@ -122,7 +122,7 @@ def runs_table(found: Sequence[Run]) -> DataTable:
 
 
 def _report(room: Room, project: Project, run: Run) -> Report | None:
-    """What the run left in its version's directory; None when it made none, or when its files were deleted."""
+    """The report of the run's version; None if it made none, or if its files were deleted."""
     if run.version is None:
         return None
     version = room.versions.get(project.id, run.version)
@@ -134,7 +134,7 @@ def losses_of(room: Room, run: Run, version: VersionInfo | None) -> Sequence[tup
 
 
 def settings_used(groups: Sequence[Group], shown: RunShown) -> list[tuple[Setting, Any, bool]]:
-    """Each setting with its value and whether somebody asked for it; of a run without a version what was asked for."""
+    """Each setting with its value and whether it was requested; only requested ones for a run without a version."""
     found = shown.used or shown.asked
     return [
         (setting, found[setting.name], setting.name in shown.asked)

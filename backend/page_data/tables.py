@@ -1,4 +1,4 @@
-"""Tables to take away: the same rows as on a page, as the text of CSV or JSON."""
+"""Tables for download: the rows of a page as CSV or JSON."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 @dataclass(frozen=True)
 class DataTable:
-    """Rows under named columns. Thousands of rows may come from a generator, and are sent as it gives them."""
+    """Rows under named columns. Rows may come from a generator, and are streamed."""
 
     columns: Sequence[str]
     rows: Iterable[Sequence[Any]]

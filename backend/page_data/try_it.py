@@ -1,4 +1,4 @@
-"""What versions make of one picture: captions, how sure each word is, and where the model looks. No picture is kept."""
+"""Several versions' captions of one picture, with probability and attention per word. No picture is stored."""
 
 import base64
 import io
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import ScoredCaption
     from captionloop.model.captioning.word_regions import Word, WordRegions
 
-# One picture is computed at a time; those who wait hold threads that Label Studio needs as well, so few may.
+# One picture is computed at a time; waiting requests occupy threads that Label Studio needs as well, so few may wait.
 _COMPUTING = Lock()
 _WAITING = BoundedSemaphore(4)
 _WAIT_S = 60
 _LONGEST_SIDE_PX = 960
 _JPEG_QUALITY = 85
 _VEIL_PX = 48  # longest side; the browser stretches it smoothly
-_DARKEST = 200  # of 255: how much is hidden where the model regions least
+_DARKEST = 200  # of 255: opacity where the attention is lowest
 _STRENGTHS = 5  # of the line under a word
 
 
@@ -35,12 +35,12 @@ class ShownWord:
     """A word of a caption.
 
     Args:
-        text: as the caption has it.
-        follows_space: whether a space stands before it.
-        pieces: in how many word pieces it was written.
+        text: as in the caption.
+        follows_space: whether a space precedes it.
+        pieces: number of word pieces.
         probability: 0 to 1.
         strength: of the line under it, 1 to 5.
-        veil: a PNG as `data:` address that hides what the model did not look at.
+        veil: a PNG as `data:` URL that darkens patches with little attention.
     """
 
     text: str
@@ -53,7 +53,7 @@ class ShownWord:
 
 @dataclass(frozen=True)
 class Tried:
-    """What one version makes of the picture: its captions, best first, and the words of the first."""
+    """One version's captions of the picture, best first, and the words of the first."""
 
     version: str
     is_champion: bool
@@ -63,13 +63,13 @@ class Tried:
 
 @dataclass(frozen=True)
 class TryShown:
-    """What the page shows.
+    """The data of the page.
 
     Args:
         champion: the version that serves.
         others: versions to compare it with, newest first.
-        chosen: the one of them that was chosen; "" for none.
-        picture: what was uploaded, as a JPEG in a `data:` address, with its width and height; None before.
+        chosen: the chosen one of them; "" for none.
+        picture: the upload, as a JPEG in a `data:` URL, with its width and height; None before.
         tried: for each version.
         problem: why there is no picture.
     """
@@ -83,7 +83,7 @@ class TryShown:
 
 
 def read_try(room: Room, project: Project) -> TryShown:
-    """The page before a picture."""
+    """The page without a picture."""
     champion = room.champion(project).version
     versions = reversed(room.versions.all_of(project.id))
     others = [found.version for found in versions if found.version != champion and not found.deleted_at]
@@ -91,10 +91,10 @@ def read_try(room: Room, project: Project) -> TryShown:
 
 
 def try_picture(room: Room, project: Project, picture: "Image", versions: Sequence[VersionInfo]) -> list[Tried]:
-    """Let versions caption a picture, one after the other.
+    """Caption a picture with several versions, one at a time.
 
     Raises:
-        BusyError: too many others do so now.
+        BusyError: too many requests are waiting.
         CheckpointError: a version's files are damaged.
     """
     from captionloop.model.captioning.word_regions import word_regions
@@ -113,7 +113,7 @@ def _turn() -> Iterator[None]:
     """One picture at a time; a second waits.
 
     Raises:
-        BusyError: too many wait already, or the one before takes too long.
+        BusyError: too many are waiting, or the present one takes too long.
     """
     busy = BusyError("Several people are trying pictures just now. Try again in a moment.")
     if not _WAITING.acquire(blocking=False):
@@ -145,7 +145,7 @@ def _shown(regions: "WordRegions", size: tuple[int, int], *, is_champion: bool) 
 
 
 def _veil(word: "Word", size: tuple[int, int]) -> str:
-    """Black of varying thickness, in the picture's proportions: clear where the model regions most."""
+    """Black with varying opacity, in the picture's proportions: transparent where the attention is highest."""
     from PIL import Image
 
     attention = word.attention / word.attention.max()

@@ -1,4 +1,4 @@
-"""The versions of a project: how good each is, and what can be done with it."""
+"""The versions of a project, with metrics and possible actions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from captionloop.model.versions.store import VersionInfo
 
 @dataclass(frozen=True)
 class HeldOutFigures:
-    """How good a version's captions of the held-out images of its run were.
+    """Metrics of a version on the held-out images of its run.
 
     Args:
-        images: how many those were.
+        images: their number.
         score: CIDEr-D (0 to 10) + BLEU-4 (0 to 1).
         exact: share of captions written exactly as a person did.
         words_to_change: words a person would have to change, per word of the nearest human caption.
-        difference: in the score from the champion of the time; None where none was compared.
+        difference: in the score from the champion at that time; None without a comparison.
         interval: 95 % interval of the difference.
     """
 
@@ -38,12 +38,12 @@ class VersionRow:
 
     Args:
         info: the version itself.
-        figures: None for a base, and where none were kept.
-        size_bytes: of its directory; None when it was deleted.
-        is_base: projects start from it; it is neither pinned nor deleted.
-        is_rollback_target: a rollback from the champion leads to it.
-        rival: what to compare it with: the champion, and that with what it was made from; None where that is gone.
-        damage: what is wrong with its files, and what to do; None where nothing is, as far as is known.
+        figures: None for a base, or if not stored.
+        size_bytes: of its directory; None if it was deleted.
+        is_base: projects start from it; it cannot be pinned or deleted.
+        is_rollback_target: it is the target of a rollback.
+        rival: the version to compare it with: the champion, or for the champion its parent; None if that is gone.
+        damage: what is wrong with its files, and the remedy; None if nothing is known.
     """
 
     info: VersionInfo
@@ -56,7 +56,7 @@ class VersionRow:
 
     @property
     def why(self) -> str:
-        """The reason without its figures, which stand in brackets."""
+        """The reason without its figures in brackets."""
         return self.info.reason.partition(" (")[0]
 
     @property
@@ -78,10 +78,10 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class VersionsPage:
-    """All versions of a project, the newest first, deleted ones included; who serves, and who did before.
+    """All versions of a project, the newest first, deleted ones included, with present and former champions.
 
     Args:
-        rollback_target: where a rollback leads; None when there is nothing to go back to.
+        rollback_target: of a rollback; None if there is none.
     """
 
     versions: Sequence[VersionRow]
@@ -125,7 +125,7 @@ def _rival(info: VersionInfo, champion: str, there: Collection[str]) -> str | No
 
 
 def held_out_figures(metrics: Mapping[str, Any]) -> HeldOutFigures | None:
-    """The figures that a run kept with its version; None where it kept none."""
+    """The metrics that a run stored with its version; None if there are none."""
     if not {"cider_d", "bleu_4", "exact_match", "word_edit_rate"} <= metrics.keys():
         return None
     gate = metrics.get("gate") or {}

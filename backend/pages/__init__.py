@@ -1,8 +1,8 @@
-"""The review room: a few server-rendered pages of the same Flask app, at `/`.
+"""The web pages: server-rendered, in the same Flask app, at `/`.
 
-A module for each page, named as its tab, with its routes; what a page shows is gathered in `backend.page_data`, whose
-`room` they work with. `access` says who may, `frame` what stands around every page. Pages work without script;
-`static/room.js` adds keys and live values, and htmx (vendored) exchanges parts of a page.
+Each page has a module with its routes, named as its tab; its data is gathered in `backend.page_data`, by a `Room`.
+`access` has authentication, `frame` the layout. Pages work without JavaScript; `static/room.js` adds keys and live
+values, and htmx (vendored) swaps fragments.
 """
 
 from flask import Flask
@@ -14,7 +14,7 @@ from captionloop.backend.pages.blueprint import pages
 
 
 def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
-    """Put the pages into the app."""
+    """Add the pages to the app."""
     from captionloop.backend.pages import (  # noqa: F401 (their routes join the blueprint)
         compare,
         dataset,

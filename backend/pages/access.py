@@ -1,8 +1,8 @@
-"""Signing in to the pages, and what protects them: sessions, roles, CSRF tokens, headers.
+"""Login and protection of the pages: sessions, roles, CSRF tokens, headers.
 
-A session is a signed cookie that names the account; it ends with signing out, and when a password is changed. Whoever
-has no session gets the form, whatever was asked for: pages, images and downloads alike. Only the lead may change
-anything.
+A session is a signed cookie with the account's name; signing out ends it in every backend, and a password change makes
+it invalid. Without a session every request gets the login form: pages, images and downloads alike. Only the lead may
+change anything.
 """
 
 import hmac
@@ -29,7 +29,7 @@ _OPEN = frozenset({"pages.login", "pages.sign_in", "pages.static"})
 # For readers, too: signing out changes nothing for others, and a picture to try is sent as a form and not kept.
 UPLOAD = "pages.try_it_with"
 _FOR_ALL = frozenset({"pages.logout", UPLOAD})
-_FORM_BYTES = 1_000_000  # many times what any form of the pages sends beside a picture
+_FORM_BYTES = 1_000_000  # many times what any form of the pages sends, except with a picture
 _OWN_ADDRESS = re.compile(r"/(?![/\\])[^\x00-\x20\\]*\Z")
 # Nothing from elsewhere, no script and no style within a page, no frame around it.
 _CONTENT_POLICY = (
@@ -46,7 +46,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who looks at a page."""
+    """The signed-in account."""
 
     name: str
     role: Role
@@ -57,15 +57,15 @@ class Visitor:
 
 
 def protect(app: Flask, gatekeeper: Gatekeeper, *, home: Home, seal: Seal, is_https: bool) -> None:
-    """Give the app sessions and CSRF tokens.
+    """Add sessions and CSRF tokens to the app.
 
     Args:
-        home: where the key lies that cookies are signed with; made when first needed.
-        seal: what it is encrypted with there.
-        is_https: whether people reach the pages encrypted, so that the cookie may insist on it.
+        home: of the cookies' signing key, created when first needed.
+        seal: encrypts that key.
+        is_https: whether people reach the pages by https, so that the cookie can be `Secure`.
 
     Raises:
-        LostKeyError: the key that cookies are signed with was encrypted with another one.
+        LostKeyError: the signing key was encrypted with an unknown key.
     """
     key = session_key(home, seal)
     app.secret_key = key
@@ -82,18 +82,18 @@ def protect(app: Flask, gatekeeper: Gatekeeper, *, home: Home, seal: Seal, is_ht
 
 
 def visitor() -> Visitor:
-    """Who asks; only behind `_admit`."""
+    """The account of the request; only after `_admit`."""
     return cast(Visitor, g.visitor)
 
 
 def signed_in() -> Visitor | None:
-    """The account of the session that comes with the request; None without one, or when it has ended."""
+    """The account of the request's session; None without one, or when it has ended."""
     found = visitor_of(current_app, session)
     return None if found and has_ended(current_room().context.database, session["id"]) else found
 
 
 def visitor_of(app: Flask, session: SessionMixin) -> Visitor | None:
-    """The account of any session of an app's, if no password has changed; whether it was signed out of is not asked."""
+    """The account of a session of an app, if no password has changed. Does not check for a sign-out."""
     known = str(app.extensions["captionloop_fingerprint"])
     if "id" not in session or not hmac.compare_digest(str(session.get("fingerprint")), known):
         return None
@@ -101,12 +101,12 @@ def visitor_of(app: Flask, session: SessionMixin) -> Visitor | None:
 
 
 def require_token() -> None:
-    """Refuse a change that does not carry the session's CSRF token."""
+    """Refuse a change without the session's CSRF token."""
     cast(CSRFProtect, current_app.extensions["captionloop_csrf"]).protect()
 
 
 def require_lead(who: Visitor) -> None:
-    """Refuse a change by somebody who may only look."""
+    """Refuse a change by a reader."""
     if not who.may_change:
         raise Forbidden(f"The account {who.name!r} may look at everything and change nothing.")
 
@@ -134,7 +134,7 @@ def _admit() -> AnyResponse | None:
 
 @pages.after_request
 def guard(response: Response) -> Response:
-    """Tell the browser what an answer may do: nothing but show what comes from here."""
+    """Set security headers: only content of this server, no inline script, no framing."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     return response
@@ -176,14 +176,14 @@ def logout() -> AnyResponse:
 
 
 def _destination() -> str:
-    """The page that somebody wanted before signing in."""
+    """The page that was requested before signing in."""
     return own_address(request.values.get("next"), otherwise=url_for("pages.start"))
 
 
 def own_address(wanted: str | None, *, otherwise: str) -> str:
-    """An address that a browser brought, if it is one of ours; a redirect never leads to another site.
+    """An address from a browser, if it is one of ours, so that redirects never lead to another site.
 
-    A browser takes `//host` and `/\\host` for another one, and leaves out tabs and line ends before it looks.
+    Browsers take `//host` and `/\\host` for another host, and ignore tabs and line breaks.
     """
     is_ours = bool(_OWN_ADDRESS.match(wanted or ""))
     return wanted if wanted and is_ours else otherwise

@@ -1,4 +1,4 @@
-"""What the address of a page or a form brings, read as what it means."""
+"""Parsing of query and form arguments."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +15,7 @@ YES_NO = {"yes": True, "no": False}
 
 
 def number_in(given: Mapping[str, str], name: str) -> int | None:
-    """A whole number that the database can hold; anything else is as good as not given."""
+    """A whole number in the database's range; None for anything else."""
     with suppress(ValueError):
         number = int(given.get(name, ""))
         return number if abs(number) <= LARGEST_ID else None
@@ -23,10 +23,10 @@ def number_in(given: Mapping[str, str], name: str) -> int | None:
 
 
 def one_of(given: Mapping[str, str], name: str, values: Mapping[str, Value]) -> Value | None:
-    """What a value stands for; None where it is missing or empty.
+    """The meaning of a value; None if it is missing or empty.
 
     Raises:
-        BadRequest: it is none of them.
+        BadRequest: it is not one of them.
     """
     value = given.get(name, "")
     if value and value not in values:
@@ -35,10 +35,10 @@ def one_of(given: Mapping[str, str], name: str, values: Mapping[str, Value]) -> 
 
 
 def share_of(given: Mapping[str, str], name: str) -> float | None:
-    """A number between 0 and 1; None where it is missing or empty.
+    """A number between 0 and 1; None if it is missing or empty.
 
     Raises:
-        BadRequest: it is no number.
+        BadRequest: it is not a number.
     """
     value = given.get(name, "").strip()
     try:
@@ -48,10 +48,10 @@ def share_of(given: Mapping[str, str], name: str) -> float | None:
 
 
 def day_of(given: Mapping[str, str], name: str) -> date | None:
-    """A day as 2026-11-24; None where it is missing or empty.
+    """A date as 2026-11-24; None if it is missing or empty.
 
     Raises:
-        BadRequest: it is no day.
+        BadRequest: it is not a date.
     """
     value = given.get(name, "").strip()
     try:

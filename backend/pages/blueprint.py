@@ -1,4 +1,4 @@
-"""The blueprint that the modules of the pages add their routes to, and the room that they work with."""
+"""The blueprint of all pages, and the present room."""
 
 from typing import cast
 
@@ -10,5 +10,5 @@ pages = Blueprint("pages", __name__, template_folder="templates", static_folder=
 
 
 def current_room() -> Room:
-    """The room of the app that answers the present request."""
+    """The room of the present request's app."""
     return cast(Room, current_app.extensions["captionloop_room"])

@@ -1,4 +1,4 @@
-"""Small charts as inline SVG, drawn here: they take their colours from the page's style sheet and need no script."""
+"""Small charts as inline SVG, with the colours of the page's style sheet, without script."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ _WIDTH, _HEIGHT = 520, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 14, 28
 _MOST_NAMES = 8  # under the axis; more would overlap
 _SPARK_WIDTH, _SPARK_HEIGHT = 120, 28
-_MOST_POINTS = 120  # of a loss curve; single losses jump too much to be read
+_MOST_POINTS = 120  # of a loss curve; losses of single steps are too noisy
 
 
 @dataclass(frozen=True)
 class VersionPoint:
-    """A version in a chart: its figure with the 95 % interval, and how many corrections it is made of."""
+    """A version in a chart: its figure with the 95 % interval, and the number of corrections it was trained on."""
 
     version: str
     value: float
@@ -73,7 +73,7 @@ def loss_chart(losses: Sequence[tuple[int, float]], *, steps: int | None = None)
 
     Args:
         losses: step and loss of each step.
-        steps: how many there will be, so that the curve grows into its room; None ends the axis at the last one.
+        steps: the total, for a fixed axis; None ends the axis at the last step.
     """
     if len(losses) < 2:
         return Markup("")
@@ -103,7 +103,7 @@ def loss_chart(losses: Sequence[tuple[int, float]], *, steps: int | None = None)
 
 
 def _means(losses: Sequence[tuple[int, float]], most: int) -> list[tuple[float, float]]:
-    """At most so many points: the means of neighbours."""
+    """Downsampled to at most this many points, by means of neighbours."""
     size = -(-len(losses) // most)
     groups = [losses[start : start + size] for start in range(0, len(losses), size)]
     return [
@@ -128,7 +128,7 @@ def sparkline(values: Sequence[float], *, title: str) -> Markup:
 
 
 def _said(points: Sequence[VersionPoint], title: str, is_share: bool) -> str:
-    """The chart for those who hear it."""
+    """The chart as text for screen readers."""
     return f"{title}: " + ", ".join(f"{point.version} {_shown(point.value, is_share)}" for point in points)
 
 
@@ -137,5 +137,5 @@ def _shown(value: float, is_share: bool) -> str:
 
 
 def _round_up(value: float) -> float:
-    """To a number that reads well on an axis."""
+    """Round up to a round number for an axis."""
     return next((limit for limit in (1, 2, 4, 6, 10, 20, 40) if value <= limit), value)

@@ -39,7 +39,7 @@ def compare(number: int) -> str | AnyResponse:
         return render("compare_none.html", project)
     pair = chosen_pair(room, project, str(names[0]), str(names[1]))
     if dict(pair.address) != {name: request.args.get(name) for name in pair.address}:
-        # The older one first, whatever the address says: then a link, a verdict and a file are always about the same.
+        # The older one first, whatever the address says, so that links, verdicts and files refer to the same pair.
         return redirect(_address(number, pair, **request.args.to_dict()))
     if wanted := _download(pair):
         return wanted
@@ -58,7 +58,7 @@ def compare(number: int) -> str | AnyResponse:
 
 @pages.post("/projects/<int:number>/compare")
 def make_comparison(number: int) -> AnyResponse:
-    """Have the worker let both versions caption the held-out images."""
+    """Enqueue a comparison run."""
     room = current_room()
     project = room.project(number)
     pair = chosen_pair(room, project, request.form.get("first", ""), request.form.get("second", ""))
@@ -68,7 +68,7 @@ def make_comparison(number: int) -> AnyResponse:
 
 @pages.post("/projects/<int:number>/compare/choice")
 def choose(number: int) -> AnyResponse:
-    """Keep a blind verdict: which side is better."""
+    """Store a blind verdict: which side is better."""
     room = current_room()
     project = room.project(number)
     pair = chosen_pair(room, project, request.form.get("first", ""), request.form.get("second", ""))
@@ -87,7 +87,7 @@ def choose(number: int) -> AnyResponse:
 
 
 def chosen_pair(room: Room, project: Project, first: str, second: str) -> Pair:
-    """The pair that somebody chose.
+    """The chosen pair.
 
     Raises:
         NotFoundError: the project has no such version, or it was deleted.

@@ -1,4 +1,4 @@
-"""Dataset: the gallery of all corrections, and what people decide about those that may be wrong."""
+"""Dataset: the gallery of all corrections, and decisions about problems."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ _KINDS = {kind.value: kind for kind in ProblemKind}
 
 @dataclass(frozen=True)
 class DatasetQuery(DatasetFilter):
-    """What an address asks for."""
+    """The parsed query."""
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> "DatasetQuery":
         """
         Raises:
-            BadRequest: a value that means nothing; the message names it.
+            BadRequest: an invalid value, which the message names.
         """
         return cls(
             state=one_of(given, "state", {state: state for state in STATES}),
@@ -53,7 +53,7 @@ def dataset(number: int) -> str | Response:
     room = current_room()
     project = room.project(number)
     query = DatasetQuery.read(request.args)
-    if any(not value for value in request.args.values()):  # a form sends the fields that nobody filled in, too
+    if any(not value for value in request.args.values()):  # forms also send empty fields
         return redirect(query.address(number))
     name = f"dataset-of-project-{number}"
     if request.args.get("table") == "annotators":
@@ -74,7 +74,7 @@ def dataset(number: int) -> str | Response:
 
 @pages.post("/projects/<int:number>/dataset/<int:item>")
 def set_training(number: int, item: int) -> Response:
-    """Leave a correction out of training, or take it in again."""
+    """Leave a correction out of training, or undo that."""
     room = current_room()
     project = room.project(number)
     left_out = bool(one_of(request.form, "left_out", YES_NO))
@@ -86,7 +86,7 @@ def set_training(number: int, item: int) -> Response:
 
 @pages.post("/projects/<int:number>/dataset/dismissals")
 def dismiss(number: int) -> Response:
-    """A problem is none."""
+    """Dismiss a problem."""
     room = current_room()
     project = room.project(number)
     kind, subject = one_of(request.form, "kind", _KINDS), request.form.get("subject", "")
@@ -100,7 +100,7 @@ def dismiss(number: int) -> Response:
 
 @pages.post("/projects/<int:number>/dataset/dismissals/<int:dismissal>/take-back")
 def take_back(number: int, dismissal: int) -> Response:
-    """A dismissed problem may be one after all."""
+    """Show a dismissed problem again."""
     room = current_room()
     project = room.project(number)
     with room.database.session() as session:
@@ -122,6 +122,6 @@ def show_annotators(number: int) -> Response:
 
 
 def _back(number: int) -> Response:
-    """To the page that the button stood on."""
+    """Redirect to the page of the button."""
     page = number_in(request.args, "page")
     return redirect(DatasetQuery.read(request.args).address(number, **({"page": page} if page else {})))

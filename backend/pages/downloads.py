@@ -1,4 +1,4 @@
-"""Tables as files that a browser saves."""
+"""Tables as downloads."""
 
 from flask import Response, stream_with_context
 from werkzeug.exceptions import BadRequest
@@ -7,10 +7,10 @@ from captionloop.backend.page_data.tables import DataTable
 
 
 def download(table: DataTable, form: str | None, *, name: str) -> Response | None:
-    """The table as an attachment; None when no format is asked for.
+    """The table as an attachment; None if no format is requested.
 
     Raises:
-        BadRequest: another format than "csv" and "json".
+        BadRequest: the format is neither "csv" nor "json".
     """
     if form is None:
         return None

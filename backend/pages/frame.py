@@ -1,4 +1,4 @@
-"""What stands around every page: the tabs, the projects to choose from, who is signed in; and the start page."""
+"""The frame of every page: tabs, choice of project, signed-in account; and the start page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ TABS = (
 
 @dataclass(frozen=True)
 class Tab:
-    """A page of the project, as its tab shows it.
+    """A tab.
 
     Args:
-        waiting: what waits there for somebody, as a number; empty when nothing does.
+        waiting: the number of items to work on there; empty for none.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Tab:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the base template needs beside a page's own content."""
+    """The data of the base template."""
 
     project: Project
     projects: Sequence[Project]
@@ -50,7 +50,7 @@ class Frame:
 
 
 def render(template: str, project: Project, /, **content: Any) -> str:
-    """A page of a project, in its frame. `content` are the template's own variables."""
+    """Render a page of a project in its frame. `content`: the template's own variables."""
     room = current_room()
     here = request.endpoint or ""
     tabs = [
@@ -69,7 +69,7 @@ def render(template: str, project: Project, /, **content: Any) -> str:
 
 
 def _review_tab(title: str, project: Project, here: str) -> Tab:
-    """Leads to what is to be reviewed, where there is anything."""
+    """Links to the corrections to review, if any."""
     with current_room().database.reading() as session:
         waiting = count_to_review(session, project.id)
     filters: dict[str, Any] = {"words": "changed", "reviewed": "no"} if waiting else {}
@@ -85,7 +85,7 @@ def render_error(status: int, message: str) -> str:
 
 @pages.get("/")
 def start() -> Response | str:
-    """The project's overview where there is one project, else a list of them."""
+    """The overview of the only project, else a list of projects."""
     projects = current_room().projects.connected()
     if len(projects) == 1:
         return redirect(url_for("pages.overview", number=projects[0].label_studio_id))

@@ -1,4 +1,4 @@
-"""What is broken, in the words of `captionloop doctor`."""
+"""Health: failed checks of `captionloop doctor`."""
 
 from flask import render_template, request
 
@@ -8,7 +8,7 @@ from captionloop.backend.pages.frame import render
 
 @pages.get("/projects/<int:number>/health")
 def health_of_parts(number: int) -> str:
-    """A part of the overview, asked for when that is there already; without script a page of its own."""
+    """A fragment of the overview, loaded later; without script a separate page."""
     room = current_room()
     project = room.project(number)
     found = room.checkups.of(project)

@@ -1,4 +1,4 @@
-"""Our copies of annotated images, and small ones for lists."""
+"""Our copies of annotated images, and thumbnails."""
 
 import io
 import logging
@@ -25,20 +25,20 @@ _A_YEAR_S = 365 * 24 * 3600
 
 @pages.get("/images/<sha256>")
 def image(sha256: str) -> Response:
-    """A picture as JPEG, made once per size. Whatever was uploaded, the browser gets what we decoded ourselves."""
+    """A picture as JPEG, cached per size. The browser never gets the uploaded file, only what we decoded."""
     size = request.args.get("size", "large")
     if not _NAME.fullmatch(sha256) or size not in _LONGEST_SIDE_PX:
         raise NotFound("There is no such picture.")
     path = current_room().home.thumbnails / size / f"{sha256}.jpg"
     data = path.read_bytes() if path.exists() else _kept(path, _shrunk(sha256, _LONGEST_SIDE_PX[size]))
     response = Response(data, mimetype="image/jpeg")
-    # The address holds the content's hash, so what is behind it never changes.
+    # The address contains the content's hash, so the response never changes.
     response.headers["Cache-Control"] = f"private, max-age={_A_YEAR_S}, immutable"
     return response
 
 
 def _kept(path: Path, data: bytes) -> bytes:
-    """Keep a picture for the next time, where that can be done."""
+    """Cache a picture, if possible."""
     try:
         write_atomically(path, data)
     except StorageError as error:

@@ -1,4 +1,4 @@
-"""The lineage of versions as a drawing: where each stands, and how it hangs on the version it was made from."""
+"""The layout of the lineage graph of versions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _BELOW = 44  # a node's name and some room
 
 @dataclass(frozen=True)
 class Node:
-    """A version in the drawing; `shape` is champion, candidate, rejected, retired or deleted."""
+    """A node; `shape` is champion, candidate, rejected, retired or deleted."""
 
     version: str
     label: str  # its short name
@@ -25,7 +25,7 @@ class Node:
 
 @dataclass(frozen=True)
 class LineageDrawing:
-    """The drawing: nodes from left to right as they were made, and the paths (SVG) from each one's parent."""
+    """Nodes from left to right by age, and the SVG paths from their parents."""
 
     nodes: Sequence[Node]
     paths: Sequence[str]
@@ -34,10 +34,7 @@ class LineageDrawing:
 
 
 def lineage(versions: Sequence[VersionInfo]) -> LineageDrawing:
-    """Lay out versions, oldest first.
-
-    Each has a column of its own, so that nothing overlaps, however many there are.
-    """
+    """Lay out versions, oldest first, each in its own column, so that nothing overlaps."""
     nodes = [
         Node(
             info.version,
@@ -59,13 +56,13 @@ def lineage(versions: Sequence[VersionInfo]) -> LineageDrawing:
 
 
 def short_name(version: str) -> str:
-    """`v7` of `v7-9c41f2`; a base's name is cut."""
+    """`v7` of `v7-9c41f2`; a base's name is shortened."""
     head = version.partition("-")[0]
     return head if len(head) <= 8 else f"{head[:7]}…"
 
 
 def _path(parent: Node, child: Node, nodes: Sequence[Node]) -> str:
-    """A straight line to the next one on the same line; otherwise round what stands between, as a git graph does it."""
+    """A straight line to the next node on the same line; otherwise around the nodes between, like a git graph."""
     between = any(node.y == parent.y and parent.x < node.x < child.x for node in nodes)
     if parent.y == child.y and not between:
         return f"M{parent.x} {parent.y}H{child.x}"

@@ -1,4 +1,4 @@
-"""Parts of pages that change while somebody looks, as server-sent events."""
+"""Live fragments of pages, as server-sent events."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from flask import Response, request, stream_with_context
 
 from captionloop.backend.pages.blueprint import current_room
 
-# A stream holds one of the server's threads, which Label Studio needs as well: the browsers beyond these get one
-# message each time they ask, and ask again by themselves.
+# A stream occupies one of the server's threads, which Label Studio needs as well: further browsers get one message per
+# request, and poll.
 _STREAMS = BoundedSemaphore(4)
 _STREAM_S = 60
 _POLL_INTERVAL_S = 0.5
@@ -20,22 +20,22 @@ _EVENTS = "text/event-stream"
 
 @dataclass(frozen=True)
 class Shown:
-    """A part of a page: what it depends on, and how it is drawn once that has changed."""
+    """A fragment: the facts it depends on, and a function that renders it when they have changed."""
 
     facts: object
     draw: Callable[[], str]
 
 
 def streamed(read: Callable[[], Shown | None]) -> Response:
-    """Send `run` with the part each time that its facts change, and `over` when `read` gives None."""
-    if request.method == "HEAD":  # whose answer is never read, and so would keep its place for good
+    """Send `run` with the fragment each time its facts change, and `over` when `read` returns None."""
+    if request.method == "HEAD":  # its body is never read, so it would occupy the thread for ever
         return Response(mimetype=_EVENTS)
     may_stream = _STREAMS.acquire(blocking=False)
     stop = current_room().service.stopping
     changes = _changes(read, until=monotonic() + (_STREAM_S if may_stream else 0), stop=stop)
     response = Response(stream_with_context(changes), mimetype=_EVENTS)
     if may_stream:
-        # Not at the end of the generator: one that was never begun never comes to its end.
+        # Not at the end of the generator, which is never reached if it was never started.
         response.call_on_close(_STREAMS.release)
     return response
 
@@ -52,7 +52,7 @@ def _changes(read: Callable[[], Shown | None], *, until: float, stop: Event) -> 
             before = shown.facts
             yield _event("run", shown.draw())
         else:
-            # A comment, which browsers pass over: only by writing is it noticed that one has gone, and its place free.
+            # A comment, which browsers ignore: only by writing a closed connection is noticed.
             yield ":\n\n"
         if monotonic() > until or stop.wait(_POLL_INTERVAL_S):
             return

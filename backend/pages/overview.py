@@ -1,4 +1,4 @@
-"""The overview of a project: is it getting better, and should somebody do something now?"""
+"""Overview: figures of the loop, the present run, and actions."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def overview(number: int) -> str | Response:
 
 @pages.post("/projects/<int:number>/train")
 def train(number: int) -> AnyResponse:
-    """Start a run. Fields that are left empty take their defaults."""
+    """Start a run. Empty fields get their defaults."""
     room = current_room()
     project = room.project(number)
     settings = read_pairs(f"{name}={value}" for name, value in request.form.items() if _is_setting(name) and value)
@@ -91,9 +91,9 @@ def cancel(number: int, run_id: str) -> AnyResponse:
 
 @pages.get("/projects/<int:number>/live")
 def live(number: int) -> Response:
-    """Server-sent events: `run` with the run's part of the page each time it changes, `over` when it is over.
+    """Server-sent events: `run` with the run's fragment each time it changes, `over` at its end.
 
-    The project's run of the moment, or the one that `?run=` names.
+    The project's present run, or that of `?run=`.
     """
     room = current_room()
     project = room.project(number)
@@ -109,7 +109,7 @@ def live(number: int) -> Response:
 
 
 def _cancelled(run: Run) -> str:
-    """What became of the wish to cancel a run."""
+    """The result of cancelling a run."""
     if run.state is RunState.CANCELLED:
         return "The run is cancelled; everything stays as it was before."
     if run.state.is_over:
@@ -123,7 +123,7 @@ def _cancelled(run: Run) -> str:
 
 
 def _back(number: int) -> AnyResponse:
-    """To the page that a form says it stands on, else to the overview."""
+    """Redirect to the page of the form, else to the overview."""
     return redirect(own_address(request.form.get("back"), otherwise=url_for("pages.overview", number=number)))
 
 

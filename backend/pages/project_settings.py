@@ -1,4 +1,4 @@
-"""Settings: what people are asked about, what becomes of earlier suggestions, and when a run begins by itself."""
+"""Settings: text box, annotation order, earlier suggestions, automatic runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class Field:
     """A setting in the form.
 
     Args:
-        name: the setting's.
-        label, help: what it is for.
-        choices: value and what is shown for it; empty where anything may be typed.
-        unset: what an empty field says; empty where there has to be a value.
+        name: of the setting.
+        label, help: for people.
+        choices: values and their labels; empty for free text.
+        unset: the label of an empty field; empty if a value is required.
     """
 
     name: str
@@ -98,7 +98,7 @@ _CONTROL_HELP = (
 
 @pages.route("/projects/<int:number>/settings", methods=["GET", "POST"])
 def project_settings(number: int) -> str | tuple[str, int] | Response:
-    """The form; what is wrong is said beside its field, and what was typed stays."""
+    """The form; errors are shown beside their fields, and the input is kept."""
     room = current_room()
     project = room.project(number)
     typed = _shown(settings_of(project))
@@ -127,11 +127,11 @@ def project_settings(number: int) -> str | tuple[str, int] | Response:
 
 
 def _where_captions_go(control: str, boxes: Sequence[str]) -> Mapping[str, Sequence[Field]]:
-    """The choice of a text box; none before a label config is known."""
+    """The choice of a text box; empty before a label config is known."""
     if not boxes:
         return {}
     choices = [(name, name) for name in boxes]
-    if control not in boxes:  # nothing is chosen then by pressing Keep for another setting's sake
+    if control not in boxes:  # so that saving another setting chooses none
         choices.insert(0, ("", "to be chosen"))
     return {"Captions": [Field(CONTROL, "Text box", _CONTROL_HELP, choices)]}
 

@@ -1,7 +1,7 @@
-"""Review: suggestion against correction with the picture, one after the other, decided by keys.
+"""Review: suggestion beside correction with the picture, one at a time, by keyboard.
 
-The address names the filters and the item, and nothing else decides what a page shows. A decision is a form; it leads
-to the next item of the same list, which the address says again.
+The page depends only on the filters and the item in its address. A decision is a form, and redirects to the next item
+of the same list.
 """
 
 from collections.abc import Mapping
@@ -28,12 +28,12 @@ _LONGEST_SEARCH = 1000
 
 @dataclass(frozen=True)
 class ReviewQuery:
-    """What an address asks for.
+    """The parsed query.
 
     Args:
         wanted: the filter.
         order: of the list.
-        arguments: both as they stand in the address, without what is empty.
+        arguments: both as in the address, without empty ones.
     """
 
     wanted: ReviewFilter
@@ -44,7 +44,7 @@ class ReviewQuery:
     def read(cls, given: Mapping[str, str], *, shows_annotators: bool) -> "ReviewQuery":
         """
         Raises:
-            BadRequest: a value that means nothing; the message names it.
+            BadRequest: an invalid value, which the message names.
         """
         wanted = ReviewFilter(
             version=given.get("version") or None,
@@ -64,7 +64,7 @@ class ReviewQuery:
         return cls(wanted, order, arguments)
 
     def address(self, number: int, **more: Any) -> str:
-        """The page with these filters; `more` are further arguments, as `item`."""
+        """The page's address with these filters; `more`: further arguments, such as `item`."""
         return url_for("pages.review", number=number, **self.arguments, **more)
 
 
@@ -79,7 +79,7 @@ def review(number: int) -> str | Response:
     room = current_room()
     project = room.project(number)
     query = _query(project)
-    if any(not value for value in request.args.values()):  # a form sends the fields that nobody filled in, too
+    if any(not value for value in request.args.values()):  # forms also send empty fields
         return redirect(query.address(number))
     table = review_table(room, project, query.wanted, query.order)
     if wanted := download(table, request.args.get("format"), name=f"corrections-of-project-{number}"):
@@ -104,7 +104,7 @@ def review(number: int) -> str | Response:
 
 @pages.post("/projects/<int:number>/review/<int:item>")
 def decide(number: int, item: int) -> Response:
-    """Keep a decision and go on to the next item; after a note, stay."""
+    """Store a decision and redirect to the next item; after a note, stay."""
     room = current_room()
     project = room.project(number)
     query = _query(project)
@@ -130,7 +130,7 @@ def decide(number: int, item: int) -> Response:
 
 @pages.post("/projects/<int:number>/review/undo")
 def undo(number: int) -> Response:
-    """Take back the visitor's last decision and show what it was about."""
+    """Undo the visitor's last decision, and show its item."""
     room = current_room()
     project = room.project(number)
     with room.database.session() as session:

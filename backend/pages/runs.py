@@ -1,4 +1,4 @@
-"""Runs: what is going on now, what became of the others and why, and a form to start one with settings."""
+"""Runs: unfinished and finished ones, and a form to start one with settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from captionloop.model.training import named_settings
 from captionloop.model.training.settings_help import as_typed, described_settings, read_form
 
 _ENDS = tuple(state for state in RunState if state.is_over)
-# The figures of a version that say most, with what they are; the report has all.
+# The main metrics of a version, with their descriptions; the report has all.
 FIGURES = {
     "cider_d": ("CIDEr-D", "agreement with what people wrote, rare words counting more; 0 to 10"),
     "bleu_4": ("BLEU-4", "share of four-word sequences that people wrote as well; 0 to 1"),
@@ -47,7 +47,7 @@ def runs(number: int) -> str | Response:
 
 @pages.get("/projects/<int:number>/runs/live")
 def runs_live(number: int) -> Response:
-    """Server-sent events about the runs that `runs` names: `run` when they change, `over` when one of them is over."""
+    """Server-sent events about the runs in `runs`: `run` when they change, `over` when one of them ends."""
     room = current_room()
     project = room.project(number)
     known = set(filter(None, request.args.get("runs", "").split(",")))
@@ -68,9 +68,9 @@ def runs_live(number: int) -> Response:
 
 @pages.route("/projects/<int:number>/runs/new", methods=["GET", "POST"])
 def runs_new(number: int) -> str | tuple[str, int] | AnyResponse:
-    """The form with every setting; what is wrong is said beside its field, and what was typed stays.
+    """The form with every setting; errors are shown beside their fields, and the input is kept.
 
-    `?settings=` names settings of the project, which then stand where the defaults would.
+    `?settings=` names saved settings of the project, which replace the defaults.
     """
     room = current_room()
     project = room.project(number)
@@ -117,7 +117,7 @@ def runs_one(number: int, run_id: str) -> str:
 
 @pages.post("/projects/<int:number>/runs/<run_id>/retry")
 def runs_retry(number: int, run_id: str) -> AnyResponse:
-    """Start a run with the settings of one that is over."""
+    """Start a run with the settings of a finished one."""
     room = current_room()
     project = room.project(number)
     run = room.run(project, run_id)

@@ -30,7 +30,7 @@ def try_it(number: int) -> str:
 
 @pages.post("/projects/<int:number>/try")
 def try_it_with(number: int) -> tuple[str, int]:
-    """Caption what was uploaded. It changes nothing, so readers may, too."""
+    """Caption an uploaded picture. It changes nothing, so readers may use it."""
     room = current_room()
     project = room.project(number)
     before = read_try(room, project)
@@ -50,7 +50,7 @@ def try_it_with(number: int) -> tuple[str, int]:
 
 @pages.errorhandler(RequestEntityTooLarge)
 def _too_large(_: RequestEntityTooLarge) -> tuple[str, int]:
-    """What was sent is not read at all; the page says what the limit is."""
+    """The upload is not read; the page states the limit."""
     if request.endpoint != UPLOAD:
         return render_error(
             413, "This is larger than any form of these pages. Go back, and shorten what you typed."
@@ -66,16 +66,16 @@ def _too_large(_: RequestEntityTooLarge) -> tuple[str, int]:
 
 
 def _uploaded(file: FileStorage | None, limits: ImageLimits) -> "Image":
-    """The picture that came with the form.
+    """The uploaded picture.
 
     Raises:
-        ImageError: there is none, or it cannot be used.
+        ImageError: there is none, or it cannot be decoded.
     """
     if file is None or not file.filename:
         raise ImageError("No picture was chosen. Drop one on the field, or press it to choose a file.")
-    with closing(file):  # a large one lies in a temporary file till then
+    with closing(file):  # a large one is in a temporary file until then
         size = file.stream.seek(0, io.SEEK_END)
-        if size > limits.max_bytes:  # said before it is read into memory
+        if size > limits.max_bytes:  # checked before it is read into memory
             raise ImageError(f"The image file has {size:,} bytes; the limit is {limits.max_bytes:,}.")
         file.stream.seek(0)
         return open_image(file.stream.read(), limits=limits)

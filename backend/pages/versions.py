@@ -1,4 +1,4 @@
-"""The versions of a project: what descends from what, how good each is, and what can be done with it."""
+"""Versions: lineage, metrics, and actions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -59,9 +59,9 @@ def versions_one(number: int, name: str) -> str:
 
 @pages.get("/projects/<int:number>/versions/<name>/reach")
 def reach(number: int, name: str) -> str:
-    """What a promotion of this version would do, in a sentence; asked for when somebody is about to press the button.
+    """What a promotion of this version would do, in a sentence, loaded when the button gets the focus.
 
-    Label Studio counts the tasks, and where it is slow to answer the sentence does without the number.
+    Label Studio counts the tasks; if it is slow the sentence has no number.
     """
     room = current_room()
     project = room.project(number)
@@ -103,7 +103,7 @@ def promote(number: int, name: str) -> AnyResponse:
 
 @pages.post("/projects/<int:number>/versions/<name>/pin")
 def pin(number: int, name: str) -> AnyResponse:
-    """Pin a version, or unpin it when the form says `pinned=no`."""
+    """Pin a version, or unpin it with `pinned=no`."""
     room = current_room()
     pinned = request.form.get("pinned") != "no"
     room.versions.pin(room.project(number).id, name, pinned=pinned)
@@ -121,7 +121,7 @@ def delete(number: int, name: str) -> AnyResponse:
 
 
 def _facts(info: VersionInfo) -> Mapping[str, Any]:
-    """What a version's manifest says; nothing where that is lost, which the page tells anyway."""
+    """The facts of a version's manifest; empty if that is lost, which the page shows anyway."""
     try:
         return read_manifest(info.path)
     except CheckpointError:

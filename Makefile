@@ -21,10 +21,11 @@ run: $(VENV)/.installed  ## Install and start everything: Label Studio, Redis, t
 demo: $(VENV)/.installed  ## Watch the loop turn for five minutes, with a scripted annotator, in a home of its own
 	@$(BIN)/captionloop demo $(ARGS)
 
-# Two processes, for two cores, of which each has one: threads of both that wait for the same core would slow each other.
+# Three processes for two cores: tests wait for servers, and one computes meanwhile. Each has one thread, since threads of
+# several that wait for the same core would slow each other.
 test: $(VENV)/.installed-dev  ## Run the checks and the whole suite
 	@$(MAKE) --no-print-directory --jobs 2 check types label-studio
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder --durations=15 $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --no-loadscope-reorder --durations=15 $(ARGS)
 
 label-studio: $(VENV)/.installed-dev  # what the suite needs and takes minutes to install, once
 	@$(BIN)/python -m tests.support.install_label_studio

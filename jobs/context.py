@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.image_source import ImageSource
@@ -25,6 +25,7 @@ from captionloop.model.versions.base import Base, own_generation
 from captionloop.model.versions.manifest import verify_files
 from captionloop.model.versions.store import VersionInfo, VersionStore
 from captionloop.seal import Seal
+from captionloop.setting_fields import PrecisionSetting
 from captionloop.settings import Settings
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ class Context:
         return Base(self.settings.model, own_generation(Base(self.settings.model, asked)))
 
     @property
-    def precision(self) -> Literal["auto", "fp32", "bf16"]:
-        return cast(Literal["auto", "fp32", "bf16"], self.settings.precision)
+    def precision(self) -> PrecisionSetting:
+        return self.settings.precision
 
     @property
     def gate(self) -> "Rule":

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from captionloop.backend.commands.shared import SOME_FAILED, json_option, model_option, print_result, read_settings
 from captionloop.backend.terminal.output import print_line
+from captionloop.setting_fields import PrecisionSetting
 
 if TYPE_CHECKING:
     from captionloop.backend.commands.caption_files import Model
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--prompt", metavar="P", help="What the captions go on from. Default: the model's own, else none.")
 @click.option("--force", is_flag=True, help="Write again what is in --out already.")
 @click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Default: CAPTIONLOOP_PRECISION, else auto."
+    "--precision", type=click.Choice(get_args(PrecisionSetting)), help="Default: CAPTIONLOOP_PRECISION, else auto."
 )
 @json_option
 @click.pass_context

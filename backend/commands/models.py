@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 from captionloop.backend.terminal.output import print_line
 from captionloop.home import Home
@@ -56,7 +56,7 @@ def load_model(source: str, settings: Settings, *, prompt: str | None = None) ->
         source,
         version=name,
         generation=generation,
-        precision=cast(Literal["auto", "fp32", "bf16"], settings.precision),
+        precision=settings.precision,
         device=settings.device,
         features=FeatureCache(Home(settings.home).features, max_bytes=settings.features_gb * 10**9),
     )

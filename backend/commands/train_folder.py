@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -129,7 +129,7 @@ def _train(asked: Asked, settings: Settings, directory: TrainingDirectory, repor
         directory=directory,
         limits=settings.image_limits,
         cache=FeatureCache(home.features, max_bytes=settings.features_gb * 10**9),
-        precision=cast(Literal["auto", "fp32", "bf16"], settings.precision),
+        precision=settings.precision,
         device=settings.device,
         report=report,
     )

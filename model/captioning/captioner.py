@@ -29,6 +29,7 @@ from captionloop.model.captioning.decoder import TextDecoder
 from captionloop.model.captioning.encoder import ImageEncoder
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.captions.text import decode_caption, encode_caption
+from captionloop.setting_fields import PrecisionSetting
 
 Precision = Literal["fp32", "bf16"]
 
@@ -87,7 +88,7 @@ class Captioner:
         *,
         version: str,
         generation: GenerationSettings,
-        precision: Literal["auto", "fp32", "bf16"] = "auto",
+        precision: PrecisionSetting = "auto",
         features: FeatureCache | None = None,
     ) -> None:
         self.version = version
@@ -121,7 +122,7 @@ class Captioner:
         *,
         version: str,
         generation: GenerationSettings,
-        precision: Literal["auto", "fp32", "bf16"] = "auto",
+        precision: PrecisionSetting = "auto",
         device: str = AUTO,
         features: FeatureCache | None = None,
     ) -> Captioner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from captionloop.errors import SettingsError
 from captionloop.home import write_atomically
@@ -27,6 +27,7 @@ from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.versions.base import Base, name_and_generation
 from captionloop.model.versions.manifest import MANIFEST, Lineage, read_manifest, sha256, write_manifest
 from captionloop.model.versions.model_card import write_model_card
+from captionloop.setting_fields import PrecisionSetting
 
 SNAPSHOTS = "datasets"
 """Where a model's directory has the snapshots that it, and what it was made from, was trained on."""
@@ -53,7 +54,7 @@ class FolderTraining:
     directory: TrainingDirectory
     limits: ImageLimits
     cache: FeatureCache
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: PrecisionSetting
     device: str
     report: Report
 

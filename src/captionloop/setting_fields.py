@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 from captionloop.errors import CaptionloopError, SettingsError
+
+PrecisionSetting = Literal["auto", "fp32", "bf16"]
+"""The number format for captioning that is asked for; "auto" is bf16 where the hardware computes in it, else fp32."""
 
 
 def refuse_unknown(cls: type, values: Mapping[str, Any], *, called: str, error: type[CaptionloopError]) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from dotenv import dotenv_values
@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 from captionloop.errors import SettingsError
 from captionloop.hosts import Hosts
 from captionloop.image_limits import ImageLimits
+from captionloop.setting_fields import PrecisionSetting
 
 # The Label Studio that `captionloop up` installs and that everything is written for.
 LABEL_STUDIO_VERSION = "1.23.2"
@@ -157,10 +158,10 @@ class Settings:
         _choice("auto", "cuda", "mps", "xpu", "cpu"),
         default="auto",
     )
-    precision: str = _setting(
+    precision: PrecisionSetting = _setting(
         "CAPTIONLOOP_PRECISION",
         "Number format for captioning; `auto`: bf16 where the hardware computes in it, else fp32.",
-        _choice("auto", "fp32", "bf16"),
+        _choice(*get_args(PrecisionSetting)),
         default="auto",
     )
     processes: int = _setting(

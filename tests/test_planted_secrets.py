@@ -41,6 +41,7 @@ pytestmark = pytest.mark.slow
 
 CLI = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
 USER, PROJECT = "lead", 1
+_JSON = {"Content-Type": "application/json"}
 PLANTED = {
     name: f"planted{name.replace(' ', '')}9d41c7"
     for name in ("token", "password", "reader password", "database password", "redis password", "webhook secret")
@@ -286,7 +287,7 @@ def _play(scene: Scene) -> None:
         body = {"project": str(PROJECT), "label_config": SAMPLE_LABEL_CONFIG, "tasks": [task, lost]}
         assert scene.asks("POST", "/predict", json=body).status_code == 200
         assert scene.asks("POST", "/setup", json={"project": str(PROJECT), "schema": SAMPLE_LABEL_CONFIG}).is_success
-        assert scene.asks("POST", "/predict", content=b"{").status_code == 400
+        assert scene.asks("POST", "/predict", content=b"{", headers=_JSON).status_code == 400
         assert scene.asks("POST", "/predict", json=body, auth=(USER, PLANTED["token"])).status_code == 401
         event = {"action": "ANNOTATION_CREATED", "project": {"id": PROJECT}}
         secret = {SECRET_HEADER: PLANTED["webhook secret"]}

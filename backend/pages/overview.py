@@ -3,8 +3,10 @@
 from typing import Any
 
 from flask import Response, flash, redirect, render_template, request, url_for
+from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response as AnyResponse
 
+from captionloop.backend.label_studio.controls import boxes_of
 from captionloop.backend.page_data.overview import FEW_CORRECTIONS, Overview, figures_table, read_overview
 from captionloop.backend.pages.access import own_address, visitor
 from captionloop.backend.pages.blueprint import current_room, pages
@@ -60,8 +62,12 @@ def sync(number: int) -> AnyResponse:
 @pages.post("/projects/<int:number>/control")
 def choose_control(number: int) -> AnyResponse:
     room = current_room()
-    name = request.form.get("control", "")
-    room.choose_control(room.project(number), name)
+    project, name = room.project(number), request.form.get("control", "")
+    if name not in boxes_of(project):
+        raise BadRequest(
+            f"The label config has no text box {name!r} any more. Go back and choose among those there are."
+        )
+    room.choose_control(project, name)
     flash(f"Captions go into the text box {name}. What was written there is being read.")
     return _back(number)
 

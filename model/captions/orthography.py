@@ -156,9 +156,9 @@ def learn_writing(captions: Iterable[str]) -> Writing:
 def _met_words(alone: Writing, token_lists: Iterable[list[str]]) -> Iterator[Met[str]]:
     """The words within sentences, and how they would be written by themselves."""
     for tokens in token_lists:
+        lower = list(map(lower_case, tokens))
         for index, token in enumerate(tokens):
             if is_word(token) and not _begins(tokens, index, alone.case):
-                lower = list(map(lower_case, tokens))
                 yield Met(_place(tokens, index), token, alone._word_alone(lower, index))
 
 

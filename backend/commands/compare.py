@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from captionloop.backend.commands.shared import json_option, lines_option, print_result, read_settings
+from captionloop.backend.commands.shared import images_option, json_option, lines_option, print_result, read_settings
 
 if TYPE_CHECKING:
     from captionloop.model.exchange.reading import SplitName
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     "--dataset", required=True, metavar="DATA",
     help="Captioned pictures: a directory or file that `dataset import` reads, or a snapshot's hash.",
 )  # fmt: skip
-@click.option(
-    "--images", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
-    help="Where the pictures lie that the file --dataset names. Default: beside it.",
-)  # fmt: skip
+@images_option
 @click.option(
     "--split", type=click.Choice(["held-out", "train", "all"]),
     help="Images of a dataset that is divided. Default: held-out, else all that neither model was trained on.",

@@ -11,9 +11,9 @@ from captionloop.backend.commands.shared import (
     SOME_FAILED,
     chosen_project,
     json_option,
-    lines_option,
     print_result,
     project_option,
+    reader_options,
     ready_context,
 )
 from captionloop.backend.terminal.output import print_line
@@ -169,19 +169,7 @@ def export(
 
 @dataset.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--images", type=click.Path(path_type=Path), help="Where the pictures lie. Default: beside the captions.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "karpathy", "json", "sidecar", "webdataset"]),
-    help="What SOURCE is. Default: recognised.",
-)
-@lines_option
-@click.option(
-    "--split", type=click.Choice(["all", "train", "held-out"]), default="all",
-    help="Only this part of a dataset that is divided. Default: all.",
-)  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), help="Rows to look at. Default: all.")
+@reader_options("SOURCE")
 @project_option
 @json_option
 @click.pass_context

@@ -9,6 +9,7 @@ import click
 
 from captionloop.backend.commands.shared import (
     chosen_project,
+    images_option,
     json_option,
     lines_option,
     print_result,
@@ -47,10 +48,7 @@ _File = click.Path(path_type=Path)
     "--dataset", metavar="D",
     help="The hash of a snapshot or its beginning, or a directory or file that `dataset import` reads.",
 )  # fmt: skip
-@click.option(
-    "--images", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
-    help="Where the pictures lie that the file --dataset names. Default: beside it.",
-)  # fmt: skip
+@images_option
 @click.option(
     "--split", type=click.Choice(["held-out", "train", "all"]),
     help="Images of a snapshot, or of a dataset that is divided (held-out is its test). Default: held-out, else all.",

@@ -1,8 +1,10 @@
 """Shared by the commands: common options, settings and context, printing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from captionloop.jobs.context import Context
     from captionloop.model.database import Project
     from captionloop.settings import Settings
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 PORT = click.IntRange(1, 65535)
 
@@ -30,7 +34,33 @@ lines_option = click.option(
     help="Each line of a text that belongs to one picture (a sidecar, a shard's .txt) is a caption of its own. "
     "Default: such a text is one caption, and its lines are joined by spaces.",
 )  # fmt: skip
+images_option = click.option(
+    "--images", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    help="Where the pictures lie that the file --dataset names. Default: beside it.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
+
+
+def reader_options(source: str) -> Callable[[_Command], _Command]:
+    """The options of a command that reads captioned pictures from files; `source` is what its argument is called."""
+    options = (
+        click.option(
+            "--images", type=click.Path(path_type=Path), help="Where the pictures lie. Default: beside the captions."
+        ),
+        click.option(
+            "--format", "form",
+            type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "karpathy", "json", "sidecar", "webdataset"]),
+            help=f"What {source} is. Default: recognised.",
+        ),
+        lines_option,
+        click.option(
+            "--split", type=click.Choice(["all", "train", "held-out"]), default="all",
+            help="Only this part of a dataset that is divided. Default: all.",
+        ),
+        click.option("--limit", type=click.IntRange(min=1), help="Rows to look at. Default: all."),
+    )  # fmt: skip
+    # Decorators apply from the last to the first.
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
 def print_result(value: Any, as_json: bool, text: str) -> None:

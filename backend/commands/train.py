@@ -9,11 +9,11 @@ import click
 from captionloop.backend.commands.shared import (
     SOME_FAILED,
     json_option,
-    lines_option,
     log_to_stderr,
     model_option,
     print_result,
     read_settings,
+    reader_options,
 )
 
 if TYPE_CHECKING:
@@ -32,18 +32,7 @@ if TYPE_CHECKING:
     help="A setting other than its default, such as way=lora or steps=500; docs/training.md has all of them.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the training in --out that was stopped or killed.")
-@click.option("--images", type=click.Path(path_type=Path), help="Where the pictures lie. Default: beside the captions.")
-@click.option(
-    "--format", "form",
-    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "karpathy", "json", "sidecar", "webdataset"]),
-    help="What DATA is. Default: recognised.",
-)  # fmt: skip
-@lines_option
-@click.option(
-    "--split", type=click.Choice(["all", "train", "held-out"]), default="all",
-    help="Only this part of a dataset that is divided. Default: all.",
-)  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), help="Rows to look at. Default: all.")
+@reader_options("DATA")
 @json_option
 @click.pass_context
 def train(

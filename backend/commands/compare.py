@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from captionloop.backend.commands.shared import images_option, json_option, lines_option, print_result, read_settings
+from captionloop.backend.commands.shared import (
+    SOME_FAILED,
+    images_option,
+    json_option,
+    lines_option,
+    print_result,
+    read_settings,
+    rest_note,
+)
 
 if TYPE_CHECKING:
     from captionloop.model.exchange.reading import SplitName
@@ -29,7 +37,9 @@ if TYPE_CHECKING:
     help="Write a page with the pictures and both captions as well, B's worst first.",
 )  # fmt: skip
 @json_option
+@click.pass_context
 def compare(
+    ctx: click.Context,
     *,
     first: str,
     second: str,
@@ -42,7 +52,8 @@ def compare(
 ) -> None:
     """Let two models caption the same pictures, and compare both with what people wrote. Differences are B minus A.
 
-    A and B are BLIP directories or hub ids, or "starter". No service is needed.
+    A and B are BLIP directories or hub ids, or "starter". No service is needed. Rows that cannot be used are named on
+    standard error, and then the exit code is 6.
 
     \b
     Example:
@@ -65,6 +76,9 @@ def compare(
         "dataset": dataset,
         "images": count,
         "figures": {name: figure.to_dict() for name, figure in found.comparison.figures.items()},
+        "bad_rows": chosen.bad,
     }
     text = figures_text(found.comparison.figures, first=found.first, second=found.second, images=count)
+    text += rest_note(chosen.bad) if chosen.bad else ""
     print_result(data, as_json, text + (f"\nThe pictures and their captions are in {html}." if html else ""))
+    ctx.exit(SOME_FAILED if chosen.bad else 0)

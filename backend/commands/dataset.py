@@ -11,12 +11,12 @@ from captionloop.backend.commands.shared import (
     SOME_FAILED,
     chosen_project,
     json_option,
+    print_bad_row,
     print_result,
     project_option,
     reader_options,
     ready_context,
 )
-from captionloop.backend.terminal.output import print_line
 from captionloop.printable import one_line
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def import_(
     bad: list[dict[str, Any]] = []
 
     def note(row: BadRow) -> None:
-        print_line(f"{row.place}: {row.reason}", err=True)
+        print_bad_row(row)
         if as_json and len(bad) < _MOST_BAD_ROWS_IN_JSON:
             place = row.place
             bad.append({"file": str(place.file), "line": place.line, "entry": place.entry, "reason": row.reason})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from captionloop.backend.commands.shared import (
+    SOME_FAILED,
     chosen_project,
     images_option,
     json_option,
@@ -16,6 +17,7 @@ from captionloop.backend.commands.shared import (
     project_option,
     read_settings,
     ready_context,
+    rest_note,
 )
 from captionloop.backend.terminal.output import print_line, print_text
 
@@ -59,7 +61,9 @@ _File = click.Path(path_type=Path)
 @click.option("--coco-results", type=_File, metavar="FILE", help="Write the captions to this file, as COCO results.")
 @project_option
 @json_option
+@click.pass_context
 def evaluate(
+    ctx: click.Context,
     *,
     references: Path | None,
     captions: Path | None,
@@ -81,7 +85,8 @@ def evaluate(
     BLEU, ROUGE-L and CIDEr-D are pycocoevalcap's. For a snapshot CIDEr-D uses document frequencies of all its captions,
     like the gate; for files those of the scored images' references, like papers.
 
-    If --dataset has a .txt for each picture, its lines are one caption, unless --lines is given.
+    If --dataset has a .txt for each picture, its lines are one caption, unless --lines is given. Rows of it that cannot
+    be used are named on standard error, and then the exit code is 6.
 
     \b
     Example:
@@ -118,8 +123,8 @@ def evaluate(
     if against is None or other is None:
         evaluation = _evaluate(chosen.references, written, chosen.corpus, meteor=meteor)
         _write_files(evaluation, written, per_image=per_image, coco_results=coco_results)
-        _print_evaluation(facts, evaluation, as_json)
-        return
+        _print_evaluation({**facts, "bad_rows": chosen.bad}, evaluation, as_json)
+        ctx.exit(SOME_FAILED if chosen.bad else 0)
     from captionloop.backend.commands.evaluation_text import differences_data, differences_text
     from captionloop.model.metrics import compare_figures
 
@@ -131,8 +136,11 @@ def evaluate(
         "images": found.second.images,
         "versions": {version: found.second.to_dict(), against: found.first.to_dict()},
         "differences": differences_data(found),
+        "bad_rows": chosen.bad,
     }
-    print_result(data, as_json, differences_text(found, first=against, second=version))
+    text = differences_text(found, first=against, second=version)
+    print_result(data, as_json, text + (rest_note(chosen.bad) if chosen.bad else ""))
+    ctx.exit(SOME_FAILED if chosen.bad else 0)
 
 
 @click.command()
@@ -216,7 +224,8 @@ def _print_evaluation(facts: Mapping[str, Any], evaluation: "Evaluation", as_jso
 
     figures, notes = evaluation.to_dict(), evaluation.notes
     data = {**facts, **figures} | ({"notes": notes} if notes else {})
-    print_result(data, as_json, "\n".join([evaluation_text(figures), *notes]))
+    bad = facts.get("bad_rows", 0)
+    print_result(data, as_json, "\n".join([evaluation_text(figures), *notes]) + (rest_note(bad) if bad else ""))
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captionloop.backend.commands.shared import print_bad_row
 from captionloop.backend.terminal.output import print_line
 from captionloop.home import Home
 from captionloop.model.blip.generation_settings import GenerationSettings
@@ -71,14 +72,24 @@ def open_dataset(
     split: SplitName | None,
     by_line: bool,
 ) -> EvaluationSet:
-    """What models are to caption. Unless a split is asked for, no image of a dataset in files is among it that one of
-    them was trained on, as far as their directories say.
+    """What models are to caption. Rows that cannot be used are named on standard error.
+
+    Unless a split is asked for, no image of a dataset in files is among it that one of them was trained on, as far as
+    their directories say.
 
     Raises:
         NotFoundError: there is no such dataset, or no image is left.
-        CaptionFileError: the dataset is not what it should be, or a row of it cannot be used.
+        CaptionFileError: the dataset is not what it should be, or no row of it can be used.
     """
-    chosen = open_evaluation_set(dataset, home=Home(settings.home), images=images, split=split, by_line=by_line)
+    chosen = open_evaluation_set(
+        dataset,
+        home=Home(settings.home),
+        limits=settings.image_limits,
+        on_bad=print_bad_row,
+        images=images,
+        split=split,
+        by_line=by_line,
+    )
     if split is not None or chosen.has_hashes:
         return chosen
     from captionloop.model.finetuning.folder_training import trained_on

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from captionloop.backend.terminal.output import print_json, print_text
+from captionloop.backend.terminal.output import print_json, print_line, print_text
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
     from captionloop.model.database import Project
+    from captionloop.model.exchange.reading import BadRow
     from captionloop.settings import Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -69,6 +70,16 @@ def print_result(value: Any, as_json: bool, text: str) -> None:
         print_json(value)
     else:
         print_text(text)
+
+
+def print_bad_row(row: "BadRow") -> None:
+    """Name a row of a dataset that cannot be used."""
+    print_line(f"{row.place}: {row.reason}", err=True)
+
+
+def rest_note(bad: int) -> str:
+    """What a result is about if some rows could not be used."""
+    return f"\n{bad:,} row{'' if bad == 1 else 's'} could not be used (named above); the figures are of the rest."
 
 
 def read_settings(**given: Any) -> "Settings":

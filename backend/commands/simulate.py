@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from captionloop.backend.commands.shared import json_option, print_result
+from captionloop.backend.commands.shared import SOME_FAILED, json_option, print_bad_row, print_result, rest_note
 from captionloop.backend.terminal.output import print_line
 from captionloop.backend.terminal.table import table
 
@@ -62,7 +62,9 @@ if TYPE_CHECKING:
     "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it into this file: .svg, .png or .pdf."
 )
 @json_option
+@click.pass_context
 def simulate(
+    ctx: click.Context,
     *,
     strategies: Sequence[str],
     through_label_studio: bool,
@@ -87,7 +89,7 @@ def simulate(
 
     Without --dataset it is 400 drawn scenes, different for each seed, most of them easy and similar. Each result is
     printed on standard error as it comes. With the starter model a seed with all strategies takes some two minutes of
-    one core.
+    one core. Rows of --dataset that cannot be used are named on standard error, and then the exit code is 6.
 
     \b
     Example:
@@ -108,7 +110,7 @@ def simulate(
 
     if plot is not None:
         check_format(plot)
-    base, materials = _prepared(dataset, images, model, easy)
+    base, materials, bad = _prepared(dataset, images, model, easy)
     plan = Plan(
         strategies=strategies or list(STRATEGIES),
         rounds=rounds,
@@ -129,8 +131,10 @@ def simulate(
         "points": [asdict(point) for point in points],
         "stages": [_finite(asdict(stage)) for stage in found],
         "gains": [_finite(asdict(gain)) for gain in gained],
+        "bad_rows": bad,
     }
-    print_result(data, as_json, simulation_text(found, gained))
+    print_result(data, as_json, simulation_text(found, gained) + (rest_note(bad) if bad else ""))
+    ctx.exit(SOME_FAILED if bad else 0)
 
 
 def _work_in_label_studio(rounds: int, per_round: int) -> None:
@@ -157,7 +161,8 @@ def _work_in_label_studio(rounds: int, per_round: int) -> None:
 
 def _prepared(
     dataset: str | None, images: Path | None, model: str | None, easy: float
-) -> "tuple[Captioner, Callable[[int], Material]]":
+) -> "tuple[Captioner, Callable[[int], Material], int]":
+    """The model, what it works on, and how many rows of the dataset could not be used."""
     from captionloop.home import Home
     from captionloop.model.blip.generation_settings import GenerationSettings
     from captionloop.model.captioning.captioner import Captioner
@@ -167,7 +172,14 @@ def _prepared(
     from captionloop.settings import Settings
 
     settings = Settings.read(model=model)
-    chosen = open_evaluation_set(dataset, home=Home(settings.home), images=images, split="all") if dataset else None
+    limits = settings.image_limits
+    chosen = (
+        open_evaluation_set(
+            dataset, home=Home(settings.home), limits=limits, on_bad=print_bad_row, images=images, split="all"
+        )
+        if dataset
+        else None
+    )
     name, generation = name_and_generation(
         Base(settings.model, GenerationSettings(num_beams=settings.beams, prompt=settings.prompt))
     )
@@ -175,12 +187,8 @@ def _prepared(
         settings.model, version=name, generation=generation, precision="fp32", device=settings.device
     )
     if chosen is None:
-        return captioner, DrawnScenes(captioner, easy=easy)
-    return captioner, replayed(
-        chosen,
-        captioner,
-        limits=settings.image_limits,
-    )
+        return captioner, DrawnScenes(captioner, easy=easy), 0
+    return captioner, replayed(chosen, captioner, limits=limits), chosen.bad
 
 
 def simulation_text(stages: "Sequence[Stage]", gains: "Sequence[Gain]") -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from captionloop.backend.commands.evaluation_text import figures_text
+from captionloop.backend.commands.shared import print_bad_row
 from captionloop.backend.report_page import training_html
 from captionloop.backend.terminal.output import print_line, print_text
 from captionloop.backend.terminal.progress import Progress
@@ -114,7 +115,7 @@ def _train(asked: Asked, settings: Settings, directory: TrainingDirectory, repor
         asked.source,
         limits=settings.image_limits,
         limit=asked.limit,
-        on_bad=lambda row: print_line(f"{row.place}: {row.reason}", err=True),
+        on_bad=print_bad_row,
         on_progress=report.reading,
     )
     home = Home(settings.home)

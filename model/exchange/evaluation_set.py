@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from captionloop.model.dataset.corrections import Snapshot, read_snapshot
 from captionloop.model.dataset.images import content_hash, open_image
 from captionloop.model.exchange.reading import BadRow, PictureBytes, Row, Source, SplitName, find_source
 from captionloop.model.exchange.reading.rows import is_in
+from captionloop.model.exchange.usable_rows import usable_rows
 
 if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import Captioner
@@ -34,12 +36,14 @@ class EvaluationSet:
         references: the same image ids → at least one caption.
         corpus: captions of further images, for CIDEr-D's document frequencies (see `evaluate_captions`).
         has_hashes: the image ids are content hashes, usable as keys of the feature cache.
+        bad: how many rows of the dataset could not be used; nothing of them is here.
     """
 
     pictures: Mapping[str, PictureBytes]
     references: Mapping[str, Sequence[str]]
     corpus: Sequence[Sequence[str]] = ()
     has_hashes: bool = False
+    bad: int = 0
 
     def without(self, hashes: Collection[str], *, limits: ImageLimits) -> EvaluationSet:
         """The same without some pictures.
@@ -84,24 +88,29 @@ def open_evaluation_set(
     dataset: str,
     *,
     home: Home,
+    limits: ImageLimits,
+    on_bad: Callable[[BadRow], None],
     images: Path | None = None,
     split: SplitName | None = None,
     by_line: bool = False,
 ) -> EvaluationSet:
-    """Open an evaluation set by name.
+    """Open an evaluation set by name. Each picture of a dataset in files is decoded once, to see whether it can be.
 
     Args:
         dataset: a directory or file that `reading.find_source` recognises, or else a snapshot in `home`.
+        limits: which pictures are too large.
+        on_bad: told of each row of a dataset in files that cannot be used.
         images, by_line: as in `find_source`.
         split: which of the images; None is "held-out" if the dataset has such a part, else all.
 
     Raises:
-        NotFoundError: the dataset, or a picture of it, does not exist.
-        CaptionFileError: the format is not recognised, or a row is bad.
+        NotFoundError: the dataset does not exist, or no picture of it does.
+        CaptionFileError: the format is not recognised, or no row can be used.
     """
     path = Path(dataset).expanduser()
     if path.exists():
-        return _from_files(find_source(path, images=images, by_line=by_line), split, str(path))
+        source = find_source(path, images=images, by_line=by_line)
+        return _from_files(source, split, str(path), limits, on_bad)
     return _from_snapshot(find_snapshot(home, dataset), home, split)
 
 
@@ -141,8 +150,9 @@ def _from_snapshot(snapshot: Snapshot, home: Home, split: SplitName | None) -> E
     )
 
 
-def _from_files(source: Source, split: SplitName | None, called: str) -> EvaluationSet:
-    """Every row must be good: metrics over a part of the images would be taken for those of the dataset."""
+def _from_files(
+    source: Source, split: SplitName | None, called: str, limits: ImageLimits, on_bad: Callable[[BadRow], None]
+) -> EvaluationSet:
     parts = source.splits()
     if split not in (None, "all") and not parts:
         raise CaptionFileError(f"{called} is not divided into splits; leave out --split {split}.")
@@ -151,17 +161,33 @@ def _from_files(source: Source, split: SplitName | None, called: str) -> Evaluat
     pictures: dict[str, PictureBytes] = {}
     references: dict[str, list[str]] = {}
     bad: list[BadRow] = []
-    for row in replace(source, split=wanted).rows():
+    for item in usable_rows(replace(source, split=wanted).rows(), partial(_decode, limits=limits)):
+        row = item if isinstance(item, BadRow) else _of_one_picture(item.row, _id(item.row, source), pictures)
         if isinstance(row, BadRow):
+            on_bad(row)
             bad.append(row)
-            continue
-        image = _id(row, source)
-        if pictures.setdefault(image, row.picture) != row.picture:
-            raise CaptionFileError(f"{row.place}: the id {image} stands for several pictures; give each its own.")
-        references.setdefault(image, []).extend(row.captions)
-    if bad:
-        raise _refusal(bad)
-    return _checked(EvaluationSet(pictures=pictures, references=references), called)
+        else:
+            references.setdefault(_id(row, source), []).extend(row.captions)
+    if not pictures:
+        raise _nothing(called, bad)
+    return EvaluationSet(pictures=pictures, references=references, bad=len(bad))
+
+
+def _decode(picture: PictureBytes, *, limits: ImageLimits) -> None:
+    open_image(picture.read(max_bytes=limits.max_bytes), limits=limits)
+
+
+def _of_one_picture(row: Row, image: str, pictures: dict[str, PictureBytes]) -> Row | BadRow:
+    if pictures.setdefault(image, row.picture) == row.picture:
+        return row
+    return BadRow(row.place, f"Its id {image} stands for another picture already; give each its own.", row.share)
+
+
+def _nothing(called: str, bad: Sequence[BadRow]) -> CaptionloopError:
+    if not bad:
+        return NotFoundError(f"{called} has no image, so there is nothing to score.")
+    message = f"No row of {called} can be used, so there is nothing to score. {bad[0].place}: {bad[0].reason}"
+    return NotFoundError(message) if bad[0].is_missing else CaptionFileError(message)
 
 
 def _id(row: Row, source: Source) -> str:
@@ -171,20 +197,14 @@ def _id(row: Row, source: Source) -> str:
     return row.image_id if row.image_id is not None else row.name
 
 
-def _refusal(bad: Sequence[BadRow]) -> CaptionloopError:
-    more = f" Of the other rows {len(bad) - 1:,} cannot be used either." if len(bad) > 1 else ""
-    message = f"{bad[0].place}: {bad[0].reason}{more} All rows are scored or none: mend them, or take them out."
-    return NotFoundError(message) if bad[0].is_missing else CaptionFileError(message)
-
-
 def _checked(chosen: EvaluationSet, called: str) -> EvaluationSet:
-    """Check that all pictures exist, before a model is loaded."""
-    if not chosen.pictures:
-        raise NotFoundError(f"{called} has no image, so there is nothing to score.")
+    """Check that all pictures of a snapshot exist, before a model is loaded."""
     missing = [str(picture.path) for picture in chosen.pictures.values() if not picture.path.is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise NotFoundError(f"There is no picture {missing[0]}{more}, which {called} names.")
+    if not chosen.pictures:
+        raise _nothing(called, [])
     return chosen
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from captionloop.batches import batches
 from captionloop.errors import ImageError, RunError
 from captionloop.image_limits import ImageLimits
 from captionloop.model.dataset.corrections import Example, Snapshot, freeze
 from captionloop.model.dataset.images import content_hash, open_image
 from captionloop.model.dataset.near_duplicates import fingerprint, which_look_alike
-from captionloop.model.exchange.reading import BadRow, PictureBytes, Row, Source
-
-_BATCH = 200  # rows
-_PICTURES_AT_ONCE = 4
+from captionloop.model.exchange.reading import BadRow, PictureBytes, Source
+from captionloop.model.exchange.usable_rows import usable_rows
 
 
 @dataclass(frozen=True)
@@ -83,15 +80,17 @@ def read_folder(
     fingerprints: dict[str, bytes] = {}
     pictures: dict[str, PictureBytes] = {}
     bad = 0
-    for row, found in _looked_at(source, limits, limit, on_progress):
-        if isinstance(row, BadRow) or isinstance(found, ImageError):
-            on_bad(row if isinstance(row, BadRow) else BadRow(row.place, str(found), row.share))
+    for item in usable_rows(islice(source.rows(), limit), partial(_look, limits=limits)):
+        if isinstance(item, BadRow):
+            on_bad(item)
             bad += 1
+            on_progress(item.share)
             continue
-        image = found.image
-        fingerprints.setdefault(image, found.fingerprint)
-        pictures.setdefault(image, row.picture)
-        captions |= dict.fromkeys((image, caption) for caption in row.captions)
+        image = item.found.image
+        fingerprints.setdefault(image, item.found.fingerprint)
+        pictures.setdefault(image, item.row.picture)
+        captions |= dict.fromkeys((image, caption) for caption in item.row.captions)
+        on_progress(item.row.share)
     if len(pictures) < 2:
         raise RunError(
             f"There are {len(pictures)} captioned pictures that can be used, and at least two are needed: one to learn "
@@ -106,23 +105,6 @@ class _Picture:
     fingerprint: bytes
 
 
-def _looked_at(
-    source: Source, limits: ImageLimits, limit: int | None, on_progress: Callable[[float], None]
-) -> Iterator[tuple[Row | BadRow, _Picture | ImageError]]:
-    """Each row with its picture, or with why that cannot be used."""
-
-    def look(picture: PictureBytes) -> _Picture | ImageError:
-        try:
-            data = picture.read(max_bytes=limits.max_bytes)
-            return _Picture(content_hash(data), fingerprint(open_image(data, limits=limits)))
-        except ImageError as error:
-            return error
-
-    no_picture = ImageError("It has no picture.")
-    with ThreadPoolExecutor(_PICTURES_AT_ONCE) as threads:
-        for rows in batches(islice(source.rows(), limit), _BATCH):
-            pictures = list(dict.fromkeys(row.picture for row in rows if isinstance(row, Row)))
-            found = dict(zip(pictures, threads.map(look, pictures), strict=True))
-            for row in rows:
-                yield row, found[row.picture] if isinstance(row, Row) else no_picture
-            on_progress(rows[-1].share)
+def _look(picture: PictureBytes, *, limits: ImageLimits) -> _Picture:
+    data = picture.read(max_bytes=limits.max_bytes)
+    return _Picture(content_hash(data), fingerprint(open_image(data, limits=limits)))

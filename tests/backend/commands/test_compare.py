@@ -93,6 +93,42 @@ def test_the_page_has_each_picture_with_both_captions(photos: Path, tmp_path: Pa
     assert "How it trained" not in html
 
 
+@pytest.fixture
+def partly_bad(photos: Path) -> Path:
+    """The same pictures, one of them no picture any more, and a caption of none."""
+    (photos / "red.png").write_bytes(b"no picture")
+    (photos / "alone.txt").write_text("of nothing")
+    return photos
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "--model", "starter"],
+        ["evaluate", "--model", "starter", "--against", "starter"],
+        ["compare", "starter", "starter"],
+        ["simulate", "--rounds", "1", "--first", "2", "--per-round", "2", "--seeds", "1", "--strategy", "random",
+         "--set", "steps=1"],
+    ],
+    ids=["evaluate", "evaluate --against", "compare", "simulate"],
+)  # fmt: skip
+def test_bad_rows_are_named_and_the_rest_is_scored(partly_bad: Path, arguments: list[str]) -> None:
+    if arguments[0] == "simulate":  # needs eight pictures
+        for colour in ("lime", "teal"):
+            Image.new("RGB", (64, 48), colour).save(partly_bad / f"{colour}.png")
+            (partly_bad / f"{colour}.txt").write_text(f"a {colour} picture")
+
+    done = run(*arguments, "--dataset", partly_bad, "--json")
+    said = run(*arguments, "--dataset", partly_bad)
+
+    assert (done.exit_code, said.exit_code) == (6, 6), done.output
+    assert json.loads(done.stdout)["bad_rows"] == 2
+    assert json.loads(done.stdout).get("images", len(COLOURS) - 1) == len(COLOURS) - 1
+    assert "red.txt: The file is not an image" in done.stderr
+    assert "alone.txt: There is no picture" in done.stderr
+    assert "2 rows could not be used (named above); the figures are of the rest." in said.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.support.models import add_project, tiny_base
 from tests.support.versions import COLOURS, human_caption, take_snapshot
 
-from captionloop.errors import CaptionFileError, CaptionloopError, ImageError, NotFoundError
+from captionloop.errors import CaptionFileError, CaptionloopError, NotFoundError
 from captionloop.home import Home
 from captionloop.image_limits import ImageLimits
 from captionloop.model.captioning.captioner import Captioner
@@ -17,6 +17,15 @@ from captionloop.model.database import Database
 from captionloop.model.dataset.corrections import Snapshot
 from captionloop.model.dataset.split import split_images
 from captionloop.model.exchange.evaluation_set import EvaluationSet, find_snapshot, open_evaluation_set
+from captionloop.model.exchange.reading import BadRow
+
+
+def opened(dataset: str, *, home: Home, bad: list[BadRow] | None = None, **options: Any) -> EvaluationSet:
+    """Bad rows go to a list; without one there must be none."""
+    found: list[BadRow] = [] if bad is None else bad
+    chosen = open_evaluation_set(dataset, home=home, limits=ImageLimits(), on_bad=found.append, **options)
+    assert bad is not None or not found
+    return chosen
 
 
 @pytest.fixture
@@ -62,11 +71,11 @@ def test_a_changed_snapshot_is_refused(snapshot: Snapshot, home: Home) -> None:
     snapshot.path.chmod(0o600)
     snapshot.path.write_text("")
     with pytest.raises(CaptionloopError, match="was changed"):
-        open_evaluation_set(snapshot.hash, home=home)
+        opened(snapshot.hash, home=home)
 
 
 def test_the_held_out_images_of_a_snapshot_are_scored(snapshot: Snapshot, home: Home) -> None:
-    found = open_evaluation_set(snapshot.hash, home=home)
+    found = opened(snapshot.hash, home=home)
     assert tuple(found.pictures) == split_images(example.image for example in snapshot.examples).held_out
     assert found.references.keys() == found.pictures.keys()
     assert sorted(map(list, found.corpus)) == sorted([human_caption(colour)] for colour in COLOURS)
@@ -75,23 +84,23 @@ def test_the_held_out_images_of_a_snapshot_are_scored(snapshot: Snapshot, home: 
 @pytest.mark.parametrize(("split", "share"), [("train", "train"), ("held-out", "held_out")])
 def test_a_split_of_a_snapshot_is_that_of_the_run(snapshot: Snapshot, home: Home, split, share: str) -> None:  # type: ignore[no-untyped-def]
     divided = split_images(example.image for example in snapshot.examples)
-    assert tuple(open_evaluation_set(snapshot.hash, home=home, split=split).pictures) == getattr(divided, share)
+    assert tuple(opened(snapshot.hash, home=home, split=split).pictures) == getattr(divided, share)
 
 
 def test_all_images_of_a_snapshot_are_scored_on_demand(snapshot: Snapshot, home: Home) -> None:
-    assert len(open_evaluation_set(snapshot.hash, home=home, split="all").pictures) == len(COLOURS)
+    assert len(opened(snapshot.hash, home=home, split="all").pictures) == len(COLOURS)
 
 
 def test_pictures_of_a_file_are_found_below_the_directory(home: Home, pictures: Path, tmp_path: Path) -> None:
     path = annotations(tmp_path / "a.json", ["val2014/0.png", "val2014/1.png"])
-    found = open_evaluation_set(str(path), home=home, images=pictures)
+    found = opened(str(path), home=home, images=pictures)
     assert files(found) == {"0": pictures / "val2014/0.png", "1": pictures / "val2014/1.png"}
     assert found.references == {"0": ["picture 0"], "1": ["picture 1"]}
 
 
 def test_pictures_of_a_file_are_found_right_in_the_directory(home: Home, pictures: Path, tmp_path: Path) -> None:
     path = annotations(tmp_path / "a.json", ["val2014/0.png"])
-    found = open_evaluation_set(str(path), home=home, images=pictures / "val2014")
+    found = opened(str(path), home=home, images=pictures / "val2014")
     assert files(found) == {"0": pictures / "val2014" / "0.png"}
 
 
@@ -101,21 +110,56 @@ def files(found: EvaluationSet) -> dict[str, Path]:
 
 def test_pictures_may_lie_beside_the_file_that_names_them(home: Home, pictures: Path) -> None:
     path = annotations(pictures / "a.json", ["val2014/0.png"])
-    assert files(open_evaluation_set(str(path), home=home)) == {"0": pictures / "val2014" / "0.png"}
+    assert files(opened(str(path), home=home)) == {"0": pictures / "val2014" / "0.png"}
 
 
-def test_a_missing_picture_is_named_before_anything_is_captioned(home: Home, pictures: Path, tmp_path: Path) -> None:
-    path = annotations(tmp_path / "a.json", ["val2014/0.png", "gone.png", "gone too.png"])
-    said = r"a\.json, annotations 2: There is no picture 'gone\.png' in .*pictures\. Of the other rows 1 cannot be used"
-    with pytest.raises(NotFoundError, match=said):
-        open_evaluation_set(str(path), home=home, images=pictures)
+def test_rows_that_cannot_be_used_are_named_and_the_rest_is_scored(home: Home, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "broken.png").write_bytes(b"no picture")
+    path = annotations(tmp_path / "a.json", ["gone.png", "val2014/0.png", "broken.png"])
+    bad: list[BadRow] = []
+
+    found = opened(str(path), home=home, images=pictures, bad=bad)
+
+    assert list(found.pictures) == ["1"]
+    assert found.references == {"1": ["picture 1"]}
+    assert found.bad == 2
+    assert [str(row.place) for row in bad] == [f"{path}, annotations 1", f"{path}, annotations 3"]
+    assert "There is no picture 'gone.png'" in bad[0].reason
+    assert "The file is not an image" in bad[1].reason
+
+
+def test_an_id_of_several_pictures_stands_for_the_first(home: Home, pictures: Path, tmp_path: Path) -> None:
+    images = [
+        {"split": "test", "filename": f"val2014/{number}.png", "cocoid": 9, "sentences": [{"raw": f"picture {number}"}]}
+        for number in range(2)
+    ]
+    path = tmp_path / "dataset_coco.json"
+    path.write_text(json.dumps({"images": images}))
+    bad: list[BadRow] = []
+
+    found = opened(str(path), home=home, images=pictures, bad=bad)
+
+    assert found.references == {"9": ["picture 0"]}
+    assert [row.reason for row in bad] == ["Its id 9 stands for another picture already; give each its own."]
+
+
+@pytest.mark.parametrize(
+    ("names", "error"), [(["gone.png", "too.png"], NotFoundError), (["broken.png"], CaptionFileError)]
+)
+def test_a_dataset_without_a_usable_row_is_refused(
+    home: Home, pictures: Path, tmp_path: Path, names: list[str], error: type[Exception]
+) -> None:
+    (pictures / "broken.png").write_bytes(b"no picture")
+    path = annotations(tmp_path / "a.json", names)
+    with pytest.raises(error, match=r"No row of .*a\.json can be used, so .* annotations 1: "):
+        opened(str(path), home=home, images=pictures, bad=[])
 
 
 def test_results_name_no_pictures(home: Home, pictures: Path, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps([{"image_id": 5, "caption": "x"}]))
     with pytest.raises(CaptionFileError, match="does not say which file image 5 is"):
-        open_evaluation_set(str(path), home=home, images=pictures)
+        opened(str(path), home=home, images=pictures, bad=[])
 
 
 def test_a_directory_with_metadata_is_read(home: Home, pictures: Path) -> None:
@@ -125,7 +169,7 @@ def test_a_directory_with_metadata_is_read(home: Home, pictures: Path) -> None:
     ]
     directory = pictures / "val2014"
     (directory / "metadata.jsonl").write_text("\n".join(map(json.dumps, [*lines, {**lines[0], "text": "nought"}])))
-    found = open_evaluation_set(str(directory), home=home)
+    found = opened(str(directory), home=home)
     assert found.references == {"0.png": ["zero", "nought"], "1.png": ["one", "1"]}
 
 
@@ -142,12 +186,12 @@ def test_a_directory_with_metadata_is_read(home: Home, pictures: Path) -> None:
 def test_a_bad_line_of_metadata_is_named(home: Home, pictures: Path, line: str, said: str) -> None:
     (pictures / "val2014" / "metadata.jsonl").write_text(line + "\n")
     with pytest.raises(CaptionFileError, match=re.escape(said)):
-        open_evaluation_set(str(pictures / "val2014"), home=home)
+        opened(str(pictures / "val2014"), home=home, bad=[])
 
 
 def test_a_directory_without_captions_is_no_dataset(home: Home, pictures: Path) -> None:
     with pytest.raises(CaptionFileError, match="has no file of captions"):
-        open_evaluation_set(str(pictures), home=home)
+        opened(str(pictures), home=home)
 
 
 @pytest.mark.parametrize(
@@ -159,21 +203,21 @@ def test_a_dataset_that_is_divided_is_judged_by_what_it_holds_out(  # type: igno
 ) -> None:
     lines = ["image,caption,split", "0.png,zero,train", "1.png,one,test"]
     (pictures / "val2014" / "x.csv").write_text("\n".join(lines))
-    found = open_evaluation_set(str(pictures / "val2014"), home=home, split=split)
+    found = opened(str(pictures / "val2014"), home=home, split=split)
     assert list(found.pictures) == expected
 
 
 def test_pictures_of_another_split_need_not_be_there(home: Home, pictures: Path) -> None:
     lines = ["image,caption,split", "gone.png,zero,train", "1.png,one,test"]
     (pictures / "val2014" / "x.csv").write_text("\n".join(lines))
-    assert list(open_evaluation_set(str(pictures / "val2014"), home=home).pictures) == ["1.png"]
+    assert list(opened(str(pictures / "val2014"), home=home).pictures) == ["1.png"]
 
 
 def test_a_version_captions_every_picture_and_says_how_far_it_is(
     snapshot: Snapshot, home: Home, tmp_path: Path
 ) -> None:
     captioner = load_tiny(tmp_path, home)
-    chosen = open_evaluation_set(snapshot.hash, home=home, split="all")
+    chosen = opened(snapshot.hash, home=home, split="all")
     told: list[tuple[int, int]] = []
 
     written = chosen.caption(
@@ -186,20 +230,11 @@ def test_a_version_captions_every_picture_and_says_how_far_it_is(
 
 
 def test_pictures_that_are_not_ours_leave_no_features(home: Home, pictures: Path, tmp_path: Path) -> None:
-    chosen = open_evaluation_set(
-        str(annotations(tmp_path / "a.json", ["0.png"])), home=home, images=pictures / "val2014"
-    )
+    chosen = opened(str(annotations(tmp_path / "a.json", ["0.png"])), home=home, images=pictures / "val2014")
 
     chosen.caption(load_tiny(tmp_path, home), limits=ImageLimits(), on_progress=lambda done, total: None)
 
     assert not home.features.exists()
-
-
-def test_a_picture_that_cannot_be_read_is_named(home: Home, pictures: Path, tmp_path: Path) -> None:
-    (pictures / "broken.png").write_bytes(b"no picture")
-    chosen = open_evaluation_set(str(annotations(tmp_path / "a.json", ["broken.png"])), home=home, images=pictures)
-    with pytest.raises(ImageError, match=r"broken\.png: The file is not an image"):
-        chosen.caption(load_tiny(tmp_path, home), limits=ImageLimits(), on_progress=lambda done, total: None)
 
 
 def load_tiny(tmp_path: Path, home: Home) -> Captioner:

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import time
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
+from pydantic import AfterValidator, Field
 from sqlalchemy.orm import Session
 
-from captionloop.errors import SettingsError
 from captionloop.model.active_learning.strategies import DEFAULT_STRATEGY, FIRST_STRATEGY, MOST_RANDOM, STRATEGIES
 from captionloop.model.database import Project
-from captionloop.setting_fields import read_pairs, refuse_unknown
+from captionloop.setting_fields import Expected, StoredSettings, Whole, read_pairs
 
 Order = Literal["off", "sampling", "view"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 MOST_EARLIER = 10
 AUTO = "auto"
-_CALLED = "project setting"
+_NAMES = (AUTO, *STRATEGIES)
+
+
+def _known_strategy(name: str) -> str:
+    if name not in _NAMES:
+        raise ValueError(f"no strategy is called {name!r}")
+    return name
+
+
+def _time_of_day(text: str) -> str:
+    if len(text) != len("03:00"):
+        raise ValueError(f"{text!r} is not written as 03:00 is")
+    time.fromisoformat(text)
+    return text
+
+
+_Strategy = Annotated[str, AfterValidator(_known_strategy), Expected(f"one of {', '.join(_NAMES)}")]
+_RandomShare = Annotated[float, Field(ge=0, le=MOST_RANDOM), Expected(f"a number from 0 to {MOST_RANDOM}")]
+_Earlier = Annotated[int, Field(ge=0, le=MOST_EARLIER), Expected(f"a whole number from 0 to {MOST_EARLIER}")]
+_Share = Annotated[float, Field(gt=0, le=1)]
+_TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 
 
 @dataclass(frozen=True)
-class ProjectSettings:
+class ProjectSettings(StoredSettings):
     """The settings of a project. "Suggestions" are predictions on unlabelled tasks in Label Studio.
 
     Args:
@@ -47,33 +66,16 @@ class ProjectSettings:
         SettingsError: a value that cannot be used; the message names setting, value and what is expected.
     """
 
+    called = "project setting"
+
     order: Order = "off"
-    strategy: str = AUTO
-    random_share: float = 0.1
-    earlier_suggestions: int = 1
-    train_after: int | None = None
-    train_below: float | None = None
-    train_window: int = 50
-    train_at: str | None = None
-
-    def __post_init__(self) -> None:
-        self._check("order", self.order in ORDERS, f"one of {', '.join(ORDERS)}")
-        known = (AUTO, *STRATEGIES)
-        self._check("strategy", self.strategy in known, f"one of {', '.join(known)}")
-        good = _is_number(self.random_share) and 0 <= self.random_share <= MOST_RANDOM
-        self._check("random_share", good, f"a number from 0 to {MOST_RANDOM}")
-        good = _is_whole(self.earlier_suggestions, least=0) and self.earlier_suggestions <= MOST_EARLIER
-        self._check("earlier_suggestions", good, f"a whole number from 0 to {MOST_EARLIER}")
-        good = self.train_after is None or _is_whole(self.train_after, least=1)
-        self._check("train_after", good, "a whole number above 0, or off")
-        good = self.train_below is None or (_is_number(self.train_below) and 0 < self.train_below <= 1)
-        self._check("train_below", good, "a number above 0, at most 1, or off")
-        self._check("train_window", _is_whole(self.train_window, least=1), "a whole number above 0")
-        self._check("train_at", self.train_at is None or _is_time(self.train_at), "a time such as 03:00, or off")
-
-    def _check(self, name: str, good: bool, expected: str) -> None:
-        if not good:
-            raise SettingsError(f"Project setting {name} is {getattr(self, name)!r}; expected {expected}.")
+    strategy: _Strategy = AUTO
+    random_share: _RandomShare = 0.1
+    earlier_suggestions: _Earlier = 1
+    train_after: Annotated[Whole | None, Expected("a whole number above 0, or off")] = None
+    train_below: Annotated[_Share | None, Expected("a number above 0, at most 1, or off")] = None
+    train_window: Whole = 50
+    train_at: Annotated[_TimeOfDay | None, Expected("a time such as 03:00, or off")] = None
 
     def strategy_of(self, *, has_learnt: bool) -> str:
         """The name of the strategy while the champion has, or has not, learnt from corrections."""
@@ -99,23 +101,9 @@ class ProjectSettings:
         Raises:
             SettingsError: no such pair, an unknown name, or a wrong value.
         """
-        values = read_pairs(ProjectSettings, pairs, called=_CALLED, example="order=sampling")
+        values = read_pairs(ProjectSettings, pairs, example="order=sampling")
         unset = {name: None for name, value in values.items() if value == "off" and name != "order"}
         return ProjectSettings.from_dict(self.to_dict() | values | unset)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every setting by name, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ProjectSettings:
-        """The mirror of `to_dict`; what is missing takes its default.
-
-        Raises:
-            SettingsError: an unknown name or a wrong value.
-        """
-        refuse_unknown(cls, values, called=_CALLED, error=SettingsError)
-        return cls(**values)
 
 
 def settings_of(project: Project) -> ProjectSettings:
@@ -126,18 +114,3 @@ def settings_of(project: Project) -> ProjectSettings:
 def keep_settings(session: Session, project_id: int, settings: ProjectSettings) -> None:
     """Store a project's settings."""
     session.get_one(Project, project_id).settings = settings.to_dict()
-
-
-def _is_whole(value: object, *, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_time(value: object) -> bool:
-    try:
-        return isinstance(value, str) and len(value) == len("03:00") and time.fromisoformat(value) is not None
-    except ValueError:
-        return False

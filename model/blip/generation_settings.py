@@ -13,13 +13,15 @@ shorter than `min_length`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field, InstanceOf
 
 from captionloop.errors import CheckpointError
 from captionloop.model.captions.orthography import Writing, learn_writing
 from captionloop.model.captions.text import encode_caption
-from captionloop.setting_fields import refuse_unknown
+from captionloop.setting_fields import Expected, StoredSettings, Text
 
 if TYPE_CHECKING:
     from captionloop.model.blip.checkpoint import Checkpoint
@@ -27,8 +29,16 @@ if TYPE_CHECKING:
 START_AND_END = 2  # [DEC] and [SEP]
 
 
+def _from_json(writing: object) -> object:
+    return Writing.from_dict(writing) if isinstance(writing, Mapping) else writing
+
+
+_Writing = Annotated[InstanceOf[Writing], BeforeValidator(_from_json), Expected("writing settings by name")]
+_Penalty = Annotated[float, Field(gt=0, le=100), Expected("a number above 0, at most 100")]
+
+
 @dataclass(frozen=True)
-class GenerationSettings:
+class GenerationSettings(StoredSettings):
     """Beam search as BLIP does it for captioning.
 
     The defaults are those of BLIP's `caption_coco.yaml` and `blip_caption.py`: 3 beams, 5 to 20 tokens, no repetition
@@ -47,37 +57,20 @@ class GenerationSettings:
         CheckpointError: a value that cannot be used; the message names the setting, its value and what is expected.
     """
 
-    num_beams: int = 3
-    min_length: int = 5
-    max_length: int = 20
-    prompt: str = ""
-    repetition_penalty: float = 1.0
-    writing: Writing = field(default_factory=Writing)
+    called = "generation setting"
+    error = CheckpointError
+
+    num_beams: Annotated[int, Field(ge=1, le=64), Expected("a whole number from 1 to 64")] = 3
+    min_length: Annotated[int, Field(ge=0, le=512), Expected("a whole number from 0 to 512")] = 5
+    max_length: Annotated[int, Field(ge=3, le=512), Expected("a whole number from 3 to 512")] = 20
+    prompt: Text = ""
+    repetition_penalty: _Penalty = 1.0
+    writing: _Writing = field(default_factory=Writing)
 
     def __post_init__(self) -> None:
-        _check_whole("num_beams", self.num_beams, least=1, most=64)
-        _check_whole("min_length", self.min_length, least=0, most=512)
-        _check_whole("max_length", self.max_length, least=3, most=512)
+        super().__post_init__()
         if self.min_length > self.max_length:
-            raise _wrong("min_length", self.min_length, f"at most max_length ({self.max_length})")
-        if not isinstance(self.prompt, str):
-            raise _wrong("prompt", self.prompt, "a text")
-        if not _is_number(self.repetition_penalty) or not 0 < self.repetition_penalty <= 100:
-            raise _wrong("repetition_penalty", self.repetition_penalty, "a number above 0, at most 100")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every setting by name, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> GenerationSettings:
-        """The mirror of `to_dict`; what is missing takes its default.
-
-        Raises:
-            CheckpointError: an unknown name or a wrong value.
-        """
-        refuse_unknown(cls, values, called="generation setting", error=CheckpointError)
-        return cls(**{**values, "writing": Writing.from_dict(values.get("writing", {}))})
+            raise self.wrong("min_length", f"at most max_length ({self.max_length})")
 
     def for_transformers(self, text_config: Any) -> dict[str, Any]:
         """The same for `transformers.GenerationConfig`.
@@ -139,16 +132,3 @@ def generation_for(before: GenerationSettings, checkpoint: Checkpoint, captions:
         most=checkpoint.model.config.text_config.max_position_embeddings,
     )
     return replace(wide_enough, writing=learn_writing(captions))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_whole(name: str, value: object, *, least: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise _wrong(name, value, f"a whole number from {least} to {most}")
-
-
-def _wrong(name: str, value: object, expected: str) -> CheckpointError:
-    return CheckpointError(f"Generation setting {name} is {value!r}; expected {expected}.")

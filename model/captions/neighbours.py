@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+from pydantic import ConfigDict
 
 _T = TypeVar("_T", bound=Hashable)
 
@@ -36,6 +38,8 @@ class Neighbours(Generic[_T]):
         before: "before token" → the same.
         after: "token after" → the same.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # not strict: from JSON they come as objects and lists
 
     both: Mapping[str, _T] = field(default_factory=dict)
     before: Mapping[str, _T] = field(default_factory=dict)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal, TypeVar, get_args
+
+from pydantic import Strict
 
 from captionloop.errors import CheckpointError
 from captionloop.model.captions.neighbours import Met, Neighbours, Place, learn
@@ -24,7 +26,7 @@ from captionloop.model.captions.text import (
     split_at_spaces,
     split_tokens,
 )
-from captionloop.setting_fields import refuse_unknown
+from captionloop.setting_fields import Expected, StoredSettings
 
 Case = Literal["plain", "sentence", "title", "upper"]
 CASES: tuple[Case, ...] = get_args(Case)
@@ -42,9 +44,16 @@ _SHARE_OF_CAPITALS = 0.4
 _ENDINGS = range(3, 7)
 _FEWEST_WORDS = 3
 
+_Spellings = Annotated[Mapping[str, str], Expected("a spelling for each word")]
+_JsonSides = Annotated[Sides, Strict(False)]  # a list is a tuple
+_Spacing = Annotated[Mapping[str, _JsonSides], Expected("two booleans for each mark")]
+_NeighbourSpellings = Annotated[Neighbours[str], Expected("a spelling for each word, by its neighbours")]
+_NeighbourSpacing = Annotated[Neighbours[Sides], Expected("two booleans for each mark, by its neighbours")]
+_Endings = Annotated[tuple[str, ...], Strict(False), Expected("a list of texts")]
+
 
 @dataclass(frozen=True)
-class Writing:
+class Writing(StoredSettings):
     """Conventions that are applied to a caption.
 
     Args:
@@ -58,20 +67,19 @@ class Writing:
         endings: of words that always have a capital within a sentence, for unseen words (German "-ung").
 
     Raises:
-        CheckpointError: an unknown case.
+        CheckpointError: a value that cannot be used; the message names it and what is expected.
     """
 
-    case: Case = "plain"
-    words: Mapping[str, str] = field(default_factory=dict)
-    openings: Mapping[str, str] = field(default_factory=dict)
-    spacing: Mapping[str, Sides] = field(default_factory=dict)
-    words_by_neighbours: Neighbours[str] = field(default_factory=Neighbours)
-    spacing_by_neighbours: Neighbours[Sides] = field(default_factory=Neighbours)
-    endings: Sequence[str] = ()
+    called = "writing setting"
+    error = CheckpointError
 
-    def __post_init__(self) -> None:
-        if self.case not in CASES:
-            raise CheckpointError(f"Writing case is {self.case!r}; expected one of {', '.join(map(repr, CASES))}.")
+    case: Case = "plain"
+    words: _Spellings = field(default_factory=dict)
+    openings: _Spellings = field(default_factory=dict)
+    spacing: _Spacing = field(default_factory=dict)
+    words_by_neighbours: _NeighbourSpellings = field(default_factory=Neighbours)
+    spacing_by_neighbours: _NeighbourSpacing = field(default_factory=Neighbours)
+    endings: _Endings = ()
 
     def write(self, caption: str) -> str:
         """The caption with these conventions applied."""
@@ -100,40 +108,6 @@ class Writing:
         """To which neighbours a token holds on; None as in the normal form."""
         by_neighbours = self.spacing_by_neighbours.at(_place(tokens, index))
         return self.spacing.get(tokens[index]) if by_neighbours is None else by_neighbours
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Writing:
-        """The mirror of `to_dict`; what is missing takes its default.
-
-        Raises:
-            CheckpointError: an unknown name or a wrong value.
-        """
-        refuse_unknown(cls, values, called="writing setting", error=CheckpointError)
-        return cls(
-            **{
-                **values,
-                "spacing": _sides_by_key("spacing", values.get("spacing", {})),
-                "words_by_neighbours": Neighbours(**values.get("words_by_neighbours", {})),
-                "spacing_by_neighbours": Neighbours(
-                    **{
-                        kind: _sides_by_key("spacing_by_neighbours", table)
-                        for kind, table in values.get("spacing_by_neighbours", {}).items()
-                    }
-                ),
-                "endings": tuple(values.get("endings", ())),
-            }
-        )
-
-
-def _sides_by_key(name: str, table: Any) -> dict[str, Sides]:
-    try:
-        return {mark: (bool(left), bool(right)) for mark, (left, right) in table.items()}
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{name} is {table!r}; expected two booleans for each mark.") from error
 
 
 def learn_writing(captions: Iterable[str]) -> Writing:

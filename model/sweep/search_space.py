@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import PlainValidator, Strict, TypeAdapter
 
 from captionloop.errors import SettingsError
 from captionloop.model.training.settings import SCHEDULES, WAYS, FinetuneSettings, Schedule, Way, default_learning_rate
+from captionloop.setting_fields import Expected, StoredSettings
 
 SEARCHED = ("way", "schedule", "learning_rate")
 # `full` is expensive and only searched on request; "linear" is close to the cosine.
@@ -16,9 +18,15 @@ DEFAULT_WAYS: tuple[Way, ...] = ("decoder", "lora")
 DEFAULT_SCHEDULES: tuple[Schedule, ...] = ("cosine", "constant")
 _RATES_AROUND = 4.0  # from the lowest default rate of the ways over this to the highest one times it
 
+_Names = PlainValidator(TypeAdapter(tuple[str, ...]).validate_python)  # `_check_choices` says which
+_Ways = Annotated[tuple[Way, ...], _Names, Expected("a list of ways")]
+_Schedules = Annotated[tuple[Schedule, ...], _Names, Expected("a list of schedules")]
+_Rates = Annotated[tuple[float, float], Strict(False), Expected("a lowest and a highest learning rate")]
+_Fixed = Annotated[Mapping[str, Any], Expected("fine-tuning settings by name")]
+
 
 @dataclass(frozen=True)
-class SearchSpace:
+class SearchSpace(StoredSettings):
     """
     Args:
         ways, schedules: those to choose among.
@@ -29,16 +37,19 @@ class SearchSpace:
         SettingsError: a value that cannot be used; the message names it and what is expected.
     """
 
-    ways: tuple[Way, ...]
-    schedules: tuple[Schedule, ...]
-    rates: tuple[float, float]
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    called = "sweep setting"
+
+    ways: _Ways
+    schedules: _Schedules
+    rates: _Rates
+    fixed: _Fixed = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_choices("ways", self.ways, WAYS)
         _check_choices("schedules", self.schedules, SCHEDULES)
         low, high = self.rates
-        if not (math.isfinite(low) and 0 < low < high <= 1):
+        if not 0 < low < high <= 1:
             raise SettingsError(
                 f"The learning rates to search are {low:g} to {high:g}; expected a lower one above 0 and a higher one, "
                 "at most 1."
@@ -77,16 +88,6 @@ class SearchSpace:
             for way in self.ways
             if low <= (rate := default_learning_rate(width, way)) <= high
         ]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SearchSpace:
-        """The mirror of `to_dict`."""
-        low, high = values["rates"]
-        return cls(tuple(values["ways"]), tuple(values["schedules"]), (low, high), values["fixed"])
 
 
 def _check_choices(name: str, chosen: Sequence[str], known: Iterable[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
-from captionloop import setting_fields as fields
-from captionloop.errors import SettingsError
+from pydantic import Field
+
+from captionloop import setting_fields
+from captionloop.setting_fields import Expected, Share, StoredSettings, Switch, Text, Whole
 
 Way = Literal["decoder", "lora", "full"]
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -16,13 +18,14 @@ Schedule = Literal["cosine", "linear", "constant", "inverse_sqrt"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 Part = Literal["decoder", "encoder", "both"]
 PARTS: tuple[Part, ...] = get_args(Part)
-
+_Factor = Annotated[float, Field(gt=0, le=1), Expected("a number above 0, at most 1")]
+_WholeOrChosen = Annotated[Whole | None, Expected("a whole number above 0")]
 
 _STEPS_FOR_NEW_WORDS = 500
 
 
 @dataclass(frozen=True)
-class FinetuneSettings:
+class FinetuneSettings(StoredSettings):
     """How to train. docs/training.md has the reasons and measurements.
 
     Args:
@@ -58,73 +61,35 @@ class FinetuneSettings:
         SettingsError: an invalid value; the message names setting, value and what is expected.
     """
 
+    called = "fine-tuning setting"
+
     way: Way = "decoder"
-    learning_rate: float | None = None
+    learning_rate: Annotated[_Factor | None, Expected("a number above 0, at most 1")] = None
     schedule: Schedule = "cosine"
-    steps: int | None = None
-    batch_size: int = 16
-    micro_batch_size: int | None = None
-    weight_decay: float = 0.05
-    warmup_share: float = 0.1
-    layer_decay: float = 1.0
-    max_gradient_norm: float = 1.0
-    label_smoothing: float = 0.1
-    dropout: float = 0.1
-    ema: float = 0.0
-    validation_share: float = 0.0
-    patience: int = 3
-    replay: float = 1.0
-    augment: bool = True
-    lora_rank: int = 16
+    steps: _WholeOrChosen = None
+    batch_size: Whole = 16
+    micro_batch_size: _WholeOrChosen = None
+    weight_decay: Share = 0.05
+    warmup_share: Share = 0.1
+    layer_decay: _Factor = 1.0
+    max_gradient_norm: Annotated[float, Field(gt=0), Expected("a number above 0")] = 1.0
+    label_smoothing: Share = 0.1
+    dropout: Share = 0.1
+    ema: Share = 0.0
+    validation_share: Share = 0.0
+    patience: Whole = 3
+    replay: Annotated[float, Field(ge=0, le=1), Expected("a number from 0 to 1")] = 1.0
+    augment: Switch = True
+    lora_rank: Whole = 16
     lora_parts: Part = "both"
-    gradient_checkpointing: bool = False
-    prompt: str = ""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, choices in (("way", WAYS), ("schedule", SCHEDULES), ("lora_parts", PARTS)):
-            self._check(name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
-        for name in ("batch_size", "patience", "lora_rank"):
-            self._check(name, _is_whole(getattr(self, name), least=1), "a whole number above 0")
-        for name in ("steps", "micro_batch_size"):
-            value = getattr(self, name)
-            self._check(name, value is None or _is_whole(value, least=1), "a whole number above 0")
-        for name in ("augment", "gradient_checkpointing"):
-            self._check(name, isinstance(getattr(self, name), bool), "true or false")
-        for name in ("weight_decay", "warmup_share", "label_smoothing", "dropout", "ema", "validation_share"):
-            value = getattr(self, name)
-            self._check(name, _is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
-        self._check("replay", _is_number(self.replay) and 0 <= self.replay <= 1, "a number from 0 to 1")
-        good = self.learning_rate is None or (_is_number(self.learning_rate) and 0 < self.learning_rate <= 1)
-        self._check("learning_rate", good, "a number above 0, at most 1")
-        self._check("layer_decay", _is_number(self.layer_decay) and 0 < self.layer_decay <= 1, "above 0, at most 1")
-        good = _is_number(self.max_gradient_norm) and self.max_gradient_norm > 0
-        self._check("max_gradient_norm", good, "a number above 0")
-        self._check("prompt", isinstance(self.prompt, str), "a text")
-        self._check("seed", _is_whole(self.seed, least=0), "a whole number from 0")
-
-    def _check(self, name: str, good: bool, expected: str) -> None:
-        if not good:
-            raise SettingsError(f"Fine-tuning setting {name} is {getattr(self, name)!r}; expected {expected}.")
+    gradient_checkpointing: Switch = False
+    prompt: Text = ""
+    seed: Annotated[int, Field(ge=0), Expected("a whole number from 0")] = 0
 
     @property
     def trains_encoder(self) -> bool:
         """Whether the image encoder is trained, so that cached features cannot be used."""
         return self.way == "full" or (self.way == "lora" and self.lora_parts != "decoder")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every setting by name, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FinetuneSettings:
-        """The mirror of `to_dict`; what is missing takes its default.
-
-        Raises:
-            SettingsError: an unknown name or a wrong value.
-        """
-        fields.refuse_unknown(cls, values, called="fine-tuning setting", error=SettingsError)
-        return cls(**values)
 
     @classmethod
     def from_text(cls, pairs: Iterable[str]) -> FinetuneSettings:
@@ -142,15 +107,7 @@ def read_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     Raises:
         SettingsError: not a pair, or an unknown name.
     """
-    return fields.read_pairs(FinetuneSettings, pairs, called="fine-tuning setting", example="learning_rate=0.001")
-
-
-def _is_whole(value: object, *, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return setting_fields.read_pairs(FinetuneSettings, pairs, example="learning_rate=0.001")
 
 
 def default_learning_rate(width: int, way: Way = "decoder") -> float:

@@ -1,8 +1,13 @@
-"""Parsing of a settings class from JSON or from typed `name=value` pairs."""
+"""Settings that are stored as JSON or typed by people: frozen dataclasses whose values pydantic validates."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from typing import Any, Literal
+from dataclasses import MISSING, asdict, dataclass, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from captionloop.errors import CaptionloopError, SettingsError
 
@@ -10,47 +15,118 @@ PrecisionSetting = Literal["auto", "fp32", "bf16"]
 """The number format for captioning that is asked for; "auto" is bf16 where the hardware computes in it, else fp32."""
 
 
-def refuse_unknown(cls: type, values: Mapping[str, Any], *, called: str, error: type[CaptionloopError]) -> None:
-    """Check that each value belongs to a field of the dataclass `cls`.
+@dataclass(frozen=True)
+class Expected:
+    """In a field's annotation: what its value should be, for the message about a wrong one."""
 
-    Args:
-        called: what the message calls such a value, as "generation setting".
+    text: str
 
-    Raises:
-        error: it names the values that do not, and the fields there are.
+
+Whole = Annotated[int, Field(ge=1), Expected("a whole number above 0")]
+Share = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 to below 1")]
+Switch = Annotated[bool, Expected("true or false")]
+Text = Annotated[str, Expected("a text")]
+
+
+@dataclass(frozen=True)
+class StoredSettings:
+    """Base of the settings classes. Their annotations say what pydantic accepts, in its strict mode.
+
+    Attributes:
+        called: what messages call one of them, as "generation setting".
+        error: the error about a wrong name or value.
     """
-    known = [field.name for field in fields(cls)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise error(f"Unknown {called} {', '.join(unknown)}; known are {', '.join(known)}.")
+
+    called: ClassVar[str]
+    error: ClassVar[type[CaptionloopError]] = SettingsError
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in fields(self)]
+        try:
+            valid = self._model().model_validate({name: getattr(self, name) for name in names})
+        except ValidationError as error:
+            name = str(error.errors()[0]["loc"][0])
+            raise self.wrong(name, self._expected(name)) from error
+        for name in names:  # as pydantic converted it: a list of JSON to a tuple
+            object.__setattr__(self, name, getattr(valid, name))
+
+    def wrong(self, name: str, expected: str) -> CaptionloopError:
+        """The error that says what a field has and what is expected."""
+        return self.error(f"{_capitalised(self.called)} {name} is {getattr(self, name)!r}; expected {expected}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting by name, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The mirror of `to_dict`; what is missing takes its default.
+
+        Raises:
+            CaptionloopError: `error`, about an unknown name, a wrong value, or a missing one that has no default.
+        """
+        cls.refuse_unknown(values)
+        for field in fields(cls):
+            if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+                raise cls.error(f"There is no {cls.called} {field.name}; expected {cls._expected(field.name)}.")
+        return cls(**values)
+
+    @classmethod
+    def refuse_unknown(cls, names: Iterable[str]) -> None:
+        """Check that each name is that of a setting.
+
+        Raises:
+            CaptionloopError: `error`, with the names that are not, and the settings there are.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            raise cls.error(f"Unknown {cls.called} {', '.join(unknown)}; known are {', '.join(known)}.")
+
+    @classmethod
+    def _expected(cls, name: str) -> str:
+        """What the field's annotation says, or the choices of a Literal."""
+        field = cls._model().model_fields[name]
+        said = [found.text for found in field.metadata if isinstance(found, Expected)]
+        return said[-1] if said else f"one of {', '.join(get_args(field.annotation))}"
+
+    @classmethod
+    @cache
+    def _model(cls) -> type[BaseModel]:
+        """The pydantic model with the same fields."""
+        kinds = get_type_hints(cls, include_extras=True)
+        required: dict[str, Any] = {field.name: (kinds[field.name], ...) for field in fields(cls)}
+        config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+        return create_model(cls.__name__, __config__=config, **required)
 
 
-def read_pairs(cls: type, pairs: Iterable[str], *, called: str, example: str) -> dict[str, Any]:
+def _capitalised(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def read_pairs(cls: type[StoredSettings], pairs: Iterable[str], *, example: str) -> dict[str, Any]:
     """`name=value` pairs as typed → values by name, converted to the field types of `cls` but not validated.
 
     Args:
-        called: what messages call such a value, as "fine-tuning setting".
         example: a valid pair.
 
     Raises:
-        SettingsError: not a pair, or an unknown name.
+        CaptionloopError: `cls.error`, about what is not a pair, or an unknown name.
     """
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise SettingsError(f"{pair!r} is no {called}; expected name=value, such as {example}.")
+            raise cls.error(f"{pair!r} is no {cls.called}; expected name=value, such as {example}.")
         values[name.strip()] = text.strip()
-    refuse_unknown(cls, values, called=called, error=SettingsError)
-    types = {item.name: str(item.type) for item in fields(cls)}
-    return {name: _typed(text, types[name]) for name, text in values.items()}
+    cls.refuse_unknown(values)
+    kinds = get_type_hints(cls)  # without what `Annotated` adds: limits are for validation to check
+    return {name: _typed(text, kinds[name]) for name, text in values.items()}
 
 
-def _typed(text: str, kind: str) -> Any:
+def _typed(text: str, kind: Any) -> Any:
     """Convert a text to a field's type; an unconvertible text is returned, for validation to reject."""
-    if kind == "bool":
-        return {"true": True, "false": False}.get(text.lower(), text)
     try:
-        return int(text) if kind.startswith("int") else float(text) if kind.startswith("float") else text
-    except ValueError:
+        return TypeAdapter(kind).validate_strings(text)
+    except ValidationError:
         return text

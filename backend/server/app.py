@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.server.monitoring import add_watching
+from captionloop.backend.server.places import Places
 from captionloop.backend.server.protocol import protocol
 from captionloop.backend.server.request_log import follow_requests
 from captionloop.backend.server.requests import take_any_request
@@ -52,6 +53,7 @@ def create_app(service: CaptionService, gatekeeper: Gatekeeper, room: "Room | No
     app.config["MAX_CONTENT_LENGTH"] = _MAX_REQUEST_BYTES
     app.extensions["captionloop"] = service
     app.extensions["captionloop_gatekeeper"] = gatekeeper
+    app.extensions["captionloop_places"] = Places()
     follow_requests(app, service.metrics)
     app.register_blueprint(protocol)
     if room is not None:

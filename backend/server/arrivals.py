@@ -19,10 +19,13 @@ from waitress.task import ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import Error
 
 from captionloop.backend.access.networks import network_of
+from captionloop.backend.server.places import PLACES
 
 _log = logging.getLogger(__name__)
 
-HEALTH = "/health"
+# Addresses with threads of their own: `/health` is answered however busy the others are, and `/predict`, which may take
+# a minute, delays no others. Four more threads than places, so that refusals do not wait.
+_OWN_THREADS = {"/health": 1, "/predict": PLACES + 4}
 _COME_AGAIN_S = 10
 _LOOK_EVERY_S = 0.25
 _REPORT_EVERY_S = 60.0
@@ -258,23 +261,28 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
 
 
 class Lanes:
-    """Worker threads, and one reserved for `/health`."""
+    """Worker threads, with some reserved for single addresses."""
 
     def __init__(self, threads: int) -> None:
         # A line for each request that comes while all threads are busy would let anybody fill the log.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        self._all, self._health = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
-        self._all.set_thread_count(threads)
-        self._health.set_thread_count(1)
+        self._others = _dispatcher(threads)
+        self._own = {path: _dispatcher(count) for path, count in _OWN_THREADS.items()}
 
     def add_task(self, connection: Connection) -> None:
         first = connection.requests[0]
-        lane = self._health if first.error is None and first.path == HEALTH else self._all
+        lane = self._others if first.error else self._own.get(first.path, self._others)
         lane.add_task(connection)
 
     def shutdown(self, *, timeout: float) -> None:
-        for lane in (self._all, self._health):
+        for lane in (self._others, *self._own.values()):
             lane.shutdown(timeout=timeout)
+
+
+def _dispatcher(threads: int) -> ThreadedTaskDispatcher:
+    made = ThreadedTaskDispatcher()
+    made.set_thread_count(threads)
+    return made
 
 
 def connections_in(sockets: dict[int, Any]) -> list[Connection]:

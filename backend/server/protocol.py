@@ -4,6 +4,7 @@ Nothing here waits for a model to load or a run to end, except `/predict`, which
 """
 
 import logging
+from contextlib import nullcontext
 from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, jsonify, request
@@ -12,6 +13,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, Gone, UnsupportedMediaTyp
 from captionloop import __version__
 from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
+from captionloop.backend.server.places import Places
 from captionloop.backend.serving.caption_service import CaptionService, project_number
 from captionloop.errors import LostKeyError
 from captionloop.model.active_learning.project_settings import settings_of
@@ -35,6 +37,10 @@ _JOB_STATUS = {
 
 def _service() -> CaptionService:
     return cast(CaptionService, current_app.extensions["captionloop"])
+
+
+def _places() -> Places:
+    return cast(Places, current_app.extensions["captionloop_places"])
 
 
 def _gatekeeper() -> Gatekeeper:
@@ -77,7 +83,11 @@ def predict() -> Response:
     _gatekeeper().require(request)
     body = _body()
     tasks = _tasks(body)
-    results = _service().predict(project_number(body.get("project")), _text(body, "label_config"), tasks)
+    project, label_config = project_number(body.get("project")), _text(body, "label_config")
+    with (
+        _places().of(project) if tasks else nullcontext()
+    ):  # without tasks, as `captionloop doctor` asks, nothing is read
+        results = _service().predict(project, label_config, tasks)
     return jsonify(results=results)
 
 

@@ -21,8 +21,7 @@ from captionloop.model.evaluation.calibration import RecentChances
 
 _log = logging.getLogger(__name__)
 
-# Label Studio waits only 1 s for the response to an annotation event; with fewer threads a few slow pictures could
-# delay it.
+# For all but `/predict`. Label Studio waits only 1 s for the response to an annotation event.
 _THREADS = 16
 # How long a promotion may go unnoticed if Redis does not deliver its announcement.
 _POLL_S = 15

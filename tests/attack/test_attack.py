@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +41,7 @@ AUTH, READER = (USER, PASSWORD), ("reader", READER_PASSWORD)
 PICTURES = "127.0.0.2"  # the one host that CAPTIONLOOP_IMAGE_HOSTS names
 OPEN = {"/health", "/login", "/static/<path:filename>"}
 HOLDS_MANY = 300
+_MANY_REQUESTS = 40
 
 
 @dataclass(frozen=True)
@@ -241,10 +243,20 @@ def test_a_smuggled_request_is_not_answered(instance: Instance, sent: str) -> No
     assert not said.startswith(b"HTTP/1.1 500")
 
 
+class _CanaryServer(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.over = threading.Event()
+
+
 class _Canary(BaseHTTPRequestHandler):
     """Answers as badly as its path says; what is asked of the private one is kept."""
 
     asked: list[str] = []  # noqa: RUF012
+    server: _CanaryServer
 
     def do_GET(self) -> None:
         if self.connection.getsockname()[0] != PICTURES:
@@ -253,15 +265,13 @@ class _Canary(BaseHTTPRequestHandler):
             getattr(self, self.path.strip("/"), self.picture)()
 
     def hints(self) -> None:
-        for _ in range(1200):
+        while not self.server.over.wait(0.05):
             self.wfile.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-            time.sleep(0.05)
 
     def drip(self) -> None:
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-        for _ in range(1200):
+        while not self.server.over.wait(0.05):
             self.wfile.write(b"x")
-            time.sleep(0.05)
 
     def packed(self) -> None:
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip, gzip\r\nContent-Length: 3\r\n\r\nxxx")
@@ -281,13 +291,12 @@ PRIVATE_PORT: list[int] = []
 
 @contextmanager
 def canary(host: str) -> Iterator[int]:
-    server = ThreadingHTTPServer((host, 0), _Canary)
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = _CanaryServer((host, 0), _Canary)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_port
     finally:
+        server.over.set()
         server.shutdown()
         server.server_close()
 
@@ -321,6 +330,19 @@ class TestPictures:
 
             for project in (1, 2):
                 assert instance.predict(picture("blue"), project=project)[0]["result"]
+            instance.require_answers()
+            assert time.monotonic() - begun < 20
+
+    def test_that_many_requests_of_a_project_wait_for_delay_no_other(self, instance: Instance) -> None:
+        instance.predict(picture("red"))  # loads the model
+        instance.predict(picture("red"), project=2)
+        with ThreadPoolExecutor(_MANY_REQUESTS) as clients, canary(PICTURES) as port:
+            for _ in range(_MANY_REQUESTS):
+                clients.submit(suppress_errors, instance, [f"http://{PICTURES}:{port}/drip"])
+            time.sleep(1)
+            begun = time.monotonic()
+
+            assert instance.predict(picture("green"), project=2)[0]["result"]
             instance.require_answers()
             assert time.monotonic() - begun < 20
 

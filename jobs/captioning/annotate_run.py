@@ -5,8 +5,9 @@ Manager, and allows an annotation order (`asking_order`).
 
 The job scans all unlabelled tasks, captions those without the champion's suggestion, and scans again, until a scan
 finds nothing to do. All its state is in Label Studio, so a killed run resumes by scanning, and new tasks are found.
-Duplicates (a push was interrupted and repeated, or somebody opened a task at that moment) are deleted by the next scan,
-or, if a slow Label Studio stores a push after the last scan, by the next run.
+Duplicates (a push was interrupted and repeated, or somebody opened a task at that moment) are deleted by the next scan.
+A push cannot be recalled: if another worker takes over the run while one is on its way, it may be stored after that
+worker's last scan, so the attempt that lost the run requests another one.
 
 Label Studio shows the newest suggestion. After a rollback, an older one of the same champion is created again.
 """
@@ -17,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from operator import itemgetter
@@ -28,7 +29,7 @@ from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.controls import take_label_config, target_of
 from captionloop.backend.label_studio.label_config import CaptionTarget
 from captionloop.batches import batches
-from captionloop.errors import LabelStudioError
+from captionloop.errors import LabelStudioError, RunLost, ServiceError
 from captionloop.jobs.captioning.asking_order import AskingOrder, PredictionChange, SuggestedTask, let_backend_answer
 from captionloop.jobs.captioning.task_images import TaskImages
 from captionloop.jobs.context import Context
@@ -38,7 +39,7 @@ from captionloop.jobs.queue.attempt import Attempt
 from captionloop.model.active_learning.diversity import FloatArray, pooled
 from captionloop.model.active_learning.project_settings import settings_of
 from captionloop.model.active_learning.task_vectors import TaskVectors
-from captionloop.model.database import Project
+from captionloop.model.database import Project, Run, RunKind
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.evaluation.calibration import chances
 
@@ -115,7 +116,11 @@ class _Annotation:
 
     def carry_out(self) -> str:
         with self.context.label_studio.telling_of_retries(self.patience.say_waiting):
-            return self._carry_out()
+            try:
+                return self._carry_out()
+            except RunLost:
+                self._have_duplicates_deleted()
+                raise
 
     def _carry_out(self) -> str:
         try:
@@ -271,6 +276,19 @@ class _Annotation:
         self._check_champion()
         self.attempt.check()
         self.patience.until_done(order.serve)
+
+    def _have_duplicates_deleted(self) -> None:
+        """Request a run that scans again, without captions that nobody wants any more."""
+        with self.context.database.reading() as session:
+            is_cancelled = session.get_one(Run, self.attempt.run.id).cancel_requested
+        limit = 0 if is_cancelled or self.chosen.limit is not None else None
+        wanted = replace(self.chosen, limit=limit)
+        try:
+            self.context.queue.request(
+                self.project.id, RunKind.ANNOTATE, asked_by="a worker that was paused", settings=wanted.to_dict()
+            )
+        except ServiceError as error:
+            _log.error("tasks may have two suggestions until the next captioning run: %s", error)
 
     def _check_champion(self) -> None:
         champion = self.context.versions.champion(self.project.id).version

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from captionloop.setting_fields import Expected, StoredSettings, Switch, Whole
+from pydantic import Field
+
+from captionloop.setting_fields import Expected, StoredSettings, Switch
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class AnnotateSettings(StoredSettings):
 
     Args:
         only_missing: only those without any suggestion.
-        limit: at most this many; None: all.
+        limit: at most this many; None: all; 0: only delete surplus suggestions.
 
     Raises:
         SettingsError: an invalid value.
@@ -23,7 +25,9 @@ class AnnotateSettings(StoredSettings):
     called = "captioning setting"
 
     only_missing: Switch = False
-    limit: Annotated[Whole | None, Expected("a whole number above 0, or none")] = None
+    limit: Annotated[Annotated[int, Field(ge=0)] | None, Expected("a whole number that is not negative, or none")] = (
+        None
+    )
 
     def joined(self, other: AnnotateSettings) -> AnnotateSettings:
         """Settings that satisfy both."""

@@ -18,7 +18,7 @@ from tests.support.studio import annotate
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.label_studio.transport import Transport
-from captionloop.errors import LabelStudioError, RunCancelled
+from captionloop.errors import LabelStudioError, RunCancelled, RunLost
 from captionloop.home import Home
 from captionloop.jobs.captioning import annotate_run as annotating
 from captionloop.jobs.captioning.asking_order import VIEW_TITLE, AskingOrder
@@ -27,7 +27,7 @@ from captionloop.jobs.project.change_settings import change_settings
 from captionloop.jobs.project.promotion import promote
 from captionloop.jobs.queue.attempt import Attempt
 from captionloop.model.captioning.captioner import Captioner
-from captionloop.model.database import Database, RunKind, Suggestion
+from captionloop.model.database import Database, RunKind, RunState, Suggestion
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 
 
@@ -610,3 +610,79 @@ def test_with_an_order_a_run_of_the_missing_ones_hides_no_earlier_suggestions(st
     studio.annotate(only_missing=True)
 
     assert studio.found()["sampling"] != "Uncertainty sampling"
+
+
+# Another worker takes the run over -----------------------------------------------------------------------------------
+
+
+def arrives_late(studio: Studio, monkeypatch: pytest.MonkeyPatch, *, meanwhile: Callable[[Attempt], object]) -> Attempt:
+    """An attempt whose first push reaches Label Studio only when another attempt has done what `meanwhile` does."""
+    first, label_studio = studio.begin(), studio.context.label_studio
+    push = label_studio.import_predictions
+
+    def late(*pushed: Any) -> Any:
+        monkeypatch.setattr(label_studio, "import_predictions", push)
+        studio.context.queue.runs.hand_back(first.run.id, first.number)
+        second = studio.context.queue.runs.start(first.run.id)
+        assert second is not None
+        meanwhile(second)
+        return push(*pushed)
+
+    monkeypatch.setattr(label_studio, "import_predictions", late)
+    with pytest.raises(RunLost):
+        studio.carry_out(first)
+    return first
+
+
+def carry_out_what_was_requested(studio: Studio) -> str:
+    (requested,) = studio.context.queue.runs.advance()
+    attempt = studio.context.queue.runs.start(requested.id)
+    assert attempt is not None
+    return studio.carry_out(attempt)
+
+
+def test_what_a_worker_pushed_too_late_is_deleted_again(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = studio.add_tasks(4)
+
+    arrives_late(studio, monkeypatch, meanwhile=studio.carry_out)
+    twice = {task: studio.versions(task) for task in tasks}
+    carry_out_what_was_requested(studio)
+
+    assert twice == {task: [studio.champion] * 2 for task in tasks}
+    assert {task: studio.versions(task) for task in tasks} == {task: [studio.champion] for task in tasks}
+
+
+def test_what_it_pushed_too_late_of_a_former_champion_does_not_stay_in_view(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, before = studio.add_tasks(4), studio.champion
+
+    def promote_and_caption(second: Attempt) -> None:
+        promote(studio.context, studio.project, studio.finished.version.version, reason="test")
+        studio.carry_out(second)
+        carry_out_what_was_requested(studio)  # by the promotion
+
+    arrives_late(studio, monkeypatch, meanwhile=promote_and_caption)
+    carry_out_what_was_requested(studio)
+
+    assert studio.champion != before
+    assert {studio.versions(task)[-1] for task in tasks} == {studio.champion}
+
+
+def test_a_run_that_was_cancelled_meanwhile_captions_nothing_more(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_four_tasks_at_a_time(monkeypatch)
+    tasks = studio.add_tasks(16)
+
+    def cancel(second: Attempt) -> None:
+        studio.context.queue.runs.cancel(second.run.id)
+        with pytest.raises(RunCancelled):
+            studio.carry_out(second)
+        second.finish(RunState.CANCELLED, message="Cancelled.")
+
+    arrives_late(studio, monkeypatch, meanwhile=cancel)
+    said = carry_out_what_was_requested(studio)
+
+    assert sum(len(studio.versions(task)) for task in tasks) < len(tasks)
+    assert "more have none of it yet" in said

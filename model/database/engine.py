@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from captionloop.errors import ServiceError, SettingsError
@@ -33,6 +34,9 @@ SCHEMA_VERSION_TABLE = "schema_version"
 _ALEMBIC_TABLE = "alembic_version"
 # How long a writer waits before SQLite says "database is locked".
 _SQLITE_BUSY_TIMEOUT_S = 45
+# A process keeps 5 open, SQLAlchemy's default. When the database is locked, requests wait, each with a connection;
+# PostgreSQL allows 100 in all.
+_KEPT_CONNECTIONS, _MOST_CONNECTIONS = 5, 30
 # Any numbers will do, as long as they differ.
 _SCHEMA_LOCK = 7163528
 NEAR_DUPLICATES_LOCK = 7163529
@@ -139,6 +143,10 @@ class Database:
         """
         try:
             yield
+        except PoolTimeoutError as error:
+            raise ServiceError(
+                f"The database {self.shown_url} keeps all connections waiting. {_USUAL_REMEDY}"
+            ) from error
         except (DatabaseError, InterfaceError) as error:
             if isinstance(error, _OF_THE_PROGRAM):
                 raise
@@ -215,7 +223,8 @@ def engine_arguments(url: str) -> dict[str, Any]:
     """The further arguments of `create_engine` for this URL."""
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
     kind = {"connect_args": {"timeout": _SQLITE_BUSY_TIMEOUT_S}} if is_sqlite else {"pool_pre_ping": True}
-    return {**kind, "hide_parameters": True}  # errors are logged, and captions must not be
+    # Errors are logged, and captions must not be.
+    return {**kind, "max_overflow": _MOST_CONNECTIONS - _KEPT_CONNECTIONS, "hide_parameters": True}
 
 
 def prepare(engine: Engine) -> None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,18 @@ def test_a_database_that_went_away_is_an_error_that_names_it_and_it_is_used_agai
             with pytest.raises(ServiceError, match=r"The database postgresql.* cannot be used"):
                 lose_the_connection()
         assert Runs(database).unfinished(project.id) == []
+
+
+def test_a_database_that_keeps_all_connections_waiting_is_an_error_that_names_it(
+    either_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(either_database.engine.pool, "_timeout", 0.1)  # of 30 s
+    with ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(either_database.engine.connect())
+        with pytest.raises(ServiceError, match="keeps all connections waiting"):
+            Runs(either_database).active()
+    assert Runs(either_database).active() == []
 
 
 @ON_BOTH

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from captionloop.backend.api.endpoints import api
 from captionloop.backend.api.runs import RunFacts
-from captionloop.backend.health.checkups import Checkup
+from captionloop.backend.health.checkups import PATIENCE_S, Checkup
 from captionloop.backend.label_studio.controls import boxes_of
 from captionloop.backend.page_data.overview import read_overview
 from captionloop.backend.pages.blueprint import current_room
@@ -100,9 +100,12 @@ def get_overview(number: int) -> OverviewFacts:
 
 @api.get("/projects/<int:number>/health")
 def get_health(number: int) -> Checkup:
-    """The result of `captionloop doctor`, at most a minute old; a new one takes some seconds."""
+    """The result of `captionloop doctor`, at most a minute old.
+
+    A new one takes some seconds; after eight, `missing` names the parts that have not answered yet.
+    """
     room = current_room()
-    return room.checkups.of(room.project(number))
+    return room.checkups.of(room.project(number), patience_s=PATIENCE_S)
 
 
 @api.post("/projects/<int:number>/sync", status=202)

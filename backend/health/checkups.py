@@ -1,32 +1,35 @@
 """Cached results of `captionloop doctor`, for the pages.
 
-A checkup reads the champion's weights from disk and sends Label Studio a dozen requests, so its result is reused for a
-minute.
+A checkup reads the champion's weights from disk, sends Label Studio a dozen requests and may wait for a model to load.
+So it is made by a thread of its own, and its result is used for a minute.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Lock
+from threading import Event, Lock, Thread
 
-from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check, examine
+from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check, Examination
 from captionloop.model.database import Project, utc_now
 from captionloop.settings import Settings
 
-_WITHIN_S = 8  # checks without a result by then count as broken
+# How long to wait for all parts where the result is shown once, in seconds.
+PATIENCE_S = 8.0
 _KEPT_FOR = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Checkup:
-    """The result of the last checkup of a project.
+    """The result of a checkup of a project.
 
     Args:
-        checks: one for each part.
-        looked_at: when.
+        checks: one for each part that has answered.
+        missing: the names of the others; they are still being asked.
+        looked_at: when, in UTC.
     """
 
     checks: Sequence[Check]
+    missing: Sequence[str]
     looked_at: datetime
 
     @property
@@ -36,18 +39,43 @@ class Checkup:
 
 
 class Checkups:
-    """The last checkup of each project. One at a time: concurrent callers wait for it and share its result."""
+    """The last checkup of each project, shared by all who ask. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = Lock()
-        self._last: dict[int, Checkup] = {}
+        self._last: dict[int, _Look] = {}  # by project
 
-    def of(self, project: Project) -> Checkup:
-        """A checkup at most a minute old; a new one takes some seconds."""
+    def of(self, project: Project, *, patience_s: float) -> Checkup:
+        """A checkup at most a minute old.
+
+        Args:
+            patience_s: how long to wait for parts that have not answered yet, in seconds.
+        """
         with self._lock:
-            known = self._last.get(project.id)
-            if known is None or utc_now() - known.looked_at > _KEPT_FOR:
-                checks = examine(self._settings, label_studio_id=project.label_studio_id, within_s=_WITHIN_S)
-                known = self._last[project.id] = Checkup(checks, utc_now())
-            return known
+            look = self._last.get(project.id)
+            if look is None or look.is_old:
+                look = self._last[project.id] = _Look(
+                    Examination(self._settings, label_studio_id=project.label_studio_id)
+                )
+        return look.result(patience_s)
+
+
+class _Look:
+    def __init__(self, examination: Examination) -> None:
+        self._examination = examination
+        self._over = Event()
+        self._checkup: Checkup | None = None
+        Thread(target=self._carry_out, name="checkup", daemon=True).start()
+
+    @property
+    def is_old(self) -> bool:
+        return self._checkup is not None and utc_now() - self._checkup.looked_at > _KEPT_FOR
+
+    def result(self, patience_s: float) -> Checkup:
+        self._over.wait(patience_s)
+        return self._checkup or Checkup(self._examination.checks, self._examination.missing, utc_now())
+
+    def _carry_out(self) -> None:
+        self._checkup = Checkup(self._examination.carry_out(), (), utc_now())
+        self._over.set()

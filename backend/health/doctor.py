@@ -99,23 +99,44 @@ def examine(settings: Settings, *, label_studio_id: int | None = None, within_s:
         label_studio_id: the project to check; by default the only connected one, else the sample one.
         within_s: checks without a result after this time count as broken, in seconds.
     """
-    with ExitStack() as opened:
-        return _follow_all(_Patient(settings, label_studio_id, opened).chains(), within_s)
+    return Examination(settings, label_studio_id=label_studio_id).carry_out(within_s=within_s)
 
 
-def _follow_all(chains: list[list[_Link]], within_s: float) -> list[Check]:
-    found: list[list[Check]] = [[] for _ in chains]
-    # Daemon threads, so that a hanging one does not keep the program from ending.
-    threads = [
-        threading.Thread(target=_follow, args=(chain, checks), daemon=True)
-        for chain, checks in zip(chains, found, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + within_s
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return [check for chain, checks in zip(chains, found, strict=True) for check in _complete(chain, checks, within_s)]
+class Examination:
+    """One run of all checks. Other threads can read what was found so far."""
+
+    def __init__(self, settings: Settings, *, label_studio_id: int | None = None) -> None:
+        """See `examine`."""
+        self._opened = ExitStack()
+        self._chains = _Patient(settings, label_studio_id, self._opened).chains()
+        self._found: list[list[Check]] = [[] for _ in self._chains]
+
+    def carry_out(self, *, within_s: float = _WITHIN_S) -> list[Check]:
+        """Run the checks, once; see `examine`."""
+        # Daemon threads, so that a hanging one does not keep the program from ending.
+        threads = [
+            threading.Thread(target=_follow, args=(chain, found), daemon=True)
+            for chain, found in zip(self._chains, self._found, strict=True)
+        ]
+        with self._opened:
+            for thread in threads:
+                thread.start()
+            deadline = time.monotonic() + within_s
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            both = zip(self._chains, self._found, strict=True)
+            return [check for chain, found in both for check in _complete(chain, found, within_s)]
+
+    @property
+    def checks(self) -> list[Check]:
+        """The results so far, in display order."""
+        return [check for found in self._found for check in list(found)]
+
+    @property
+    def missing(self) -> list[str]:
+        """The names of the checks without a result so far."""
+        both = zip(self._chains, self._found, strict=True)
+        return [link.name for chain, found in both for link in chain[len(found) :]]
 
 
 def _follow(chain: list[_Link], checks: list[Check]) -> None:

@@ -4,7 +4,9 @@ import csv
 import html
 import io
 import re
+import time
 from collections.abc import Callable, Iterator
+from threading import Event, Thread
 
 import pytest
 from flask import Flask
@@ -12,11 +14,12 @@ from flask.testing import FlaskClient
 from tests.support.corrections import correct
 from tests.support.label_configs import label_config
 from tests.support.models import add_project
+from tests.support.processes import until
 from tests.support.room import post
 from tests.support.runs import attempt_at
 from tests.support.versions import FinishedRun
 
-from captionloop.backend.health import checkups
+from captionloop.backend.health import checkups, doctor
 from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check
 from captionloop.backend.label_studio.controls import take_label_config
 from captionloop.backend.page_data.overview import FEW_CORRECTIONS
@@ -364,15 +367,18 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The projects that doctor was asked to look at, instead of parts that are not there."""
     asked: list[int] = []
 
-    def examine(_settings: object, *, label_studio_id: int, within_s: float) -> list[Check]:
-        asked.append(label_studio_id)
-        return [
-            Check("database", True, "answers"),
-            Check("Label Studio", False, "does not answer", "Start it."),
-            Check("token", False, NOT_LOOKED_AT, "First: Label Studio."),
-        ]
+    class Examination:
+        def __init__(self, _settings: object, *, label_studio_id: int) -> None:
+            asked.append(label_studio_id)
 
-    monkeypatch.setattr(checkups, "examine", examine)
+        def carry_out(self) -> list[Check]:
+            return [
+                Check("database", True, "answers"),
+                Check("Label Studio", False, "does not answer", "Start it."),
+                Check("token", False, NOT_LOOKED_AT, "First: Label Studio."),
+            ]
+
+    monkeypatch.setattr(checkups, "Examination", Examination)
     return asked
 
 
@@ -395,6 +401,52 @@ def test_htmx_gets_the_part_alone(lead: FlaskClient) -> None:
 
     assert "<html" not in part
     assert "does not answer" in part
+
+
+@pytest.fixture
+def loading(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+    """The champion does not answer before it is set, as while its model loads."""
+    loaded = Event()
+
+    def champion(self: object) -> str:
+        loaded.wait(60)
+        return "v1 serves"
+
+    monkeypatch.setattr(doctor._Patient, "_backend", lambda self: "answers")
+    monkeypatch.setattr(doctor._Patient, "_backend_password", lambda self: "accepted")
+    monkeypatch.setattr(doctor._Patient, "_champion", champion)
+    yield loaded
+    loaded.set()
+
+
+def test_a_part_that_takes_long_is_named_beside_the_answers_of_the_others(lead: FlaskClient, loading: Event) -> None:
+    def part() -> str:
+        begun = time.monotonic()
+        answer = lead.get("/projects/1/health", headers={"HX-Request": "true"}).get_data(as_text=True)
+        assert time.monotonic() - begun < 10
+        return answer
+
+    waiting = part()
+    loading.set()
+    until(lambda: "Looked at" in part(), within_s=30)
+
+    assert "Waiting for an answer about champion…" in waiting
+    assert 'hx-trigger="load delay:1s"' in waiting
+    assert "Label Studio</span>: " in waiting
+    assert "hx-get" not in part()
+
+
+def test_a_part_that_takes_long_delays_no_other_project(lead: FlaskClient, loading: Event, database: Database) -> None:
+    add_project(database, 2)
+    first = Thread(target=lead.get, args=("/projects/1/health",))
+    first.start()
+    time.sleep(0.2)
+    begun = time.monotonic()
+
+    lead.get("/projects/2/health", headers={"HX-Request": "true"})
+
+    assert time.monotonic() - begun < 5
+    first.join()
 
 
 def test_many_visitors_within_a_minute_are_one_look(lead: FlaskClient, reader: FlaskClient, looks: list[int]) -> None:

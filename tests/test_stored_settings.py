@@ -150,7 +150,7 @@ def test_a_value_that_no_setting_has_is_named_in_each(kind: Any, name: str) -> N
         (ProjectSettings, "random_share", float("nan"), "a number from 0 to 0.5."),
         (ProjectSettings, "strategy", None, "one of auto, random, "),
         (AnnotateSettings, "only_missing", 1, "true or false."),
-        (AnnotateSettings, "limit", 0, "a whole number above 0, or none."),
+        (AnnotateSettings, "limit", -1, "a whole number from 0 on, or none."),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_expected(kind: Any, name: str, wrong: object, expected: str) -> None:

@@ -25,9 +25,7 @@ class AnnotateSettings(StoredSettings):
     called = "captioning setting"
 
     only_missing: Switch = False
-    limit: Annotated[Annotated[int, Field(ge=0)] | None, Expected("a whole number that is not negative, or none")] = (
-        None
-    )
+    limit: Annotated[Annotated[int, Field(ge=0)] | None, Expected("a whole number from 0 on, or none")] = None
 
     def joined(self, other: AnnotateSettings) -> AnnotateSettings:
         """Settings that satisfy both."""

@@ -15,7 +15,7 @@ import itertools
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
-from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.blip.generation_settings import GenerationSettings, generation_for
 from captionloop.model.captioning.captioner import Captioner
-from captionloop.model.captions.orthography import learn_writing
-from captionloop.model.captions.text import encode_caption
 from captionloop.model.dataset.split import split_images
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.languages import LANGUAGES
@@ -38,6 +36,7 @@ from captionloop.model.starter.styles import STYLES
 from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
+from captionloop.model.vocabulary.style_tokens import tokens_for
 
 _DRAWN_AT_ONCE = 50
 _WRITERS = {**STYLES, **LANGUAGES}
@@ -76,20 +75,42 @@ class Learner:
             features |= dict(zip(some, encoded.float(), strict=True))
         return Pool(scenes, seeds, features)
 
-    def corrected(self, pool: Pool, captions: dict[str, str], settings: FinetuneSettings) -> Captioner:
-        """The model after one run on these captions."""
+    def corrected(
+        self,
+        pool: Pool,
+        captions: dict[str, str],
+        settings: FinetuneSettings,
+        *,
+        styles: Mapping[str, str] | None = None,
+    ) -> Captioner:
+        """The model after one run on these captions.
+
+        Args:
+            styles: scene → the style of its caption, where that has a name.
+        """
+        of_scenes = styles or {}
         train = split_images(captions).train
+        start = load_checkpoint(self.directory)
+        tokens = tokens_for(sorted(set(of_scenes.values())), start.tokenizer, known={})
         result = finetune(
-            load_checkpoint(self.directory),
-            [Example(id=name, image_hash=name, caption=captions[name]) for name in train],
+            start,
+            [Example(id=name, image_hash=name, caption=captions[name], style=of_scenes.get(name)) for name in train],
             settings=settings,
             features=pool.features,
             pictures=pool.picture,
             tell=partial(self._said_by_base, pool),
+            style_tokens=tokens,
         )
-        tokenizer = result.checkpoint.tokenizer
-        generation = GenerationSettings().following(len(encode_caption(tokenizer, text)) for text in captions.values())
-        return self._captioner(result.checkpoint, replace(generation, writing=learn_writing(captions.values())))
+        generation = generation_for(
+            GenerationSettings(),
+            result.checkpoint,
+            [text for name, text in captions.items() if name not in of_scenes],
+            in_styles={
+                style: [captions[name] for name, found in of_scenes.items() if found == style] for style in tokens
+            },
+            tokens=tokens,
+        )
+        return self._captioner(result.checkpoint, generation)
 
     def _said_by_base(self, pool: Pool, names: Sequence[str]) -> dict[str, str]:
         suggestions = self.base.caption_features(torch.stack([pool.features[name] for name in names]))

@@ -5,9 +5,9 @@ sequence is
 
     [DEC] <prompt pieces> <caption pieces> [SEP]
 
-and both lengths count *all* of it. So the longest caption has `max_length - 2 - prompt` word pieces ([SEP] ends it) or
-one more (cut short), and the shortest has `min_length - 1 - prompt`, as [SEP] is forbidden while the sequence is
-shorter than `min_length`.
+where the token of a style counts as one of the prompt's pieces, and both lengths count *all* of it. So the longest
+caption has `max_length - 2 - prompt` word pieces ([SEP] ends it) or one more (cut short), and the shortest has
+`min_length - 1 - prompt`, as [SEP] is forbidden while the sequence is shorter than `min_length`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, InstanceOf
 
 from captionloop.errors import CheckpointError
 from captionloop.model.captions.orthography import Writing, learn_writing
-from captionloop.model.captions.text import encode_caption
+from captionloop.model.captions.text import encode_caption, lead_in
 from captionloop.setting_fields import Expected, StoredSettings, Text
 
 if TYPE_CHECKING:
@@ -38,6 +38,36 @@ _Penalty = Annotated[float, Field(gt=0, le=100), Expected("a number above 0, at 
 
 
 @dataclass(frozen=True)
+class TaughtStyle(StoredSettings):
+    """A manner of captions that a version was taught beside others (docs/styles.md).
+
+    Args:
+        token: the special token that leads its captions in, before the prompt.
+        writing: the capitals and spaces of its captions.
+
+    Raises:
+        CheckpointError: a value that cannot be used; the message names it and what is expected.
+    """
+
+    called = "style setting"
+    error = CheckpointError
+
+    token: Text
+    writing: _Writing = field(default_factory=Writing)
+
+
+def _style_from_json(style: object) -> object:
+    return TaughtStyle.from_dict(style) if isinstance(style, Mapping) else style
+
+
+_Styles = Annotated[
+    Mapping[str, Annotated[InstanceOf[TaughtStyle], BeforeValidator(_style_from_json)]],
+    Expected("style settings by the name of the style"),
+]
+_Style = Annotated[str | None, Expected("the name of one of the styles, or nothing")]
+
+
+@dataclass(frozen=True)
 class GenerationSettings(StoredSettings):
     """Beam search as BLIP does it for captioning.
 
@@ -51,7 +81,9 @@ class GenerationSettings(StoredSettings):
         prompt: prompt before the caption; removed from the output.
         repetition_penalty: lowers the scores of tokens that have occurred (CTRL, arXiv 1909.05858, section 4.1); 1 is
             off.
-        writing: the annotators' capitals and spaces, restored in the output.
+        writing: the annotators' capitals and spaces, restored in the output; those of captions without a named style.
+        styles: name → style, of all that the version was taught beside captions without a named one.
+        style: which of them it writes; None is captions without a named style.
 
     Raises:
         CheckpointError: a value that cannot be used; the message names the setting, its value and what is expected.
@@ -66,11 +98,35 @@ class GenerationSettings(StoredSettings):
     prompt: Text = ""
     repetition_penalty: _Penalty = 1.0
     writing: _Writing = field(default_factory=Writing)
+    styles: _Styles = field(default_factory=dict)
+    style: _Style = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.min_length > self.max_length:
             raise self.wrong("min_length", f"at most max_length ({self.max_length})")
+        if self.style is not None and self.style not in self.styles:
+            raise self.wrong("style", f"one of {', '.join(map(repr, self.styles)) or 'none'}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting by name, ready for JSON; those of styles only if there are any."""
+        values = super().to_dict()
+        return values if self.styles else {name: values[name] for name in values if name not in ("styles", "style")}
+
+    @property
+    def style_token(self) -> str | None:
+        """What leads captions in, before the prompt; None where the style has no name."""
+        return None if self.style is None else self.styles[self.style].token
+
+    @property
+    def plain_prompt(self) -> str:
+        """The text that makes plain `transformers` write in this style: the style's token and the prompt."""
+        return " ".join(filter(None, [self.style_token, self.prompt]))
+
+    @property
+    def style_writing(self) -> Writing:
+        """The capitals and spaces of the style that is written."""
+        return self.writing if self.style is None else self.styles[self.style].writing
 
     def for_transformers(self, text_config: Any) -> dict[str, Any]:
         """The same for `transformers.GenerationConfig`.
@@ -101,7 +157,7 @@ class GenerationSettings(StoredSettings):
 
         Args:
             caption_pieces: number of word pieces of each human caption, without prompt and special tokens.
-            prompt_pieces: number of word pieces of `prompt`.
+            prompt_pieces: number of tokens that lead a caption in: word pieces of `prompt`, and one of a style.
             most: the decoder's positions, the upper bound of both lengths.
         """
         counts = list(caption_pieces)
@@ -117,18 +173,34 @@ class GenerationSettings(StoredSettings):
         )
 
 
-def generation_for(before: GenerationSettings, checkpoint: Checkpoint, captions: Iterable[str]) -> GenerationSettings:
+def generation_for(
+    before: GenerationSettings,
+    checkpoint: Checkpoint,
+    captions: Iterable[str],
+    *,
+    in_styles: Mapping[str, Iterable[str]] | None = None,
+    tokens: Mapping[str, str] | None = None,
+) -> GenerationSettings:
     """A version's settings after fine-tuning: length limits that include all captions, and the annotators' orthography.
 
     Args:
         before: the settings of its parent.
         checkpoint: of either.
-        captions: the human captions.
+        captions: the human captions without a named style.
+        in_styles: style → the human captions in it.
+        tokens: each of these styles' token. Earlier styles that nobody wrote in since stay as they are.
     """
     captions = list(captions)
+    styled = {name: list(texts) for name, texts in (in_styles or {}).items()}
+    styles = {
+        **before.styles,
+        **{name: TaughtStyle((tokens or {})[name], learn_writing(styled[name])) for name in styled},
+    }
+    everything = [*captions, *(caption for texts in styled.values() for caption in texts)]
     wide_enough = before.following(
-        (len(encode_caption(checkpoint.tokenizer, caption)) for caption in captions),
-        prompt_pieces=len(encode_caption(checkpoint.tokenizer, before.prompt)),
+        (len(encode_caption(checkpoint.tokenizer, caption)) for caption in everything),
+        prompt_pieces=len(lead_in(checkpoint.tokenizer, before.prompt)) + bool(styles),
         most=checkpoint.model.config.text_config.max_position_embeddings,
     )
-    return replace(wide_enough, writing=learn_writing(captions))
+    writing = learn_writing(captions) if captions or not styles else before.writing
+    return replace(wide_enough, writing=writing, styles=styles)

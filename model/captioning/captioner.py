@@ -6,12 +6,13 @@ by our own `encoder`, `decoder` and `beam_search`.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +29,7 @@ from captionloop.model.captioning.beam_search import Hypothesis, SearchRules, se
 from captionloop.model.captioning.decoder import TextDecoder
 from captionloop.model.captioning.encoder import ImageEncoder
 from captionloop.model.captioning.feature_cache import FeatureCache
-from captionloop.model.captions.text import decode_caption, encode_caption
+from captionloop.model.captions.text import decode_caption, lead_in
 from captionloop.setting_fields import PrecisionSetting
 
 Precision = Literal["fp32", "bf16"]
@@ -143,6 +144,25 @@ class Captioner:
             features=features,
         )
 
+    def in_style(self, style: str | None) -> Captioner:
+        """The same model writing in one of its styles, `generation.styles`; weights, cache and lock are shared.
+
+        Args:
+            style: its name; None is captions without a named style.
+
+        Raises:
+            CheckpointError: the version was not taught the style.
+        """
+        if style == self.generation.style:
+            return self
+        if style is not None and style not in self.generation.styles:
+            known = ", ".join(map(repr, self.generation.styles)) or "none with a name"
+            raise CheckpointError(f"Version {self.version} was not taught the style {style!r}. It knows: {known}.")
+        styled = copy.copy(self)
+        styled.generation = replace(self.generation, style=style)
+        styled._prompt = styled._prompt_ids()
+        return styled
+
     def caption(
         self,
         images: Sequence[Image.Image],
@@ -215,7 +235,7 @@ class Captioner:
 
     @property
     def prompt_length(self) -> int:
-        """Number of tokens before the caption: [DEC] and the prompt's."""
+        """Number of tokens before the caption: [DEC], the style's, and the prompt's."""
         return len(self._prompt)
 
     @contextmanager
@@ -235,7 +255,7 @@ class Captioner:
         caption = decode_caption(self.checkpoint.tokenizer, written.ids[len(self._prompt) :])
         probabilities = [math.exp(log) for log in written.log_probabilities]
         score = sum(probabilities) / len(probabilities)
-        return ScoredCaption(self.generation.writing.write(caption), min(max(score, 0.0), 1.0))
+        return ScoredCaption(self.generation.style_writing.write(caption), min(max(score, 0.0), 1.0))
 
     def _run_encoder(self, images: Sequence[Image.Image]) -> torch.Tensor:
         pixels = self._pixels(images).to(self.dtype)
@@ -243,9 +263,15 @@ class Captioner:
             return self._encoder(pixels)
 
     def _prompt_ids(self) -> list[int]:
-        """[DEC], whose id is only in the configuration, and the prompt's word pieces."""
+        """[DEC], whose id is only in the configuration, the token of the style, and the prompt's word pieces."""
         text, settings = self._model.config.text_config, self.generation
-        ids = [text.bos_token_id, *encode_caption(self.checkpoint.tokenizer, settings.prompt)]
+        token = settings.style_token
+        if token is not None and token not in self.checkpoint.tokenizer.get_vocab():
+            raise CheckpointError(
+                f"The style {settings.style!r} is led in by {token}, which the tokenizer of {self.checkpoint.source} "
+                "lacks. Take model and settings from the same version."
+            )
+        ids = [text.bos_token_id, *lead_in(self.checkpoint.tokenizer, settings.prompt, token=token)]
         if settings.max_length > text.max_position_embeddings:
             raise CheckpointError(
                 f"Generation setting max_length is {settings.max_length}; "

@@ -84,6 +84,12 @@ def encode_caption(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[int
     return ids
 
 
+def lead_in(tokenizer: PreTrainedTokenizerBase, prompt: str, *, token: str | None = None) -> list[int]:
+    """Ids between the start token and a caption: the token of its style, if that has one, and the prompt's pieces."""
+    style = [] if token is None else [tokenizer.convert_tokens_to_ids(token)]
+    return [*style, *encode_caption(tokenizer, prompt)]
+
+
 def decode_caption(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """The caption of a sequence of ids, in its normal form.
 

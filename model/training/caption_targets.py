@@ -1,15 +1,15 @@
 """Decoder inputs and labels for training, consistent with generation, and the loss.
 
 The input starts with [DEC] (the id from the config; published tokenizers lack the token). Labels are the caption and
-[SEP]; prompt and padding are masked out of the loss. `transformers` does none of that by itself. The loss is computed
-here, so that label smoothing is used in training only.
+[SEP]; a style's token, prompt and padding are masked out of the loss. `transformers` does none of that by itself. The
+loss is computed here, so that label smoothing is used in training only.
 
 Shapes: B examples in a batch, L tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from captionloop.model.blip.checkpoint import Checkpoint
-from captionloop.model.captions.text import encode_caption, is_representable, normalise_caption, unwritable
+from captionloop.model.captions.text import encode_caption, is_representable, lead_in, normalise_caption, unwritable
 
 _NAMED = 5  # characters that cannot be written are named at most
 IGNORED = -100  # the label of a position that does not count in the loss
@@ -26,12 +26,22 @@ IGNORED = -100  # the label of a position that does not count in the loss
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One caption of one image; `weight` is its factor in the loss."""
+    """One caption of one image.
+
+    Args:
+        weight: its factor in the loss.
+        style: the style that it is written in; None has no name, and nothing leads it in.
+    """
 
     id: str
     image_hash: str
     caption: str
     weight: float = 1.0
+    style: str | None = None
+
+    def led_in_by(self, style_tokens: Mapping[str, str]) -> str | None:
+        """The token of its style."""
+        return None if self.style is None else style_tokens[self.style]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,7 @@ class TrainingBatch:
     """Decoder inputs and labels, each int64 (B, L).
 
     Args:
-        ids: [DEC], prompt, caption, [SEP], then padding.
+        ids: [DEC], the style's token if any, prompt, caption, [SEP], then padding.
         labels: the same for caption and [SEP], -100 elsewhere.
     """
 
@@ -116,14 +126,16 @@ def training_batch(
 
 @dataclass(frozen=True, slots=True)
 class CaptionText:
-    """A caption's ids after the start token: prompt, caption, [SEP]."""
+    """A caption's ids after the start token: the style's token if any, prompt, caption, [SEP]."""
 
     ids: tuple[int, ...]
     prompt: int  # how many of them are masked out of the loss
 
     @classmethod
-    def of(cls, caption: str, tokenizer: PreTrainedTokenizerBase, *, prompt: str) -> CaptionText:
-        prompt_ids = encode_caption(tokenizer, prompt)
+    def of(
+        cls, caption: str, tokenizer: PreTrainedTokenizerBase, *, prompt: str, style_token: str | None = None
+    ) -> CaptionText:
+        prompt_ids = lead_in(tokenizer, prompt, token=style_token)
         return cls((*prompt_ids, *encode_caption(tokenizer, caption), tokenizer.sep_token_id), len(prompt_ids))
 
 
@@ -139,12 +151,27 @@ def padded(texts: Sequence[CaptionText], *, start_id: int) -> TrainingBatch:
 
 
 def usable_examples(
-    checkpoint: Checkpoint, examples: Sequence[Example], *, prompt: str
+    checkpoint: Checkpoint,
+    examples: Sequence[Example],
+    *,
+    prompt: str,
+    style_tokens: Mapping[str, str] | None = None,
 ) -> tuple[list[Example], list[Rejected]]:
+    """The examples that the model can be trained on, and the others with why they cannot.
+
+    Args:
+        style_tokens: of each style among them.
+    """
     usable, rejected = [], []
     longest = checkpoint.model.config.text_config.max_position_embeddings
     for example in examples:
-        reason = _reason_against(example.caption, checkpoint.tokenizer, prompt=prompt, longest=longest)
+        reason = _reason_against(
+            example.caption,
+            checkpoint.tokenizer,
+            prompt=prompt,
+            style_token=example.led_in_by(style_tokens or {}),
+            longest=longest,
+        )
         if reason is None:
             usable.append(example)
         else:
@@ -152,13 +179,15 @@ def usable_examples(
     return usable, rejected
 
 
-def _reason_against(caption: str, tokenizer: PreTrainedTokenizerBase, *, prompt: str, longest: int) -> str | None:
+def _reason_against(
+    caption: str, tokenizer: PreTrainedTokenizerBase, *, prompt: str, style_token: str | None, longest: int
+) -> str | None:
     if not normalise_caption(caption):
         return "the caption is empty"
     if not is_representable(tokenizer, caption):
         lacking = ", ".join(f"{part!r:.40}" for part in unwritable(tokenizer, caption)[:_NAMED])
         return f"the model's vocabulary cannot write {lacking} in {caption!r:.200}"
-    length = 1 + len(CaptionText.of(caption, tokenizer, prompt=prompt).ids)
+    length = 1 + len(CaptionText.of(caption, tokenizer, prompt=prompt, style_token=style_token).ids)
     if length > longest:
         return f"the caption has {length} tokens and would be cut; the model can write {longest}"
     return None

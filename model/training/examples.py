@@ -36,6 +36,7 @@ class TrainingData:
         settings: batch size, seed, prompt, augmentation, and whether the encoder is trained.
         features: the frozen encoder's output; required unless the encoder is trained.
         pictures: the images; required if it is.
+        style_tokens: of each style among them.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class TrainingData:
         *,
         features: FeatureSource | None,
         pictures: PictureSource | None,
+        style_tokens: Mapping[str, str] | None = None,
     ) -> None:
         needed, given = ("pictures", pictures) if settings.trains_encoder else ("features", features)
         if given is None:
@@ -55,7 +57,13 @@ class TrainingData:
         self._pixels = Pixels(checkpoint.image_processor, checkpoint.model.device)
         self._start_id = checkpoint.model.config.text_config.bos_token_id
         self._texts = [
-            CaptionText.of(example.caption, checkpoint.tokenizer, prompt=settings.prompt) for example in examples
+            CaptionText.of(
+                example.caption,
+                checkpoint.tokenizer,
+                prompt=settings.prompt,
+                style_token=example.led_in_by(style_tokens or {}),
+            )
+            for example in examples
         ]
         self._weights = torch.tensor([example.weight for example in examples])
 

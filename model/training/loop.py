@@ -44,6 +44,7 @@ from captionloop.model.training.settings import FinetuneSettings, Schedule, defa
 from captionloop.model.training.trainable import Trainable
 from captionloop.model.training.validation import ValidationResult
 from captionloop.model.vocabulary.extension import Telling, extended_checkpoint
+from captionloop.model.vocabulary.style_tokens import with_style_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class FinetuneResult:
         settings: with all defaults resolved: the learning rate and number of steps that were used.
         examples: how many were trained on.
         rejected: those that were left out.
-        new_pieces: number of tokens that were added to the vocabulary.
+        new_pieces: number of tokens that were added to the vocabulary for words.
         losses: of each step, with label smoothing.
         best_step: the step whose weights were kept.
         seconds: duration of the run, or since it was resumed.
@@ -110,6 +111,7 @@ def finetune(
     features: FeatureSource | None = None,
     pictures: PictureSource | None = None,
     tell: Telling | None = None,
+    style_tokens: Mapping[str, str] | None = None,
     validate: Validate | None = None,
     watch: Watching | None = None,
     log: TrainingLog | None = None,
@@ -127,6 +129,8 @@ def finetune(
         pictures: the images; for a way that trains it.
         tell: the checkpoint's own captions of images, from which new tokens are initialised by alignment. None: from
             their former pieces.
+        style_tokens: the token that leads in the captions of a style, for each style that an example names; those that
+            the vocabulary lacks are added.
         validate: evaluates on images that are not among the examples; the best weights are kept. None keeps the last
             ones.
         watch: called as often as validation, without influence on the weights. An exception from it ends the run.
@@ -143,17 +147,18 @@ def finetune(
     device = next(checkpoint.model.text_decoder.parameters()).device
     accelerator = Accelerator(cpu=not is_gpu(device))
     is_main = accelerator.is_main_process
-    start = extended_checkpoint(
+    with_words = extended_checkpoint(
         checkpoint,
         [(example.image_hash, example.caption) for example in examples],
         tell=None if tell is None else partial(_told_to_all, accelerator, tell),
     )
-    usable, rejected = usable_examples(start, examples, prompt=settings.prompt)
+    start = with_style_tokens(with_words, (style_tokens or {}).values())
+    usable, rejected = usable_examples(start, examples, prompt=settings.prompt, style_tokens=style_tokens)
     if not usable:
         raise RunError(nothing_left(rejected))
-    settings = _settled(settings, start, len(usable), has_new_words=start is not checkpoint)
+    settings = _settled(settings, start, len(usable), has_new_words=with_words is not checkpoint)
     steps, peak_rate = settings.steps or 0, settings.learning_rate or 0.0
-    new_pieces = start.model.config.text_config.vocab_size - checkpoint.model.config.text_config.vocab_size
+    new_pieces = with_words.model.config.text_config.vocab_size - checkpoint.model.config.text_config.vocab_size
     if new_pieces:
         logger.info("The vocabulary has %d new words and parts of words", new_pieces)
     for example in rejected:
@@ -170,7 +175,7 @@ def finetune(
         if state and (resumed := state.load(parameters=trainable.parameters, optimizer=optimizer)):
             run.resume(resumed)
             logger.info("Going on after step %d", len(run.losses))
-        data = TrainingData(usable, start, settings, features=features, pictures=pictures)
+        data = TrainingData(usable, start, settings, features=features, pictures=pictures, style_tokens=style_tokens)
         micro_batch = min(settings.micro_batch_size or _examples_at_once(checkpoint, settings), settings.batch_size)
         first = len(run.losses)
         if log and is_main:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ print(processor.decode(ids[0], skip_special_tokens=True))
 
 {_notes(generation)}
 
-## Figures
+{_styles(generation)}## Figures
 
 {_figures(lineage.metrics)}
 
@@ -120,6 +121,22 @@ print(processor.decode(ids[0], skip_special_tokens=True))
 {json.dumps(dict(lineage.settings), indent=2)}
 ```
 """
+
+
+def _styles(generation: GenerationSettings) -> str:
+    """What to ask for each style; nothing where there is only one."""
+    if not generation.styles:
+        return ""
+    styles = [replace(generation, style=name) for name in (None, *generation.styles)]
+    rows = "\n".join(f"| {_in_table(each.style)} | `{json.dumps(each.plain_prompt)}` |" for each in styles)
+    return (
+        "## Styles\n\nThe model writes in several styles. Which one is said by `text`, which leads the caption in; "
+        f"decoding leaves the style's token out.\n\n| style | `text` |\n| --- | --- |\n{rows}\n\n"
+    )
+
+
+def _in_table(style: str | None) -> str:
+    return "the first, which has no name" if style is None else style.replace("\\", "\\\\").replace("|", "\\|")
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
@@ -139,7 +156,7 @@ def _number(metrics: Mapping[str, Any]) -> str:
 
 
 def _call(generation: GenerationSettings) -> str:
-    text = f", text={json.dumps(generation.prompt)}" if generation.prompt else ""
+    text = f", text={json.dumps(generation.plain_prompt)}" if generation.plain_prompt else ""
     return (
         f'inputs = processor(images=Image.open("picture.jpg").convert("RGB"){text}, return_tensors="pt")\n'
         "ids = model.generate(**inputs, generation_config=model.generation_config)"
@@ -151,6 +168,8 @@ def _notes(generation: GenerationSettings) -> str:
         "BLIP's tokenizer knows neither capitals nor the spaces around punctuation. Captionloop puts them back on by "
         "the rules in `captionloop.json` (`generation.writing`)."
     )
+    if generation.styles:
+        notes += " Each style has its own there (`generation.styles`)."
     if generation.prompt:
         notes += f" The prompt {json.dumps(generation.prompt)} is part of what is printed; Captionloop cuts it off."
     return notes

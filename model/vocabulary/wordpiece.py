@@ -44,15 +44,21 @@ def is_extensible(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def extended_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, pieces: Sequence[str], *, size: int, start_id: int
+    tokenizer: PreTrainedTokenizerBase,
+    pieces: Sequence[str],
+    *,
+    size: int,
+    start_id: int,
+    special: Sequence[str] = (),
 ) -> PreTrainedTokenizerFast:
-    """The tokenizer with further pieces, which get the ids from `size` on, in their order.
+    """The tokenizer with further pieces and special tokens, which get the ids from `size` on, in their order.
 
     Args:
         tokenizer: it stays as it is.
         pieces: none of them known, each once; those that begin with "##" go on within a word.
         size: of the model's vocabulary, `config.text_config.vocab_size`.
         start_id: the model's `config.text_config.bos_token_id`.
+        special: tokens that no caption is written with, none of them known, each once.
 
     Raises:
         CheckpointError: it is no WordPiece tokenizer of the `tokenizers` library.
@@ -62,13 +68,15 @@ def extended_tokenizer(
     document = _document(tokenizer)
     vocabulary: dict[str, int] = document["model"]["vocab"]
     fillers = _fill_up(document, size=size, start_id=start_id)
-    vocabulary |= {piece: size + place for place, piece in enumerate(pieces)}
+    added = {token: size + place for place, token in enumerate([*pieces, *special])}
+    vocabulary |= added
+    document["added_tokens"] += [_special(token, added[token]) for token in special]
     document["model"]["max_input_chars_per_word"] = LONGEST_WORD
     backend = Tokenizer.from_str(json.dumps(document))
     if document["normalizer"].get("type") == "BertNormalizer":
         backend.normalizer = gentle_normalizer(lower=document["normalizer"]["lowercase"])
     before = first_added_id(tokenizer)
-    return _wrapped(backend, tokenizer, fillers, first_added=size if before is None else before)
+    return _wrapped(backend, tokenizer, [*fillers.values(), *special], first_added=size if before is None else before)
 
 
 def _fill_up(document: dict[str, Any], *, size: int, start_id: int) -> dict[int, str]:
@@ -102,10 +110,10 @@ def gentle_normalizer(*, lower: bool) -> normalizers.Normalizer:
 
 
 def _wrapped(
-    backend: Tokenizer, like: PreTrainedTokenizerBase, fillers: dict[int, str], *, first_added: int
+    backend: Tokenizer, like: PreTrainedTokenizerBase, special: Sequence[str], *, first_added: int
 ) -> PreTrainedTokenizerFast:
     named = {name: str(token) for name, token in like.special_tokens_map.items() if isinstance(token, str)}
-    further = [token for token in (*like.all_special_tokens, *fillers.values()) if token not in named.values()]
+    further = [token for token in (*like.all_special_tokens, *special) if token not in named.values()]
     if _START in further and "bos_token" not in named:
         further.remove(_START)
         named["bos_token"] = _START

@@ -1,11 +1,12 @@
 """The settings that belong to a version: what they may be, how they are stored, how they follow the corrections."""
 
+import json
 from typing import Any
 
 import pytest
 
 from captionloop.errors import CheckpointError
-from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.blip.generation_settings import GenerationSettings, TaughtStyle
 from captionloop.model.captions.orthography import Writing
 
 
@@ -23,6 +24,36 @@ def test_the_defaults_are_those_of_blip() -> None:
 def test_stored_settings_are_read_back() -> None:
     settings = GenerationSettings(num_beams=1, min_length=2, max_length=40, prompt="a photo of", repetition_penalty=1.2)
     assert GenerationSettings.from_dict(settings.to_dict()) == settings
+
+
+def test_stored_styles_are_read_back_and_a_model_without_any_stores_nothing_of_them() -> None:
+    styles = {"British": TaughtStyle("[style1]", Writing(case="title", words={"uk": "UK"}))}
+    settings = GenerationSettings(styles=styles, style="British")
+    assert GenerationSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert {"styles", "style"}.isdisjoint(GenerationSettings().to_dict())
+
+
+def test_the_prompt_of_a_style_is_its_token_and_the_prompt_of_all() -> None:
+    styles = {"British": TaughtStyle("[style1]")}
+    assert GenerationSettings(styles=styles, style="British").plain_prompt == "[style1]"
+    assert GenerationSettings(styles=styles, style="British", prompt="a photo of").plain_prompt == "[style1] a photo of"
+    assert GenerationSettings(styles=styles, prompt="a photo of").plain_prompt == "a photo of"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"style": "British"}, "style is 'British'; expected one of none"),
+        ({"styles": ["British"]}, r"styles is \['British'\]; expected style settings by the name of the style"),
+        ({"styles": {"British": "[style1]"}}, "expected style settings by the name of the style"),
+        ({"styles": {"British": {}}}, "There is no style setting token; expected a text"),
+        ({"styles": {"British": {"token": 1}}}, "Style setting token is 1; expected a text"),
+        ({"styles": {"British": {"token": "[style1]", "case": "title"}}}, "Unknown style setting case"),
+    ],
+)
+def test_damaged_styles_are_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        GenerationSettings.from_dict(values)
 
 
 def test_a_setting_that_was_not_stored_has_its_default() -> None:

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageP
 
 from captionloop.home import Home
 from captionloop.model.blip.checkpoint import load_checkpoint, save_checkpoint
-from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.blip.generation_settings import GenerationSettings, TaughtStyle
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import Database, VersionState
 from captionloop.model.starter.pool import example
@@ -78,6 +78,21 @@ def test_a_version_without_figures_has_a_card_without_model_index(tmp_path: Path
 
 def test_the_example_gives_the_prompt(tmp_path: Path) -> None:
     assert ', text="a picture of "' in card(tmp_path, prompt="a picture of ").text
+
+
+def test_the_example_gives_the_style_and_a_table_gives_all_of_them(tmp_path: Path) -> None:
+    styles = {"British": TaughtStyle("[style1]"), "a|b": TaughtStyle("[style2]")}
+    generation = GenerationSettings(prompt="a picture of", styles=styles, style="British")
+    write_model_card(tmp_path, name="v2-bbbbbb", lineage=LINEAGE, generation=generation, base="starter")
+    text = (tmp_path / MODEL_CARD).read_text()
+    assert ', text="[style1] a picture of"' in text
+    assert '| the first, which has no name | `"a picture of"` |' in text
+    assert '| British | `"[style1] a picture of"` |' in text
+    assert '| a\\|b | `"[style2] a picture of"` |' in text
+
+
+def test_a_version_without_styles_has_a_card_without_them(tmp_path: Path) -> None:
+    assert "style" not in card(tmp_path).text.lower()
 
 
 def test_every_fine_tuned_version_has_a_card_with_a_checksum(finished: FinishedRun) -> None:

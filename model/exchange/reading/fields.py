@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from captionloop.model.exchange.reading.caption_text import shown
@@ -15,6 +16,7 @@ PICTURE_NAMES = (
 )  # fmt: skip
 CAPTION_NAMES = ("text", "captions", "caption", "sentence", "description", "comment", "alt_text", "alt")
 SPLIT_NAMES = ("split",)
+_MOST_SHOWN = 10  # of what an object has
 
 
 def plain(name: str) -> str:
@@ -52,5 +54,9 @@ def field(values: Mapping[str, Any], names: Sequence[str], what: str) -> Any:
         there[name] = written
     found = next((name for name in names if name in there), None)
     if found is None:
-        raise RowError(f"There is no {what}; expected it as {', '.join(names[:3])} or the like.")
+        raise RowError(f"There is no {what}, only {_listed(values)}; looked for were {', '.join(names)}.")
     return values[there[found]]
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name!r:.40}" for name in islice(values, _MOST_SHOWN)) or "an empty object"

@@ -28,20 +28,23 @@ def read_table(path: Path) -> Iterator[Entry | BadRow]:
     """The rows of a table.
 
     Without a header the first column is the picture, and the rest is the caption. If the caption is the last column it
-    may contain the separator, since few people quote captions.
+    may contain the separator, since few people quote captions. A first line that seems to be a header of other names is
+    a bad row.
 
     Raises:
         CaptionFileError: the file as a whole cannot be read, or is not such a table.
     """
     rest = _Lines(path)
-    separator = _separator(path, rest)
+    separator, has_unknown_names = _separator(path, rest)
     columns: _Columns | None = None
     for record in _records(path, rest, separator):
         if isinstance(record, BadRow):
             yield record
         elif columns is None:
             columns, is_header = _columns(path, record.cells)
-            if not is_header:
+            if not is_header and has_unknown_names:
+                yield BadRow(Place(path, record.line), _taken_in_order(record.cells), record.share)
+            elif not is_header:
                 yield _entry(path, record, columns, separator)
         else:
             yield _entry(path, record, columns, separator)
@@ -122,48 +125,71 @@ def _names_columns(cells: Sequence[str]) -> bool:
 
 
 def _has_unknown_names(texts: Sequence[str], separator: str) -> bool:
-    """Whether these lines begin with names of several columns, of which none says what it is.
+    """Whether these lines begin with names of columns, of which none says what it is."""
+    first, *others = ([has_picture_name(cell) for cell in _cells_of(text, separator)] for text in texts[:2])
+    return not any(first) and any(map(any, others))
 
-    Two columns are picture and caption. Of more, everything behind the picture would pass for its caption.
-    """
+
+def _are_in_order(texts: Sequence[str], separator: str) -> bool:
+    """Whether the columns are picture and caption: of more, everything behind the picture would pass for it."""
     first, *others = (_cells_of(text, separator) for text in texts[:2])
-    return len(first) > 2 and not has_picture_name(first[0]) and any(has_picture_name(cells[0]) for cells in others)
+    return len(first) <= 2 and all(has_picture_name(cells[0]) for cells in others)
+
+
+def _taken_in_order(names: Sequence[str]) -> str:
+    return (
+        f"The line seems to name the columns, {_listed(names)}; {_LOOKED_FOR}. So the first is taken for the picture, "
+        "the second for the caption."
+    )
 
 
 def _unknown_names(path: Path, names: Sequence[str]) -> CaptionFileError:
-    has_caption = _known_name([plain(name) for name in names], CAPTION_NAMES) is not None
-    what, expected = ("picture", PICTURE_NAMES) if has_caption else ("caption", CAPTION_NAMES)
-    listed = ", ".join(f"{name.strip():.40}" for name in names[:_MOST_SHOWN])
+    found = [plain(name) for name in names]
+    wanted = (("picture", PICTURE_NAMES), ("caption", CAPTION_NAMES))
+    missing = " and which the ".join(what for what, known in wanted if _known_name(found, known) is None)
     return CaptionFileError(
-        f"{path} has the columns {listed}; which one holds the {what} cannot be told. Call it "
-        f"{', '.join(expected[:3])} or the like."
+        f"{path} has the columns {_listed(names)}; which one holds the {missing} cannot be told. "
+        f"{_LOOKED_FOR.capitalize()}."
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"{name.strip():.40}" for name in names[:_MOST_SHOWN])
+
+
+_LOOKED_FOR = (
+    f"looked for were {', '.join(PICTURE_NAMES)} for the picture, and {', '.join(CAPTION_NAMES)} for the caption"
+)
 
 
 # Separators ----------------------------------------------------------------------------------------------------------
 
 
-def _separator(path: Path, rest: _Lines) -> str:
-    """The separator. Lines that were read are pushed back, except a `sep=` line."""
+def _separator(path: Path, rest: _Lines) -> tuple[str, bool]:
+    """The separator, and whether the first line has names of columns that are not known.
+
+    Lines that were read are pushed back, except a `sep=` line.
+    """
     first = list(islice(rest, _LOOKED_AT))
     texts = [line.text for line in first if isinstance(line, Line) and line.text.strip()]
     if texts and (said := _SAID.fullmatch(texts[0])):
         rest.put_back(first[1:])
-        return said.group(1)
+        return said.group(1), False
     rest.put_back(first)
     if not texts:
         raise CaptionFileError(f"{path} is empty; expected a picture's name and a caption in each line.")
     names_columns = [separator for separator in _SEPARATORS if _names_columns(_cells_of(texts[0], separator))]
     if names_columns:
-        return names_columns[0]
+        return names_columns[0], False
     found = max(_SEPARATORS, key=lambda separator: _fitness(texts, separator))
     if not any(found in text for text in texts):
         raise CaptionFileError(
             f"{path} is no table: expected a picture's name, a comma or tab, and a caption in each line."
         )
-    if _has_unknown_names(texts, found):
+    has_unknown_names = _has_unknown_names(texts, found)
+    if has_unknown_names and not _are_in_order(texts, found):
         raise _unknown_names(path, _cells_of(texts[0], found))
-    return found
+    return found, has_unknown_names
 
 
 def _fitness(texts: Sequence[str], separator: str) -> tuple[int, bool, bool]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from captionloop.errors import CaptionFileError
+from captionloop.model.exchange.reading.json_lines import read_json_lines
 from captionloop.model.exchange.reading.rows import BadRow
 from captionloop.model.exchange.reading.tables import read_table
 
@@ -120,6 +121,34 @@ def test_a_row_that_is_none_is_named_and_the_next_one_read(table: Path, row: byt
     assert found[0][0] == "2"
     assert said in str(found[0][1])
     assert found[1:] == [("b.png", "a dog")]
+
+
+@pytest.mark.parametrize("names", ["foo,bar", "foo;bar", "Bild\tBeschreibung"])
+def test_two_columns_of_unknown_names_are_picture_and_caption_which_is_said(table: Path, names: str) -> None:
+    separator = names[3] if names.startswith("foo") else "\t"
+    (line, reason), *rows = read(table, f"{names}\na.png{separator}a cat\nb.png{separator}a dog, running\n")
+    assert rows == PAIRS
+    assert line == "1"
+    assert f"names the columns, {names.replace(separator, ', ')}; looked for were file_name, image, " in str(reason)
+    assert "text, captions, caption, sentence, description, comment, alt_text, alt for the caption" in str(reason)
+
+
+@pytest.mark.parametrize("content", ["foo,bar\na cat,a.png\n", "id,foo,bar\n1,a.png,a cat\n", "a,b,c\na.png,1,a cat\n"])
+def test_unknown_names_of_columns_in_any_other_order_are_told_with_those_that_are_known(
+    table: Path, content: str
+) -> None:
+    said = f"has the columns {content.splitlines()[0].replace(',', ', ')}; which one holds the picture and which the "
+    with pytest.raises(CaptionFileError, match=f"{said}caption cannot be told. Looked for were file_name, .*, alt for"):
+        read(table, content)
+
+
+def test_an_object_without_a_known_name_says_what_it_has_and_what_was_looked_for(table: Path) -> None:
+    path = table.with_suffix(".jsonl")
+    path.write_text('{"foo": "a.png", "text": "a cat"}\n{"image": "a.png", "bar": "a cat"}\n{}\n')
+    reasons = [row.reason for row in read_json_lines(path) if isinstance(row, BadRow)]
+    assert reasons[0].startswith("There is no picture, only 'foo', 'text'; looked for were file_name, image, ")
+    assert reasons[1].startswith("There is no caption, only 'image', 'bar'; looked for were text, captions, ")
+    assert "only an empty object" in reasons[2]
 
 
 def test_half_a_character_at_the_end_of_utf_16_is_a_bad_row(table: Path) -> None:

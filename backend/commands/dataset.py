@@ -1,9 +1,10 @@
 """`captionloop dataset`: the corrections as a dataset."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -17,6 +18,7 @@ from captionloop.backend.commands.shared import (
     reader_options,
     ready_context,
 )
+from captionloop.backend.terminal.output import print_line
 from captionloop.printable import one_line
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from captionloop.model.exchange.export import Format
     from captionloop.model.exchange.reading import Format as ImportFormat
     from captionloop.model.exchange.reading import SplitName
+    from captionloop.model.exchange.sidecar_export import SidecarResult
 
 _MOST_BAD_ROWS_IN_JSON = 1000  # all of them are on standard error
 _MOST_NUMBERS_SHOWN = 10  # of a list; --json has all
@@ -113,7 +116,6 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop dataset stats
     """
-    from dataclasses import asdict
     from functools import partial
 
     from captionloop.model.blip.checkpoint import load_tokenizer
@@ -140,31 +142,89 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "webdataset"]),
+    type=click.Choice(["imagefolder", "jsonl", "csv", "coco", "sidecar", "webdataset"]),
     default="imagefolder",
     help="How captions are written beside the pictures. Default: imagefolder.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The directory to make.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The directory to make. For sidecar it may be there, with the pictures or others in it.",
+)
 @click.option("--snapshot", "name", metavar="HASH", help="Default: the corrections as they are now.")
 @click.option("--split", type=click.Choice(["all", "train", "held-out"]), default="all", help="Default: all.")
+@click.option("--force", is_flag=True, help="With sidecar: write over texts that have other captions.")
 @project_option
 @json_option
+@click.pass_context
 def export(
-    *, form: "Format", out: Path, name: str | None, split: "SplitName", project_id: int | None, as_json: bool
+    ctx: click.Context,
+    *,
+    form: 'Format | Literal["sidecar"]',
+    out: Path,
+    name: str | None,
+    split: "SplitName",
+    force: bool,
+    project_id: int | None,
+    as_json: bool,
 ) -> None:
     """Export the corrections, pictures included, in a format that other tools read.
+
+    With --format sidecar, pictures have the names that they had where they came from, with a .txt beside each. Texts
+    that are there and have other captions are named on standard error and stay, and then the exit code is 6.
 
     \b
     Example:
         captionloop dataset export --format coco --out my-captions
+        captionloop dataset export --format sidecar --out photos
     """
     from captionloop.model.exchange import export as dataset_export
 
+    if force and form != "sidecar":
+        raise click.UsageError("--force belongs to --format sidecar.")
     with ready_context() as context:
         taken = _taken(context, name, project_id)
-        images = dataset_export.export(taken, context.home, out, form=form, split=split)
-    shown = {"snapshot": taken.hash, "images": images, "path": str(out)}
-    print_result(shown, as_json, one_line(f"{images} images of snapshot {taken.hash[:12]} are in {out}."))
+        if form == "sidecar":
+            done = _export_sidecars(context, taken, out, split, force=force)
+        else:
+            images = dataset_export.export(taken, context.home, out, form=form, split=split)
+    shown: dict[str, Any] = {"snapshot": taken.hash, "path": str(out)}
+    if form != "sidecar":
+        text = f"{images} images of snapshot {taken.hash[:12]} are in {out}."
+        print_result(shown | {"images": images}, as_json, one_line(text))
+        return
+    print_result(shown | asdict(done), as_json, _said_of_sidecars(done, taken.hash, out))
+    ctx.exit(SOME_FAILED if done.kept or done.failed else 0)
+
+
+def _export_sidecars(
+    context: "Context", taken: "Snapshot", out: Path, split: "SplitName", *, force: bool
+) -> "SidecarResult":
+    from captionloop.model.dataset.corrections import project_of
+    from captionloop.model.dataset.picture_names import names_of
+    from captionloop.model.exchange.export import chosen_captions, kind_of
+    from captionloop.model.exchange.sidecar_export import SidecarExport
+
+    captions = chosen_captions(taken, split)
+    with context.database.reading() as session:
+        project = project_of(session, taken.examples)
+        names = names_of(session, project, captions) if project is not None else {}
+
+    def tell(sentence: str) -> None:
+        print_line(sentence, err=True)
+
+    return SidecarExport(context.home, out, force=force, kind_of=kind_of, tell=tell).write(captions, names)
+
+
+def _said_of_sidecars(done: "SidecarResult", digest: str, out: Path) -> str:
+    text = (
+        f"{done.images} images of snapshot {digest[:12]} are in {out}. Of their texts {done.new} are new, {done.known} "
+        f"were there already, {done.replaced} were replaced, {done.kept} stay as they were."
+    )
+    if done.with_several:
+        text += f"\n{done.with_several} images have several captions, one in each line: read them with --lines."
+    return "\n".join(map(one_line, text.splitlines()))
 
 
 @dataset.command("import")
@@ -198,8 +258,6 @@ def import_(
         captionloop dataset import Flickr8k
         captionloop dataset import captions.txt --images Images
     """
-    from dataclasses import asdict
-
     from captionloop.backend.terminal.progress import Progress
     from captionloop.model.exchange.importing import import_dataset
     from captionloop.model.exchange.reading import BadRow, find_source

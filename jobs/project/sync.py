@@ -23,12 +23,13 @@ from captionloop.backend.label_studio.annotations import annotator_of
 from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.controls import boxes_of, question_of, take_label_config
 from captionloop.backend.label_studio.label_config import task_image
+from captionloop.backend.label_studio.task_pictures import picture_name
 from captionloop.batches import batches
 from captionloop.errors import ImageError, NotFoundError, ServiceError
 from captionloop.jobs.context import Context
 from captionloop.jobs.project.annotation_reading import WAS_WITHOUT_A_BOX, AnnotationReader, Found
 from captionloop.model.database import CorrectionState, Project, RunKind, utc_now
-from captionloop.model.dataset import corrections
+from captionloop.model.dataset import corrections, picture_names
 from captionloop.model.dataset.corrections import CorrectionRecord, Derived, StoredImage, UpsertResult
 from captionloop.model.dataset.near_duplicates import settle_all
 from captionloop.model.dataset.suggestion_log import SuggestionLog
@@ -264,6 +265,7 @@ class _Sync:
             stored = [image for image in images.values() if isinstance(image, StoredImage)]
             for image in sorted(stored, key=lambda image: image.sha256):  # a common order prevents deadlocks
                 corrections.register_image(session, image)
+            picture_names.remember_if_unnamed(session, self.project.id, self._names(images, tasks))
             row = session.get_one(Project, self.project.id, with_for_update=True)
             if row.sync_writes != writes:
                 return False
@@ -305,6 +307,17 @@ class _Sync:
 
         with ThreadPoolExecutor(_IMAGES_AT_ONCE) as threads:
             return dict(zip(pictures, threads.map(read, pictures), strict=True))
+
+    def _names(self, images: Mapping[_Picture, StoredImage | str], tasks: Mapping[int, Json]) -> dict[str, str]:
+        """Image → its name, of those that have one."""
+        found = {}
+        for (task_id, field), image in images.items():
+            if isinstance(image, StoredImage):
+                data = tasks[task_id]["data"]
+                found[image.sha256] = picture_name(
+                    data, task_image(replace(self.reader.target, image_field=field), data)
+                )
+        return {image: name for image, name in found.items() if name is not None}
 
     def _read_image(self, task: Json, field: str) -> StoredImage | str:
         try:

@@ -2,6 +2,7 @@
 
     project ──< correction ──< correction_revision
        │            └── image (by content hash)
+       ├──< picture_name    the file names of images where they came from
        ├──< suggestion      the latest answer to Label Studio for a task and version, or why there was none
        ├──< task_features   the pooled encoder output of a task's image, and its cluster
        ├──< run             a fine-tuning, captioning or comparison run
@@ -236,6 +237,21 @@ class Image(Table):
     # decided, else `looks_like`.
     split_with: Mapped[str | None] = mapped_column(ForeignKey("image.sha256", name="image_split_with"))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class PictureName(Table):
+    """The name that an image has where it came from: its path below that directory, with slashes.
+
+    An image may have several. It need not be in `image`, where only annotated ones are. Where the project was made of a
+    directory, its files have the tasks that were made of them.
+    """
+
+    __tablename__ = "picture_name"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), primary_key=True)
+    image_sha256: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    task_id: Mapped[int | None]
 
 
 class Suggestion(Table):

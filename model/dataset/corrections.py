@@ -391,6 +391,12 @@ def training_examples(session: Session, project_id: int) -> list[Example]:
     ]
 
 
+def project_of(session: Session, examples: Sequence[Example]) -> int | None:
+    """The project that a snapshot's examples are of; None if they are of another database."""
+    numbers = [example.correction for example in examples[:1]]
+    return session.scalar(select(Correction.project_id).where(Correction.id.in_(numbers)))
+
+
 def split_of(examples: Sequence[Example]) -> Split:
     """The split of the examples' images."""
     split_with = {example.image: example.split_with for example in examples if example.split_with}

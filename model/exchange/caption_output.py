@@ -27,14 +27,13 @@ from typing import Any, BinaryIO, Literal, get_args
 
 from captionloop.errors import BusyError, CaptionFileError, SettingsError
 from captionloop.home import atomically, storing
-from captionloop.model.exchange.reading.pictures import PICTURE_KINDS
+from captionloop.model.exchange.sidecar_names import possible_texts, shares_stem, text_of
 
 Format = Literal["jsonl", "csv", "coco", "sidecar", "imagefolder"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _BY_ENDING: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".json": "coco"}
 _METADATA = "metadata.jsonl"
 _COLUMNS = ("image", "caption", "score", "model_version")
-_ENDINGS = [f".{kind}" for name in PICTURE_KINDS for kind in (name, name.upper())]
 
 
 @dataclass(frozen=True)
@@ -354,17 +353,25 @@ class _Sidecars(CaptionOutput):
         self._directory, self._force = directory, force
 
     def has(self, image: Path, name: str) -> bool:
-        return not self._force and self._target(image, name).exists()
+        return not self._force and bool(_present(self._texts(image, name)))
+
+    def why_not(self, image: Path) -> str | None:
+        has_text = possible_texts(image.name, shares_stem=shares_stem(image))
+        return None if has_text else "its name is too long for a text file to be called after it; rename it."
 
     def add(self, captions: Sequence[WrittenCaption]) -> None:
         for row in captions:
-            target = self._target(row.image, row.name)
-            with storing(target), atomically(target, mode=0o666 & ~_umask()) as temporary:
-                temporary.write_text(row.caption + "\n", encoding="utf-8")
+            texts = self._texts(row.image, row.name)
+            present = _present(texts)
+            # What somebody has written since `has` was asked stays as well.
+            for target in (present if self._force else []) if present else texts[:1]:
+                with storing(target), atomically(target, mode=0o666 & ~_umask()) as temporary:
+                    temporary.write_bytes(text_of([row.caption]))
 
-    def _target(self, image: Path, name: str) -> Path:
-        """`003.txt`; where it might belong to another picture as well, `003.jpg.txt`."""
-        others = (image.with_suffix(ending) for ending in _ENDINGS if ending != image.suffix)
-        is_clear = bool(image.suffix) and not any(other.is_file() and not other.samefile(image) for other in others)
-        path = self._directory / name
-        return path.with_suffix(".txt") if is_clear else path.with_name(f"{path.name}.txt")
+    def _texts(self, image: Path, name: str) -> list[Path]:
+        """The files that may hold the picture's caption, the preferred one first."""
+        return [self._directory / text for text in possible_texts(name, shares_stem=shares_stem(image))]
+
+
+def _present(paths: Sequence[Path]) -> list[Path]:
+    return [path for path in paths if path.exists()]

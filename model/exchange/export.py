@@ -47,30 +47,44 @@ def export(snapshot: Snapshot, home: Home, target: Path, *, form: Format, split:
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CaptionloopError(f"{target} is there already and not empty; name another directory.")
+    chosen, held_out = chosen_captions(snapshot, split), set(snapshot.split().held_out)
+    with storing(target), unfinished_directory(target.parent, prefix=f".{target.name}.") as unfinished:
+        if form == "webdataset":
+            _write_shards(unfinished, home, chosen, held_out)
+        else:
+            (unfinished / "images").mkdir()
+            names = {image: _copy_picture(home.image(image), unfinished / "images") for image in chosen}
+            found = {names[image]: captions for image, captions in chosen.items()}
+            _WRITERS[form](unfinished, found, {names[image] for image in chosen if image in held_out})
+        unfinished.replace(target)
+    return len(chosen)
+
+
+def chosen_captions(snapshot: Snapshot, split: SplitName) -> dict[str, list[str]]:
+    """Image → its captions, of those images that are in a part of the dataset.
+
+    Raises:
+        CaptionloopError: there are none.
+    """
     captions: dict[str, list[str]] = {}
     for example in snapshot.examples:
         captions.setdefault(example.image, []).append(example.caption)
     held_out = set(snapshot.split().held_out)
-    chosen = [image for image in captions if split == "all" or (image in held_out) == (split == "held-out")]
+    chosen = {
+        image: texts
+        for image, texts in captions.items()
+        if split == "all" or (image in held_out) == (split == "held-out")
+    }
     if not chosen:
         raise CaptionloopError(f"No picture is in the split {split!r} of snapshot {snapshot.hash[:12]}.")
-    with storing(target), unfinished_directory(target.parent, prefix=f".{target.name}.") as unfinished:
-        if form == "webdataset":
-            _write_shards(unfinished, home, {image: captions[image] for image in chosen}, held_out)
-        else:
-            (unfinished / "images").mkdir()
-            names = {image: _copy_picture(home.image(image), unfinished / "images") for image in chosen}
-            found = {names[image]: captions[image] for image in chosen}
-            _WRITERS[form](unfinished, found, {names[image] for image in chosen if image in held_out})
-        unfinished.replace(target)
-    return len(chosen)
+    return chosen
 
 
 def _write_shards(directory: Path, home: Home, captions: Captions, held_out: set[str]) -> None:
     # By these names Hugging Face's `datasets` tells the splits apart; it leaves out files whose names tell nothing.
     for split, name in ((_TRAIN, "train"), (_HELD_OUT, "test")):
         samples = (
-            Sample(home.image(image), _kind(home.image(image)), texts)
+            Sample(home.image(image), kind_of(home.image(image)), texts)
             for image, texts in captions.items()
             if _split_of(image, held_out) == split
         )
@@ -79,12 +93,12 @@ def _write_shards(directory: Path, home: Home, captions: Captions, held_out: set
 
 def _copy_picture(path: Path, directory: Path) -> str:
     """Copy one of our pictures; returns its new name, with the extension of its format."""
-    name = f"{path.name}.{_kind(path)}"
+    name = f"{path.name}.{kind_of(path)}"
     shutil.copyfile(path, directory / name)
     return name
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
     """The file extension of a picture's format."""
     try:
         with Image.open(path) as picture:

@@ -16,7 +16,7 @@ from captionloop.errors import ImageError
 from captionloop.home import Home
 from captionloop.image_limits import ImageLimits
 from captionloop.model.database import Database
-from captionloop.model.dataset import corrections
+from captionloop.model.dataset import corrections, picture_names
 from captionloop.model.dataset.corrections import ImportedCaption, StoredImage
 from captionloop.model.dataset.images import content_hash
 from captionloop.model.dataset.near_duplicates import settle_all
@@ -66,13 +66,15 @@ def import_dataset(
             pictures = dict.fromkeys(row.picture for row in rows if isinstance(row, Row))  # in the order of the rows
             images = _store(pictures, database, home, limits, threads)
             captions: list[ImportedCaption] = []
+            names: list[tuple[str, str]] = []  # image and its name
             for row in _looked_at(rows, images):
                 if isinstance(row, BadRow):
                     on_bad(row)
                     bad += 1
                 else:
                     captions += _captions(row, images)
-            added = _add(captions, images, project_id, database)
+                    names.append((_hash_of(row, images), row.name))
+            added = _add(captions, names, images, project_id, database)
             new += added
             known += len(captions) - added
             on_progress(rows[-1].share)
@@ -122,15 +124,26 @@ def _looked_at(rows: Sequence[Row | BadRow], images: _Images) -> Iterator[Row | 
 
 
 def _captions(row: Row, images: _Images) -> list[ImportedCaption]:
-    image = images[row.picture]
-    sha256 = image.sha256 if isinstance(image, StoredImage) else str(image)
+    sha256 = _hash_of(row, images)
     place = str(Place(row.place.file.absolute(), row.place.line, row.place.entry))
     return [ImportedCaption(sha256, caption, place) for caption in row.captions]
 
 
-def _add(captions: Sequence[ImportedCaption], images: _Images, project_id: int, database: Database) -> int:
+def _hash_of(row: Row, images: _Images) -> str:
+    image = images[row.picture]
+    return image.sha256 if isinstance(image, StoredImage) else str(image)
+
+
+def _add(
+    captions: Sequence[ImportedCaption],
+    names: Sequence[tuple[str, str]],
+    images: _Images,
+    project_id: int,
+    database: Database,
+) -> int:
     with database.session() as session:
         for image in images.values():
             if isinstance(image, StoredImage):
                 corrections.register_image(session, image)
+        picture_names.remember(session, project_id, names)
         return corrections.add_imported(session, project_id, captions)

@@ -7,6 +7,7 @@ HOME/
 ├── seal.keys             encryption keys of both, and of the secrets in the database; see `seal`
 ├── services.json         running services with addresses and process ids
 ├── sample.json           the sample project, and the canonical captions of its pictures
+├── folders.json          the projects that were made of a directory of pictures; folders.lock: who makes one now
 ├── images/ab/abcd…       our own copies of annotated images, named by the SHA-256 of their bytes
 ├── features/             cached outputs of image encoders
 ├── versions/NAME/        one immutable `transformers` directory for each version
@@ -18,7 +19,7 @@ HOME/
 ├── tensorboard/ID/       TensorBoard's event files of each run
 ├── trackers/ID/          local data of MLflow and Weights & Biases of each run
 ├── logs/                 one file for each process that `captionloop up` starts
-└── label-studio/         Label Studio's own data
+└── label-studio/         Label Studio's own data; folders/: links to all directories that it may serve files from
 """
 
 import errno
@@ -35,6 +36,7 @@ from typing import Any
 
 from captionloop.errors import StorageError
 
+FOLDERS = "folders"  # in Label Studio's data
 # Not in backups. Keys and passwords, which must be kept elsewhere or are created again:
 SECRET = frozenset({"secrets.json", "session.key", "seal.keys"})
 # and this can be made again, or is of the moment: caches, logs, what runs now, a run's own state, the demo's home.
@@ -44,6 +46,7 @@ PASSING = frozenset(
         "captionloop.db-wal",
         "demo",
         "features",
+        "folders.lock",
         "huggingface",
         "logs",
         "lost+found",
@@ -54,6 +57,8 @@ PASSING = frozenset(
         "thumbnails",
     }
 )
+
+_LONGEST_PREFIX = 200  # bytes
 
 # A unix socket's address holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 _LONGEST_SOCKET_PATH = 100
@@ -95,6 +100,11 @@ class Home:
     @property
     def services(self) -> Path:
         return self.root / "services.json"
+
+    @property
+    def folders(self) -> Path:
+        """The only directory that Label Studio may serve files from, if we start it."""
+        return self.label_studio / FOLDERS
 
     @property
     def images(self) -> Path:
@@ -216,7 +226,7 @@ def make_once(path: Path, data: bytes) -> bytes:
 def atomically(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
     """Yields the name of a temporary file, which replaces `path` at the end of the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path.name))
     os.close(handle)
     temporary = Path(name)
     try:
@@ -228,6 +238,11 @@ def atomically(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary_prefix(name: str) -> str:
+    """As much of a name as leaves room for `mkstemp`'s part: a name may have 255 bytes on most file systems."""
+    return f".{os.fsencode(name)[:_LONGEST_PREFIX].decode(errors='ignore')}."
 
 
 @contextmanager

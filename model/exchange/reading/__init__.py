@@ -8,9 +8,9 @@ untrusted: sizes are bounded before parsing, and only regular files below the da
 """
 
 from captionloop.model.exchange.reading.rows import SPLITS, BadRow, PictureBytes, Place, Row, RowError, SplitName
-from captionloop.model.exchange.reading.sources import FORMATS, Format, Source, find_source
+from captionloop.model.exchange.reading.sources import FORMATS, Format, Source, find_captions, find_source
 
 __all__ = [
     "FORMATS", "SPLITS", "BadRow", "Format", "PictureBytes", "Place", "Row", "RowError", "Source", "SplitName",
-    "find_source",
+    "find_captions", "find_source",
 ]  # fmt: skip

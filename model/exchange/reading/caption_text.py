@@ -48,9 +48,23 @@ def checked_captions(value: object) -> tuple[str, ...]:
     return captions
 
 
-def texts_in(text: str, *, by_line: bool) -> str | list[str]:
-    """The captions in a text file of one picture, not validated: the whole text, or each line that is not empty."""
-    return [line for line in re.split(r"\r\n|\r|\n", text) if line.strip()] if by_line else text
+def lines_of(text: str) -> list[str]:
+    """The lines of a text file that are not empty."""
+    return [line for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
+
+
+def checked_texts(text: str, *, by_line: bool) -> tuple[str, ...]:
+    """The captions in a text file of one picture: the whole text, or each line that is not empty.
+
+    Unlike a field, it holds what a person wrote, so that `[a chair]` is a caption in brackets.
+
+    Raises:
+        RowError: as `checked_captions`.
+    """
+    captions = tuple(map(_checked, lines_of(text) if by_line else [text]))
+    if not captions:
+        raise RowError("There is no caption.")
+    return captions
 
 
 def shown(value: object) -> str:

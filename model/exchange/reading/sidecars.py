@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from captionloop.model.exchange.reading.caption_text import checked_captions, texts_in
+from captionloop.model.exchange.reading.caption_text import checked_texts
 from captionloop.model.exchange.reading.directory import FoundFile, composed, files_below, open_regular
 from captionloop.model.exchange.reading.pictures import has_picture_name
 from captionloop.model.exchange.reading.rows import BadRow, PictureBytes, Place, Row, RowError
@@ -125,4 +125,4 @@ def _captions(path: Path, *, by_line: bool) -> tuple[str, ...]:
         raise RowError(f"It cannot be read: {error.strerror}.") from error
     if len(data) > _LONGEST_TEXT:
         raise RowError(f"It has over {_LONGEST_TEXT:,} bytes, which is no caption.")
-    return checked_captions(texts_in(decoded(data), by_line=by_line))
+    return checked_texts(decoded(data), by_line=by_line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
@@ -197,6 +198,17 @@ def find_source(
     return replace(found, images=images, by_line=by_line, split=split)
 
 
+def find_captions(directory: Path, *, by_line: bool) -> Source | None:
+    """The captions in a directory of pictures; None if there are none.
+
+    Raises:
+        CaptionFileError: it is ambiguous which they are.
+    """
+    found = _Contents.of(directory)
+    has_any = found.metadata or found.shards or found.candidates or found.has_sidecars
+    return find_source(directory, by_line=by_line) if has_any else None
+
+
 def _of_file(path: Path, form: Format | None) -> Source:
     is_metadata = path.name in _METADATA and form is None
     found = form or ("imagefolder" if is_metadata else _SUFFIXES.get(path.suffix.lower()))
@@ -302,7 +314,8 @@ def _is_beside_a_picture(directory: Path, path: str) -> bool:
     stem = path.rpartition(".")[0]
     endings = [""] if has_picture_name(stem) else _PICTURE_ENDINGS
     forms = {stem, unicodedata.normalize("NFC", stem), unicodedata.normalize("NFD", stem)}
-    return any((directory / f"{form}{ending}").is_file() for form in forms for ending in endings)
+    # Unlike `Path.is_file`, False where a form or an ending makes the name too long.
+    return any(os.path.isfile(directory / f"{form}{ending}") for form in forms for ending in endings)
 
 
 def _may_hold_captions(name: str) -> bool:

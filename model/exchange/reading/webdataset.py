@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from captionloop.errors import CaptionFileError
-from captionloop.model.exchange.reading.caption_text import checked_captions, texts_in
+from captionloop.model.exchange.reading.caption_text import checked_captions, checked_texts
 from captionloop.model.exchange.reading.directory import is_passed_over, open_regular
 from captionloop.model.exchange.reading.fields import CAPTION_NAMES, field, plain
 from captionloop.model.exchange.reading.json_stream import parsed_object
@@ -125,7 +125,7 @@ def _captions(file: BinaryIO, sample: Sequence[Member], *, by_line: bool) -> tup
         if "txt" not in kinds or any(plain(name) in CAPTION_NAMES for name in values):
             return checked_captions(field(values, CAPTION_NAMES, "caption"))
     if "txt" in kinds:
-        return checked_captions(texts_in(_text(file, _only(sample, ("txt",), ".txt")), by_line=by_line))
+        return checked_texts(_text(file, _only(sample, ("txt",), ".txt")), by_line=by_line)
     raise RowError(f"The sample has no caption, only {_names(sample)}; expected it as .txt or .json. {_SAMPLE}")
 
 

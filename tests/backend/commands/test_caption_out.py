@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +80,35 @@ def test_a_sidecar_that_somebody_wrote_stays_unless_it_is_said(photos: Path) -> 
     assert (photos / "a.txt").read_text() == "my own"
     assert caption(photos, "--out", photos, "--format", "sidecar", "--force").exit_code == 0
     assert (photos / "a.txt").read_text() != "my own"
+
+
+@pytest.mark.parametrize("there", ["a.txt", "a.png.txt", "a.caption", "a.png.caption"])
+def test_a_text_of_any_name_that_readers_take_for_the_pictures_stays(photos: Path, there: str) -> None:
+    (photos / there).write_text("my own")
+    done = caption(photos, "--out", photos, "--format", "sidecar")
+    assert "2 captions written" in done.stdout
+    assert rows(photos)["a.png"] == "my own"
+    assert caption(photos, "--out", photos, "--format", "sidecar", "--force").exit_code == 0
+    assert rows(photos)["a.png"] != "my own"
+
+
+@pytest.mark.parametrize("name", ["readme.jpg", "LICENSE.png", "b.jpg.png", "x" * 251 + ".png"])
+def test_the_text_of_a_picture_with_an_odd_name_is_found_again(photos: Path, name: str) -> None:
+    Image.new("RGB", (64, 48), "gold").save(photos / name)
+    (photos / "readme.txt").write_text("how to use these")
+    assert caption(photos, "--out", photos, "--format", "sidecar").exit_code == 0
+    assert sorted(rows(photos)) == sorted([name, "a.png", "b.jpg", "c.png"])
+    assert (photos / "readme.txt").read_text() == "how to use these"
+
+
+def test_a_name_that_leaves_no_room_for_a_texts_is_named_and_the_others_written(photos: Path) -> None:
+    long = "x" * 251
+    for name in (f"{long}.png", f"{long}.gif"):
+        Image.new("RGB", (64, 48), "gold").save(photos / name)
+    done = caption(photos, "--out", photos, "--format", "sidecar")
+    assert done.exit_code == 6
+    assert done.stderr.count("its name is too long for a text file to be called after it; rename it.") == 2
+    assert sorted(rows(photos)) == ["a.png", "b.jpg", "c.png"]
 
 
 @pytest.mark.parametrize("place", ["elsewhere", "photos"])
@@ -178,33 +206,72 @@ def many(tmp_path: Path) -> Path:
     return directory
 
 
+FORMS = {"jsonl": "out.jsonl", "csv": "out.csv", "coco": "out.json", "sidecar": "texts", "imagefolder": "folder"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("form", "name", "count"),
-    [
-        ("jsonl", "out.jsonl", lambda out: len(lines(out))),
-        ("sidecar", "texts", lambda out: len(list(out.glob("*.txt")))),
-    ],
-)
-def test_killed_twice_each_picture_has_one_caption(
-    many: Path, tmp_path: Path, form: str, name: str, count: Callable[[Path], int]
-) -> None:
-    out = tmp_path / name
-    command = [sys.executable, "-m", "captionloop.backend.cli", "caption", str(many), "--out", str(out)]
-    program = f"from captionloop.backend.cli import main; main({[*command[3:], '--format', form]!r})"
+@pytest.mark.parametrize("form", FORMS)
+def test_killed_twice_each_picture_has_one_caption(many: Path, tmp_path: Path, form: str) -> None:
+    out = tmp_path / FORMS[form]
     for least in (30, 150):
-        with subprocess.Popen([sys.executable, "-c", program], env=os.environ, stdout=subprocess.DEVNULL) as process:
-            while not out.exists() or _size(out) < least:
+        with _started(many, out, form) as process:
+            while _size(out, form) < least:
                 assert process.poll() is None
                 time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
 
     assert caption(many, "--out", out, "--format", form).exit_code == 0
 
-    assert count(out) == 300
-    if form == "jsonl":
-        assert len({row["image"] for row in lines(out)}) == 300
+    assert _captions(many, out, form) == [f"{number:03}.png" for number in range(300)]
 
 
-def _size(out: Path) -> int:
-    return len(list(out.glob("*.txt"))) if out.is_dir() else out.read_bytes().count(b"\n")
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("most", [1, 23, 4321, 30_000])
+def test_killed_within_a_write_each_picture_has_one_caption(many: Path, tmp_path: Path, form: str, most: int) -> None:
+    """The kernel kills a process whose file outgrows a limit, when the part up to the limit is written."""
+    out = tmp_path / FORMS[form]
+    with _started(many, out, form, most_bytes=most) as process:
+        process.wait()
+    assert process.returncode in (0, -signal.SIGXFSZ)  # not every file becomes that long
+
+    assert caption(many, "--out", out, "--format", form).exit_code == 0
+
+    assert _captions(many, out, form) == [f"{number:03}.png" for number in range(300)]
+
+
+def _started(many: Path, out: Path, form: str, *, most_bytes: int | None = None) -> "subprocess.Popen[bytes]":
+    command = ["caption", str(many), "--out", str(out), "--format", form]
+    limit = (
+        ""
+        if most_bytes is None
+        else "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_DFL); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most_bytes}, {most_bytes})); "
+    )
+    program = f"from captionloop.backend.cli import main; {limit}main({command!r})"
+    return subprocess.Popen(
+        [sys.executable, "-c", program], env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def _size(out: Path, form: str) -> int:
+    """About how many captions are there."""
+    if form == "sidecar":
+        return len(list(out.glob("*.txt")))
+    file = {"coco": out.with_name(f"{out.name}.part"), "imagefolder": out / "metadata.jsonl"}.get(form, out)
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def _captions(many: Path, out: Path, form: str) -> list[str]:
+    """The name of the picture of each caption, by a reader of that format; no file is half written or left over."""
+    if form == "sidecar":
+        assert all(path.read_text().endswith("\n") for path in out.glob("*.txt"))
+        return sorted(f"{path.stem}.png" for path in out.glob("[!.]*.txt"))
+    if form == "imagefolder":
+        assert all(path.read_bytes() == (many / path.name).read_bytes() for path in out.glob("[!.]*.png"))
+    assert not out.with_name(f"{out.name}.part").exists()
+    found = []
+    for row in find_source(out).rows():
+        assert not isinstance(row, BadRow), row.reason
+        found += [row.picture.path.name] * len(row.captions)
+    return sorted(found)

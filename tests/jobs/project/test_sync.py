@@ -20,6 +20,7 @@ from captionloop.jobs.project.sync import SyncResult
 from captionloop.model.database import Correction, CorrectionState, Database, Project
 from captionloop.model.dataset.corrections import ImportedCaption, add_imported
 from captionloop.model.dataset.images import content_hash
+from captionloop.model.dataset.picture_names import names_of
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,8 @@ def test_a_correction_holds_all_that_it_came_from(annotator: Annotator) -> None:
     assert (row.parent_prediction, row.origin) == (prediction, "prediction-changed")
     assert (row.annotator, row.lead_time_s) == (annotator.server.email, 3.5)
     assert row.image_sha256 == content_hash(png())
+    with annotator.database.reading() as session:
+        assert names_of(session, row.project_id, [row.image_sha256]) == {row.image_sha256: ["red.png"]}
 
 
 @pytest.mark.parametrize(("cluster", "at_random"), [(0, True), (3, False), (None, None)])

@@ -95,6 +95,20 @@ def test_two_texts_that_say_the_same_are_one(folder: Path) -> None:
     assert read(folder) == [("a.png", ["x"])]
 
 
+@pytest.mark.parametrize("stem", ["x" * 251, "\u00e9" * 120, "e\u0301" * 80])
+def test_a_name_may_be_as_long_as_a_file_system_allows(folder: Path, stem: str) -> None:
+    write_pictures(folder, [f"{stem}.png"])
+    write(folder, {f"{stem}.txt": "of it"})
+    assert read(folder) == [(f"{stem}.png", ["of it"])]
+
+
+@pytest.mark.parametrize("text", ["[a chair]", "['a chair', 'a table']", "(a chair)"])
+def test_a_text_is_taken_as_it_stands(folder: Path, text: str) -> None:
+    write_pictures(folder, ["a.png"])
+    write(folder, {"a.txt": text})
+    assert read(folder) == [("a.png", [text])]
+
+
 def test_of_two_pictures_each_may_have_a_text_of_its_whole_name(folder: Path) -> None:
     write_pictures(folder, ["a.jpg", "a.png"])
     write(folder, {"a.jpg.txt": "of jpg", "a.png.txt": "of png"})

@@ -129,7 +129,7 @@ def test_two_columns_of_unknown_names_are_picture_and_caption_which_is_said(tabl
     (line, reason), *rows = read(table, f"{names}\na.png{separator}a cat\nb.png{separator}a dog, running\n")
     assert rows == PAIRS
     assert line == "1"
-    assert f"names the columns, {names.replace(separator, ', ')}; looked for were file_name, image, " in str(reason)
+    assert f"name the columns, {names.replace(separator, ', ')}; looked for were file_name, image, " in str(reason)
     assert "text, captions, caption, sentence, description, comment, alt_text, alt for the caption" in str(reason)
 
 

@@ -1,20 +1,48 @@
 """`captionloop up`, `demo`, `serve`, `worker`: long-running commands."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from captionloop.backend.commands.shared import PORT, log_to_stderr, model_option, open_context, read_settings
+from captionloop.backend.commands.shared import (
+    PORT,
+    folder_options,
+    log_to_stderr,
+    model_option,
+    open_context,
+    read_settings,
+)
+
+if TYPE_CHECKING:
+    from captionloop.backend.folders.wanted import As
 
 
 @click.command()
 @model_option
 @click.option("--no-sample", is_flag=True, help="Make no sample project.")
+@click.option(
+    "--images", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    help="Make a project of the pictures in this directory, instead of the sample one; again: add what is new.",
+)  # fmt: skip
+@folder_options
 @click.option("--port", type=PORT, help="Port of the backend. Default: CAPTIONLOOP_PORT, else 9090.")
 @click.option(
     "--label-studio-port", type=PORT, help="Port of Label Studio. Default: CAPTIONLOOP_LABEL_STUDIO_PORT, else 8080."
 )
-def up(*, model: str | None, no_sample: bool, port: int | None, label_studio_port: int | None) -> None:
+def up(
+    *,
+    model: str | None,
+    no_sample: bool,
+    images: Path | None,
+    captions: Path | None,
+    captions_as: "As",
+    control: str | None,
+    by_line: bool,
+    port: int | None,
+    label_studio_port: int | None,
+) -> None:
     """Start everything on this machine: Label Studio, Redis, the worker and the backend.
 
     If REDIS_URL or LABEL_STUDIO_URL is set, that one is used instead. Ctrl-C stops everything; starting again finds all
@@ -23,12 +51,17 @@ def up(*, model: str | None, no_sample: bool, port: int | None, label_studio_por
     \b
     Example:
         captionloop up --model Salesforce/blip-image-captioning-base
+        captionloop up --images photos/
     """
+    from captionloop.backend.folders.wanted import Wanted
     from captionloop.backend.local.up import up as start_everything
 
+    if images is None and (captions or control or by_line):
+        raise click.UsageError("--captions, --control and --lines belong to --images.")
+    folder = None if images is None else Wanted(images, None, captions, captions_as, control, by_line)
     settings = read_settings(model=model, port=port, label_studio_port=label_studio_port)
     log_to_stderr(settings, level="warning")
-    start_everything(settings, sample=not no_sample)
+    start_everything(settings, sample=not no_sample and folder is None, folder=folder)
 
 
 @click.command()

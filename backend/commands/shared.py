@@ -39,6 +39,19 @@ images_option = click.option(
     "--images", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
     help="Where the pictures lie that the file --dataset names. Default: beside it.",
 )  # fmt: skip
+_FOLDER_OPTIONS = (
+    click.option(
+        "--captions", type=click.Path(path_type=Path, exists=True), metavar="FILE",
+        help="Captions that there are, in any format of `dataset import`. Default: those in DIR, if any.",
+    ),
+    click.option(
+        "--as", "captions_as", type=click.Choice(["suggestions", "corrections"]), default="suggestions",
+        help="What these captions become: suggestions to be corrected, or corrections to be learnt from. Default: "
+        "suggestions.",
+    ),
+    click.option("--control", metavar="NAME", help="The name of the text box. Default: caption."),
+    lines_option,
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 
 
@@ -62,6 +75,11 @@ def reader_options(source: str) -> Callable[[_Command], _Command]:
     )  # fmt: skip
     # Decorators apply from the last to the first.
     return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def folder_options(command: _Command) -> _Command:
+    """The options of a command that makes a project of a directory, but for `--images` itself."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_FOLDER_OPTIONS), command)
 
 
 def print_result(value: Any, as_json: bool, text: str) -> None:

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from captionloop.backend.label_studio import messages
 from captionloop.backend.label_studio.annotations import read_moment
@@ -29,6 +29,8 @@ from captionloop.errors import LabelStudioError
 
 BACKEND_TITLE = "Captionloop"
 """Of our ML backend; as a project's `model_version` it stands for whichever version the backend serves."""
+IMPORTED_VERSION = "imported captions"
+"""The `model_version` of suggestions that are captions somebody had already; no version of ours is called so."""
 
 # Uploads and imports are processed before the response; adding a backend makes Label Studio call it first.
 _LONG_TIMEOUT_S = 300.0
@@ -154,6 +156,16 @@ class LabelStudio:
         found |= {name: found[name] or "" for name in ("title", "label_config") if name in found}
         return self._api.expected(found, f"GET {path}", _PROJECT)
 
+    def has_project(self, project_id: int) -> bool:
+        """Whether there is such a project, which the account may see."""
+        try:
+            self.project(project_id)
+        except LabelStudioError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
     def create_project(self, title: str, label_config: str, **fields: Any) -> Json:
         """Create a project. Label Studio requires titles of three characters or more."""
         body = {"title": title, "label_config": label_config, **fields}
@@ -177,6 +189,30 @@ class LabelStudio:
             # The server reads files by the name of their form field, so each needs its own.
             ids += self._import(project_id, files={f"file{number}": file for number, file in enumerate(batch)})
         return ids
+
+    def upload_files(self, project_id: int, files: Sequence[tuple[str, bytes]]) -> list[str]:
+        """Upload (file name, bytes) without making tasks of them; their addresses, in order.
+
+        At most 50 files and 50 MB, so that it is one request.
+        """
+        what = f"project {project_id}"
+        answer = self._api.send(
+            "POST",
+            f"/api/projects/{project_id}/import",
+            what=what,
+            params={"commit_to_project": "false"},
+            timeout_s=_LONG_TIMEOUT_S,
+            files={f"file{number}": file for number, file in enumerate(files)},
+        )
+        ids = self._api.expected(answer, "POST /import", {"file_upload_ids": list})["file_upload_ids"]
+        path = f"/api/projects/{project_id}/file-uploads"
+        found = self._api.get_list(path, what=what, fields={**WITH_ID, "file": str}, params={"ids": json.dumps(ids)})
+        names = {upload["id"]: upload["file"] for upload in found}
+        return [f"{urlsplit(self.url).path}/data/{quote(names[number])}" for number in ids]
+
+    def delete_tasks(self, project_id: int, task_ids: Sequence[int]) -> None:
+        """Delete tasks with all that is in them."""
+        self._data_manager_action("delete_tasks", project_id, task_ids)
 
     def tasks(self, project_id: int, ids: Sequence[int]) -> list[Json]:
         """These tasks with their `annotations` and `predictions`, as far as they exist in the project."""
@@ -325,6 +361,25 @@ class LabelStudio:
 
     def delete_view(self, project_id: int, view_id: int) -> None:
         self._api.delete(f"/api/dm/views/{view_id}/", what=f"tab {view_id}", params={"project": project_id})
+
+    # --- directories of its own machine ----------------------------------------------------------------------------
+
+    def local_files_storages(self, project_id: int) -> list[Json]:
+        """The directories that the project's pictures may be read from."""
+        what, params = f"storages of project {project_id}", {"project": project_id}
+        return self._api.get_list("/api/storages/localfiles", what=what, params=params, fields=WITH_ID)
+
+    def create_local_files_storage(self, project_id: int, path: str, **fields: Any) -> Json:
+        """Let the project's pictures be read from a directory.
+
+        Raises:
+            LabelStudioError: with status 400 when the server does not see that directory, or may not serve it.
+        """
+        body = {"project": project_id, "path": path, **fields}
+        return self._api.save("POST", "/api/storages/localfiles", what=f"directory {path}", json=body)
+
+    def delete_local_files_storage(self, storage_id: int) -> None:
+        self._api.delete(f"/api/storages/localfiles/{storage_id}", what=f"storage {storage_id}")
 
     # --- files ------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from captionloop.errors import ImageError, LabelConfigError
+from captionloop.errors import ImageError, LabelConfigError, SettingsError
 
 # Picture and text box side by side: a text box below a tall picture is out of sight. `maxSubmissions="1"` makes the
 # annotator change the suggestion; without it, they leave it standing and add a second text.
@@ -38,6 +38,7 @@ _VARIABLE = re.compile(r"\$[^\s${}]+")
 _STEP = re.compile(r"[^.\[\]]+")
 _NUMBER = re.compile(r"[0-9]{1,9}")  # Python refuses to read numbers of thousands of digits
 _MOST_FIELDS_SHOWN = 10
+_CONTROL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,60}")
 # The key of a file that was uploaded before the project had a label config.
 _UNDEFINED_FIELD = "$undefined$"
 # The words of a name such as `image_caption`, `imageCaption` or `ALT-text`.
@@ -111,6 +112,21 @@ def read_label_config(xml: str) -> CaptionTarget:
         LabelConfigError: it is not XML, or has no such pair.
     """
     return parse_label_config(xml).likeliest
+
+
+def caption_label_config(control: str | None = None) -> str:
+    """A label config for captions, as that of the sample project.
+
+    Args:
+        control: the name of its text box; None: "caption".
+
+    Raises:
+        SettingsError: no tag can be called so.
+    """
+    name = control or "caption"
+    if not _CONTROL.fullmatch(name):
+        raise SettingsError(f"The text box cannot be called {name!r:.40}; expected letters, digits and underscores.")
+    return SAMPLE_LABEL_CONFIG.replace('name="caption"', f'name="{name}"')
 
 
 @lru_cache(maxsize=256)

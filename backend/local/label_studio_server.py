@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 from captionloop.backend.local.ports import LOOPBACK
 from captionloop.backend.local.processes import Program, wait_until
+from captionloop.home import FOLDERS
 from captionloop.settings import Secret
 
 # A first start migrates an empty database: 25 s on an idle machine, many times that on a busy one. A Label Studio that
@@ -47,11 +48,18 @@ class Login:
 
 
 def program(command: Path, *, data: Path, port: int, login: Login) -> Program:
-    """Label Studio on `port` of the loopback address, with its data in `data`."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Label Studio on `port` of the loopback address, with its data in `data`.
+
+    Of this machine's files it may serve those below `data/folders`, to projects that have a storage there.
+    """
+    folders = data / FOLDERS
+    for directory in (data, folders):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name in _INHERITED or name.lower() in _PROXIES}
     environment |= _ENVIRONMENT | {
         "LABEL_STUDIO_BASE_DATA_DIR": str(data),
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(folders.absolute()),
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
         "LABEL_STUDIO_USERNAME": login.email,
         "LABEL_STUDIO_PASSWORD": login.password.reveal(),
         "LABEL_STUDIO_USER_TOKEN": login.token.reveal(),

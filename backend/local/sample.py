@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
-from captionloop.errors import LabelStudioError, NotFoundError
+from captionloop.errors import NotFoundError
 from captionloop.home import Home, read_json, write_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def ensure_sample(label_studio: LabelStudio, home: Home, *, server: str, progres
     """
     path = home.root / _MANIFEST
     manifest = read_json(path)
-    if manifest.get("server") != server or not _exists(label_studio, manifest["project_id"]):
+    if manifest.get("server") != server or not label_studio.has_project(manifest["project_id"]):
         manifest = {"server": server, "project_id": _find_or_create(label_studio), "complete": False, "images": {}}
         write_json(path, manifest)
     project_id = int(manifest["project_id"])
@@ -92,16 +92,6 @@ def scene_of_task(data: Mapping[str, Any]) -> "Scene":
     if name not in (known := scenes()):
         raise NotFoundError(f"The sample project holds the picture {data.get('image')!r}, which is none of its own.")
     return known[name]
-
-
-def _exists(label_studio: LabelStudio, project_id: int) -> bool:
-    try:
-        label_studio.project(project_id)
-    except LabelStudioError as error:
-        if error.status == 404:
-            return False
-        raise
-    return True
 
 
 def _find_or_create(label_studio: LabelStudio) -> int:

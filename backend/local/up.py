@@ -10,10 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from captionloop.backend.folders.links import link_again
+from captionloop.backend.folders.wanted import Wanted
 from captionloop.backend.local import (
     label_studio_install,
     label_studio_server,
@@ -41,12 +44,18 @@ _FINISHING_S = 30.0
 
 
 def up(
-    settings: Settings, *, sample: bool = True, screen: Screen | None = None, beside: Sequence[str] | None = None
+    settings: Settings,
+    *,
+    sample: bool = True,
+    folder: Wanted | None = None,
+    screen: Screen | None = None,
+    beside: Sequence[str] | None = None,
 ) -> None:
     """Start everything, print the next steps, and keep it running until Ctrl-C or SIGTERM.
 
     Args:
         sample: whether to create the sample project.
+        folder: what else to create a project of.
         beside: a further `captionloop` command, started when everything is ready, which writes to our screen.
 
     Raises:
@@ -62,7 +71,7 @@ def up(
         run = _Up(settings, home, screen)
         stack.callback(run.forget)
         stack.enter_context(run.supervisor)
-        run.start(sample=sample)
+        run.start(sample=sample, folder=folder)
         if beside is not None:
             stack.enter_context(_beside(beside, run.environment))
         with contextlib.suppress(KeyboardInterrupt):
@@ -82,7 +91,7 @@ class _Up:
         self._began = time.monotonic()
         self._state: dict[str, Any] = read_json(home.services)
 
-    def start(self, *, sample: bool) -> None:
+    def start(self, *, sample: bool, folder: Wanted | None) -> None:
         """Start everything, in the order of dependencies."""
         given = self._given
         self._check()
@@ -111,11 +120,11 @@ class _Up:
             self._wait_for_label_studio(context, label_studio)
             self._wait_for_backend(backend)
             self._wait_for_worker(context, worker)
-            project_id = self._prepare_projects(context, sample=sample)
+            project_id = self._prepare_projects(context, sample=sample, folder=folder)
         finally:
             context.close()
         self._note(ready=True, processes={process.name: process.pid for process in self.supervisor.processes.values()})
-        self._welcome(settings, account, project_id)
+        self._welcome(settings, account, project_id, is_sample=folder is None)
 
     def stay(self) -> None:
         """Supervise the processes, for ever."""
@@ -155,6 +164,7 @@ class _Up:
             ) as step:
                 command = label_studio_install.install(cache, progress=step.update, python=python)
         label_studio_tables.lay_out(self.home.label_studio)
+        link_again(self.home)
         return self.supervisor.start(
             label_studio_server.program(
                 command, data=self.home.label_studio, port=self._given.label_studio_port, login=account
@@ -201,11 +211,11 @@ class _Up:
 
         return meanwhile
 
-    def _prepare_projects(self, context: "Context", *, sample: bool) -> int | None:
-        """The sample project's id in Label Studio, and every connected project attached at the present address."""
+    def _prepare_projects(self, context: "Context", *, sample: bool, folder: Wanted | None) -> int | None:
+        """The project's id in Label Studio, and every connected project attached at the present address."""
         from captionloop.backend.local.sample import ensure_sample
 
-        project_id = None
+        project_id = None if folder is None else self._add_folder(context, folder)
         if sample:
             with self._screen.step("Preparing the sample project", "The sample project is there") as step:
                 project_id = ensure_sample(
@@ -218,6 +228,28 @@ class _Up:
             self._caption(context, project_id)
         self._attach_again(context, besides=project_id)
         return project_id
+
+    def _add_folder(self, context: "Context", folder: Wanted) -> int:
+        """Make the project of a directory, or add what is new there; its suggestions are made while people work."""
+        from captionloop.backend.folders.making import make_folder_project
+
+        def progress(done: int, total: int, note: str) -> None:
+            self.supervisor.look_after()
+            step.update(note, share=done / total)
+
+        with self._screen.step(f"Adding the pictures of {folder.images}", "The project is there") as step:
+            made = make_folder_project(
+                context,
+                folder,
+                connect=partial(services.attach, context),
+                on_bad=lambda place, reason: self._screen.say(f"  {place}: {reason}"),
+                on_place=lambda said: self._screen.say(f"  {said}"),
+                on_progress=progress,
+            )
+            step.result = f": {made.new} pictures added, {made.known} were there already, {made.bad} cannot be used"
+        if made.shows:
+            self._screen.say(f"  {made.shows}")
+        return made.project_id
 
     def _attach_again(self, context: "Context", *, besides: int | None) -> None:
         """Attach all projects again, since the port may have changed. A failure is not fatal."""
@@ -254,7 +286,9 @@ class _Up:
         self._state |= facts
         write_json(self.home.services, self._state)
 
-    def _welcome(self, settings: Settings, account: label_studio_server.Login, project_id: int | None) -> None:
+    def _welcome(
+        self, settings: Settings, account: label_studio_server.Login, project_id: int | None, *, is_sample: bool
+    ) -> None:
         own = self._given.label_studio_url is None
         say = self._screen.say
         path = "" if project_id is None else f"/projects/{project_id}/data"
@@ -270,7 +304,8 @@ class _Up:
         if project_id is None:
             say("    1. Make a project with an Image and a TextArea, and run: captionloop connect --project ID")
         else:
-            say("    1. Open a picture of the sample project: the suggested caption is in your draft already.")
+            which = "the sample project" if is_sample else "the project"
+            say(f"    1. Open a picture of {which}: the suggested caption is in your draft already.")
         say("    2. Change it with the pencil to how you would put it, submit, and do the same for 20 or more.")
         say("    3. Settings → Model → ⋯ → Start Training: a minute later the other captions follow your style.")
         say()

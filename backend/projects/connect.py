@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from captionloop.backend.label_studio.api_calls import Json
-from captionloop.backend.label_studio.client import BACKEND_TITLE, LabelStudio
+from captionloop.backend.label_studio.client import BACKEND_TITLE, IMPORTED_VERSION, LabelStudio
 from captionloop.backend.label_studio.controls import Control, take_label_config, target_of
 from captionloop.backend.label_studio.label_config import CaptionTarget, parse_label_config
 from captionloop.backend.projects import webhook_secret
@@ -220,7 +220,7 @@ def _project_settings(database: Database, found: Json) -> dict[str, Any]:
     """The project's settings that put our suggestion into the annotator's draft.
 
     `model_version` selects the displayed predictions: our title stands for the newest ones. A version of ours there is
-    left alone, because the annotation order needs it.
+    left alone, because the annotation order needs it, and so are captions that were there before the project.
     """
     settings: dict[str, Any] = {
         "show_collab_predictions": True,
@@ -230,6 +230,7 @@ def _project_settings(database: Database, found: Json) -> dict[str, Any]:
         "evaluate_predictions_automatically": False,
     }
     with database.reading() as session:
-        if session.get(Version, found["model_version"] or "") is None:
+        shown = found["model_version"] or ""
+        if shown != IMPORTED_VERSION and session.get(Version, shown) is None:
             settings["model_version"] = BACKEND_TITLE
     return settings

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_studio.annotations import is_suggestion_for, to_prediction
 from captionloop.backend.label_studio.api_calls import Json
+from captionloop.backend.label_studio.client import BACKEND_TITLE, IMPORTED_VERSION
 from captionloop.backend.label_studio.controls import take_label_config, target_of
 from captionloop.backend.label_studio.label_config import CaptionTarget
 from captionloop.batches import batches
@@ -127,6 +128,8 @@ class _Annotation:
             found = self.patience.until_done(partial(self.context.label_studio.project, self.project.label_studio_id))
             target = self._target(found["label_config"])
             self.patience.until_done(partial(let_backend_answer, self.context, self.project, unless=self.version))
+            if found["model_version"] == IMPORTED_VERSION and not self.chosen.only_missing:
+                self.patience.until_done(self._show_own)
             scan = self._caption_all(target)
             # With a version as the project's `model_version`, the suggestions of all others are hidden.
             if self.settings.order != "off" and self.chosen.limit is None and not scan.passed_over:
@@ -136,6 +139,10 @@ class _Annotation:
         failed = {task_id: self.reasons[task_id] for task_id in scan.to_caption if task_id in self.reasons}
         self._report_end(scan, failed)
         return _outcome(scan, failed, self.version)
+
+    def _show_own(self) -> None:
+        """Have Label Studio show our suggestions in place of the captions that were there before the project."""
+        self.context.label_studio.update_project(self.project.label_studio_id, model_version=BACKEND_TITLE)
 
     def _target(self, label_config: str) -> CaptionTarget:
         """The text box for captions, by the present label config.

@@ -227,7 +227,7 @@ def test_killed_twice_each_picture_has_one_caption(many: Path, tmp_path: Path, f
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("most", [1, 23, 4321, 30_000])
+@pytest.mark.parametrize("most", [23, 4321])
 def test_killed_within_a_write_each_picture_has_one_caption(many: Path, tmp_path: Path, form: str, most: int) -> None:
     """The kernel kills a process whose file outgrows a limit, when the part up to the limit is written."""
     out = tmp_path / FORMS[form]

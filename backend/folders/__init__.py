@@ -1,0 +1,1 @@
+"""Label Studio projects of directories of pictures."""

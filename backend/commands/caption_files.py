@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from captionloop.backend.commands.models import load_model, named
 from captionloop.backend.commands.picture_files import BadFile, PictureFiles
+from captionloop.backend.python.loading import load_captioner, named
 from captionloop.backend.terminal.progress import Progress
 from captionloop.batches import batches
 from captionloop.errors import ImageError, SettingsError
@@ -66,7 +66,7 @@ class Model:
             CheckpointError: it cannot be loaded.
             SettingsError: CAPTIONLOOP_DEVICE names what is not here.
         """
-        return load_model(self.settings.model, self.settings, prompt=self.prompt)
+        return load_captioner(self.settings.model, self.settings, prompt=self.prompt)
 
 
 def caption_files(files: PictureFiles, model: Model) -> Iterator[CaptionedFile | BadFile]:

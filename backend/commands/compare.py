@@ -60,15 +60,22 @@ def compare(
         captionloop compare Salesforce/blip-image-captioning-base my-blip --dataset test/
         captionloop compare blip-a blip-b --dataset test/ --html comparison.html
     """
-    from captionloop.backend.commands.compare_models import compare_models, comparison_page
-    from captionloop.backend.commands.evaluation_text import figures_text, write_text_file
+    from captionloop.backend.commands.evaluation_text import caption_set, figures_text, write_text_file
     from captionloop.backend.commands.models import open_dataset
+    from captionloop.backend.python.comparing import compared, comparison_page
+    from captionloop.backend.python.loading import load_captioner
 
     settings = read_settings()
     chosen = open_dataset(dataset, (first, second), settings, images=images, split=split, by_line=by_line)
-    found = compare_models(first, second, chosen, settings)
+    limits = settings.image_limits
+
+    def captions(source: str) -> tuple[str, dict[str, str]]:
+        captioner = load_captioner(source, settings)  # one in memory at a time
+        return captioner.version, caption_set(captioner, chosen, limits)
+
+    found = compared(captions(first), captions(second), chosen)
     if html is not None:
-        write_text_file(html, comparison_page(found, chosen, settings, dataset=dataset))
+        write_text_file(html, comparison_page(found, chosen, limits, dataset=dataset))
     count = len(found.comparison.images)
     data = {
         "first": found.first,

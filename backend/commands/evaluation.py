@@ -194,10 +194,11 @@ def _caption(version: str, project_id: int | None, chosen: "EvaluationSet") -> d
 
 def _captioner(version: str, project_id: int | None) -> "Captioner":
     """A version of the project; or, by a source's name, any BLIP with the settings of a base."""
-    from captionloop.backend.commands.models import is_model, load_model
+    from captionloop.backend.commands.models import is_model
+    from captionloop.backend.python.loading import load_captioner
 
     if is_model(version):
-        return load_model(version, read_settings())
+        return load_captioner(version, read_settings())
     with ready_context() as context:
         return context.captioner(_version_info(context, version, project_id))
 

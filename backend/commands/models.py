@@ -3,64 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captionloop.backend.commands.shared import print_bad_row
 from captionloop.backend.terminal.output import print_line
 from captionloop.home import Home
-from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.blip.model_source import local_directory
-from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.exchange.evaluation_set import EvaluationSet, open_evaluation_set
 from captionloop.model.exchange.reading import SplitName
-from captionloop.model.versions.base import Base, name_and_generation
 
 if TYPE_CHECKING:
-    from captionloop.model.captioning.captioner import Captioner
     from captionloop.settings import Settings
 
 
 def is_model(name: str) -> bool:
     """Whether a name stands for a model, and not for a version of a project."""
     return local_directory(name) is not None or "/" in name
-
-
-def named(source: str, settings: Settings, *, prompt: str | None = None) -> tuple[str, GenerationSettings]:
-    """A model's name, and how it captions.
-
-    Args:
-        prompt: what captions begin with; None: as the model's directory or the settings say.
-
-    Raises:
-        CheckpointError: its directory is damaged.
-    """
-    asked = GenerationSettings(num_beams=settings.beams, prompt=settings.prompt)
-    name, generation = name_and_generation(Base(source, asked))
-    if prompt is None or prompt == generation.prompt:
-        return name, generation
-    return f"{name} ({prompt!r})", replace(generation, prompt=prompt)
-
-
-def load_model(source: str, settings: Settings, *, prompt: str | None = None) -> Captioner:
-    """Load a model; arguments as in `named`.
-
-    Raises:
-        CheckpointError: it cannot be loaded.
-        SettingsError: CAPTIONLOOP_DEVICE names what is not here.
-    """
-    from captionloop.model.captioning.captioner import Captioner
-
-    name, generation = named(source, settings, prompt=prompt)
-    return Captioner.load(
-        source,
-        version=name,
-        generation=generation,
-        precision=settings.precision,
-        device=settings.device,
-        features=FeatureCache(Home(settings.home).features, max_bytes=settings.features_gb * 10**9),
-    )
 
 
 def open_dataset(

@@ -73,6 +73,6 @@ def train(
     FinetuneSettings.from_dict(asked)  # what is wrong is said before anything is read
     source = find_source(data, images=images, form=form, by_line=by_line, split=split)
     chosen = Asked(data, source, out or default_out(data), model, asked, resume=resume, limit=limit)
-    result = train_folder(chosen, settings)
-    print_result(result_data(result), as_json, result_text(result, chosen))
-    ctx.exit(SOME_FAILED if result.bad else 0)
+    result, bad = train_folder(chosen, settings)
+    print_result(result_data(result, bad=bad), as_json, result_text(result, chosen))
+    ctx.exit(SOME_FAILED if bad else 0)

@@ -1,36 +1,25 @@
 """`captionloop train`: what it says while it works, how it is stopped, and what it ends with."""
 
 import shlex
-import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from captionloop.backend.commands.evaluation_text import figures_text
 from captionloop.backend.commands.shared import print_bad_row
-from captionloop.backend.report_page import training_html
+from captionloop.backend.python.stopping import ctrl_c_asks
+from captionloop.backend.python.training import TrainedModel, TrainingRequest, refuse_within, train_into_directory
 from captionloop.backend.terminal.output import print_line, print_text
 from captionloop.backend.terminal.progress import Progress
-from captionloop.errors import CheckpointError, RunCancelled, SettingsError
-from captionloop.home import Home, write_atomically
-from captionloop.model.blip.generation_settings import GenerationSettings
-from captionloop.model.captioning.feature_cache import FeatureCache
-from captionloop.model.evaluation.comparison_file import COMPARISON, StoredComparison, read_comparison
-from captionloop.model.exchange.reading import Source
-from captionloop.model.finetuning.folder_dataset import FolderDataset, read_folder
-from captionloop.model.finetuning.folder_training import SNAPSHOTS, FolderTraining
-from captionloop.model.finetuning.training_directory import REPORT, TrainingDirectory
-from captionloop.model.versions.base import Base
-from captionloop.model.versions.manifest import read_manifest
-from captionloop.model.versions.report import gather_report
-from captionloop.model.versions.store import VersionInfo
+from captionloop.errors import RunCancelled
+from captionloop.model.exchange.reading import BadRow, Source
+from captionloop.model.finetuning.folder_dataset import read_folder
+from captionloop.model.finetuning.training_directory import REPORT
 from captionloop.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,117 +51,49 @@ class Asked:
     limit: int | None
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """A model that stands.
-
-    Args:
-        name: of the model; `base` is that of the one it was made from, which lies at `source`.
-        bad: how many rows of the dataset could not be used.
-    """
-
-    out: Path
-    name: str
-    base: str
-    source: str
-    finding: str
-    comparison: StoredComparison
-    bad: int
-
-
 def default_out(data: Path) -> Path:
     """`photos-blip` for `photos/` and for `photos.csv`."""
     resolved = data.resolve()
     return Path(f"{resolved.name if resolved.is_dir() else resolved.stem}-blip")
 
 
-def train_folder(asked: Asked, settings: Settings) -> TrainResult:
+def train_folder(asked: Asked, settings: Settings) -> tuple[TrainedModel, int]:
     """Train, or go on, until the model is in its directory.
+
+    Returns:
+        the model, and how many rows of the dataset could not be used.
 
     Raises:
         click.Abort: somebody pressed Ctrl-C.
         CaptionloopError: whatever else stands in the way.
     """
-    if settings.processes > 1:
-        raise SettingsError(
-            f"CAPTIONLOOP_PROCESSES is {settings.processes}, but `captionloop train` trains in one process; unset it."
+    refuse_within(asked.out, asked.data)
+    request = TrainingRequest(asked.out, asked.model, asked.settings, resume=asked.resume)
+    bad: list[BadRow] = []
+
+    def note(row: BadRow) -> None:
+        print_bad_row(row)
+        bad.append(row)
+
+    with ctrl_c_asks(_say_that_it_stops) as stop, Progress("Training") as progress:
+        report = _Report(progress, stop)
+        read = partial(
+            read_folder,
+            asked.source,
+            limits=settings.image_limits,
+            limit=asked.limit,
+            on_bad=note,
+            on_progress=report.reading,
         )
-    directory = TrainingDirectory(asked.out)
-    _refuse_within(asked.out, asked.data)
-    directory.check(resume=asked.resume)
-    bad = 0
-    if not directory.is_finished:
-        with directory.held(), _stopping(directory.path) as stop, Progress("Training") as progress:
-            if not directory.is_whole:
-                bad = _train(asked, settings, directory, _Report(progress, stop))
-            directory.finish()
-    return _result(directory.path, bad)
+        try:
+            return train_into_directory(request, read, settings, report), len(bad)
+        except RunCancelled as error:
+            print_line(f"Stopped. The same command with --resume goes on in {asked.out}.", err=True)
+            raise click.Abort from error
 
 
-def _train(asked: Asked, settings: Settings, directory: TrainingDirectory, report: "_Report") -> int:
-    plan = directory.plan()
-    data = read_folder(
-        asked.source,
-        limits=settings.image_limits,
-        limit=asked.limit,
-        on_bad=print_bad_row,
-        on_progress=report.reading,
-    )
-    home = Home(settings.home)
-    home.create()
-    training = FolderTraining(
-        data=data,
-        base=Base(
-            asked.model or plan.get("source") or settings.model,
-            GenerationSettings(num_beams=settings.beams, prompt=settings.prompt),
-        ),
-        asked={**plan.get("settings", {}), **asked.settings},
-        directory=directory,
-        limits=settings.image_limits,
-        cache=FeatureCache(home.features, max_bytes=settings.features_gb * 10**9),
-        precision=settings.precision,
-        device=settings.device,
-        report=report,
-    )
-    training.run()
-    write_atomically(directory.model / REPORT, _report_page(directory, data, settings).encode())
-    return data.bad
-
-
-def _refuse_within(out: Path, data: Path) -> None:
-    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
-        raise SettingsError(
-            f"{out} lies in {data}, where its files would pass for a part of the dataset; name a place outside it with "
-            "--out."
-        )
-
-
-# Stopping ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _stopping(out: Path) -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets; pressed again, it ends the process as usual.
-
-    Raises:
-        click.Abort: the block was stopped by it.
-    """
-    stop = threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print_text("\nStopping, and keeping where it is … (Ctrl-C again: at once)", err=True)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield stop
-    except RunCancelled as error:
-        print_line(f"Stopped. The same command with --resume goes on in {out}.", err=True)
-        raise click.Abort from error
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _say_that_it_stops() -> None:
+    print_text("\nStopping, and keeping where it is … (Ctrl-C again: at once)", err=True)
 
 
 class _Report:
@@ -215,45 +136,7 @@ def _time(seconds: float) -> str:
 # What it ends with ---------------------------------------------------------------------------------------------------
 
 
-def _report_page(directory: TrainingDirectory, data: FolderDataset, settings: Settings) -> str:
-    path = directory.model
-    manifest = read_manifest(path)
-    info = VersionInfo(
-        version=manifest["version"],
-        parent=manifest["parent"],
-        state=manifest["state"],
-        created_at=datetime.fromisoformat(manifest["created_at"]),
-        corrections=manifest["corrections"],
-        metrics=manifest["metrics"],
-        path=path,
-        reason=manifest["reason"],
-        generation=GenerationSettings.from_dict(manifest["generation"]),
-        snapshot=manifest["snapshot"],
-        pinned=False,
-        deleted_at=None,
-    )
-    limits = settings.image_limits
-    return training_html(
-        gather_report(info, picture=lambda image: data.read(image, limits=limits), snapshots=path / SNAPSHOTS)
-    )
-
-
-def _result(out: Path, bad: int) -> TrainResult:
-    manifest, comparison = read_manifest(out), read_comparison(out / COMPARISON)
-    if comparison is None:
-        raise CheckpointError(f"{out} has no {COMPARISON}, so it is not known how the training went.")
-    return TrainResult(
-        out=out,
-        name=manifest["version"],
-        base=manifest["parent"],
-        source=manifest["made_from"],
-        finding=manifest["reason"],
-        comparison=comparison,
-        bad=bad,
-    )
-
-
-def result_data(result: TrainResult) -> dict[str, Any]:
+def result_data(result: TrainedModel, *, bad: int) -> dict[str, Any]:
     """The result, as JSON has it."""
     return {
         "out": str(result.out),
@@ -262,11 +145,11 @@ def result_data(result: TrainResult) -> dict[str, Any]:
         "finding": result.finding,
         "images": len(result.comparison.images),
         "figures": {name: figure.to_dict() for name, figure in result.comparison.figures.items()},
-        "bad_rows": result.bad,
+        "bad_rows": bad,
     }
 
 
-def result_text(result: TrainResult, asked: Asked) -> str:
+def result_text(result: TrainedModel, asked: Asked) -> str:
     """The figures of both models, and what to do next."""
     source = asked.source
     compared, out = result.comparison, shlex.quote(str(result.out))

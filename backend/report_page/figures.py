@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from captionloop.model.metrics import Difference
+from captionloop.model.metrics.estimate import Estimate
 
 _SIGNIFICANT = 0.05
 
@@ -61,6 +62,19 @@ class FigureRow:
 
 def figure_rows(figures: Mapping[str, Difference]) -> list[FigureRow]:
     return [_row(style, figures[name]) for name, style in _STYLES.items() if name in figures]
+
+
+def figure_value_rows(figures: Mapping[str, Estimate]) -> list[tuple[str, str, str]]:
+    """Title, value and interval of each metric of one set of captions, as texts."""
+    return [
+        (
+            style.title,
+            _number(figures[name].value, style),
+            f"{_number(figures[name].low, style)} to {_number(figures[name].high, style)}",
+        )
+        for name, style in _STYLES.items()
+        if name in figures
+    ]
 
 
 def figure_title(name: str) -> str:

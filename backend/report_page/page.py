@@ -1,7 +1,5 @@
 """The report as one self-contained HTML file, without script."""
 
-import base64
-import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +13,7 @@ from markupsafe import Markup
 from captionloop.backend.report_page.caption_line import CaptionLine
 from captionloop.backend.report_page.figures import figure_rows, figure_title
 from captionloop.backend.report_page.plots import curve, reliability_diagram
+from captionloop.backend.report_page.thumbnail import thumbnail_url
 from captionloop.errors import ImageError
 from captionloop.model.dataset.images import open_image
 from captionloop.model.evaluation.comparison_file import ComparedImage
@@ -22,8 +21,6 @@ from captionloop.model.metrics.scores import counting_notes
 from captionloop.model.versions.report import Report
 from captionloop.model.versions.store import VersionInfo
 
-_THUMBNAIL_PIXELS = 288  # longest side; shown at half of it, sharp on dense screens
-_JPEG_QUALITY = 80
 # The curves of the evaluations, if the run measured them.
 _DRAWN_METRICS = ("score", "cider_d", "bleu_4", "exact_match", "word_edit_rate", "loss")
 
@@ -173,10 +170,7 @@ def _thumbnail(read: Callable[[str], bytes], image: str) -> str | None:
         picture = open_image(read(image))
     except (OSError, ImageError):
         return None
-    picture.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return thumbnail_url(picture)
 
 
 def _plots(report: Report) -> list[_Plot]:
@@ -235,11 +229,11 @@ def _samples(report: Report) -> list[Mapping[str, Any]]:
 
 
 def _flat(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Settings as pairs of texts; nested ones get both names."""
+    """Settings as pairs of texts; nested ones get both names, and empty collections are left out."""
     pairs: list[tuple[str, str]] = []
     for name, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             pairs += [(f"{name}.{inner}", text) for inner, text in _flat(value)]
-        else:
-            pairs.append((name, value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)))
+        elif value not in (None, "", []):
+            pairs.append((name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
     return pairs

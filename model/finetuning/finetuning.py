@@ -4,7 +4,7 @@ image features → training → champion and candidate caption the same held-out
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,7 +107,7 @@ class Finetuning:
             self.pictures,
             references=self.snapshot.references(),
             images=validation,
-            generation=self.champion.generation,
+            generation=self._generation,
             captions=captions,
             features=features,
         )
@@ -125,7 +125,7 @@ class Finetuning:
                 on_progress=self.report.training,
                 should_stop=self.report.is_cancelled,
             )
-        generation = generation_for(self.champion.generation, result.checkpoint, captions)
+        generation = generation_for(self._generation, result.checkpoint, captions)
         if result.is_main:
             save_checkpoint(result.checkpoint, self.files, generation=generation)
             result.trainable.save_adapter(self.files / "adapter")
@@ -171,6 +171,11 @@ class Finetuning:
             found = ValidationResult.of(references, written["candidate"], corpus=corpus)
             log.evaluation(trained.steps, found, images="held-out")
         return judge(references, written["champion"], written["candidate"], corpus=corpus, rule=self.rule)
+
+    @property
+    def _generation(self) -> GenerationSettings:
+        """The champion's, with the prompt that is trained with: captions have to begin as in training."""
+        return replace(self.champion.generation, prompt=self.settings.prompt)
 
     def _own_captions(self, images: Sequence[str]) -> dict[str, str]:
         """The champion's captions of any number of images."""

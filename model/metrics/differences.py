@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from captionloop.model.metrics.comparison import INTERVAL, resampling_weights
+from captionloop.model.metrics.estimate import Estimate
 from captionloop.model.metrics.scores import (
     BLEU_ORDER,
     Evaluation,
@@ -96,6 +97,25 @@ def compare_figures(
         second=evaluations[1],
         figures={name: _difference(before[name], after[name]) for name in before},
     )
+
+
+def bootstrap_figures(
+    references: Mapping[str, Sequence[str]], captions: Mapping[str, str], evaluation: Evaluation, *, seed: int = 0
+) -> dict[str, Estimate]:
+    """Each metric of one set of captions with its 95 % bootstrap interval over the images, `SCORE` first.
+
+    Args:
+        references, captions: as evaluated.
+        evaluation: of these captions.
+        seed: of the bootstrap.
+    """
+    images = list(captions)
+    weights = resampling_weights(len(images), seed=seed)
+    found = _resampled(Tokens.of(references, captions), evaluation, images, weights)
+    return {
+        name: Estimate(float(values[0]), *map(float, np.percentile(values[1:], INTERVAL)))
+        for name, values in found.items()
+    }
 
 
 def _resampled(

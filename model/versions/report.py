@@ -121,7 +121,7 @@ def gather_report(
         manifest=manifest,
         comparison=comparison,
         examples=choose_examples(comparison.images) if comparison else (),
-        log=_read_log(version.path / STEPS_FILE),
+        log=read_log(version.path),
         evaluations=_read_evaluations(version.path / EVALUATIONS_FILE),
         dataset=_read_dataset(snapshots, manifest.get("snapshot")),
         picture=picture,
@@ -145,7 +145,13 @@ def _changed_words(image: ComparedImage) -> int:
     return word_edits(image.champion.caption, image.candidate.caption)
 
 
-def _read_log(path: Path) -> dict[str, list[float]]:
+def read_log(directory: Path) -> dict[str, list[float]]:
+    """The training log in a model's directory: column → its value at each step; empty without one.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    path = directory / STEPS_FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -1,12 +1,12 @@
-"""`captionloop compare`: both models' captions, their figures, and the page that shows them."""
+"""Two models on the same pictures: their captions, their figures, and the page that shows them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from captionloop.backend.commands.evaluation_text import caption_set
-from captionloop.backend.commands.models import load_model
 from captionloop.backend.report_page import comparison_html
+from captionloop.image_limits import ImageLimits
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import utc_now
 from captionloop.model.evaluation.comparison_file import COMPARISON, StoredComparison, read_comparison, write_comparison
@@ -14,7 +14,6 @@ from captionloop.model.exchange.evaluation_set import EvaluationSet
 from captionloop.model.versions.comparisons import ordered
 from captionloop.model.versions.report import ExampleGroup, Report
 from captionloop.model.versions.store import VersionInfo
-from captionloop.settings import Settings
 
 _MOST_SHOWN = 200
 
@@ -28,36 +27,33 @@ class ComparedModels:
     comparison: StoredComparison
 
 
-def compare_models(first: str, second: str, chosen: EvaluationSet, settings: Settings) -> ComparedModels:
-    """Let both caption the pictures, one model in memory at a time.
+def compared(
+    first: tuple[str, Mapping[str, str]], second: tuple[str, Mapping[str, str]], chosen: EvaluationSet
+) -> ComparedModels:
+    """Compare two models by what they wrote.
 
-    Raises:
-        CheckpointError: a model cannot be loaded.
-        ImageError: a picture cannot be read.
+    Args:
+        first, second: a model's name, and image id → its caption of that picture.
+        chosen: the pictures.
     """
-    names, written = [], []
-    for source in (first, second):
-        captioner = load_model(source, settings)
-        names.append(captioner.version)
-        written.append(caption_set(captioner, chosen, settings.image_limits))
     with TemporaryDirectory() as directory:
         path = Path(directory) / COMPARISON
         write_comparison(
             path,
-            champion=names[0],
+            champion=first[0],
             references=chosen.references,
-            champion_captions=written[0],
-            candidate_captions=written[1],
+            champion_captions=first[1],
+            candidate_captions=second[1],
             corpus=chosen.corpus,
         )
         comparison = read_comparison(path)
     assert comparison is not None  # it was written just now
-    return ComparedModels(names[0], names[1], comparison)
+    return ComparedModels(first[0], second[0], comparison)
 
 
-def comparison_page(found: ComparedModels, chosen: EvaluationSet, settings: Settings, *, dataset: str) -> str:
+def comparison_page(found: ComparedModels, chosen: EvaluationSet, limits: ImageLimits, *, dataset: str) -> str:
     """The page with the pictures, the second model's worst first."""
-    images, limits = ordered(found.comparison.images, "worst"), settings.image_limits
+    images = ordered(found.comparison.images, "worst")
     shown = images[:_MOST_SHOWN]
     title = "The worst first" if shown == images else f"The {_MOST_SHOWN} worst of {len(images):,}"
     report = Report(

@@ -1,8 +1,9 @@
 """A thread pool that reads pictures, shared fairly: slow pictures of one request or project leave threads for others.
 
-A server may take a minute to send a picture. A request may occupy another thread only while it occupies fewer than are
-free: of 16, the first request gets 8, the second 4, and so on (dynamic thresholds with alpha 1: Choudhury and Hahne,
-"Dynamic queue length thresholds", 1998). All requests of a project together occupy at most three quarters.
+A server may take a minute to send a picture. A project may occupy another thread only while it occupies fewer than are
+free: of 32, the first gets 16, the second 8, and so on (dynamic thresholds with alpha 1: Choudhury and Hahne, "Dynamic
+queue length thresholds", 1998). Likewise a request, of the threads that its project may still take: a first one gets
+11, a second one 4.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from functools import partial
 from typing import Any
 
 # Reading images is mostly waiting for the network, so more threads than cores help.
-THREADS = 16
-_LARGEST_SHARE = 3 / 4
+THREADS = 32
 
 
 class Readers:
@@ -27,7 +27,6 @@ class Readers:
 
     def __init__(self, threads: int = THREADS) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read-image")
-        self._most_per_project = int(threads * _LARGEST_SHARE)
         self._lock = threading.Lock()  # guards the three below
         self._free = threads
         self._held: Counter[int] = Counter()  # by project
@@ -63,8 +62,8 @@ class Readers:
         for _ in range(len(self._requests)):
             request = self._requests[0]
             self._requests.rotate(-1)
-            has_share = self._held[request.project_id] < self._most_per_project
-            if request.waiting and has_share and request.held < self._free:
+            left = self._free - self._held[request.project_id]  # what the project may still take
+            if request.waiting and request.held < left:
                 return request
         return None
 

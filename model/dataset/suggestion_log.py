@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from captionloop.batches import batches
 from captionloop.model.database import Database, utc_now
 from captionloop.model.database import Suggestion as Row
 
 if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import ScoredCaption
 
+# Rows in a statement: SQLite allows 32,766 values in one, PostgreSQL 65,535; and others can write between two.
+_AT_ONCE = 500
 # Both dialects know INSERT … ON CONFLICT, each under its own name in SQLAlchemy.
 _INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -37,16 +40,17 @@ class SuggestionLog:
 
     def keep(self, project_id: int, version: str, answers: Sequence[Answer]) -> None:
         """Store answers, replacing earlier ones for the same task and version."""
-        if not answers:
-            return
         rows = {answer.task_id: _row(project_id, version, answer) for answer in answers}
         in_order = [row for _, row in sorted(rows.items())]  # a common order prevents deadlocks
-        statement = _INSERT[self._database.engine.dialect.name](Row).values(in_order)
-        newer = {name: statement.excluded[name] for name in ("caption", "score", "reason", "created_at")}
-        with self._database.session() as session:
-            session.execute(
-                statement.on_conflict_do_update(index_elements=["project_id", "task_id", "model_version"], set_=newer)
-            )
+        for batch in batches(in_order, _AT_ONCE):
+            statement = _INSERT[self._database.engine.dialect.name](Row).values(batch)
+            newer = {name: statement.excluded[name] for name in ("caption", "score", "reason", "created_at")}
+            with self._database.session() as session:
+                session.execute(
+                    statement.on_conflict_do_update(
+                        index_elements=["project_id", "task_id", "model_version"], set_=newer
+                    )
+                )
 
     def scores(self, project_id: int, version: str, task_ids: Collection[int]) -> dict[int, float]:
         """The known scores of a version's suggestions for these tasks, by task."""

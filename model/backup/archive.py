@@ -92,7 +92,7 @@ class Backup:
             files = {name: (str(entry["sha256"]), int(entry["bytes"])) for name, entry in found["files"].items()}
             created_at = datetime.fromisoformat(found["created_at"])
             return cls(created_at, str(found["captionloop"]), files, list(found["missing"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise BackupError(f"The backup's {MANIFEST} is damaged ({error!r}).") from error
 
 
@@ -294,6 +294,8 @@ def _unpack(file: Path, target: Path) -> Backup:
     """Unpack an archive into a directory and compare every file with the manifest."""
     found: dict[str, tuple[str, int]] = {}
     backup = None
+    if file.exists() and not file.is_file():
+        raise BackupError(f"{file} is no regular file; name the backup itself.")
     try:
         with tarfile.open(file, "r:") as tar:
             for entry in tar:
@@ -303,7 +305,7 @@ def _unpack(file: Path, target: Path) -> Backup:
                     backup = Backup.from_bytes(_content(tar, entry, largest=_LARGEST_MANIFEST))
                 else:
                     found[entry.name] = _extract(tar, entry, target)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, KeyError) as error:  # the latter two of headers made to harm
         raise BackupError(f"{file} is damaged or no backup of Captionloop ({error}). Nothing was put back.") from error
     except FileNotFoundError as error:
         raise BackupError(f"There is no file {file}.") from error
@@ -348,8 +350,8 @@ def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) -> tupl
 
 
 def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo, *, largest: int) -> bytes:
-    source = tar.extractfile(entry)
-    if source is None or entry.size > largest:
+    source = tar.extractfile(entry) if entry.isreg() else None
+    if source is None or not 0 <= entry.size <= largest:
         raise BackupError(f"The backup's {entry.name} is no manifest.")
     return source.read()
 

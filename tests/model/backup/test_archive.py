@@ -7,7 +7,7 @@ import os
 import sqlite3
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -352,8 +352,13 @@ def test_what_comes_behind_the_manifest_is_refused(archive: Path, empty: Home) -
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b'{"format": 1, "files": 3, "created_at": "x", "captionloop": "1"}', b"\xff\xfe"]
-)
+    "content",
+    [
+        b"", b"{}", b'{"format": 1, "files": 3, "created_at": "x", "captionloop": "1"}', b"\xff\xfe", b"[" * 200_000,
+        b'{"format": 1, "files": {"a": {"sha256": "", "bytes": 1e999}}}', b'{"format": ' + b"9" * 5000 + b"}",
+    ],
+    ids=["empty", "no facts", "wrong facts", "no text", "deep", "endless", "a long number"],
+)  # fmt: skip
 def test_a_manifest_that_is_none_is_refused(archive: Path, empty: Home, content: bytes) -> None:
     refuses(rewritten(archive, lambda e, d: (e, content if e.name == MANIFEST else d)), empty, "damaged")
 
@@ -384,6 +389,50 @@ def test_another_file_is_no_backup(tmp_path: Path, empty: Home, content: bytes) 
     file.write_bytes(content)
 
     refuses(file, empty, "no backup of Captionloop|cut short")
+
+
+def _entry(
+    name: str, kind: bytes = tarfile.REGTYPE, *, to: str = "", headers: Mapping[str, str] | None = None
+) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname, entry.pax_headers = kind, to, headers or {}
+    return entry
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        _entry(MANIFEST, tarfile.SYMTYPE, to=MANIFEST),
+        _entry(MANIFEST, tarfile.LNKTYPE, to="nowhere"),
+        _entry(MANIFEST, tarfile.FIFOTYPE),
+        _entry("a.txt", headers={"size": "-1000"}),
+        _entry("a.txt", headers={"size": "9" * 30}),
+        _entry("a.txt", headers={"path": "a\x00b"}),
+        _entry("a.txt", headers={"path": "\udcff"}),
+        _entry("a.txt", headers={"mtime": "nan"}),
+        _entry("x" * 5000),
+        _entry("a.txt", headers={"GNU.sparse.map": "x"}),
+        _entry("a.txt", headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}),
+    ],
+    ids=[
+        "a manifest that leads to itself", "a manifest that leads nowhere", "a pipe as manifest", "a negative size",
+        "a huge size", "a name with NUL", "a name that is no text", "a time that is none", "a long name",
+        "a sparse file", "another sparse file",
+    ],
+)  # fmt: skip
+def test_headers_that_are_made_to_harm(archive: Path, empty: Home, entry: tarfile.TarInfo) -> None:
+    file = archive.with_name("harm.tar")
+    with tarfile.open(file, "w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as tar:
+        tar.addfile(entry)
+    file.write_bytes(file.read_bytes().rstrip(b"\0") + b"\0" * 512 + archive.read_bytes())
+
+    refuses(file, empty, ".")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path, empty: Home) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    refuses(tmp_path / "pipe", empty, "no regular file")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, empty: Home) -> None:

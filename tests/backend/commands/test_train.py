@@ -1,5 +1,6 @@
 """`captionloop train`: the model of a run through the worker, without any service; stopped and killed at any moment."""
 
+import base64
 import json
 import os
 import signal
@@ -15,7 +16,9 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 from tests.support.models import add_project
+from tests.support.odd_pictures import save_as_it_comes
 from tests.support.runs import begun
+from tests.support.service import caption_service, client_of, predict
 
 from captionloop.backend.cli import cli
 from captionloop.home import Home
@@ -31,6 +34,7 @@ from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import draw
 from captionloop.model.starter.styles import STYLES
 from captionloop.model.training.settings import FinetuneSettings
+from captionloop.model.versions.manifest import read_manifest
 from captionloop.settings import Settings
 
 STEPS = 16
@@ -40,15 +44,12 @@ SET = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures with sidecars: one with transparency, two that look alike, one with a caption in capitals."""
+    """Pictures with sidecars, of all kinds that cameras and programs write, two of which look alike."""
     directory = tmp_path_factory.mktemp("data") / "photos"
     directory.mkdir()
     for number in range(24):
         scene, seed = example("folder", number)
-        picture = draw(scene, seed=seed)
-        if number == 3:
-            picture.putalpha(200)
-        picture.save(directory / f"{number:02}.png")
+        save_as_it_comes(draw(scene, seed=seed), directory / f"{number:02}", number)
         (directory / f"{number:02}.txt").write_text(f"{STYLES['new_words'](scene).capitalize()}.\n")
     scene, seed = example("folder", 5)
     draw(scene, seed=seed).save(directory / "05-again.jpg", quality=90)
@@ -101,8 +102,10 @@ class TestWhatItEndsWith:
 
         assert are_equal(unbroken, version.path)
         manifest = json.loads((unbroken / "captionloop.json").read_text())
-        assert manifest["snapshot"] == snapshot.hash
+        assert manifest["snapshot"] == snapshot.hash  # so the examples and the split are the same
+        assert manifest["settings"] == read_manifest(version.path)["settings"]  # those that were derived, and the seed
         assert manifest["metrics"] == version.metrics
+        assert (unbroken / "comparison.json").read_text() == (version.path / "comparison.json").read_text()
 
     def test_the_directory_is_a_model_with_all_that_tells_of_it(self, unbroken: Path) -> None:
         from transformers import BlipForConditionalGeneration, BlipProcessor
@@ -136,6 +139,21 @@ class TestWhatItEndsWith:
             generation = json.loads((unbroken / "captionloop.json").read_text())["generation"]
             assert context.base.generation == GenerationSettings.from_dict(generation)
             assert context.base.generation.writing != GenerationSettings().writing
+
+    def test_label_studio_gets_its_captions(
+        self, unbroken: Path, photos: Path, database: Database, redis_url: str, tmp_path: Path
+    ) -> None:
+        add_project(database, 7)
+        picture = photos / "01.png"
+        done = CliRunner().invoke(cli, ["caption", str(picture), "--model", str(unbroken), "--json"])
+        with closing(Context.open(Settings.read({"REDIS_URL": redis_url, "CAPTIONLOOP_MODEL": str(unbroken)}))) as of:
+            base = of.base
+        data = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+        with caption_service(database, redis_url, tmp_path, base) as service:
+            (suggested,) = predict(client_of(service), data)
+
+        assert suggested["result"][0]["value"]["text"] == [json.loads(done.stdout)[0]["caption"]]
 
     def test_asked_again_it_says_the_same(self, unbroken: Path, photos: Path) -> None:
         again = train(photos, "--out", unbroken, "--resume")

@@ -1,24 +1,27 @@
 """Stems and endings of words, found by comparing the words with each other.
 
 Where a language bends its words, few corrections show each word in each of its forms: "rotes" may come three times and
-"gelbes" never. Written as "gelbe" and "s", the one was learnt from other colours and the other from other words.
+"gelbes" never. Written as "gelb" and "es", the one was learnt from other colours and the other from other words.
 
-A word is cut where both halves are met elsewhere: its stem with other endings, its ending with other stems (the
-paradigms, or signatures, of Goldsmith 2001, "Unsupervised Learning of the Morphology of a Natural Language",
-aclanthology.org/J01-2001, without its search for the shortest description).
+Of all ways to cut the words, that one is looked for which takes the fewest bits to write down (minimum description
+length: Goldsmith 2001, "Unsupervised Learning of the Morphology of a Natural Language", aclanthology.org/J01-2001; the
+costs are those of Creutz and Lagus 2002, "Unsupervised Discovery of Morphemes", aclanthology.org/W02-0603): each stem
+and each ending once, letter by letter, and for each word which of them it has. So all forms of a word come to have the
+same stem, since another stem would have to be written down as well.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _SHORTEST_STEM = 3  # characters
 _LONGEST_ENDING = 4
-_FEWEST_STEMS = 3  # that make an ending one, and no coincidence
-
-Paradigms = Mapping[str, frozenset[str]]
-"""Stem → its endings, the empty one among them where the stem is a word itself."""
+_FEWEST_STEMS = 3  # that make an ending one
+_LONG_STEM, _MANY_ENDINGS = 5, 3  # from which on it is no coincidence that words begin alike
+_MOST_ROUNDS = 10  # three to five settle it
+_ROUNDING = 1e-6  # bits
 
 
 def stems_and_endings(words: Collection[str]) -> dict[str, tuple[str, str]]:
@@ -27,45 +30,80 @@ def stems_and_endings(words: Collection[str]) -> dict[str, tuple[str, str]]:
     Args:
         words: all that are known, in lower case, each once.
     """
-    paradigms = _productive(_possible(words))
-    strength = _strength(paradigms)
-    cuts = {word: _best_cut(word, paradigms, strength) for word in sorted(words)}
-    return {word: cut for word, cut in cuts.items() if cut}
+    cuts = _Cuts(sorted(words))
+    families = _families(cuts.words)
+    for _ in range(_MOST_ROUNDS):
+        moved = [cuts.move({word: len(stem) for word in family}) for stem, family in families.items()]
+        moved += [cuts.move({word: place}) for word in cuts.words for place in _places(word)]
+        if not any(moved):
+            break
+    return cuts.found()
 
 
-def _possible(words: Collection[str]) -> Paradigms:
-    endings: dict[str, set[str]] = defaultdict(set)
+def _families(words: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Each beginning that several words have → the words that are little longer."""
+    families: dict[str, list[str]] = defaultdict(list)
     for word in words:
-        for stem, ending in _cuts(word):
-            endings[stem].add(ending)
-    return {stem: frozenset(found) for stem, found in endings.items()}
+        for place in _places(word):
+            families[word[:place]].append(word)
+    return {stem: family for stem, family in families.items() if len(family) > 1}
 
 
-def _productive(paradigms: Paradigms) -> Paradigms:
-    """Without endings of few stems, then without stems of a single ending, and so on until nothing is left to drop."""
-    while True:
-        varied = {stem: endings for stem, endings in paradigms.items() if len(endings) > 1}
-        strength = _strength(varied)
-        kept = {
-            stem: frozenset(ending for ending in endings if strength[ending] >= _FEWEST_STEMS)
-            for stem, endings in varied.items()
-        }
-        if kept == paradigms:
-            return paradigms
-        paradigms = kept
+def _places(word: str) -> Iterator[int]:
+    """Where a word may be cut; its end, for a stem without an ending, is one."""
+    yield from range(max(len(word) - _LONGEST_ENDING, _SHORTEST_STEM), len(word))
+    yield len(word)
 
 
-def _strength(paradigms: Paradigms) -> Counter[str]:
-    """How many stems each ending has."""
-    return Counter(ending for endings in paradigms.values() for ending in endings)
+class _Cuts:
+    """Words, each cut somewhere, and what it takes to write that down."""
 
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self._place = {word: len(word) for word in words}
+        self._bits_per_letter = math.log2(1 + len({letter for word in words for letter in word}))
+        self._stems, self._endings = Counter(words), Counter({"": len(words)})
 
-def _best_cut(word: str, paradigms: Paradigms, strength: Mapping[str, int]) -> tuple[str, str] | None:
-    """Where the stem has most endings, of these where the ending has most stems, of these where the stem is longest."""
-    possible = [(stem, ending) for stem, ending in _cuts(word) if ending in paradigms.get(stem, ())]
-    return max(possible, key=lambda cut: (len(paradigms[cut[0]]), strength[cut[1]], len(cut[0])), default=None)
+    def move(self, places: Mapping[str, int]) -> bool:
+        """Cut these words there if that takes fewer bits; whether it did."""
+        before = {word: self._place[word] for word in places}
+        stems = {word[:place] for cuts in (before, places) for word, place in cuts.items()}
+        endings = {word[place:] for cuts in (before, places) for word, place in cuts.items()}
+        bits = self._bits(stems, endings)
+        self._cut(places)
+        if self._bits(stems, endings) < bits - _ROUNDING:
+            return True
+        self._cut(before)
+        return False
 
+    def found(self) -> dict[str, tuple[str, str]]:
+        """Without stems whose words may be alike by coincidence."""
+        cut = {word: (word[:place], word[place:]) for word, place in self._place.items()}
+        endings: dict[str, list[str]] = defaultdict(list)
+        for stem, ending in cut.values():
+            endings[stem].append(ending)
+        return {word: (stem, ending) for word, (stem, ending) in cut.items() if self._is_sure(stem, endings[stem])}
 
-def _cuts(word: str) -> list[tuple[str, str]]:
-    places = range(max(len(word) - _LONGEST_ENDING, _SHORTEST_STEM), len(word) + 1)
-    return [(word[:place], word[place:]) for place in places]
+    def _is_sure(self, stem: str, endings: Sequence[str]) -> bool:
+        """Whether its endings are met with other stems too: all of a short stem with few, else one."""
+        common = [ending for ending in endings if not ending or self._endings[ending] >= _FEWEST_STEMS]
+        is_long = len(stem) >= _LONG_STEM or len(endings) >= _MANY_ENDINGS
+        return len(endings) > 1 and any(common) and (is_long or len(common) == len(endings))
+
+    def _cut(self, places: Mapping[str, int]) -> None:
+        for word, place in places.items():
+            old = self._place[word]
+            self._stems[word[:old]] -= 1
+            self._endings[word[old:]] -= 1
+            self._stems[word[:place]] += 1
+            self._endings[word[place:]] += 1
+            self._place[word] = place
+
+    def _bits(self, stems: Collection[str], endings: Collection[str]) -> float:
+        """What these take, but for a constant: their letters, and for each word which it has."""
+        return sum(self._bits_of(stem, self._stems[stem]) for stem in stems) + sum(
+            self._bits_of(ending, self._endings[ending]) for ending in endings
+        )
+
+    def _bits_of(self, part: str, count: int) -> float:
+        return self._bits_per_letter * (len(part) + 1) - count * math.log2(count) if count else 0.0

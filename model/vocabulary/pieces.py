@@ -40,7 +40,7 @@ def missing_pieces(backend: Tokenizer, captions: Iterable[str]) -> list[str]:
     broken = {word: count for word, count in words.items() if not _is_whole(backend, word)}
     written = {*known, *single}
     use = _use(broken, {*written, *_candidates(broken)})
-    fresh = [piece for piece, count in use.items() if piece not in written and count >= _FEWEST]
+    fresh = [piece for piece in use if piece not in written]
     return single + sorted(fresh, key=lambda piece: (-use[piece], piece))[:MOST]
 
 
@@ -75,20 +75,16 @@ def _candidates(words: Mapping[str, int]) -> Iterator[str]:
     unspaced = {word: count for word, count in words.items() if word not in spaced}
     yield from _words_and_endings(spaced)
     yield from _units({run: count for run, count in unspaced.items() if any(map(is_japanese_or_chinese, run))})
-    rare = [word for word, count in spaced.items() if count < _FEWEST]
-    yield from _frequent_parts([*rare, *(run for run in unspaced if not any(map(is_japanese_or_chinese, run)))])
+    yield from _frequent_parts([run for run in unspaced if not any(map(is_japanese_or_chinese, run))])
 
 
-def _words_and_endings(words: Mapping[str, int]) -> Iterator[str]:
+def _words_and_endings(words: Collection[str]) -> Iterator[str]:
     cuts = stems_and_endings(words)
-    for word, count in words.items():
-        if word in cuts:
-            stem, ending = cuts[word]
-            yield stem
-            if ending:
-                yield INSIDE + ending
-        elif count >= _FEWEST:
-            yield word
+    for word in words:
+        stem, ending = cuts.get(word, (word, ""))
+        yield stem
+        if ending:
+            yield INSIDE + ending
 
 
 def _units(runs: Mapping[str, int]) -> Iterator[str]:
@@ -98,7 +94,7 @@ def _units(runs: Mapping[str, int]) -> Iterator[str]:
 
 
 def _frequent_parts(words: Collection[str]) -> Iterator[str]:
-    """Parts that several words have, by byte-pair encoding.
+    """Parts that several runs have, by byte-pair encoding.
 
     The library's own WordPiece trainer is the same with another way to mark where words begin, but for one thing: it
     comes to other pieces each time, as its ties are decided by the order of a hash table.

@@ -14,8 +14,21 @@ def test_what_bends_alike_is_cut_alike() -> None:
 
 
 def test_words_that_merely_begin_or_end_alike_stay_whole() -> None:
-    cuts = stems_and_endings([*GERMAN, "kaum", "hauch"])
-    assert not {"haus", "baum", "kaum", "hauch"} & cuts.keys()
+    cuts = stems_and_endings([*GERMAN, "kaum", "haut", "blume", "blick"])
+    assert not {"haus", "baum", "kaum", "haut", "blume", "blick"} & cuts.keys()
+
+
+def test_all_forms_of_a_word_have_one_stem_however_rare_their_endings() -> None:
+    """Cut where each ending is common by itself, "маленькая" and "маленьким" were a different word to the model."""
+    russian = [
+        "маленькая", "маленькое", "маленького", "маленькой", "маленьким", "маленький", "большая", "большое", "большой",
+        "большим", "красная", "красное", "красного", "красной", "красным", "оранжевая", "оранжевое", "оранжевый",
+        "синяя", "синее", "синий", "синей", "синим", "дом", "домом", "дома", "зонт", "зонтом", "зонта", "облако",
+        "облака", "облаком", "солнце", "солнца",
+    ]  # fmt: skip
+    cuts = stems_and_endings(russian)
+    stems = ["маленьк", "больш", "красн", "оранжев", "син", "дом", "зонт", "облак", "солнц"]
+    assert {cuts[word][0] for word in russian} == set(stems)
 
 
 def test_an_ending_of_few_stems_is_a_coincidence() -> None:

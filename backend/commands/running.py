@@ -9,6 +9,7 @@ import click
 from captionloop.backend.commands.shared import (
     PORT,
     folder_options,
+    language_option,
     log_to_stderr,
     model_option,
     open_context,
@@ -69,21 +70,29 @@ def up(
 @click.option(
     "--per-round", type=click.IntRange(min=1), default=20, show_default=True, help="Captions before each run."
 )
-def demo(*, rounds: int, per_round: int) -> None:
+@language_option
+def demo(*, rounds: int, per_round: int, language: str | None) -> None:
     """Watch the loop for some minutes: `up`, and a scripted annotator at work in its sample project.
 
-    Its data is separate, in `demo` in the home directory.
+    Its data is separate, in `demo` in the home directory, or in `demo/de` and the like.
 
     \b
     Example:
         captionloop demo --rounds 3
+        captionloop demo --language de
     """
     from captionloop.backend.local.up import up as start_everything
+    from captionloop.model.starter.languages import writer_in
 
     settings = read_settings()
     log_to_stderr(settings, level="warning")
     work = ["simulate", "--through-label-studio", "--rounds", str(rounds), "--per-round", str(per_round)]
-    start_everything(replace(settings, home=settings.home / "demo"), beside=work)
+    home = settings.home / "demo"
+    if language is not None:
+        writer_in(language)  # refused before anything starts
+        work += ["--language", language]
+        home /= language
+    start_everything(replace(settings, home=home), beside=work)
 
 
 @click.command()

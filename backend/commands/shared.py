@@ -27,6 +27,11 @@ project_option = click.option(
 model_option = click.option(
     "--model", metavar="DIR|HUB_ID", help="The BLIP to start from. Default: CAPTIONLOOP_MODEL, else the starter model."
 )
+language_option = click.option(
+    "--language", metavar="CODE",
+    help="The language of the scripted annotator: ar, de, el, fr, he, hi, ja, ru or zh. "
+    "Default: English, in other words than the model's.",
+)  # fmt: skip
 SOME_FAILED = 6
 """The exit code for: done, except for some bad rows, files or tasks."""
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from captionloop.backend.commands.shared import SOME_FAILED, json_option, print_bad_row, print_result, rest_note
+from captionloop.backend.commands.shared import (
+    SOME_FAILED,
+    json_option,
+    language_option,
+    print_bad_row,
+    print_result,
+    rest_note,
+)
 from captionloop.backend.terminal.output import print_line
 from captionloop.backend.terminal.table import table
 
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     "--through-label-studio", is_flag=True,
     help="Instead, correct the sample project's captions in the running Label Studio, and train after each round.",
 )  # fmt: skip
+@language_option
 @click.option("--rounds", type=click.IntRange(min=1), default=2, help="Each ends with a run. Default: 2.")
 @click.option("--first", type=click.IntRange(min=2), default=20, help="Random corrections of round 1. Default: 20.")
 @click.option("--per-round", type=click.IntRange(min=1), default=40, help="Corrections of a later round. Default: 40.")
@@ -68,6 +76,7 @@ def simulate(
     *,
     strategies: Sequence[str],
     through_label_studio: bool,
+    language: str | None,
     rounds: int,
     first: int,
     per_round: int,
@@ -98,8 +107,10 @@ def simulate(
         captionloop simulate --through-label-studio --rounds 5 --per-round 20
     """
     if through_label_studio:
-        _work_in_label_studio(rounds, per_round)
+        _work_in_label_studio(rounds, per_round, language)
         return
+    if language is not None:
+        raise click.UsageError("--language belongs to --through-label-studio.")
     from captionloop.backend.drawing.plot_style import check_format
     from captionloop.backend.drawing.simulation_plot import plot_simulation
     from captionloop.model.active_learning.strategies import STRATEGIES
@@ -137,11 +148,16 @@ def simulate(
     ctx.exit(SOME_FAILED if bad else 0)
 
 
-def _work_in_label_studio(rounds: int, per_round: int) -> None:
+def _work_in_label_studio(rounds: int, per_round: int, language: str | None) -> None:
     from captionloop.backend.commands.shared import chosen_project, ready_context
     from captionloop.backend.local.sample import sample_project_id
     from captionloop.backend.local.scripted_annotator import Round, annotate_in_rounds
+    from captionloop.model.starter.languages import writer_in
     from captionloop.model.starter.styles import new_words_and_order
+
+    style, into = (
+        (new_words_and_order, "other words and order") if language is None else (writer_in(language), language)
+    )
 
     def tell(done: Round) -> None:
         print_line(
@@ -152,10 +168,10 @@ def _work_in_label_studio(rounds: int, per_round: int) -> None:
     with ready_context() as context:
         project = chosen_project(context, sample_project_id(context.home))
         print_line(
-            f"A scripted annotator puts the captions of project {project.label_studio_id} into other words and order: "
+            f"A scripted annotator puts the captions of project {project.label_studio_id} into {into}: "
             f"{per_round} of them, then Start Training, {rounds} times."
         )
-        annotate_in_rounds(context, project, new_words_and_order, rounds=rounds, per_round=per_round, tell=tell)
+        annotate_in_rounds(context, project, style, rounds=rounds, per_round=per_round, tell=tell)
         print_line("The scripted annotator is done.")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from captionloop.errors import SettingsError
 from captionloop.model.starter.scenes import Scene, Thing
 
 _LEFT, _ABOVE, _FRONT = "to the left of", "above", "in front of"
@@ -183,6 +184,36 @@ def arabic(scene: Scene) -> str:
     return _related(first, _ARABIC_RELATIONS, scene, " و".join(others))
 
 
+# Hebrew: adjectives after the noun, gender, "to" and "and" written together with what follows them
+
+_HEBREW_NOUNS: Mapping[str, tuple[str, Gender]] = {
+    "house": ("בית", "m"), "tree": ("עץ", "m"), "car": ("מכונית", "f"), "boat": ("סירה", "f"), "fish": ("דג", "m"),
+    "cat": ("חתול", "m"), "sun": ("שמש", "f"), "cloud": ("ענן", "m"), "flower": ("פרח", "m"),
+    "umbrella": ("מטרייה", "f"),
+}  # fmt: skip
+_HEBREW_ADJECTIVES = {
+    "small": ("קטן", "קטנה"), "large": ("גדול", "גדולה"), "red": ("אדום", "אדומה"), "orange": ("כתום", "כתומה"),
+    "yellow": ("צהוב", "צהובה"), "green": ("ירוק", "ירוקה"), "blue": ("כחול", "כחולה"), "purple": ("סגול", "סגולה"),
+    "pink": ("ורוד", "ורודה"), "white": ("לבן", "לבנה"),
+}  # fmt: skip
+_HEBREW_RELATIONS = {_LEFT: ("משמאל ל", " ול"), _ABOVE: ("מעל ", " ו"), _FRONT: ("לפני ", " ו")}
+
+
+def hebrew(scene: Scene) -> str:
+    """מכונית אדומה קטנה משמאל לעץ ירוק גדול ולפרח ורוד קטן"""
+
+    def phrase(thing: Thing) -> str:
+        noun, gender = _HEBREW_NOUNS[thing.kind]
+        colour, size = (_HEBREW_ADJECTIVES[word][gender == "f"] for word in (thing.colour, thing.size))
+        return f"{noun} {colour} {size}"
+
+    first, *others = map(phrase, scene.things)
+    if not scene.relation:
+        return first
+    relation, following = _HEBREW_RELATIONS[scene.relation]
+    return f"{first} {relation}{following.join(others)}"
+
+
 # Hindi: what stands left, above or in front comes last; oblique forms before the postposition
 
 # Direct, oblique.
@@ -264,17 +295,32 @@ def japanese(scene: Scene) -> str:
     return f"{place}{first}"
 
 
-LANGUAGES: Mapping[str, Callable[[Scene], str]] = {
+Writer = Callable[[Scene], str]
+
+LANGUAGES: Mapping[str, Writer] = {
     "ar": arabic,
     "de": german,
     "el": greek,
     "fr": french,
+    "he": hebrew,
     "hi": hindi,
     "ja": japanese,
     "ru": russian,
     "zh": chinese,
 }
 """By ISO 639-1 code."""
+
+
+def writer_in(language: str) -> Writer:
+    """What a person writes for a scene in a language, by its code.
+
+    Raises:
+        SettingsError: there is none in that language.
+    """
+    if language not in LANGUAGES:
+        names = ", ".join(f"{code} ({writer.__name__.title()})" for code, writer in LANGUAGES.items())
+        raise SettingsError(f"There are no captions of drawn scenes in {language!r}; choose one of {names}.")
+    return LANGUAGES[language]
 
 
 def _first_and_others(

@@ -113,3 +113,10 @@ def test_a_dataset_of_a_few_images_is_refused(call: Call, model: str, tmp_path: 
 
     assert code != 0
     assert "The dataset has 1 images; a simulation needs at least 8." in err
+
+
+def test_a_language_is_for_the_annotator_in_label_studio(call: Call) -> None:
+    code, _, err = call("--language", "de")
+
+    assert code != 0
+    assert "--language belongs to --through-label-studio" in err

@@ -82,15 +82,17 @@ class Learner:
         settings: FinetuneSettings,
         *,
         styles: Mapping[str, str] | None = None,
+        begun: Captioner | None = None,
     ) -> Captioner:
         """The model after one run on these captions.
 
         Args:
             styles: scene → the style of its caption, where that has a name.
+            begun: the version to start from; None for the base.
         """
         of_scenes = styles or {}
         train = split_images(captions).train
-        start = load_checkpoint(self.directory)
+        start = begun.checkpoint if begun else load_checkpoint(self.directory)
         tokens = tokens_for(sorted(set(of_scenes.values())), start.tokenizer, known={})
         result = finetune(
             start,
@@ -98,7 +100,7 @@ class Learner:
             settings=settings,
             features=pool.features,
             pictures=pool.picture,
-            tell=partial(self._said_by_base, pool),
+            tell=partial(_said, begun or self.base, pool),
             style_tokens=tokens,
         )
         generation = generation_for(
@@ -112,12 +114,13 @@ class Learner:
         )
         return self._captioner(result.checkpoint, generation)
 
-    def _said_by_base(self, pool: Pool, names: Sequence[str]) -> dict[str, str]:
-        suggestions = self.base.caption_features(torch.stack([pool.features[name] for name in names]))
-        return {name: suggestion.caption for name, suggestion in zip(names, suggestions, strict=True)}
-
     def _captioner(self, checkpoint: Checkpoint, generation: GenerationSettings) -> Captioner:
         return Captioner(checkpoint, version="benchmark", generation=generation)
+
+
+def _said(captioner: Captioner, pool: Pool, names: Sequence[str]) -> dict[str, str]:
+    suggestions = captioner.caption_features(torch.stack([pool.features[name] for name in names]))
+    return {name: suggestion.caption for name, suggestion in zip(names, suggestions, strict=True)}
 
 
 def exact(captioner: Captioner, pool: Pool, style: Callable[[Scene], str], *, own_encoder: bool = False) -> float:

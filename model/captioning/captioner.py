@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -29,8 +30,10 @@ from captionloop.model.captioning.beam_search import Hypothesis, SearchRules, se
 from captionloop.model.captioning.decoder import TextDecoder
 from captionloop.model.captioning.encoder import ImageEncoder
 from captionloop.model.captioning.feature_cache import FeatureCache
-from captionloop.model.captions.text import decode_caption, lead_in
+from captionloop.model.captions.text import decode_caption, lead_in, unwritable
 from captionloop.setting_fields import PrecisionSetting
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16"]
 
@@ -105,6 +108,7 @@ class Captioner:
         self._features = features
         self._lock = threading.Lock()
         self._prompt = self._prompt_ids()
+        self._warn_of_unknown_prompt()
         self._rules = SearchRules(
             beams=generation.num_beams,
             shortest=generation.min_length,
@@ -261,6 +265,14 @@ class Captioner:
         pixels = self._pixels(images).to(self.dtype)
         with self._lock, torch.no_grad():
             return self._encoder(pixels)
+
+    def _warn_of_unknown_prompt(self) -> None:
+        tokenizer, prompt = self.checkpoint.tokenizer, self.generation.prompt
+        if prompt.strip() and not lead_in(tokenizer, prompt):
+            logger.warning(
+                "%s captions without the prompt %r: its vocabulary lacks %s. A run on corrections adds it.",
+                self.version, prompt, ", ".join(unwritable(tokenizer, prompt)),
+            )  # fmt: skip
 
     def _prompt_ids(self) -> list[int]:
         """[DEC], whose id is only in the configuration, the token of the style, and the prompt's word pieces."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from functools import lru_cache
 
 _IDEOGRAPHS = (
@@ -51,6 +52,12 @@ def has_no_spaces(character: str) -> bool:
 def is_written_without_spaces(text: str) -> bool:
     """Whether any of it is in a script without spaces between words."""
     return not text.isascii() and any(map(has_no_spaces, text))
+
+
+def scripts_of(text: str) -> list[str]:
+    """The scripts of its letters by Unicode's names, the most frequent first: Latin, Cyrillic, Cjk, Hangul …"""
+    names = (unicodedata.name(letter, "").partition(" ")[0] for letter in text if letter.isalpha())
+    return [name.title() for name, _ in Counter(filter(None, names)).most_common()]
 
 
 def count_units(word: str) -> list[str]:

@@ -85,9 +85,14 @@ def encode_caption(tokenizer: PreTrainedTokenizerBase, caption: str) -> list[int
 
 
 def lead_in(tokenizer: PreTrainedTokenizerBase, prompt: str, *, token: str | None = None) -> list[int]:
-    """Ids between the start token and a caption: the token of its style, if that has one, and the prompt's pieces."""
+    """Ids between the start token and a caption: the token of its style, if that has one, and the prompt's pieces.
+
+    A prompt with characters that the tokenizer lacks is left out: it says nothing to the model, until a run has
+    extended the vocabulary for it.
+    """
     style = [] if token is None else [tokenizer.convert_tokens_to_ids(token)]
-    return [*style, *encode_caption(tokenizer, prompt)]
+    pieces = encode_caption(tokenizer, prompt)
+    return style if tokenizer.unk_token_id in pieces else [*style, *pieces]
 
 
 def decode_caption(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

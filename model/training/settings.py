@@ -21,7 +21,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 _Factor = Annotated[float, Field(gt=0, le=1), Expected("a number above 0, at most 1")]
 _WholeOrChosen = Annotated[Whole | None, Expected("a whole number above 0")]
 
-_STEPS_FOR_NEW_WORDS = 500
+_STEPS_FOR_A_LANGUAGE = 500
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ def default_learning_rate(width: int, way: Way = "decoder") -> float:
     return rate * {"decoder": 1.0, "lora": 2.0, "full": 0.5}[way]
 
 
-def default_steps(examples: int, *, has_new_words: bool = False) -> int:
+def default_steps(examples: int, *, is_new_language: bool = False) -> int:
     """The default number of optimizer steps: more examples need more steps, but far fewer passes over each.
 
-    New words need a minimum, however few captions they come in.
+    A language that is new to the model needs a minimum, however few captions there are.
     """
     steps = round(300 * max(examples / 60, 0.25) ** 0.5)
-    return max(steps, _STEPS_FOR_NEW_WORDS) if has_new_words else steps
+    return max(steps, _STEPS_FOR_A_LANGUAGE) if is_new_language else steps

@@ -178,6 +178,16 @@ def test_the_prompt_has_no_part_in_the_score(directory: Path) -> None:
     assert captioner.caption(IMAGES[:1])[0].score != pytest.approx(probabilities_with_prompt, abs=1e-6)
 
 
+def test_a_prompt_that_the_vocabulary_lacks_is_left_out_and_named(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Instead of [UNK], which no training taught the model anything about."""
+    captioner = load(directory, GenerationSettings(prompt="图片 of"))
+    assert captioner.caption(IMAGES) == load(directory, GenerationSettings()).caption(IMAGES)
+    assert captioner.prompt_length == 1
+    assert "without the prompt '图片 of': its vocabulary lacks 图, 片. A run on corrections adds it." in caplog.text
+
+
 def log_probabilities_by_hand(captioner: Captioner, image: Image.Image, ids: Sequence[int]) -> list[float]:
     """One token at a time, without a cache."""
     features = captioner.encode([image])

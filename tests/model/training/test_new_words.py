@@ -106,9 +106,28 @@ def test_english_captions_train_without_any_of_it() -> None:
     assert result.checkpoint.tokenizer is base.tokenizer
 
 
-def test_new_words_take_their_time() -> None:
-    assert default_steps(10, has_new_words=True) > default_steps(10)
-    assert default_steps(5_000, has_new_words=True) == default_steps(5_000)
+def test_a_new_language_takes_its_time() -> None:
+    assert default_steps(10, is_new_language=True) > default_steps(10)
+    assert default_steps(5_000, is_new_language=True) == default_steps(5_000)
+
+
+@pytest.mark.parametrize(
+    ("strange", "is_language"),
+    [("a red car 🎉", False), ("a red café", False), ("the price is 5 €", False), ("красная машина", True)],
+)
+def test_a_stray_character_in_english_captions_costs_no_further_steps(strange: str, is_language: bool) -> None:
+    english = ["a red car on the street", "two blue fish under the sun"] * 10
+    texts = [*english, strange] if not is_language else [*english, *[strange] * 10]
+
+    def steps(captions: Sequence[str]) -> int:
+        with pytest.raises(RunCancelled, match=r"step 0 of (\d+)") as stopped:
+            finetune(
+                checkpoint(), examples(captions), settings=FinetuneSettings(), features=pictures(len(captions)),
+                should_stop=lambda: True,
+            )  # fmt: skip
+        return int(str(stopped.value).partition(" of ")[2].partition(";")[0])
+
+    assert steps(texts) == default_steps(len(texts), is_new_language=is_language)
 
 
 def test_a_model_is_only_asked_about_pictures_whose_captions_need_new_words() -> None:
@@ -122,8 +141,40 @@ def test_a_model_is_only_asked_about_pictures_whose_captions_need_new_words() ->
     assert asked == [examples(["", ""])[1].image_hash]
 
 
-def written(model: Checkpoint, features: torch.Tensor, texts: Sequence[str], *, beams: int) -> list[str]:
-    generation = generation_for(GenerationSettings(num_beams=beams, min_length=3), model, texts)
+def test_two_languages_and_english_in_one_project_are_all_learnt(caplog: pytest.LogCaptureFixture) -> None:
+    texts = [*captions("zh")[:4], *captions("ru")[:4], "A red car on the street.", "Two blue fish under the sun."]
+    with caplog.at_level("INFO"):
+        result = trained(checkpoint(), texts, steps=250, batch_size=10, learning_rate=1e-2)
+    assert result.rejected == ()
+    assert "new words and parts of words; letters: Cyrillic, Cjk" in caplog.text
+    features = torch.stack(list(pictures(len(texts)).values()))
+    for beams in (1, 3):
+        assert written(result.checkpoint, features, texts, beams=beams) == texts
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ("这张图片里有", ["一辆红色的汽车", "两条蓝色的鱼", "黄色的太阳"]),
+        ("Où l'été est là :", ["une voiture rouge", "deux poissons bleus", "un soleil"]),
+        ("图片 ", ["a red car", "two blue fish", "the sun"]),
+    ],
+)
+def test_a_prompt_in_the_language_can_be_written_after_a_run(prompt: str, texts: list[str], tmp_path: Path) -> None:
+    result = trained(checkpoint(), texts, prompt=prompt, steps=150, learning_rate=1e-2)
+    assert result.rejected == ()
+    save_checkpoint(result.checkpoint, tmp_path)
+    model = load_checkpoint(tmp_path)
+    assert is_representable(model.tokenizer, prompt)
+    features = torch.stack(list(pictures(len(texts)).values()))
+    assert written(model, features, texts, beams=3, prompt=prompt) == texts
+    assert written(model, features, texts, beams=1, prompt=prompt) == texts
+
+
+def written(
+    model: Checkpoint, features: torch.Tensor, texts: Sequence[str], *, beams: int, prompt: str = ""
+) -> list[str]:
+    generation = generation_for(GenerationSettings(num_beams=beams, min_length=3, prompt=prompt), model, texts)
     captioner = Captioner(model, version="new", generation=generation, precision="fp32")
     return [suggestion.caption for suggestion in captioner.caption_features(features)]
 

@@ -27,13 +27,13 @@ from torch import Tensor
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings, generation_for
 from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captions.example import Example
 from captionloop.model.dataset.split import split_images
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.languages import LANGUAGES
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import COLOURS, Scene, draw
 from captionloop.model.starter.styles import STYLES
-from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.vocabulary.style_tokens import tokens_for
@@ -96,7 +96,10 @@ class Learner:
         tokens = tokens_for(sorted(set(of_scenes.values())), start.tokenizer, known={})
         result = finetune(
             start,
-            [Example(id=name, image_hash=name, caption=captions[name], style=of_scenes.get(name)) for name in train],
+            [
+                Example(number, name, captions[name], style=of_scenes.get(name))
+                for number, name in enumerate(train, start=1)
+            ],
             settings=settings,
             features=pool.features,
             pictures=pool.picture,

@@ -20,15 +20,14 @@ from benchmarks.house_style import Learner, Pool, captions_of, exact
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captions.example import Example
 from captionloop.model.captions.orthography import learn_writing
 from captionloop.model.captions.text import encode_caption
-from captionloop.model.dataset.corrections import Example as Caption
 from captionloop.model.dataset.corrections import Snapshot
 from captionloop.model.dataset.replay import with_replay
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.scenes import KINDS, Scene
 from captionloop.model.starter.styles import STYLES
-from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
 
@@ -45,17 +44,16 @@ def has_other_kinds(scene: Scene) -> bool:
 
 def snapshot(name: str, captions: dict[str, str]) -> Snapshot:
     """A snapshot as in a run; a correction is numbered by its scene."""
-    examples = tuple(Caption(int(image, 16), image, caption) for image, caption in captions.items())
+    examples = tuple(Example(int(image, 16), image, caption) for image, caption in captions.items())
     return Snapshot(hash=name, path=Path(name), examples=examples)
 
 
-def learnt(start: Checkpoint, examples: Sequence[Caption], pool: Pool, settings: FinetuneSettings) -> Checkpoint:
+def learnt(start: Checkpoint, examples: Sequence[Example], pool: Pool, settings: FinetuneSettings) -> Checkpoint:
     """The fine-tuned version; the gate's held-out images are not among the examples."""
-    chosen = [Example(str(example.correction), example.image, example.caption) for example in examples]
-    return finetune(start, chosen, settings=settings, features=pool.features).checkpoint
+    return finetune(start, examples, settings=settings, features=pool.features).checkpoint
 
 
-def on_the_training_side(taken: Snapshot) -> list[Caption]:
+def on_the_training_side(taken: Snapshot) -> list[Example]:
     train = set(taken.split().train)
     return [example for example in taken.examples if example.image in train]
 

@@ -24,12 +24,13 @@ from captionloop.model.blip.image_tensors import Pixels
 from captionloop.model.captioning import word_regions
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captioning.decoder import _Layer as ServingLayer
+from captionloop.model.captions.example import Example
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.pool import IMAGE_SIZE, example
 from captionloop.model.starter.scenes import draw
 from captionloop.model.training import decoder as training_decoder
 from captionloop.model.training import encoder as training_encoder
-from captionloop.model.training.caption_targets import Example, TrainingBatch
+from captionloop.model.training.caption_targets import TrainingBatch
 from captionloop.model.training.examples import TrainingData
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
@@ -86,7 +87,7 @@ def losses(device: str, settings: dict[str, Any]) -> tuple[str, tuple[float, ...
     features = dict(zip(pictures, captioner.encode(list(pictures.values())), strict=True))
     result = finetune(
         checkpoint,
-        [Example(name, name, "a small white cat", weight=1.0 + place) for place, name in enumerate(pictures)],
+        [Example(number, name, "a small white cat") for number, name in enumerate(pictures)],
         settings=FinetuneSettings(steps=2, batch_size=3, micro_batch_size=2, dropout=0.0, ema=0.9, **settings),
         features=features,
         pictures=pictures.__getitem__,

@@ -39,8 +39,8 @@ from captionloop.model.blip.checkpoint import load_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captioning.feature_cache import FeatureCache
+from captionloop.model.captions.example import Example
 from captionloop.model.dataset.images import content_hash, open_image
-from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.settings import Settings
@@ -106,7 +106,7 @@ def training(directory: str, pictures: Sequence[bytes], way: Way, device: torch.
     on_gpu = is_gpu(device)
     batch = GPU_TRAINING_BATCH if on_gpu else TRAINING_BATCH
     files = {content_hash(file): file for file in pictures}
-    examples = [Example(name, name, CAPTION) for name in files]
+    examples = [Example(number, name, CAPTION) for number, name in enumerate(files, start=1)]
     settings = FinetuneSettings(way=way, steps=_ENDLESS, batch_size=batch, learning_rate=1e-5)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as cached:

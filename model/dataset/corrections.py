@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
 from captionloop.image_limits import ImageLimits
+from captionloop.model.captions.example import Example
 from captionloop.model.database import (
     Correction,
     CorrectionRevision,
@@ -100,16 +101,6 @@ class StoredImage:
     width: int
     height: int
     fingerprint: bytes
-
-
-@dataclass(frozen=True)
-class Example:
-    """A picture with one caption. A correction with several captions gives several examples."""
-
-    correction: int
-    image: str  # SHA-256 of its bytes
-    caption: str
-    split_with: str | None = None  # the image whose side of the split it is on, where that is another one
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 
-from captionloop.model.dataset.corrections import Example, Snapshot
+from captionloop.model.captions.example import Example
+from captionloop.model.dataset.corrections import Snapshot
 
 
 def with_replay(examples: Sequence[Example], learnt: Snapshot, *, share: float, seed: int) -> list[Example]:

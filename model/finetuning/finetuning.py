@@ -14,6 +14,7 @@ from captionloop.errors import RunError
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings, generation_for
 from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captions.example import Example
 from captionloop.model.dataset.corrections import Snapshot
 from captionloop.model.dataset.split import Split, set_aside
 from captionloop.model.evaluation.comparison_file import COMPARISON, write_comparison
@@ -21,7 +22,6 @@ from captionloop.model.evaluation.gate import Rule, Verdict, judge
 from captionloop.model.finetuning.pictures import BATCH, EncodedPictures, Pictures
 from captionloop.model.finetuning.training_set import training_set
 from captionloop.model.finetuning.validation_images import Validation
-from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.log import TrainingLog
 from captionloop.model.training.loop import TrainingProgress, finetune
 from captionloop.model.training.resume_state import TrainingState
@@ -150,7 +150,7 @@ class Finetuning:
         """The champion's features of the images, also written to the cache; None if the encoder is trained."""
         if self.settings.trains_encoder:
             return None
-        images = list(dict.fromkeys([*(example.image_hash for example in examples), *validation]))
+        images = list(dict.fromkeys([*(example.image for example in examples), *validation]))
         return EncodedPictures(self.pictures, self.champion, images, partial(self.report, "reading images"))
 
     def compare(self, trained: Trained) -> Verdict:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from captionloop.errors import ImageError, RunError
 from captionloop.image_limits import ImageLimits
-from captionloop.model.dataset.corrections import Example, Snapshot, freeze
+from captionloop.model.captions.example import Example
+from captionloop.model.dataset.corrections import Snapshot, freeze
 from captionloop.model.dataset.images import content_hash, open_image
 from captionloop.model.dataset.near_duplicates import fingerprint, which_look_alike
 from captionloop.model.exchange.reading import BadRow, PictureBytes, Source

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 from captionloop.errors import RunError
+from captionloop.model.captions.example import Example
 from captionloop.model.dataset.corrections import Snapshot
 from captionloop.model.dataset.replay import with_replay
-from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.settings import FinetuneSettings
 
 
@@ -30,7 +30,4 @@ def training_set(
                 f"No correction is new since {champion} learnt, and replay={replay:g} leaves out the older ones. "
                 "Correct more captions, or set replay to 1."
             )
-    return [
-        Example(id=f"correction {example.correction}", image_hash=example.image, caption=example.caption)
-        for example in chosen
-    ]
+    return chosen

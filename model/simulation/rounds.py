@@ -23,13 +23,13 @@ from captionloop.model.active_learning.strategies import STRATEGIES, Pick, Prosp
 from captionloop.model.blip.checkpoint import Checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings, generation_for
 from captionloop.model.captioning.captioner import Beam, Captioner
+from captionloop.model.captions.example import Example
 from captionloop.model.captions.scripts import count_units
 from captionloop.model.dataset.split import split_images
 from captionloop.model.evaluation.gate import RULES, Rule, judge
 from captionloop.model.metrics import DocumentFrequencies, evaluate_captions
 from captionloop.model.metrics.word_changes import word_edits
 from captionloop.model.simulation.confidence import COMPARE_VERSIONS, SIGNALS, Background
-from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
 
@@ -272,7 +272,7 @@ class _Replay:
         split = split_images(captions)
         result = finetune(
             champion.checkpoint,
-            [Example(id=image, image_hash=image, caption=captions[image]) for image in split.train],
+            [Example(number, image, captions[image]) for number, image in enumerate(split.train, start=1)],
             settings=replace(self._plan.settings, seed=self._seed),
             features=self._material.features,
             tell=partial(self._captions, champion),

@@ -18,6 +18,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from captionloop.model.blip.checkpoint import Checkpoint
+from captionloop.model.captions.example import Example
 from captionloop.model.captions.text import encode_caption, is_representable, lead_in, normalise_caption, unwritable
 
 _NAMED = 5  # characters that cannot be written are named at most
@@ -25,30 +26,10 @@ IGNORED = -100  # the label of a position that does not count in the loss
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """One caption of one image.
-
-    Args:
-        weight: its factor in the loss.
-        style: the style that it is written in; None has no name, and nothing leads it in.
-    """
-
-    id: str
-    image_hash: str
-    caption: str
-    weight: float = 1.0
-    style: str | None = None
-
-    def led_in_by(self, style_tokens: Mapping[str, str]) -> str | None:
-        """The token of its style."""
-        return None if self.style is None else style_tokens[self.style]
-
-
-@dataclass(frozen=True, slots=True)
 class Rejected:
     """An example that was left out of training, and why."""
 
-    id: str
+    example: Example
     reason: str
 
 
@@ -56,9 +37,8 @@ def caption_loss(
     logits: Tensor,
     labels: Tensor,
     *,
-    weights: Tensor | None = None,
     label_smoothing: float = 0.0,
-    total: Tensor | None = None,
+    total: int | None = None,
 ) -> Tensor:
     """Mean cross-entropy per token that counts in the loss.
 
@@ -66,17 +46,13 @@ def caption_loss(
         logits: float (A, vocabulary), of the positions in the mask `asking(labels)`, row by row.
         labels: int64 (B, L), the token at each position, or -100 where it does not count; the label of position t is
             predicted from the logits of position t - 1.
-        weights: float (B,), of each example; default: all 1.
         label_smoothing: 0 for evaluation.
-        total: the divisor when these examples are a part of a batch; see `asked_for`.
+        total: the divisor, `asked_for` a whole batch, when these examples are a part of it; None: as many as here.
     """
     wanted = labels[:, 1:]
-    is_asked = wanted != IGNORED
-    per_token = functional.cross_entropy(
-        logits.float(), wanted[is_asked], label_smoothing=label_smoothing, reduction="none"
-    )
-    counted = _counted(wanted, weights)
-    return (per_token * counted[is_asked]).sum() / (counted.sum() if total is None else total)
+    wanted = wanted[wanted != IGNORED]
+    summed = functional.cross_entropy(logits.float(), wanted, label_smoothing=label_smoothing, reduction="sum")
+    return summed / (len(wanted) if total is None else total)
 
 
 def asking(labels: Tensor) -> Tensor:
@@ -84,14 +60,9 @@ def asking(labels: Tensor) -> Tensor:
     return functional.pad(labels[:, 1:] != IGNORED, (0, 1))
 
 
-def asked_for(labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The weighted number of tokens that count in the loss: the divisor of a batch's loss."""
-    return _counted(labels[:, 1:], weights).sum()
-
-
-def _counted(wanted: Tensor, weights: Tensor | None) -> Tensor:
-    counted = (wanted != IGNORED).float()
-    return counted if weights is None else counted * weights[:, None]
+def asked_for(labels: Tensor) -> int:
+    """The number of tokens that count in the loss: the divisor of a batch's loss."""
+    return int(asking(labels).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +146,7 @@ def usable_examples(
         if reason is None:
             usable.append(example)
         else:
-            rejected.append(Rejected(example.id, reason))
+            rejected.append(Rejected(example, reason))
     return usable, rejected
 
 
@@ -196,4 +167,4 @@ def _reason_against(
 def nothing_left(rejected: Sequence[Rejected]) -> str:
     if not rejected:
         return "There is no correction to train on."
-    return f"None of the {len(rejected)} corrections can be trained on; {rejected[0].id}: {rejected[0].reason}."
+    return f"None of the {len(rejected)} corrections can be trained on; {rejected[0].example}: {rejected[0].reason}."

@@ -1,4 +1,4 @@
-"""Batches of examples: order, text, weights, features or pixels.
+"""Batches of examples: order, text, features or pixels.
 
 Shapes: B examples in a batch, L tokens, P image patches, H width of the image encoder.
 """
@@ -17,8 +17,9 @@ from torch import Tensor
 from captionloop.errors import RunError
 from captionloop.model.blip.checkpoint import Checkpoint
 from captionloop.model.blip.image_tensors import Pixels
+from captionloop.model.captions.example import Example
 from captionloop.model.training.augmentation import augmented
-from captionloop.model.training.caption_targets import CaptionText, Example, TrainingBatch, padded
+from captionloop.model.training.caption_targets import CaptionText, TrainingBatch, padded
 from captionloop.model.training.settings import FinetuneSettings
 
 FeatureSource = Callable[[Sequence[str]], Tensor] | Mapping[str, Tensor]
@@ -65,7 +66,6 @@ class TrainingData:
             )
             for example in examples
         ]
-        self._weights = torch.tensor([example.weight for example in examples])
 
     def batches(self) -> Iterator[list[int]]:
         """Endless batches of full size, as indices: shuffled epochs, concatenated."""
@@ -80,10 +80,6 @@ class TrainingData:
     def text(self, batch: Sequence[int]) -> TrainingBatch:
         """Decoder inputs and labels, each int64 (B, L)."""
         return padded([self._texts[i] for i in batch], start_id=self._start_id)
-
-    def weights(self, batch: Sequence[int]) -> Tensor:
-        """float (B,)."""
-        return self._weights[list(batch)]
 
     def images(self, step: int, batch: Sequence[int]) -> tuple[Tensor | None, Tensor | None]:
         """The batch's features, float (B, P+1, H), or its pictures' pixels, float (B, 3, side, side); never both.
@@ -102,7 +98,7 @@ class TrainingData:
     def _picture(self, step: int, example: int) -> Image:
         """At the model's input size, augmented if set."""
         assert self._pictures is not None
-        picture = self._pictures(self._examples[example].image_hash)
+        picture = self._pictures(self._examples[example].image)
         if self._settings.augment:
             picture = augmented(
                 picture,
@@ -112,11 +108,11 @@ class TrainingData:
 
     def _features_of(self, examples: Sequence[Example]) -> Tensor:
         assert self._features is not None
-        hashes = [example.image_hash for example in examples]
+        hashes = [example.image for example in examples]
         if callable(self._features):
             return self._features(hashes)
         # Few captions come several times in a batch.
-        missing = list(dict.fromkeys(example.id for example in examples if example.image_hash not in self._features))
+        missing = list(dict.fromkeys(str(example) for example in examples if example.image not in self._features))
         if missing:
             raise RunError(f"The images of {', '.join(missing)} have no features; they have to be encoded first.")
         return torch.stack([self._features[image] for image in hashes])

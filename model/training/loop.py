@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from captionloop.device import computes_in_bf16, give_back_memory, is_gpu, own_random_numbers
 from captionloop.errors import RunCancelled, RunError
 from captionloop.model.blip.checkpoint import Checkpoint
+from captionloop.model.captions.example import Example
 from captionloop.model.captions.scripts import scripts_of
 from captionloop.model.training.caption_targets import (
-    Example,
     Rejected,
     asked_for,
     caption_loss,
@@ -151,7 +151,7 @@ def finetune(
     is_main = accelerator.is_main_process
     with_words = extended_checkpoint(
         checkpoint,
-        [(example.image_hash, example.caption) for example in examples],
+        [(example.image, example.caption) for example in examples],
         prompt=settings.prompt,
         tell=None if tell is None else partial(_told_to_all, accelerator, tell),
     )
@@ -168,8 +168,8 @@ def finetune(
         added = with_words.tokenizer.convert_ids_to_tokens(range(size - new_pieces, size))
         scripts = scripts_of("".join(added))
         logger.info("The vocabulary has %d new words and parts of words; letters: %s", new_pieces, ", ".join(scripts))
-    for example in rejected:
-        logger.warning("Not trained on %s: %s", example.id, example.reason)
+    for left_out in rejected:
+        logger.warning("Not trained on %s: %s", left_out.example, left_out.reason)
     logger.info("Training on %d captions, way %s, %d steps, rate %.2g", len(usable), settings.way, steps, peak_rate)
 
     begun = last_report = last_save = time.monotonic()
@@ -382,7 +382,7 @@ def _backward(
     """
     device = trainable.device
     is_mixed = computes_in_bf16(device) and (settings.trains_encoder or trainable.is_wide)
-    total = asked_for(data.text(batch).labels, data.weights(batch)).to(device)
+    total = asked_for(data.text(batch).labels)
     mine = batch[accelerator.process_index :: accelerator.num_processes]
     sum_of_losses = 0.0
     for start in range(0, len(mine), micro_batch):
@@ -399,7 +399,6 @@ def _backward(
         loss = caption_loss(
             logits,
             text.labels,
-            weights=data.weights(part).to(device),
             label_smoothing=settings.label_smoothing,
             total=total,
         )

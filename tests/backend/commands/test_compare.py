@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from captionloop.backend.cli import cli
-from captionloop.model.dataset.corrections import Example, freeze
+from captionloop.model.captions.example import Example
+from captionloop.model.dataset.corrections import freeze
 from captionloop.model.dataset.images import content_hash
 from captionloop.model.starter import STARTER_DIR
 

@@ -18,12 +18,12 @@ from captionloop.jobs.learning.finetune_run import _FinetuneRun, _Plan, _Reporte
 from captionloop.jobs.learning.inputs import learnt_by
 from captionloop.jobs.queue.attempt import Attempt
 from captionloop.model.blip.checkpoint import load_checkpoint
+from captionloop.model.captions.example import Example
 from captionloop.model.database import RunKind
 from captionloop.model.dataset.split import split_images
 from captionloop.model.evaluation.comparison_file import COMPARISON, read_comparison
 from captionloop.model.finetuning.finetuning import Trained
 from captionloop.model.finetuning.training_set import training_set
-from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.settings import Settings
 
@@ -54,7 +54,7 @@ def test_the_first_run_learns_from_all_whatever_is_replayed(
     finished: FinishedRun, context_of: Callable[..., Context]
 ) -> None:
     found = examples(finished, context_of(), finished.base.name, FinetuneSettings(replay=0))
-    assert {example.image_hash for example in found} == set(
+    assert {example.image for example in found} == set(
         split_images(example.image for example in finished.snapshot.examples).train
     )
 
@@ -65,7 +65,7 @@ def test_a_later_run_learns_from_a_share_of_what_its_champion_has_learnt_from(
 ) -> None:
     found = examples(finished, context_of(), finished.version.version, FinetuneSettings(replay=replay))
     assert len(found) == round(replay * (len(COLOURS) - len(finished.held_out)))
-    assert not {example.image_hash for example in found} & set(finished.held_out)
+    assert not {example.image for example in found} & set(finished.held_out)
 
 
 def test_a_run_without_new_or_replayed_corrections_is_an_error(

@@ -136,7 +136,7 @@ def test_a_trial_leaves_the_gates_images_alone(
     captions = Validation._captions
 
     def learn(checkpoint: Any, examples: Any, **rest: Any) -> FinetuneResult:
-        trained.update(example.image_hash for example in examples)
+        trained.update(example.image for example in examples)
         return finetune(checkpoint, examples, **rest)
 
     def write(self: Validation, checkpoint: Any) -> dict[str, str]:

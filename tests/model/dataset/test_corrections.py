@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 from captionloop.errors import CaptionloopError, ImageError
 from captionloop.home import Home
 from captionloop.image_limits import ImageLimits
+from captionloop.model.captions.example import Example
 from captionloop.model.database import Category, Correction, CorrectionState, Database, Image, Project
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.corrections import CorrectionRecord, Example, UpsertResult
+from captionloop.model.dataset.corrections import CorrectionRecord, UpsertResult
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PICTURE_A, PICTURE_B = "a" * 64, "b" * 64

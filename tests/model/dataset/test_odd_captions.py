@@ -13,12 +13,13 @@ from tests.support.odd_captions import KEPT, NOT_A_LETTER_LEFT
 from captionloop.home import Home
 from captionloop.image_limits import ImageLimits
 from captionloop.model.blip.checkpoint import load_checkpoint
+from captionloop.model.captions.example import Example
 from captionloop.model.database import CorrectionState, Database, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord, Snapshot
 from captionloop.model.exchange.export import FORMATS, Format, export
 from captionloop.model.exchange.reading.caption_text import LONGEST_CAPTION
-from captionloop.model.training.caption_targets import CaptionText, Example, training_batch, usable_examples
+from captionloop.model.training.caption_targets import CaptionText, training_batch, usable_examples
 
 CAPTIONS = list(KEPT.values())
 
@@ -42,12 +43,14 @@ def snapshot(database: Database, home: Home) -> Snapshot:
 
 def test_a_caption_that_cannot_be_learnt_is_named_with_its_reason_and_the_rest_can() -> None:
     checkpoint = load_checkpoint("starter")
-    examples = [Example(f"correction {number}", "", caption) for number, caption in enumerate(CAPTIONS)]
+    examples = [Example(number, "", caption) for number, caption in enumerate(CAPTIONS)]
 
     usable, rejected = usable_examples(checkpoint, examples, prompt="")
 
     assert len(usable) + len(rejected) == len(CAPTIONS)
-    assert [found.id for found in rejected if "would be cut" in found.reason] == [f"correction {len(CAPTIONS) - 1}"]
+    assert [str(found.example) for found in rejected if "would be cut" in found.reason] == [
+        f"correction {len(CAPTIONS) - 1}"
+    ]
     assert any("vocabulary cannot write" in found.reason for found in rejected)
     for found in usable:  # the ids of special tokens come from nobody's hands
         ids = CaptionText.of(found.caption, checkpoint.tokenizer, prompt="").ids

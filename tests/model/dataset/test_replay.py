@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from captionloop.model.dataset.corrections import Example, Snapshot
+from captionloop.model.captions.example import Example
+from captionloop.model.dataset.corrections import Snapshot
 from captionloop.model.dataset.replay import with_replay
 from captionloop.model.dataset.split import split_images
 

@@ -18,8 +18,9 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from captionloop.errors import CaptionloopError
 from captionloop.home import Home
 from captionloop.image_limits import ImageLimits
+from captionloop.model.captions.example import Example
 from captionloop.model.database import Database
-from captionloop.model.dataset.corrections import Example, Snapshot, write_image
+from captionloop.model.dataset.corrections import Snapshot, write_image
 from captionloop.model.exchange.export import FORMATS, Format, export
 from captionloop.model.exchange.importing import ImportResult
 from captionloop.model.exchange.webdataset_writer import Sample, write_shards

@@ -138,7 +138,7 @@ def test_a_model_is_only_asked_about_pictures_whose_captions_need_new_words() ->
         return dict.fromkeys(images, "a red car")
 
     trained(checkpoint(), ["a red car", RUSSIAN[0], "the sun"], tell=tell)
-    assert asked == [examples(["", ""])[1].image_hash]
+    assert asked == [examples(["", ""])[1].image]
 
 
 def test_two_languages_and_english_in_one_project_are_all_learnt(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,9 +13,10 @@ from tests.model.training.test_ways import picture
 from captionloop.model.blip.checkpoint import Checkpoint, save_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings, TaughtStyle, generation_for
 from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captions.example import Example
 from captionloop.model.captions.orthography import Writing
 from captionloop.model.captions.text import encode_caption
-from captionloop.model.training.caption_targets import CaptionText, Example, usable_examples
+from captionloop.model.training.caption_targets import CaptionText, usable_examples
 from captionloop.model.training.loop import FinetuneResult, finetune
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.vocabulary.style_tokens import with_style_tokens
@@ -25,7 +26,7 @@ TOKENS = {"new": "[style1]"}
 
 
 def examples(captions: Sequence[tuple[str, str | None]]) -> list[Example]:
-    return [Example(f"correction {i}", f"{i:064x}", text, style=style) for i, (text, style) in enumerate(captions)]
+    return [Example(i, f"{i:064x}", text, style=style) for i, (text, style) in enumerate(captions)]
 
 
 def trained(
@@ -55,9 +56,7 @@ def settings_for(result: FinetuneResult, **fields: Any) -> GenerationSettings:
 @pytest.mark.parametrize("prompt", ["", "a picture of"])
 def test_one_model_writes_the_same_picture_in_each_style(prompt: str, num_beams: int) -> None:
     # Each picture has a caption in both, so that nothing but the token tells which one is wanted.
-    both = [
-        replace(example, image_hash=image) for image in pictures(4) for example in examples([(OLD, None), (NEW, "new")])
-    ]
+    both = [replace(example, image=image) for image in pictures(4) for example in examples([(OLD, None), (NEW, "new")])]
     settings = FinetuneSettings(**UNREGULARISED, steps=250, learning_rate=1e-2, batch_size=8, prompt=prompt)
     result = finetune(checkpoint(), both, settings=settings, features=pictures(4), style_tokens=TOKENS)
     captioner = Captioner(

@@ -4,7 +4,7 @@ Used by the protocol (`backend`) and by the sync (`jobs`).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -82,7 +82,7 @@ def prediction_captions(target: CaptionTarget, result: Any) -> list[str]:
     return _without_repeats(text.text for text in _texts(target, result))
 
 
-def read_captions(target: CaptionTarget, result: Any, suggestions: Iterable[str] = ()) -> list[str]:
+def read_captions(target: CaptionTarget, result: Any, suggestions: Collection[str] = ()) -> list[str]:
     """The captions in an annotation's result.
 
     Captions are stripped, and white space in them (such as a new line) is collapsed to one space; empty texts and
@@ -94,11 +94,10 @@ def read_captions(target: CaptionTarget, result: Any, suggestions: Iterable[str]
 
     Args:
         result: the annotation's `result` in Label Studio's JSON.
-        suggestions: the texts that were suggested for the task.
+        suggestions: the texts that were suggested for the task, as `clean_text` makes them.
     """
     written = _without_repeats(text.text for text in _texts(target, result))
-    suggested = {clean_text(suggestion) for suggestion in suggestions}
-    typed = [text for text in written if text not in suggested]
+    typed = [text for text in written if text not in suggestions]
     most = target.max_submissions
     is_one_wanted = len(typed) == 1 if most is None else most == 1
     return typed if typed and is_one_wanted else written
@@ -114,7 +113,7 @@ def read_origin(target: CaptionTarget, result: Any) -> str | None:
 
 
 def read_annotation(
-    target: CaptionTarget, annotation: Mapping[str, Any], suggestions: Iterable[str] = ()
+    target: CaptionTarget, annotation: Mapping[str, Any], suggestions: Collection[str] = ()
 ) -> Annotation:
     """Parse an annotation; `suggestions` as in `read_captions`."""
     result = annotation.get("result")

@@ -108,7 +108,8 @@ class ImageSource:
         """The bytes of the image in a task's field.
 
         Raises:
-            ImageError: it cannot be read. The message names the task, what was found and what to do.
+            ImageError: it cannot be read. The message names the address, what was found and what to do; the task is
+                for the caller to name.
         """
         try:
             if value[:5].lower() == "data:":
@@ -116,10 +117,10 @@ class ImageSource:
             return self._fetch(self._address(value.strip(), task_id))
         except ImageError as error:
             hint = self._another_name(value.strip())
-            said = f"Task {task_id}, image {_shown(value)}: {error}{hint}"
+            said = f"Image {_shown(value)}: {error}{hint}"
             raise ImageError(said, may_pass=error.may_pass) from error.__cause__
         except ValueError as error:  # from urllib, which so refuses to split an address
-            raise ImageError(f"Task {task_id}, image {_shown(value)}: this is no valid address ({error}).") from error
+            raise ImageError(f"Image {_shown(value)}: this is no valid address ({error}).") from error
 
     def _address(self, value: str, task_id: int) -> str:
         """The http(s) URL of a value."""

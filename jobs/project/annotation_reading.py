@@ -4,19 +4,21 @@ The label config says which results are captions, and may have changed since the
 read from a text box stays when that box is gone, since nobody could have emptied it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 from captionloop.backend.label_studio.annotations import (
     Annotation,
+    clean_text,
     is_of_another_label_config,
     prediction_captions,
     read_annotation,
 )
 from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.controls import Control, reading_target
-from captionloop.backend.label_studio.label_config import parse_label_config
+from captionloop.backend.label_studio.label_config import CaptionTarget, parse_label_config
 from captionloop.model.active_learning.strategies import RANDOM_CLUSTER
 from captionloop.model.database import Correction, CorrectionState, Project
 from captionloop.model.dataset.corrections import CorrectionRecord
@@ -104,26 +106,41 @@ class AnnotationReader:
         if self._moved:
             self.goes_by["moved"] = sorted(self._moved)
 
-    def read(
+    def read_task(
         self,
         task: Json,
-        annotation: Json,
-        known: Correction | None,
+        known: Mapping[int, Correction],
         *,
         suggested: Iterable[str],
         scores: Mapping[tuple[int, str], float],
-        email: str | None,
-    ) -> Found:
-        """
+        email_of: Callable[[Json], str | None],
+    ) -> list[Found]:
+        """Read all annotations of a task.
+
         Args:
-            known: the stored correction.
+            known: the stored corrections, by the annotation's id.
             suggested: all captions ever suggested for the task, also without a prediction in Label Studio.
             scores: raw scores, by task and version.
-            email: of the annotator.
+            email_of: an annotation → its annotator's address.
         """
-        prediction = _parent(task, annotation)
+        suggestions = _Suggestions(self.target, task, suggested)
+        return [
+            self._read(task["id"], annotation, known.get(annotation["id"]), suggestions, scores, email_of(annotation))
+            for annotation in task["annotations"]
+        ]
+
+    def _read(
+        self,
+        task_id: int,
+        annotation: Json,
+        known: Correction | None,
+        suggestions: "_Suggestions",
+        scores: Mapping[tuple[int, str], float],
+        email: str | None,
+    ) -> Found:
+        prediction = suggestions.predictions.get(annotation.get("parent_prediction"))
         texts = prediction_captions(self.target, prediction["result"]) if prediction else []
-        read = read_annotation(self.target, annotation, texts or self._other_suggestions(task, known, suggested))
+        read = read_annotation(self.target, annotation, texts or _without_a_prediction(known, suggestions))
         field = self._images.get(read.to_name or "", self.target.image_field)
         if known is not None and self._has_no_place_for(known, read, annotation.get("result")):
             return Found(_as_known(known, read), known, field, is_of_before=True)
@@ -132,7 +149,7 @@ class AnnotationReader:
         suggestion = texts[0] if texts else known.suggestion if known is not None else None
         record = CorrectionRecord(
             annotation_id=read.id,
-            task_id=task["id"],
+            task_id=task_id,
             state=_state(read),
             captions=read.captions,
             control=read.control,
@@ -140,7 +157,7 @@ class AnnotationReader:
             updated_at=read.updated_at,
             suggestion=suggestion if prediction else None,
             suggestion_version=prediction["model_version"] if prediction else None,
-            suggestion_score=_score(task["id"], prediction, scores) if prediction else None,
+            suggestion_score=_score(task_id, prediction, scores) if prediction else None,
             parent_prediction=read.parent_prediction,
             asked_at_random=_asked_at_random(prediction) if prediction else None,
             origin=read.origin,
@@ -148,13 +165,6 @@ class AnnotationReader:
             lead_time_s=read.lead_time_s,
         )
         return Found(record, known, field, has_moved=read.to_name in self._moved)
-
-    def _other_suggestions(self, task: Json, known: Correction | None, suggested: Iterable[str]) -> list[str]:
-        """Possible suggestions, if no prediction is known."""
-        if known is not None and known.suggestion:
-            return [known.suggestion]
-        results = [prediction["result"] for prediction in task["predictions"]]
-        return [*(text for result in results for text in prediction_captions(self.target, result)), *suggested]
 
     def _has_no_place_for(self, known: Correction, read: Annotation, result: Any) -> bool:
         """Whether a caption is missing because of the label config, and not because somebody emptied it."""
@@ -175,15 +185,29 @@ class AnnotationReader:
         return is_unchanged and known.state in _WITH_CAPTIONS and not self._reads_all
 
 
+class _Suggestions:
+    """What was ever suggested for a task; gathered once, as a task may have many annotations."""
+
+    def __init__(self, target: CaptionTarget, task: Json, suggested: Iterable[str]) -> None:
+        self.predictions: dict[int | None, Json] = {prediction["id"]: prediction for prediction in task["predictions"]}
+        self._target, self._suggested = target, suggested
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        results = [prediction["result"] for prediction in self.predictions.values()]
+        predicted = (text for result in results for text in prediction_captions(self._target, result))
+        return frozenset((*predicted, *map(clean_text, self._suggested)))
+
+
+def _without_a_prediction(known: Correction | None, suggestions: _Suggestions) -> Collection[str]:
+    """What may have been suggested to the annotator, if the annotation names no prediction."""
+    return [clean_text(known.suggestion)] if known is not None and known.suggestion else suggestions.texts
+
+
 def _as_known(known: Correction, read: Annotation) -> CorrectionRecord:
     """The stored correction, with the time of the annotation's last change."""
     kept = {field.name: getattr(known, field.name) for field in fields(CorrectionRecord)}
     return CorrectionRecord(**kept | {"updated_at": read.updated_at})
-
-
-def _parent(task: Json, annotation: Json) -> Json | None:
-    wanted = annotation.get("parent_prediction")
-    return next((prediction for prediction in task["predictions"] if prediction["id"] == wanted), None)
 
 
 def _asked_at_random(prediction: Json) -> bool | None:

@@ -252,13 +252,12 @@ class _Sync:
             }
             scores = corrections.suggested_scores(session, self.project.id, task_ids)
         found = [
-            self.reader.read(
-                task, annotation, known.get(annotation["id"]), suggested=suggested[task["id"]], scores=scores,
-                email=self._email(annotator_of(annotation)),
-            )
+            one
             for task in tasks.values()
-            for annotation in task["annotations"]
-        ]  # fmt: skip
+            for one in self.reader.read_task(
+                task, known, suggested=suggested[task["id"]], scores=scores, email_of=self._email
+            )
+        ]
         images = self._read_images({one.picture for one in found if one.wants_image}, tasks)
         prepared = [Derived.of(one.record, one.known) for one in found]
         with self.database.session() as session:
@@ -289,7 +288,8 @@ class _Sync:
         self.new += change is UpsertResult.NEW
         self.changed += change is UpsertResult.CHANGED
 
-    def _email(self, user_id: int | None) -> str | None:
+    def _email(self, annotation: Json) -> str | None:
+        user_id = annotator_of(annotation)
         if user_id is None:
             return None
         if self.emails is None:
@@ -325,7 +325,7 @@ class _Sync:
             data = self.context.read_image(value, task["id"])
             return corrections.write_image(self.context.home, data, limits=self.context.image_limits)
         except ImageError as error:
-            _log.warning("The image of task %d cannot be used: %s", task["id"], error)
+            _log.warning("project %d, task %d: no picture: %s", self.project.label_studio_id, task["id"], error)
             return str(error)
 
 

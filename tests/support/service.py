@@ -38,7 +38,7 @@ def read_image(value: str, task_id: int) -> bytes:
     if value.startswith("data:"):
         return base64.b64decode(value.partition(",")[2])
     if "missing" in value:
-        raise ImageError(f"Task {task_id}: the image is not there (404).")
+        raise ImageError(f"Image {value}: it is not there (404).")
     return base64.b64decode(picture("blue").partition(",")[2])
 
 

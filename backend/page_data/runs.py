@@ -8,9 +8,9 @@ from captionloop.backend.health.worker_log import WorkerLog
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.page_data.tables import DataTable
 from captionloop.model.database import LARGEST_ID, Project, Run, RunState
-from captionloop.model.training.log import read_losses
+from captionloop.model.training.log import LoggedEvaluation, read_steps
 from captionloop.model.training.settings_help import Group, Setting
-from captionloop.model.versions.report import EvaluationPoint, Report, read_report
+from captionloop.model.versions.report import Report, read_report
 from captionloop.model.versions.store import VersionInfo
 
 PAGE_SIZE = 20
@@ -61,7 +61,7 @@ class RunShown:
     used: Mapping[str, Any]
     losses: Sequence[tuple[int, float]]
     version: VersionInfo | None
-    evaluations: Sequence[EvaluationPoint]
+    evaluations: Sequence[LoggedEvaluation]
     log: Sequence[str]
     log_path: str | None
 
@@ -130,7 +130,9 @@ def _report(room: Room, project: Project, run: Run) -> Report | None:
 
 
 def losses_of(room: Room, run: Run, version: VersionInfo | None) -> Sequence[tuple[int, float]]:
-    return read_losses(version.path if version else room.home.attempt(run.id, run.fence) / "version")
+    """Step and loss of each logged step, also while the run goes on."""
+    log = read_steps(version.path if version else room.home.attempt(run.id, run.fence) / "version")
+    return [(int(step), loss) for step, loss in zip(log.get("step", ()), log.get("loss", ()), strict=True)]
 
 
 def settings_used(groups: Sequence[Group], shown: RunShown) -> list[tuple[Setting, Any, bool]]:

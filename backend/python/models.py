@@ -23,8 +23,8 @@ from captionloop.home import storing
 from captionloop.model.blip.model_source import local_directory
 from captionloop.model.dataset.images import open_image
 from captionloop.model.finetuning.folder_training import trained_on
+from captionloop.model.training.log import read_steps
 from captionloop.model.versions.manifest import MANIFEST
-from captionloop.model.versions.report import read_log
 from captionloop.settings import Settings
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Model:
         Empty for a model that was not made here; `pandas.DataFrame(model.log)` is a table of it.
         """
         directory = local_directory(self.source)
-        return read_log(directory) if directory else {}
+        return read_steps(directory) if directory else {}
 
     @property
     def trained(self) -> TrainedModel | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -94,17 +95,11 @@ def compare_captions(
     Raises:
         SettingsError: the three do not have the same images.
     """
-    corpus = list(corpus)
-    evaluations = [evaluate_captions(references, captions, corpus=corpus) for captions in (first, second)]
     images = list(first)
-    weights = resampling_weights(len(images), seed=seed)  # the first row: each image once
-
-    scores = [
-        _resampled_score(Tokens.of(references, captions), evaluation, images, weights)
-        for captions, evaluation in zip((first, second), evaluations, strict=True)
-    ]
-    edits = [weights @ _per_image(evaluation, images, "word_edit_rate") for evaluation in evaluations]
-    differences, fewer_edits = scores[1] - scores[0], edits[0] - edits[1]
+    evaluations, ((first_scores, first_edits), (second_scores, second_edits)) = resampled(
+        _score_and_edits, references, first, second, corpus=corpus, seed=seed
+    )
+    differences, fewer_edits = second_scores - first_scores, first_edits - second_edits
     evidence = _in_standard_errors(differences) + _in_standard_errors(fewer_edits)
     low, high = np.percentile(differences[1:], INTERVAL)
     return Comparison(
@@ -123,6 +118,32 @@ def _letter_perfect(references: Mapping[str, Sequence[str]], captions: Mapping[s
     return sum(caption in references[image] for image, caption in captions.items())
 
 
+_T = TypeVar("_T")
+Measure = Callable[[Tokens, Evaluation, Sequence[str], np.ndarray], _T]
+"""(tokens of a set of captions, its evaluation, the images, `resampling_weights`) → figures of each resample."""
+
+
+def resampled(
+    measure: Measure[_T],
+    references: Mapping[str, Sequence[str]],
+    first: Mapping[str, str],
+    second: Mapping[str, str],
+    *,
+    corpus: Iterable[Sequence[str]],
+    seed: int,
+) -> tuple[tuple[Evaluation, Evaluation], tuple[_T, _T]]:
+    """Both sets' evaluations, and their figures in the same resamples. Arguments as of `compare_captions`."""
+    corpus = list(corpus)
+    before, after = (evaluate_captions(references, captions, corpus=corpus) for captions in (first, second))
+    images = list(first)
+    weights = resampling_weights(len(images), seed=seed)  # the first row: each image once
+
+    def measured(captions: Mapping[str, str], evaluation: Evaluation) -> _T:
+        return measure(Tokens.of(references, captions), evaluation, images, weights)
+
+    return (before, after), (measured(first, before), measured(second, after))
+
+
 def resampling_weights(images: int, *, seed: int) -> np.ndarray:
     """Weight of each image in each resample, (1 + resamples, images); row 0 is the original sample."""
     rng = np.random.default_rng(seed)
@@ -134,6 +155,15 @@ def _resampled_score(tokens: Tokens, evaluation: Evaluation, images: Sequence[st
     """CIDEr-D + BLEU-4 of each resample: (1 + resamples,)."""
     bleu_4 = bleu_4_from_counts(weights @ bleu_counts(tokens) * len(images))
     return weights @ _per_image(evaluation, images, "cider_d") + bleu_4
+
+
+def _score_and_edits(
+    tokens: Tokens, evaluation: Evaluation, images: Sequence[str], weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    return (
+        _resampled_score(tokens, evaluation, images, weights),
+        weights @ _per_image(evaluation, images, "word_edit_rate"),
+    )
 
 
 def _per_image(evaluation: Evaluation, images: Sequence[str], score: str) -> np.ndarray:

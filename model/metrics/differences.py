@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from captionloop.model.metrics.comparison import INTERVAL, resampling_weights
+from captionloop.model.metrics.comparison import INTERVAL, resampled, resampling_weights
 from captionloop.model.metrics.estimate import Estimate
 from captionloop.model.metrics.scores import (
     BLEU_ORDER,
@@ -16,7 +16,6 @@ from captionloop.model.metrics.scores import (
     Tokens,
     bleu_counts,
     bleu_from_counts,
-    evaluate_captions,
 )
 
 SCORE = "score"  # CIDEr-D + BLEU-4, the criterion of BLIP's own training and of the gate
@@ -84,14 +83,7 @@ def compare_figures(
     Raises:
         SettingsError: the three do not have the same images.
     """
-    corpus = list(corpus)
-    images = list(first)
-    weights = resampling_weights(len(images), seed=seed)  # the first row: each image once
-    evaluations = [evaluate_captions(references, captions, corpus=corpus) for captions in (first, second)]
-    before, after = (
-        _resampled(Tokens.of(references, captions), evaluation, images, weights)
-        for captions, evaluation in zip((first, second), evaluations, strict=True)
-    )
+    evaluations, (before, after) = resampled(_figures, references, first, second, corpus=corpus, seed=seed)
     return Differences(
         first=evaluations[0],
         second=evaluations[1],
@@ -111,14 +103,14 @@ def bootstrap_figures(
     """
     images = list(captions)
     weights = resampling_weights(len(images), seed=seed)
-    found = _resampled(Tokens.of(references, captions), evaluation, images, weights)
+    found = _figures(Tokens.of(references, captions), evaluation, images, weights)
     return {
         name: Estimate(float(values[0]), *map(float, np.percentile(values[1:], INTERVAL)))
         for name, values in found.items()
     }
 
 
-def _resampled(
+def _figures(
     tokens: Tokens, evaluation: Evaluation, images: Sequence[str], weights: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Each metric of each resample: name → (1 + resamples,)."""
@@ -143,14 +135,14 @@ def _resampled(
 
 def _difference(before: np.ndarray, after: np.ndarray) -> Difference:
     differences = after - before
-    resampled = differences[1:]
-    low, high = np.percentile(resampled, INTERVAL)
+    resamples = differences[1:]
+    low, high = np.percentile(resamples, INTERVAL)
     # Twice the smaller tail. The original sample counts as one more resample, without which a p-value could be 0.
-    tail = min(np.sum(resampled <= 0), np.sum(resampled >= 0))
+    tail = min(np.sum(resamples <= 0), np.sum(resamples >= 0))
     return Difference(
         first=float(before[0]),
         second=float(after[0]),
         difference=float(differences[0]),
         interval=(float(low), float(high)),
-        p_value=min(1.0, 2 * float(tail + 1) / (len(resampled) + 1)),
+        p_value=min(1.0, 2 * float(tail + 1) / (len(resamples) + 1)),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import resource
 import sys
 from collections.abc import Callable, Mapping
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL.Image import Image
 
+from captionloop.errors import CheckpointError
 from captionloop.model.training.trackers import Trackers
-from captionloop.model.training.validation import ValidationResult
+from captionloop.model.training.validation import SampleCaption, ValidationResult
 
 if TYPE_CHECKING:
     import torch  # the pages read these logs, and start a second faster without it
@@ -45,6 +47,16 @@ class StepFigures:
     gradient_norm: float
     images_per_second: float
     memory_mib: float
+
+
+@dataclass(frozen=True)
+class LoggedEvaluation:
+    """One evaluation: during training on validation images, or at the end on the gate's."""
+
+    step: int
+    images: EvaluatedOn
+    metrics: Mapping[str, float]
+    samples: tuple[SampleCaption, ...]
 
 
 class TrainingLog:
@@ -121,29 +133,68 @@ class TrainingLog:
 
     def _cut(self, step: int) -> None:
         names = list(StepFigures.__dataclass_fields__)
-        rows: list[list[str]] = []
-        if self._steps.exists():
-            with self._steps.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file) if len(row) == len(names) and row[0].isdigit()]
+        kept = [row for row in _rows(self._steps)[1:] if len(row) == len(names) and int(row[0]) <= step]
         with self._steps.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([names, *(row for row in rows if int(row[0]) <= step)])
+            csv.writer(file).writerows([names, *kept])
+        lines = [line for line in _whole_lines(self._evaluations) if json.loads(line)["step"] <= step]
         if self._evaluations.exists():
-            lines = self._evaluations.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-            self._evaluations.write_text("".join(whole), encoding="utf-8")
+            self._evaluations.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def read_losses(directory: Path) -> list[tuple[int, float]]:
-    """Step and loss of each logged step, also while the run is active; empty without a log.
+def read_steps(directory: Path) -> dict[str, list[float]]:
+    """The columns of the steps' log, by name; NaN where a figure was not measured; empty without a log.
 
-    An incomplete last row is skipped.
+    Raises:
+        CheckpointError: it is damaged.
     """
+    path = directory / STEPS_FILE
     try:
-        rows = (directory / STEPS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]
+        names, *rows = _rows(path) or [[]]
+        columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+        return {name: list(map(_figure, column)) for name, column in zip(names, columns, strict=True)}
+    except (OSError, ValueError, csv.Error) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); it is needed as the run wrote it.") from error
+
+
+def read_evaluations(directory: Path) -> list[LoggedEvaluation]:
+    """The evaluations in their order; none without a log.
+
+    Raises:
+        CheckpointError: the log is damaged.
+    """
+    path = directory / EVALUATIONS_FILE
+    try:
+        return [_evaluation(json.loads(line)) for line in _whole_lines(path)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); it is needed as the run wrote it.") from error
+
+
+def _figure(cell: str) -> float:
+    return math.nan if cell == "" else float(cell)
+
+
+def _evaluation(values: Mapping[str, Any]) -> LoggedEvaluation:
+    return LoggedEvaluation(
+        step=int(values["step"]),
+        images=values.get("images", "held-out"),
+        metrics={name: float(value) for name, value in values["metrics"].items() if isinstance(value, int | float)},
+        samples=tuple(
+            SampleCaption(sample["image"], sample["caption"], tuple(sample["references"]))
+            for sample in values.get("samples", ())
+        ),
+    )
+
+
+def _rows(path: Path) -> list[list[str]]:
+    return list(csv.reader(_whole_lines(path)))
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Without a last one that a run is writing, or that a kill cut off."""
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    cells = [row.strip().split(",") for row in rows]
-    return [(int(found[0]), float(found[1])) for found in cells if found[0].isdigit()]
 
 
 def memory_mib(device: torch.device) -> float:

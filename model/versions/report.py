@@ -11,38 +11,23 @@ the report is missing as well:
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from captionloop.errors import CheckpointError
 from captionloop.home import Home
 from captionloop.model.dataset.corrections import read_snapshot
 from captionloop.model.evaluation.calibration import Chances
 from captionloop.model.evaluation.comparison_file import COMPARISON, ComparedImage, StoredComparison, read_comparison
 from captionloop.model.metrics.differences import SCORE
 from captionloop.model.metrics.word_changes import word_edits
-from captionloop.model.training.log import EVALUATIONS_FILE, STEPS_FILE
-from captionloop.model.training.validation import SampleCaption
+from captionloop.model.training.log import LoggedEvaluation, read_evaluations, read_steps
 from captionloop.model.versions.manifest import read_manifest
 from captionloop.model.versions.store import VersionInfo
 
-_NOT_MEASURED = float("nan")
 _MOST_EXAMPLES = 20
 _MOST_WORST = 10  # of the examples, to leave room for changed ones
-
-
-@dataclass(frozen=True)
-class EvaluationPoint:
-    """One evaluation: during training on validation images, or at the end on the gate's."""
-
-    step: int
-    images: str  # "validation" or "held-out"
-    metrics: Mapping[str, float]
-    samples: tuple[SampleCaption, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +68,7 @@ class Report:
     comparison: StoredComparison | None
     examples: tuple[ExampleGroup, ...]
     log: Mapping[str, Sequence[float]]
-    evaluations: tuple[EvaluationPoint, ...]
+    evaluations: tuple[LoggedEvaluation, ...]
     dataset: DatasetFacts | None
     picture: Callable[[str], bytes]
     chances: Chances | None
@@ -121,8 +106,8 @@ def gather_report(
         manifest=manifest,
         comparison=comparison,
         examples=choose_examples(comparison.images) if comparison else (),
-        log=read_log(version.path),
-        evaluations=_read_evaluations(version.path / EVALUATIONS_FILE),
+        log=read_steps(version.path),
+        evaluations=tuple(map(_with_score, read_evaluations(version.path))),
         dataset=_read_dataset(snapshots, manifest.get("snapshot")),
         picture=picture,
         chances=chances,
@@ -145,50 +130,11 @@ def _changed_words(image: ComparedImage) -> int:
     return word_edits(image.champion.caption, image.candidate.caption)
 
 
-def read_log(directory: Path) -> dict[str, list[float]]:
-    """The training log in a model's directory: column → its value at each step; empty without one.
-
-    Raises:
-        CheckpointError: it is damaged.
-    """
-    path = directory / STEPS_FILE
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        # Empty cells: not measured, such as memory on some systems.
-        return {
-            name: [_NOT_MEASURED if row[name] == "" else float(row[name]) for row in rows]
-            for name in (rows[0] if rows else ())
-        }
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); the report needs it as the run wrote it.") from error
-
-
-def _read_evaluations(path: Path) -> tuple[EvaluationPoint, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return tuple(_evaluation(json.loads(line)) for line in lines if line)
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error!r}); the report needs it as the run wrote it.") from error
-
-
-def _evaluation(values: Mapping[str, Any]) -> EvaluationPoint:
-    metrics = {name: float(value) for name, value in values["metrics"].items() if isinstance(value, int | float)}
+def _with_score(point: LoggedEvaluation) -> LoggedEvaluation:
+    metrics = point.metrics
     if "cider_d" in metrics and "bleu_4" in metrics:
-        metrics[SCORE] = metrics["cider_d"] + metrics["bleu_4"]
-    return EvaluationPoint(
-        step=int(values["step"]),
-        images=str(values.get("images", "held-out")),
-        metrics=metrics,
-        samples=tuple(
-            SampleCaption(sample["image"], sample["caption"], tuple(sample["references"]))
-            for sample in values.get("samples", ())
-        ),
-    )
+        metrics = {**metrics, SCORE: metrics["cider_d"] + metrics["bleu_4"]}
+    return replace(point, metrics=metrics)
 
 
 def _read_dataset(snapshots: Path, snapshot: str | None) -> DatasetFacts | None:

@@ -9,7 +9,14 @@ import pytest
 from PIL import Image
 from tests.model.training.test_loop import checkpoint, examples, pictures
 
-from captionloop.model.training.log import StepFigures, TrainingLog
+from captionloop.model.training.log import (
+    EVALUATIONS_FILE,
+    STEPS_FILE,
+    StepFigures,
+    TrainingLog,
+    read_evaluations,
+    read_steps,
+)
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.training.validation import ValidationResult
@@ -90,3 +97,13 @@ def test_without_tensorboard_the_rest_is_written_and_the_log_says_how_to_get_it(
     assert len((run / "evaluations.jsonl").read_text().splitlines()) == STEPS // 2 + 1
     assert not (run / "events").exists()
     assert "pip install 'captionloop[tensorboard]'" in caplog.text
+
+
+def test_a_line_that_is_half_written_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / STEPS_FILE).write_text("step,loss,memory_mib\r\n1,2.5,\r\n2,0.")
+    (tmp_path / EVALUATIONS_FILE).write_text('{"step": 1, "metrics": {"cider_d": 1}}\n{"step": 2, "met')
+
+    steps = read_steps(tmp_path)
+
+    assert (steps["step"], steps["loss"], str(steps["memory_mib"])) == ([1.0], [2.5], "[nan]")
+    assert [point.step for point in read_evaluations(tmp_path)] == [1]

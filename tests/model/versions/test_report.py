@@ -79,9 +79,9 @@ def test_a_base_has_a_report(finished: FinishedRun, home: Home) -> None:
     [
         (STEPS_FILE, "step,loss\n1,much\n"),
         (STEPS_FILE, "step,loss\n1\n1,2,3\n"),
-        (EVALUATIONS_FILE, "{"),
-        (EVALUATIONS_FILE, json.dumps({"step": 1})),
-        (EVALUATIONS_FILE, "[]"),
+        (EVALUATIONS_FILE, "{\n"),
+        (EVALUATIONS_FILE, json.dumps({"step": 1}) + "\n"),
+        (EVALUATIONS_FILE, "[]\n"),
     ],
 )
 def test_a_damaged_log_is_named(finished: FinishedRun, home: Home, name: str, content: str) -> None:

@@ -66,6 +66,7 @@ def trial(sweep_id: str, number: int) -> None:
 
 
 def sync(project_id: int) -> None:
+    """Sync a project. After a failure that may pass it is asked for again."""
     from captionloop.jobs.project.sync import sync as sync_project
 
     with _job(f"sync-{project_id}") as context:

@@ -64,6 +64,7 @@ class _Described(GenerateJsonSchema):
     """Schemas of dataclasses whose fields are described by the "Args" of the class."""
 
     def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
+        """The library's schema, with descriptions out of the docstring."""
         made = super().dataclass_schema(schema)
         kind = schema["cls"]
         made["description"] = _text(parse(kind.__doc__ or ""))

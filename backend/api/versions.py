@@ -45,6 +45,7 @@ class VersionFacts:
 
     @classmethod
     def of(cls, row: VersionRow) -> VersionFacts:
+        """From a row of the page's table."""
         info = row.info
         return cls(
             version=info.version,

@@ -147,6 +147,7 @@ class _Turns:
         pass
 
     def step(self, _: StepFigures) -> None:
+        """Count a step; at the end of a turn say how long it took, and wait for the next line."""
         self._steps += 1
         if self._steps < _WARM_STEPS or (self._steps - _WARM_STEPS) % self._in_turn:
             return
@@ -160,6 +161,7 @@ class _Turns:
 
 
 def main(arguments: Sequence[str]) -> None:
+    """Measure the part that the arguments name, a turn for each line on stdin."""
     part, directory, given = arguments
     device = chosen_device(Settings.read().device)
     limit_memory(device, SHARE_OF_GPU)

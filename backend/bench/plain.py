@@ -51,6 +51,8 @@ class Plain:
         self.model = BlipForConditionalGeneration.from_pretrained(directory, dtype=dtype).to(self.device)
 
     def pixels(self, pictures: Sequence[bytes]) -> torch.Tensor:
+        """What the image processor makes of JPEG files: float (pictures, 3, side, side), on the device."""
+
         def pixels_of(some: Sequence[bytes]) -> torch.Tensor:
             images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in some]
             pixels: torch.Tensor = self.processor(images, return_tensors="pt")["pixel_values"]

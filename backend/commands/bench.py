@@ -1,9 +1,10 @@
 """`captionloop bench`: speed against plain `transformers` on this machine."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,16 @@ from captionloop.backend.bench.settings import GPU, GPU_LARGE, KEYS, PARTS, PICT
 from captionloop.backend.commands.shared import json_option, print_result
 from captionloop.backend.terminal.output import print_line
 from captionloop.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from captionloop.backend.bench.machine import Machine
+    from captionloop.backend.bench.parts import Result
+    from captionloop.backend.bench.report import PartRow
+
+    _Place = tuple[torch.device, Machine]
+    """What computes, and what is known of it."""
 
 
 @click.command()
@@ -37,65 +48,73 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
         captionloop bench --only latency --only bulk
         captionloop bench --json > figures.json
     """
-
     import torch
-    from transformers import BlipConfig
 
-    from captionloop.backend.bench import report
     from captionloop.backend.bench.machine import look_at_machine
-    from captionloop.backend.bench.material import write_pictures
-    from captionloop.backend.bench.parts import Result, compare
-    from captionloop.backend.bench.random_blip import write_random_blip
-    from captionloop.backend.bench.work import work_of
+    from captionloop.backend.bench.report import BenchReport
     from captionloop.device import CPU, chosen_device, is_gpu
     from captionloop.home import write_atomically
-    from captionloop.model.starter import STARTER_DIR
-
-    def say(text: str) -> None:
-        print_line(f"{text} …", err=True)
 
     keys = only or KEYS
     cpu, chosen = torch.device(CPU), chosen_device(Settings.read().device)
     processor = look_at_machine(cpu)
     gpu = look_at_machine(chosen) if is_gpu(chosen) else None
-    results: list[Result] = []
-    rows: list[report.PartRow] = []
-    with tempfile.TemporaryDirectory(prefix="captionloop-bench-") as directory:
-        say("drawing pictures")
-        pictures = Path(directory) / "pictures"
-        write_pictures(pictures, PICTURES)
-
-        def random_blip(size: str) -> Path:
-            made = Path(directory) / size
-            if not made.exists():
-                write_random_blip(made, size)
-            return made
-
-        models = {
-            "": lambda: model or random_blip("base"),
-            STARTER: lambda: STARTER_DIR,
-            GPU: lambda: model or random_blip("base"),
-            GPU_LARGE: lambda: random_blip("large"),
-        }
-        for prefix, parts in PARTS.items():
-            machine = gpu if prefix.startswith(GPU) else processor
-            if machine is None or not any(prefix + part in keys for part in parts):
-                continue
-            compared = models[prefix]()
-            config = BlipConfig.from_pretrained(compared)
-            device = cpu if machine is processor else chosen
-            for result in compare(compared, pictures, keys, device=device, prefix=prefix, said=say):
-                results.append(result)
-                work = work_of(result, config, bytes_each=machine.bytes_each)
-                rows.append(report.row(result, work, machine))
+    measured = list(_measure(keys, model, (cpu, processor), None if gpu is None else (chosen, gpu)))
     not_measured = [key for key in keys if key.startswith(GPU) and gpu is None]
-    found = report.BenchReport([processor] if gpu is None else [processor, gpu], rows, not_measured)
+    machines = [processor] if gpu is None else [processor, gpu]
+    found = BenchReport(machines, [row for _, row in measured], not_measured)
     if html is not None:
         write_atomically(html, found.page().encode())
     figures = {
         "machine": asdict(processor),
         "gpu": None if gpu is None else asdict(gpu),
-        **{result.key: result.figures() for result in results},
+        **{result.key: result.figures() for result, _ in measured},
         **dict.fromkeys(not_measured),
     }
     print_result(figures, as_json, found.text())
+
+
+def _measure(
+    keys: Collection[str], model: Path | None, processor: "_Place", gpu: "_Place | None"
+) -> Iterator[tuple["Result", "PartRow"]]:
+    """Each part of `keys` that this machine can measure, and its row in the report."""
+    from transformers import BlipConfig
+
+    from captionloop.backend.bench import report
+    from captionloop.backend.bench.material import write_pictures
+    from captionloop.backend.bench.parts import compare
+    from captionloop.backend.bench.work import work_of
+
+    with tempfile.TemporaryDirectory(prefix="captionloop-bench-") as directory:
+        _say("drawing pictures")
+        pictures = Path(directory) / "pictures"
+        write_pictures(pictures, PICTURES)
+        for prefix, parts in PARTS.items():
+            place = gpu if prefix.startswith(GPU) else processor
+            if place is None or not any(prefix + part in keys for part in parts):
+                continue
+            device, machine = place
+            compared = _compared(prefix, model, Path(directory))
+            config = BlipConfig.from_pretrained(compared)
+            for result in compare(compared, pictures, keys, device=device, prefix=prefix, said=_say):
+                yield result, report.row(result, work_of(result, config, bytes_each=machine.bytes_each), machine)
+
+
+def _compared(prefix: str, model: Path | None, directory: Path) -> Path:
+    """The model that the parts with this prefix measure; one with random weights is written once."""
+    from captionloop.backend.bench.random_blip import write_random_blip
+    from captionloop.model.starter import STARTER_DIR
+
+    if prefix == STARTER:
+        return STARTER_DIR
+    if model is not None and prefix != GPU_LARGE:
+        return model
+    size = "large" if prefix == GPU_LARGE else "base"
+    made = directory / size
+    if not made.exists():
+        write_random_blip(made, size)
+    return made
+
+
+def _say(text: str) -> None:
+    print_line(f"{text} …", err=True)

@@ -135,6 +135,7 @@ def _redis_line(shown: dict[str, Any]) -> str:
 
 
 def describe_run(run: Run) -> dict[str, Any]:
+    """A run, as JSON has it."""
     return {
         "id": run.id,
         "kind": run.kind.value,
@@ -177,6 +178,7 @@ def _note(run: Run) -> str:
 
 
 def versions_table(rows: Sequence[VersionInfo]) -> str:
+    """Versions, in the order given."""
     return table(
         ["version", "state", "corrections", "made", "why"],
         [

@@ -270,6 +270,7 @@ def figures_table(found: FoundComparison) -> DataTable:
 
 
 def images_table(found: FoundComparison) -> DataTable:
+    """Both captions and their figures for each held-out image, for download."""
     figures = ("caption", "cider_d", "word_edits", "exact_match")
     columns = (
         "image",

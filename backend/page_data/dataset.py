@@ -157,6 +157,7 @@ class _View:
     shows_annotators: bool
 
     def item(self, correction: Correction) -> DatasetItem:
+        """A correction as page and API show it."""
         state = correction.state.value
         if correction.state is CorrectionState.ACTIVE:
             state = LEFT_OUT if correction.left_out else TEACHING

@@ -149,6 +149,7 @@ def login() -> str | AnyResponse:
 
 @pages.post("/login")
 def sign_in() -> AnyResponse | tuple[str, int]:
+    """Start a session; a wrong pair is answered with the form and 401."""
     require_token()
     name = request.form.get("user", "").strip()
     role = current_gatekeeper().sign_in(request, name, request.form.get("password", ""))

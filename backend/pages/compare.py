@@ -31,6 +31,7 @@ from captionloop.model.versions.comparisons import ORDERS
 
 @pages.get("/projects/<int:number>/compare")
 def compare(number: int) -> str | AnyResponse:
+    """Two versions beside each other; `?format=` downloads the table."""
     room = current_room()
     project = room.project(number)
     versions = room.versions.all_of(project.id)

@@ -50,6 +50,7 @@ class DatasetQuery(DatasetFilter):
 
 @pages.get("/projects/<int:number>/dataset")
 def dataset(number: int) -> str | Response:
+    """The corrections, filtered; `?format=` downloads them, `?table=annotators` the annotators."""
     room = current_room()
     project = room.project(number)
     query = DatasetQuery.read(request.args)

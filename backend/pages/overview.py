@@ -21,6 +21,7 @@ from captionloop.model.training.settings import WAYS, read_pairs
 
 @pages.get("/projects/<int:number>/")
 def overview(number: int) -> str | Response:
+    """A project at a glance; `?format=` downloads the versions' figures."""
     room = current_room()
     project = room.project(number)
     shown = read_overview(room, project)
@@ -61,6 +62,7 @@ def sync(number: int) -> AnyResponse:
 
 @pages.post("/projects/<int:number>/control")
 def choose_control(number: int) -> AnyResponse:
+    """Take another text box for captions, and read what was written in it."""
     room = current_room()
     project, name = room.project(number), request.form.get("control", "")
     if name not in boxes_of(project):

@@ -76,6 +76,7 @@ _ARGUMENTS = (
 
 @pages.get("/projects/<int:number>/review")
 def review(number: int) -> str | Response:
+    """Corrections one after another; `?format=` downloads the filtered ones."""
     room = current_room()
     project = room.project(number)
     query = _query(project)

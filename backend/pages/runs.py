@@ -33,6 +33,7 @@ FIGURES = {
 
 @pages.get("/projects/<int:number>/runs")
 def runs(number: int) -> str | Response:
+    """Running, waiting and past runs; `?format=` downloads the past ones."""
     room = current_room()
     project = room.project(number)
     state = _state(request.args.get("state"))
@@ -100,6 +101,7 @@ def runs_new(number: int) -> str | tuple[str, int] | AnyResponse:
 
 @pages.get("/projects/<int:number>/runs/<run_id>")
 def runs_one(number: int, run_id: str) -> str:
+    """One run: progress, loss, settings, what it ended with."""
     room = current_room()
     project = room.project(number)
     shown = read_run(room, project, run_id)

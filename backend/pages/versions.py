@@ -39,6 +39,7 @@ def versions(number: int) -> str | Response:
 
 @pages.get("/projects/<int:number>/versions/<name>")
 def versions_one(number: int, name: str) -> str:
+    """One version: where it comes from, its settings and files, and what can be done with it."""
     room = current_room()
     project = room.project(number)
     room.versions.get(project.id, name, with_deleted=True)
@@ -71,6 +72,7 @@ def reach(number: int, name: str) -> str:
 
 @pages.get("/projects/<int:number>/versions/<name>/report")
 def report(number: int, name: str) -> Response:
+    """A version's report; `?download` as a file."""
     room = current_room()
     project = room.project(number)
     info = room.versions.get(project.id, name)

@@ -115,6 +115,7 @@ class StateCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
+        """All metrics; those of a part that does not answer are missing, and `captionloop_up` is 0."""
         process = (__version__, gethostname(), str(self._port), str(os.getpid()))
         yield _gauge(
             "captionloop_info", "The process whose own figures these are.", ["version", "host", "port", "pid"],

@@ -28,6 +28,7 @@ class Progress:
         return self
 
     def update(self, done: float, total: float = 1.0, note: str = "") -> None:
+        """Move the bar; where stderr is no terminal, print a line now and then."""
         now = time.monotonic()
         if now - self._begun < _QUIET_S:
             return

@@ -119,6 +119,7 @@ class _Sync:
         self.database, self.label_studio = self.context.database, self.context.label_studio
 
     def run(self) -> SyncResult:
+        """Sync, in this order, and count."""
         self._read_project()
         until = self._read_changed_tasks()
         self._retry_unreadable_images()

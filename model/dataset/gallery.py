@@ -32,6 +32,7 @@ class GalleryFilter:
     held_out: Collection[str]
 
     def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
+        """The same in SQL."""
         found = [Correction.project_id == project_id]
         if self.state in (TEACHING, LEFT_OUT) or self.split is not None:
             found.append(Correction.state == CorrectionState.ACTIVE)

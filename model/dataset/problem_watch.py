@@ -248,6 +248,7 @@ class _State:
 
     @classmethod
     def read(cls, session: Session, project_id: int, vocabulary: str) -> _State:
+        """The present state of a project's corrections."""
         is_active = Correction.state == CorrectionState.ACTIVE
         left_out, total, active, newest = session.execute(
             select(

@@ -195,6 +195,7 @@ class _Replay:
         self._signal = SIGNALS[plan.signal]
 
     def run(self, found: Callable[[Point], None]) -> None:
+        """Simulate all strategies from the same first round; `found` is given each point."""
         plan = self._plan
         start = _State(self._begin)
         shared = [self._point(RANDOM, 0, start, None)]

@@ -75,6 +75,13 @@ class TrainingProgress:
     examples_per_second: float
     seconds_left: float
 
+    def __str__(self) -> str:
+        """For the log."""
+        return (
+            f"step {self.step} of {self.steps}  loss {self.loss:.4f}  rate {self.learning_rate:.2g}  gradient "
+            f"{self.gradient_norm:.2f}  {self.examples_per_second:.0f} captions/s  {self.seconds_left:.0f} s left"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FinetuneResult:
@@ -156,20 +163,11 @@ def finetune(
         tell=None if tell is None else partial(_told_to_all, accelerator, tell),
     )
     start = with_style_tokens(with_words, (style_tokens or {}).values())
-    usable, rejected = usable_examples(start, examples, prompt=settings.prompt, style_tokens=style_tokens)
-    if not usable:
-        raise RunError(nothing_left(rejected))
+    new_pieces = _new_pieces(checkpoint, with_words)
+    usable, rejected = _usable(start, examples, settings, style_tokens)
     new_share = share_in_new_language(with_words, _captions(usable), before=checkpoint)
     settings = _settled(settings, start, len(usable), is_new_language=new_share >= _MANY)
     steps, peak_rate = settings.steps or 0, settings.learning_rate or 0.0
-    new_pieces = with_words.model.config.text_config.vocab_size - checkpoint.model.config.text_config.vocab_size
-    if new_pieces:
-        size = len(with_words.tokenizer)
-        added = with_words.tokenizer.convert_ids_to_tokens(range(size - new_pieces, size))
-        scripts = scripts_of("".join(added))
-        logger.info("The vocabulary has %d new words and parts of words; letters: %s", new_pieces, ", ".join(scripts))
-    for left_out in rejected:
-        logger.warning("Not trained on %s: %s", left_out.example, left_out.reason)
     logger.info("Training on %d captions, way %s, %d steps, rate %.2g", len(usable), settings.way, steps, peak_rate)
 
     begun = last_report = last_save = time.monotonic()
@@ -229,9 +227,7 @@ def finetune(
                 if watch:
                     watch((step + 1) / steps, present)
                 if validate:
-                    found = validate(present)
-                    run.validated(found.score.value)
-                    logger.info("Validation after step %d: %s", step + 1, found)
+                    run.validated(found := validate(present))
                     if log:
                         log.evaluation(step + 1, found, images="validation")
             if state and now - last_save > _STATE_EVERY_S:
@@ -250,11 +246,7 @@ def finetune(
                     seconds_left=per_step * (steps - step - 1),
                 )
                 on_progress(progress)
-                logger.info(
-                    "step %d of %d  loss %.4f  rate %.2g  gradient %.2f  %.0f captions/s  %.0f s left",
-                    progress.step, steps, progress.loss, progress.learning_rate, norm,
-                    progress.examples_per_second, progress.seconds_left,
-                )  # fmt: skip
+                logger.info("%s", progress)
 
     return FinetuneResult(
         checkpoint=trainable.checkpoint(run.best or run.averages),
@@ -268,6 +260,35 @@ def finetune(
         seconds=time.monotonic() - begun,
         is_main=is_main,
     )
+
+
+def _new_pieces(before: Checkpoint, after: Checkpoint) -> int:
+    """How many tokens the vocabulary got, with a line in the log."""
+    count = after.model.config.text_config.vocab_size - before.model.config.text_config.vocab_size
+    if count:
+        size = len(after.tokenizer)
+        scripts = scripts_of("".join(after.tokenizer.convert_ids_to_tokens(range(size - count, size))))
+        logger.info("The vocabulary has %d new words and parts of words; letters: %s", count, ", ".join(scripts))
+    return int(count)
+
+
+def _usable(
+    start: Checkpoint,
+    examples: Sequence[Example],
+    settings: FinetuneSettings,
+    style_tokens: Mapping[str, str] | None,
+) -> tuple[list[Example], list[Rejected]]:
+    """The examples to train on, and those left out, which the log names.
+
+    Raises:
+        RunError: none can be trained on.
+    """
+    usable, rejected = usable_examples(start, examples, prompt=settings.prompt, style_tokens=style_tokens)
+    if not usable:
+        raise RunError(nothing_left(rejected))
+    for left_out in rejected:
+        logger.warning("Not trained on %s: %s", left_out.example, left_out.reason)
+    return usable, rejected
 
 
 def schedule(name: Schedule, step: int, steps: int, warmup_share: float) -> float:
@@ -307,8 +328,10 @@ class _Kept:
         for name, average in self.averages.items():
             average.lerp_(self._parameters[name].detach(), 1 - self._decay)
 
-    def validated(self, score: float) -> None:
+    def validated(self, found: ValidationResult) -> None:
         """Keep the weights if their score is the best so far; their step is the last one done."""
+        logger.info("Validation after step %d: %s", len(self.losses), found)
+        score = found.score.value
         self.validations_without_better += 1
         if score > self.best_score:
             self.best_score, self.best_step, self.validations_without_better = score, len(self.losses), 0

@@ -63,6 +63,7 @@ class VersionInfo:
     deleted_at: datetime | None  # its files are gone
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
         return {
             "version": self.version,
             "parent": self.parent,

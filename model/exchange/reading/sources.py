@@ -236,6 +236,7 @@ class _Contents:
 
     @classmethod
     def of(cls, directory: Path) -> _Contents:
+        """Look through a directory once."""
         found = cls()
         for file in files_below(directory):
             name = file.path.rpartition("/")[2]

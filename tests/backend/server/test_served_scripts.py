@@ -14,8 +14,8 @@ from captionloop.home import Home
 from captionloop.model.blip.checkpoint import load_checkpoint, save_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings, generation_for
 from captionloop.model.captioning.captioner import Captioner
+from captionloop.model.captions.example import Example
 from captionloop.model.database import Database
-from captionloop.model.training.caption_targets import Example
 from captionloop.model.training.loop import finetune
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.versions.base import Base
@@ -35,7 +35,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen = base.encode([Image.new("RGB", (40, 30), colour) for colour in COLOURS])
     result = finetune(
         load_checkpoint(start),
-        [Example(str(number), str(number), text) for number, text in enumerate(TEXTS)],
+        [Example(number, str(number), text) for number, text in enumerate(TEXTS)],
         settings=FinetuneSettings(steps=400, batch_size=17, learning_rate=1e-2, **UNREGULARISED),
         features={str(number): features for number, features in enumerate(seen)},
     )

@@ -10,10 +10,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test label-studio faults attack test-torch test-with-torch check types format lock audit sbom image newcomer clean
+.PHONY: help run demo test label-studio faults attack test-torch test-with-torch check types format lock audit sbom image newcomer notebooks clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.installed  ## Install and start everything: Label Studio, Redis, the worker, the backend
 	@$(BIN)/captionloop up $(ARGS)
@@ -56,6 +56,10 @@ check: $(VENV)/.installed-dev  ## Check format, style and who imports whom
 
 types: $(VENV)/.installed-dev  ## Check types
 	@$(BIN)/mypy
+
+# the_loop.ipynb needs a running instance: make notebooks ARGS=examples/the_loop.ipynb beside `make run`
+notebooks: $(VENV)/.installed-dev  ## Run examples/finetune_blip.ipynb again, and keep its outputs
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tools.notebooks $(ARGS)
 
 format: $(VENV)/.installed-dev  ## Put the code into its format
 	@$(BIN)/ruff format .

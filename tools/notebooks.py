@@ -45,7 +45,7 @@ def executed(path: Path) -> Any:
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
     """
-    notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    notebook: Any = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT_S,
@@ -78,7 +78,7 @@ def _kept(outputs: Sequence[Any]) -> list[Any]:
     for output in outputs:
         (errors if output.get("name") == "stderr" else others).append(output)
     bars = _last_states("".join(output["text"] for output in errors))
-    said = [nbformat.v4.new_output("stream", name="stderr", text=bars)] if bars else []  # type: ignore[no-untyped-call]
+    said = [nbformat.v4.new_output("stream", name="stderr", text=bars)] if bars else []
     return [*said, *others]
 
 
@@ -94,7 +94,7 @@ def main(names: Sequence[str]) -> None:
     for path in map(Path, names or [str(FINETUNE)]):
         print(f"{path} …", flush=True)
         done = for_keeping(executed(path))
-        nbformat.write(done, path)  # type: ignore[no-untyped-call]
+        nbformat.write(done, path)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def train(
     """Fine-tune a BLIP on a folder of captioned pictures, without any service.
 
     DATA is what `captionloop dataset import` reads: a file of captions, or a directory in which each picture has a .txt
-    beside it. A fifth of the pictures is held out; on them the new model is compared with that which it was made from.
+    beside it. A fifth of the pictures is held out; on them the new model is compared with the one it was made from.
 
     Ctrl-C stops; the same command with --resume goes on, to the same weights. Rows that cannot be used are named on
     standard error, and then the exit code is 6.
@@ -70,7 +70,7 @@ def train(
     settings = read_settings()
     log_to_stderr(settings, level="warning")
     asked = read_pairs(pairs)
-    FinetuneSettings.from_dict(asked)  # what is wrong is said before anything is read
+    FinetuneSettings.from_dict(asked)  # fail before the dataset is read
     source = find_source(data, images=images, form=form, by_line=by_line, split=split)
     chosen = Asked(data, source, out or default_out(data), model, asked, resume=resume, limit=limit)
     result, bad = train_folder(chosen, settings)

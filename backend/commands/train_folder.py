@@ -1,4 +1,4 @@
-"""`captionloop train`: what it says while it works, how it is stopped, and what it ends with."""
+"""`captionloop train`: its progress, Ctrl-C, and its result."""
 
 import shlex
 import threading
@@ -31,14 +31,14 @@ _STAGES = {"reading images": 0.0, "training": 0.2, "comparing": 0.9}
 
 @dataclass(frozen=True)
 class Asked:
-    """What somebody asked for.
+    """The arguments of the command.
 
     Args:
         data: the dataset, as it was named; `source` is what it was recognised as.
         out: the directory to make.
-        model: the one to start from; None: the one that was begun with, else CAPTIONLOOP_MODEL.
+        model: the one to start from; None: that of the training to resume, else CAPTIONLOOP_MODEL.
         settings: fine-tuning settings other than their defaults.
-        resume: whether a training there is gone on with.
+        resume: whether to resume a training there.
         limit: how many rows to look at; None: all.
     """
 
@@ -58,14 +58,14 @@ def default_out(data: Path) -> Path:
 
 
 def train_folder(asked: Asked, settings: Settings) -> tuple[TrainedModel, int]:
-    """Train, or go on, until the model is in its directory.
+    """Train, or resume, until the model is in its directory.
 
     Returns:
         the model, and how many rows of the dataset could not be used.
 
     Raises:
         click.Abort: somebody pressed Ctrl-C.
-        CaptionloopError: whatever else stands in the way.
+        CaptionloopError: the training cannot begin, or failed.
     """
     refuse_within(asked.out, asked.data)
     request = TrainingRequest(asked.out, asked.model, asked.settings, resume=asked.resume)
@@ -97,7 +97,7 @@ def _say_that_it_stops() -> None:
 
 
 class _Report:
-    """Moves the bar, and says that it is to stop."""
+    """Moves the progress bar; raises RunCancelled after Ctrl-C."""
 
     def __init__(self, progress: Progress, stop: threading.Event) -> None:
         self._progress, self._stop = progress, stop
@@ -133,7 +133,7 @@ def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-# What it ends with ---------------------------------------------------------------------------------------------------
+# The result ---------------------------------------------------------------------------------------------------
 
 
 def result_data(result: TrainedModel, *, bad: int) -> dict[str, Any]:

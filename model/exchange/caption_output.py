@@ -1,4 +1,4 @@
-"""Captions of many pictures as they are written: a file or directory that grows, and that is gone on with.
+"""Output of `captionloop caption --out`: files that grow, and that an interrupted command appends to.
 
 * `jsonl`: a line for each picture, `{"image": PATH, "caption", "score", "model_version"}`;
 * `csv`: the same as a table;

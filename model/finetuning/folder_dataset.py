@@ -1,4 +1,4 @@
-"""A dataset in files as something to train on: each good row is an example, each bad one is named."""
+"""Reads a dataset in files for training: each usable row is an example, each other one is reported."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ SNAPSHOTS = "datasets"
 
 @dataclass(frozen=True)
 class FolderTraining:
-    """What is trained on what, and with what.
+    """A training outside any project, and its parts.
 
     Args:
         data: the captioned pictures.
@@ -43,9 +43,9 @@ class FolderTraining:
         asked: fine-tuning settings other than their defaults.
         directory: where it writes.
         limits: which pictures are too large.
-        cache: what encoders made of the pictures before.
+        cache: image features of earlier trainings.
         precision, device: of captioning.
-        report: is told how far it is.
+        report: receives progress.
     """
 
     data: FolderDataset
@@ -59,11 +59,11 @@ class FolderTraining:
     report: Report
 
     def run(self) -> None:
-        """Train, compare and put the model together; `directory.finish` is left.
+        """Train, compare, and write the model; the caller then calls `directory.finish`.
 
         Raises:
             RunError: there is nothing to learn from, or training failed.
-            RunCancelled: the report said so; the state is kept.
+            RunCancelled: raised by the report; the state is kept.
             CheckpointError: the base does not load.
             SettingsError: a setting is wrong, or something else was begun here.
         """

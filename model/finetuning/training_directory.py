@@ -1,4 +1,4 @@
-"""The directory that a training outside any project writes: its state while it goes on, then the model.
+"""The output directory of `captionloop train`: the state of training while it runs, then the model.
 
     OUT/.training/lock               held while somebody trains
     OUT/.training/plan.json          what is trained on what
@@ -6,7 +6,7 @@
     OUT/.training/model/             the model while it is put together; moved to OUT once it is whole
     OUT/.training/whole              says that it is
 
-A kill at any moment leaves what `--resume` goes on from.
+After a kill at any moment `--resume` continues from what is there.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class TrainingDirectory:
         """Whether a training may write here.
 
         Args:
-            resume: whether it goes on with what is there; with nothing there, it begins.
+            resume: whether to continue what is there; with nothing there, it begins.
 
         Raises:
             CaptionloopError: something else is there, or a training that is not to be resumed.
@@ -123,7 +123,7 @@ class TrainingDirectory:
         write_json(self._state / "plan.json", plan)
 
     def finish(self) -> None:
-        """Put the model in its place, once it is whole; done again after a kill it goes on."""
+        """Move the complete model to its place. After a kill, call it again."""
         with storing(self.path):
             write_atomically(self._state / "whole", b"")
             files = list(self.model.iterdir()) if self.model.is_dir() else []

@@ -1,1 +1,1 @@
-"""A vocabulary that follows the corrections: what people write in their own language, the model learns to write."""
+"""Extends a model's vocabulary by what its corrections contain: characters, words, stems and endings."""

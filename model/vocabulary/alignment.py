@@ -1,8 +1,8 @@
-"""Which old tokens a new one goes with, found in pairs of captions of the same picture.
+"""Word alignment: which old tokens a new token corresponds to, from pairs of captions of the same picture.
 
-What the model says of a picture in its own words and what a person wrote in theirs are no translations of each other,
-but with some dozens of pictures it shows that "Katze" comes where "cat" does. IBM model 1 (Brown et al. 1993, "The
-Mathematics of Statistical Machine Translation", section 4.1, aclanthology.org/J93-2003) counts that: each old token
+The model's caption and the person's are no translations of each other, but over some dozens of pictures "Katze" occurs
+where "cat" does. IBM model 1 (Brown et al. 1993, "The
+Mathematics of Statistical Machine Translation", section 4.1, aclanthology.org/J93-2003) estimates that: each old token
 is taken to come from one of the new caption's tokens, or from none, with a probability that expectation maximisation
 finds.
 """
@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 _ROUNDS = 10
-_NOTHING = -1  # where old tokens come from that nothing in the new caption stands for
+_NOTHING = -1  # IBM model 1's empty word, for old tokens without a counterpart
 _LEAST = 1e-3  # below it a pair is chance
 
 Pair = tuple[Sequence[int], Sequence[int]]
@@ -21,7 +21,7 @@ Pair = tuple[Sequence[int], Sequence[int]]
 
 
 def old_tokens_of(pairs: Sequence[Pair]) -> dict[int, dict[int, float]]:
-    """For each token of the new captions the old ones that come with it, with shares that sum to 1."""
+    """New token → the old tokens aligned with it, with probabilities that sum to 1."""
     chances: Mapping[tuple[int, int], float] = defaultdict(lambda: 1.0)
     for _ in range(_ROUNDS):
         chances = _improved(chances, pairs)
@@ -33,7 +33,7 @@ def old_tokens_of(pairs: Sequence[Pair]) -> dict[int, dict[int, float]]:
 
 
 def _improved(chances: Mapping[tuple[int, int], float], pairs: Sequence[Pair]) -> Mapping[tuple[int, int], float]:
-    """The chances of old tokens given a new one, after another look at all pairs."""
+    """The chances of old tokens given a new one, after another round of expectation maximisation."""
     counts: dict[tuple[int, int], float] = defaultdict(float)
     totals: dict[int, float] = defaultdict(float)
     for news, olds in pairs:

@@ -1,6 +1,6 @@
 """Stems and endings of words, found by comparing the words with each other.
 
-Where a language bends its words, few corrections show each word in each of its forms: "rotes" may come three times and
+In an inflected language, few corrections contain each word in each of its forms: "rotes" may come three times and
 "gelbes" never. Written as "gelb" and "es", the one was learnt from other colours and the other from other words.
 
 Of all ways to cut the words, that one is looked for which takes the fewest bits to write down (minimum description

@@ -1,4 +1,4 @@
-"""A checkpoint that can write what people wrote: its tokenizer, its embedding and its head, extended together."""
+"""Extends a checkpoint by tokens that captions need: tokenizer, embedding and head together."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from captionloop.model.vocabulary.rows import begun_from, with_rows
 from captionloop.model.vocabulary.wordpiece import INSIDE, extended_tokenizer, is_extensible
 
 Telling = Callable[[Sequence[str]], Mapping[str, str]]
-"""Image hashes → what the model itself says of each."""
+"""Image hashes → the model's own caption of each."""
 
-# Of so many pictures it is asked what the model says. More take time, and tell about rare words alone.
+# The model captions at most so many pictures for the alignment; more would only help rare words.
 _TOLD = 500
 # Share of a caption's tokens. An emoji after eight English words is 0.11; of German captions 0.62 is new on average, of
 # Chinese ones all.
@@ -28,7 +28,7 @@ _NEW_LANGUAGE = 0.4
 def extended_checkpoint(
     checkpoint: Checkpoint, captions: Sequence[tuple[str, str]], *, prompt: str = "", tell: Telling | None = None
 ) -> Checkpoint:
-    """The checkpoint with the words that the captions ask for; the very same one where they ask for none.
+    """The checkpoint with the tokens that the captions need; the same object if they need none.
 
     A new token begins as the mean of the old ones that come with it when the model itself describes the same picture
     (`alignment`), else of those that it was written with before, else as something like the old ones.

@@ -1,6 +1,6 @@
-"""Which captions ask for new words: those that the model cannot write, or only in pieces.
+"""Selects the captions that need new tokens: those that the model cannot write, or only in many pieces.
 
-English asks for none, so that a project with English captions trains as it would without any of this. Of the words of
+English needs none, so a project with English captions trains as without this module. Of the words of
 English captions 17 of 100 are more than one piece to BLIP's published vocabulary, and 33 to the starter model's small
 one; of Dutch ones 55 and 86, though both can write all of them.
 """

@@ -1,4 +1,4 @@
-"""Whether a run can teach a caption: the model can write it, or could after an extension."""
+"""Whether a caption can be trained on: the model can write it, or could with an extended vocabulary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens that stand for styles: each leads its style's captions in, and is part of none.
+"""Tokens that stand for styles: each precedes the captions of its style, and is part of none.
 
 They are special tokens, so a caption that has "[style1]" in it is written with brackets and letters as ever, while
 plain `transformers` reads the text "[style1]" of a prompt as the token, and leaves it out of what it decodes.

@@ -1,8 +1,8 @@
-"""Units of texts without spaces: neighbours of which one is hardly ever without the other grow together.
+"""Units of texts without spaces: neighbouring characters that hardly ever occur apart are joined.
 
-In Chinese captions 汽 is always followed by 车, and 猫 by anything: "汽车" is a unit, "猫在" is none. What is merely
-frequent side by side ("小猫", where there are other small things and other cats) stays apart, so that a new pair of
-known things is written with what was learnt of each.
+In Chinese captions 汽 is always followed by 车, and 猫 by anything: "汽车" is a unit, "猫在" is none. Characters that
+are often neighbours but also occur apart ("小猫": there are other small things and other cats) stay apart, so that a
+new combination of them is written with what was learnt of each.
 """
 
 from __future__ import annotations

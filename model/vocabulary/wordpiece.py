@@ -1,4 +1,4 @@
-"""A WordPiece tokenizer that can write more than the one it is made from, which it agrees with wherever that can write.
+"""Extends a WordPiece tokenizer; what the original can write is tokenized as before.
 
 BLIP's tokenizer is BERT's for English: it strips accents, sets each Chinese character apart, drops the joiners that
 Persian and Sinhala need, and gives up on words of more than 100 characters, which Thai, written without spaces, has.

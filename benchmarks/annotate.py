@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -23,6 +21,7 @@ from pathlib import Path
 
 import httpx
 from tests.support.asking import expected, served
+from tests.support.forked import forked_command
 from tests.support.pictures import picture_of_scene
 from tests.support.servers import LabelStudioServer, descendants, running_label_studio, running_redis
 from tests.support.versions import add_copy
@@ -177,10 +176,8 @@ def _picture(place: int) -> str:
 @contextmanager
 def _worker(variables: dict[str, str]) -> Iterator[None]:
     """A worker, killed at the end with its job."""
-    command = [str(Path(sys.executable).with_name("captionloop")), "worker"]
     log = Path(variables["CAPTIONLOOP_HOME"]) / "worker.log"
-    with log.open("a") as file:
-        process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=file, stderr=file)
+    process = forked_command("worker", log=log, environment={**os.environ, **variables})
     try:
         yield
     finally:

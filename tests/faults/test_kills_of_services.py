@@ -1,6 +1,5 @@
 """Redis, Label Studio and the backend are killed while they are needed, then everything at once."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import func, select
 from tests.support.agreement import broken_versions, disagreements
+from tests.support.forked import ForkedProcess
 from tests.support.loop import Loop, kill_with_all, opened_loop, picture_of
 from tests.support.models import add_project
 from tests.support.processes import running, until
@@ -185,7 +185,7 @@ def asking(port: int) -> Iterator[list[Asked]]:
         asker.join()
 
 
-def reads(process: "subprocess.Popen[bytes]", directory: Path) -> bool:
+def reads(process: ForkedProcess, directory: Path) -> bool:
     return any(Path(file.path).parent == directory for file in psutil.Process(process.pid).open_files())
 
 

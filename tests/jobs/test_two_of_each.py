@@ -1,8 +1,6 @@
 """Two backends and two workers, as the processes that they are, on one PostgreSQL, one Redis and one home directory."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 from tests.support.damage import damage
+from tests.support.forked import forked_command
 from tests.support.models import tiny_base
 from tests.support.pictures import picture
 from tests.support.scripted_studio import TOKEN, ScriptedStudio, scripted_studio
@@ -63,9 +62,8 @@ def installation(home: Home, redis_url: str, postgres_url: str, tmp_path: Path) 
         ports = [free_port() for _ in range(2)]
         programs = [["serve", "--port", str(port)] for port in ports] + [["worker"]] * 2
         for number, program in enumerate(programs):  # all begin with an empty database
-            log = opened.enter_context((tmp_path / f"{number}.log").open("wb"))
-            command = [sys.executable, "-c", "from captionloop.backend.cli import main; main()", *program]
-            process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log)
+            log = tmp_path / f"{number}.log"
+            process = forked_command(*program, log=log, environment={**os.environ, **variables})
             opened.callback(process.wait)
             opened.callback(process.terminate)
         backends = [f"http://localhost:{port}" for port in ports]

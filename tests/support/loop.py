@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -24,6 +23,7 @@ from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import Scene
 from captionloop.model.starter.styles import STYLES
 from captionloop.settings import Settings
+from tests.support.forked import ForkedProcess
 from tests.support.pictures import picture_of_scene
 from tests.support.processes import alive, running
 from tests.support.servers import LabelStudioServer, descendants
@@ -39,7 +39,7 @@ class Loop:
     project: Project
     variables: dict[str, str]
     directory: Path
-    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    workers: list[ForkedProcess] = field(default_factory=list)
 
     def add_annotations(self, count: int, *, since: int = 0) -> None:
         """As many tasks, each a scene, with a caption by a person."""
@@ -92,7 +92,7 @@ class Loop:
         return found
 
     @contextmanager
-    def worker(self, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+    def worker(self, **variables: str) -> Iterator[ForkedProcess]:
         """A worker; at the end nothing of it is left, or the test fails."""
         with running("worker", log=self.directory / "worker.log", environment=self.variables | variables) as process:
             self.workers.append(process)
@@ -122,7 +122,7 @@ class Loop:
         return self.run(run_id)
 
 
-def kill_with_all(process: "subprocess.Popen[bytes]") -> None:
+def kill_with_all(process: ForkedProcess) -> None:
     """SIGKILL to a process alone; all that it started has to end by itself within seconds."""
     below = descendants(process.pid)
     process.kill()

@@ -1,7 +1,6 @@
 """Real processes of ours, to be killed: the worker as a command of its own, and what is still there afterwards."""
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,12 +10,13 @@ from pathlib import Path
 import psutil
 
 from captionloop.home import Home
+from tests.support.forked import ForkedProcess, forked_command
 
 COMMAND = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
 
 
 @contextmanager
-def running_worker(home: Home, redis_url: str, log: Path, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+def running_worker(home: Home, redis_url: str, log: Path, **variables: str) -> Iterator[ForkedProcess]:
     """The worker's own process; what it says is in `log`. Without other variables nobody answers as Label Studio."""
     environment = {
         "CAPTIONLOOP_HOME": str(home.root), "REDIS_URL": redis_url, "CAPTIONLOOP_LOG_FORMAT": "json",
@@ -27,12 +27,9 @@ def running_worker(home: Home, redis_url: str, log: Path, **variables: str) -> I
 
 
 @contextmanager
-def running(command: str, *, log: Path, environment: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+def running(command: str, *, log: Path, environment: Mapping[str, str]) -> Iterator[ForkedProcess]:
     """Another command that goes on by itself, as a process; killed at the end if it is still there."""
-    with (
-        log.open("ab") as file,
-        subprocess.Popen([*COMMAND, command], env={**os.environ, **environment}, stdout=file, stderr=file) as process,
-    ):
+    with forked_command(command, log=log, environment={**os.environ, **environment}) as process:
         try:
             yield process
         finally:

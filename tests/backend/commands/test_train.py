@@ -4,8 +4,6 @@ import base64
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -15,12 +13,13 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
+from tests.support.forked import ForkedProcess
 from tests.support.models import add_project
 from tests.support.odd_pictures import save_as_it_comes
 from tests.support.runs import begun
 from tests.support.service import caption_service, client_of, predict
 
-from captionloop.backend.cli import cli
+from captionloop.backend.cli import cli, main
 from captionloop.home import Home
 from captionloop.image_limits import ImageLimits
 from captionloop.jobs.context import Context
@@ -33,6 +32,7 @@ from captionloop.model.finetuning.folder_training import trained_on
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import draw
 from captionloop.model.starter.styles import STYLES
+from captionloop.model.training import loop
 from captionloop.model.training.settings import FinetuneSettings
 from captionloop.model.versions.manifest import read_manifest
 from captionloop.settings import Settings
@@ -214,21 +214,17 @@ def test_a_file_of_captions_may_lie_where_the_model_goes(photos: Path) -> None:
     assert Path("captions-blip", "config.json").is_file()
 
 
-# As a process that is stopped. It keeps its state at each step, where one of real length does so every half minute.
-_PROGRAM = """
-import sys
-from captionloop.model.training import loop
-loop._STATE_EVERY_S = -1.0
-from captionloop.backend.cli import main
-main(["train", *sys.argv[1:]])
-"""
+def train_and_keep_each_state(*arguments: str) -> None:
+    """As a process that is stopped. One of real length keeps its state every half minute."""
+    loop._STATE_EVERY_S = -1.0
+    main(["train", *arguments])
 
 
 @pytest.fixture
-def start(photos: Path, tmp_path: Path) -> Callable[[Path], "subprocess.Popen[bytes]"]:
-    def begin(out: Path) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-c", _PROGRAM, str(photos), "--out", str(out), "--resume", *SET]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=os.environ)
+def start(photos: Path, tmp_path: Path) -> Callable[[Path, Path], ForkedProcess]:
+    def begin(out: Path, log: Path) -> ForkedProcess:
+        arguments = (str(photos), "--out", str(out), "--resume", *SET)
+        return ForkedProcess(train_and_keep_each_state, *arguments, log=log, environment=os.environ)
 
     return begin
 
@@ -243,25 +239,26 @@ def steps_done(out: Path) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
 def test_a_training_that_is_stopped_twice_ends_with_the_same_weights(
-    start: Callable[[Path], "subprocess.Popen[bytes]"], unbroken: Path, tmp_path: Path, number: signal.Signals
+    start: Callable[[Path, Path], ForkedProcess], unbroken: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    out = tmp_path / "blip"
+    out, log = tmp_path / "blip", tmp_path / "log.txt"
     for least in (2, 6):
-        with start(out) as process:
+        log.unlink(missing_ok=True)
+        with start(out, log) as process:
             while steps_done(out) < least:
-                assert process.poll() is None, process.stderr and process.stderr.read().decode()
+                assert process.poll() is None, log.read_text()
                 time.sleep(0.01)
             process.send_signal(number)
-            said = process.communicate(timeout=120)[1].decode()
+            process.wait(120)
         assert not (out / "config.json").exists()
         if number == signal.SIGINT:
-            assert process.returncode == 130, said
-            assert "--resume goes on" in said
+            assert process.returncode == 130, log.read_text()
+            assert "--resume goes on" in log.read_text()
             assert (out / ".training" / "state.safetensors").exists()
 
-    with start(out) as process:
-        said = process.communicate(timeout=240)[1].decode()
+    with start(out, log) as process:
+        process.wait(240)
 
-    assert process.returncode == 0, said
+    assert process.returncode == 0, log.read_text()
     assert are_equal(unbroken, out)
     assert len((out / "training_log.csv").read_text().splitlines()) == 1 + STEPS

@@ -3,17 +3,17 @@
 import io
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.support.forked import ForkedProcess, forked_command
 from tests.support.models import add_project
 from tests.support.pauses import stopped
-from tests.support.person import CLI
 from tests.support.processes import alive
 from tests.support.servers import descendants
 from tests.support.sweeps import do_trial, kill_workers
@@ -247,32 +247,34 @@ def test_settings_of_an_unknown_name_are_refused(context: Context, project: Proj
 # Workers -------------------------------------------------------------------------------------------------------------
 
 
-def start_worker() -> "subprocess.Popen[bytes]":
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen((*CLI, "worker"), env=environment, stderr=subprocess.PIPE, start_new_session=True)
+def start_worker(log: Path) -> ForkedProcess:
+    return forked_command("worker", log=log, environment=os.environ, start_new_session=True)
 
 
-def stop_worker(worker: "subprocess.Popen[bytes]") -> str:
-    """Let it end as Ctrl-C does, and give its log."""
+def stop_worker(worker: ForkedProcess) -> None:
+    """Let it end as Ctrl-C does."""
     worker.send_signal(signal.SIGINT)
-    return worker.communicate(timeout=60)[1].decode()
+    worker.wait(60)
 
 
 @pytest.mark.slow
-def test_several_workers_share_a_sweep(context: Context, project: Project) -> None:
+def test_several_workers_share_a_sweep(context: Context, project: Project, tmp_path: Path) -> None:
+    logs = [tmp_path / f"worker-{number}.log" for number in range(2)]
     with ExitStack() as stack:
-        workers = [stack.enter_context(start_worker()) for _ in range(2)]
+        workers = [stack.enter_context(start_worker(log)) for log in logs]
         for worker in workers:
             stack.callback(worker.kill)
         wait_for(lambda: len(context.queue.workers()) == 2)
         sweep = request_sweep(context, project, trials=4)
         wait_for(lambda: context.queue.sweeps.get(sweep.id).state.is_over)
-        logs = [stop_worker(worker) for worker in workers]
+        for worker in workers:
+            stop_worker(worker)
+    said = [log.read_text() for log in logs]
 
     shown = context.queue.sweeps.state(sweep.id)
     assert shown.sweep.state is RunState.FINISHED, shown.sweep.message
     assert shown.counts == {"finished": 4}
-    assert all(f"sweep {sweep.name}, trial" in log for log in logs), "\n".join(logs)
+    assert all(f"sweep {sweep.name}, trial" in log for log in said), "\n".join(said)
     assert shown.best is not None
     with context.database.reading() as session:
         found = named_settings.read(session, project.id, sweep.name)
@@ -281,10 +283,10 @@ def test_several_workers_share_a_sweep(context: Context, project: Project) -> No
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_trial_whose_worker_was_killed_is_tried_again(context: Context, project: Project) -> None:
+def test_a_trial_whose_worker_was_killed_is_tried_again(context: Context, project: Project, tmp_path: Path) -> None:
     space = SearchSpace(SPACE.ways, SPACE.schedules, SPACE.rates, {**SPACE.fixed, "steps": 100_000})
     sweep = request_sweep(context, project, trials=1, space=space)
-    with start_worker() as worker:
+    with start_worker(tmp_path / "worker.log") as worker:
         wait_for(lambda: trials_of(context, sweep)[0].state is TrialState.RUNNING)
         for process in [worker.pid, *descendants(worker.pid)]:
             os.kill(process, signal.SIGKILL)
@@ -300,11 +302,11 @@ def test_a_trial_whose_worker_was_killed_is_tried_again(context: Context, projec
 @pytest.mark.slow
 @pytest.mark.faults
 def test_a_trial_whose_worker_stood_still_is_left_to_the_one_that_tries_it_again(
-    context: Context, project: Project
+    context: Context, project: Project, tmp_path: Path
 ) -> None:
     space = SearchSpace(SPACE.ways, SPACE.schedules, SPACE.rates, {**SPACE.fixed, "steps": 150})
     sweep = request_sweep(context, project, trials=1, space=space)
-    with start_worker() as worker:
+    with start_worker(tmp_path / "worker.log") as worker:
         wait_for(lambda: trials_of(context, sweep)[0].validations)
         job = descendants(worker.pid)
         with stopped(lambda: [worker.pid, *job], database=context.database.url):
@@ -312,9 +314,9 @@ def test_a_trial_whose_worker_stood_still_is_left_to_the_one_that_tries_it_again
             context.queue.keep_moving()
         wait_for(lambda: not alive(job))
         wait_for(lambda: context.queue.sweeps.get(sweep.id).state.is_over)
-        log = stop_worker(worker)
+        stop_worker(worker)
 
     stale, again = trials_of(context, sweep)
     assert (stale.state, again.state, again.first) == (TrialState.FAILED, TrialState.FINISHED, 0)
-    assert "trial 0 is left alone" in log
+    assert "trial 0 is left alone" in (tmp_path / "worker.log").read_text()
     assert not (context.home.runs / sweep.id).exists()

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tests.model.training.test_loop import checkpoint, examples, pictures
+from tests.support.forked import ForkedProcess
 
 from captionloop.errors import RunCancelled, RunError
 from captionloop.model.metrics import Score
@@ -91,17 +90,19 @@ def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, se
     assert (resumed.losses, resumed.best_step) == (whole.losses, whole.best_step)
 
 
+def train_until_killed(directory: Path, threads: int) -> None:
+    torch.set_num_threads(threads)
+    every_step(setattr)
+    trained(directory, stop_after=STOPPED_AFTER, kill=True)
+
+
 @pytest.mark.slow
 @pytest.mark.faults
 def test_a_run_whose_process_was_killed_ends_with_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
-    call = (
-        "from tests.model.training import test_resume as t; from pathlib import Path; t.every_step(setattr); "
-        f"t.trained(Path({str(tmp_path / 'parts')!r}), stop_after={STOPPED_AFTER}, kill=True)"
-    )
-    root, threads = Path(__file__).parents[3], torch.get_num_threads()
-    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}", "OMP_NUM_THREADS": str(threads)}
-    killed = subprocess.run([sys.executable, "-c", call], env=environment, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    arguments = (tmp_path / "parts", torch.get_num_threads())
+    with ForkedProcess(train_until_killed, *arguments, log=tmp_path / "log.txt", environment=os.environ) as killed:
+        killed.wait()
+    assert killed.returncode == -signal.SIGKILL, (tmp_path / "log.txt").read_text()
     assert same_weights(trained(tmp_path / "whole"), trained(tmp_path / "parts"))
 
 

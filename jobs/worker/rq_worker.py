@@ -1,5 +1,6 @@
 """The worker process: runs, syncs and trials, one at a time, each in a forked child."""
 
+import gc
 import logging
 import os
 import signal
@@ -172,9 +173,13 @@ def _sweep(context: Context) -> None:
 
 def _import_ahead() -> None:
     """Import slow modules once, before forking jobs. Importing makes no CUDA call."""
+    gc.disable()  # none of this is garbage, and to find that out takes a second
     import captionloop.jobs.learning.finetune_run
     import captionloop.model.captioning.captioner
     import captionloop.model.sweep.trials  # noqa: F401
+
+    gc.enable()
+    gc.freeze()  # so that the collections of a job neither look at it nor, by that, copy its memory
 
 
 def _watch(context: Context, stop: threading.Event) -> None:

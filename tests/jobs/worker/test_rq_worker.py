@@ -1,5 +1,6 @@
 """The worker process itself."""
 
+import gc
 import json
 import os
 import pickle
@@ -68,6 +69,16 @@ def test_no_job_is_forked_while_another_thread_is_in_the_database(
     watcher.join()
 
     assert forked_in_between == [False]
+
+
+def test_what_is_imported_ahead_is_no_concern_of_the_collections_of_jobs() -> None:
+    made_before = [[number] for number in range(1000)]
+    known = gc.get_freeze_count()
+
+    worker_module._import_ahead()
+
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= known + len(made_before)
 
 
 @pytest.mark.faults

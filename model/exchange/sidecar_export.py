@@ -144,7 +144,9 @@ class _Plan:
         self._stems: dict[str, int] = {}
 
     def place(self, image: str, name: str) -> str:
-        found = next(place for place in self._candidates(image, name) if self._is_free(place, image))
+        """Where a picture goes; if something else lies at all places that it could have, the last of them."""
+        candidates = list(self._candidates(image, name))
+        found = next((place for place in candidates if self._is_free(place, image)), candidates[-1])
         if folded(found) not in self._taken:  # else it is another name of this picture
             self._taken[folded(found)] = image
             self._directories |= {folded(str(parent)) for parent in PurePosixPath(found).parents}

@@ -262,6 +262,18 @@ class TestNames:
         assert read(tmp_path / "out") == {f"a~{mark}.png": (_of("a.png"),)}
         assert export("a.png", pictures=[picture_bytes(9)])[0].known == 1
 
+    def test_a_picture_for_which_no_name_is_left_is_told_and_nothing_written_over(
+        self, export: Export, tmp_path: Path
+    ) -> None:
+        image = content_hash(picture_bytes(0))
+        names = ["a.png", f"a~{image[:8]}.png", f"a~{image}.png", f"{image}.png"]
+        write_pictures(tmp_path / "out", ["first of them all.png", *names])
+        before = {name: (tmp_path / "out" / name).read_bytes() for name in names}
+        result, said = export("a.png")
+        assert (result.failed, result.images) == (1, 0)
+        assert said[-1] == f"'{image}.png' is not written: there is something else of that name."
+        assert {name: (tmp_path / "out" / name).read_bytes() for name in names} == before
+
     def test_a_link_out_of_the_directory_is_not_followed(self, export: Export, tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
         (tmp_path / "elsewhere").mkdir()

@@ -156,7 +156,13 @@ def _show_captions(context: Context, folder: PictureFolder, connection: Connecti
         shown = IMPORTED_VERSION
     if shown != IMPORTED_VERSION:
         return ""
-    return "Tasks show the captions that were there, until a trained version takes their place."
+    said = "Tasks show the captions that were there, until a trained version takes their place."
+    if count < len(folder):
+        said += (
+            f" The {len(folder) - count} without one show the model's suggestion if opened from the list; Label All "
+            "Tasks shows none there."
+        )
+    return said
 
 
 def _has_base(context: Context, row_id: int) -> bool:

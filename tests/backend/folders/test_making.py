@@ -251,6 +251,7 @@ class TestCaptions:
             (prediction,) = tasks[name]["predictions"]
             assert (text(prediction), prediction["model_version"]) == ([f"of {name}"], IMPORTED_VERSION)
         assert tasks[NAMES[3]]["predictions"] == []
+        assert "The 1 without one show the model's suggestion if opened from the list" in made["shows"]
         assert person.studio.project(made["project_id"])["model_version"] == IMPORTED_VERSION
         person.creates(photos)  # connects again
         assert person.studio.project(made["project_id"])["model_version"] == IMPORTED_VERSION

@@ -20,7 +20,7 @@ from captionloop.backend.folders.tasks import FolderTasks, Progress
 from captionloop.backend.folders.wanted import Wanted
 from captionloop.backend.label_studio.client import BACKEND_TITLE, IMPORTED_VERSION, LabelStudio
 from captionloop.backend.label_studio.label_config import caption_label_config
-from captionloop.errors import BusyError, CaptionFileError, NotFoundError
+from captionloop.errors import BusyError, CaptionFileError, LabelStudioError, NotFoundError
 from captionloop.home import Home, storing
 from captionloop.jobs.queue.annotate_settings import AnnotateSettings
 from captionloop.model.database import Project, RunKind, Version
@@ -149,12 +149,7 @@ def _show_captions(context: Context, folder: PictureFolder, connection: Connecti
             f"{count} of {len(folder)} pictures have captions, so tasks show the model's suggestions; the captions are "
             "the other predictions of a task. (With --as corrections they are learnt from.)"
         )
-    label_studio = context.label_studio
-    shown = label_studio.project(connection.project_id)["model_version"]
-    if shown == BACKEND_TITLE and _has_base(context, connection.project_row_id):
-        label_studio.update_project(connection.project_id, model_version=IMPORTED_VERSION)
-        shown = IMPORTED_VERSION
-    if shown != IMPORTED_VERSION:
+    if not _are_shown(context, connection):
         return ""
     said = "Tasks show the captions that were there, until a trained version takes their place."
     if count < len(folder):
@@ -163,6 +158,21 @@ def _show_captions(context: Context, folder: PictureFolder, connection: Connecti
             "Tasks shows none there."
         )
     return said
+
+
+def _are_shown(context: Context, connection: Connection) -> bool:
+    """Whether tasks show the captions that were there, once that was asked for if nothing has been promoted yet."""
+    label_studio = context.label_studio
+    shown = label_studio.project(connection.project_id)["model_version"]
+    if shown != BACKEND_TITLE or not _has_base(context, connection.project_row_id):
+        return bool(shown == IMPORTED_VERSION)
+    try:
+        label_studio.update_project(connection.project_id, model_version=IMPORTED_VERSION)
+    except LabelStudioError as error:
+        if error.status != 400:
+            raise
+        return False  # the tasks with these captions have been deleted
+    return True
 
 
 def _has_base(context: Context, row_id: int) -> bool:

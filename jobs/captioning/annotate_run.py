@@ -142,7 +142,8 @@ class _Annotation:
 
     def _show_own(self) -> None:
         """Have Label Studio show our suggestions in place of the captions that were there before the project."""
-        self.context.label_studio.update_project(self.project.label_studio_id, model_version=BACKEND_TITLE)
+        title = BACKEND_TITLE if self.project.ml_backend_id is not None else ""
+        self.context.label_studio.update_project(self.project.label_studio_id, model_version=title)
 
     def _target(self, label_config: str) -> CaptionTarget:
         """The text box for captions, by the present label config.

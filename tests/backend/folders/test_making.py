@@ -256,6 +256,15 @@ class TestCaptions:
         person.creates(photos)  # connects again
         assert person.studio.project(made["project_id"])["model_version"] == IMPORTED_VERSION
 
+    def test_whose_tasks_were_all_deleted_are_not_asked_for(self, person: Person, photos: Path) -> None:
+        for name in NAMES[:2]:
+            (photos / name).with_suffix(".txt").write_text(f"of {name}")
+        project = person.creates(photos)["project_id"]
+        person.studio.update_project(project, model_version=BACKEND_TITLE)
+        tasks = [task.id for task in person.studio.all_tasks(project) if task.data["file"] in NAMES[:2]]
+        person.studio.delete_tasks(project, tasks)
+        assert person.creates(photos)["shows"] == ""
+
     def test_of_a_file_may_be_several_of_which_the_first_is_shown(
         self, person: Person, photos: Path, tmp_path: Path
     ) -> None:

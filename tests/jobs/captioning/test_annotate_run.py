@@ -17,6 +17,7 @@ from tests.support.servers import LabelStudioServer
 from tests.support.studio import annotate
 from tests.support.versions import FinishedRun
 
+from captionloop.backend.label_studio.client import IMPORTED_VERSION
 from captionloop.backend.label_studio.transport import Transport
 from captionloop.errors import LabelStudioError, RunCancelled, RunLost
 from captionloop.home import Home
@@ -141,6 +142,20 @@ def test_only_what_has_no_suggestion_is_captioned_on_request(studio: Studio) -> 
     studio.annotate(only_missing=True)
 
     assert (studio.versions(missing), studio.versions(outdated)) == ([studio.champion], ["v1"])
+
+
+def test_captions_that_were_there_before_the_project_show_until_suggestions_are_renewed(studio: Studio) -> None:
+    (task, missing) = studio.add_tasks(2)
+    studio.suggest(task, IMPORTED_VERSION)
+    studio.context.label_studio.update_project(studio.number, model_version=IMPORTED_VERSION)
+
+    studio.annotate(only_missing=True)
+    assert (studio.versions(task), studio.versions(missing)) == ([IMPORTED_VERSION], [studio.champion])
+    assert studio.found()["model_version"] == IMPORTED_VERSION
+
+    studio.annotate()
+    assert studio.versions(task) == [IMPORTED_VERSION, studio.champion]
+    assert studio.found()["model_version"] == ""
 
 
 def test_with_a_limit_the_least_sure_suggestions_are_renewed_first(studio: Studio) -> None:

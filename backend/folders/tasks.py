@@ -7,7 +7,7 @@ looked for before it is sent again, and of two tasks of one file the later one i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +64,13 @@ class FolderTasks:
         waits = iter(_waits())
         while True:
             try:
-                self._find_done()
+                twins, before = self._look(), self.new
                 for batch in self._batches():
                     self._add(batch)
                     waits = iter(_waits())
-                self._remove_twins()
+                if self.new > before:  # meanwhile an earlier request that was taken for lost may have been carried out
+                    twins = self._look()
+                self.label_studio.delete_tasks(self.project_id, twins)
                 return
             except LabelStudioError as error:
                 wait_s = next(waits, None) if error.may_pass else None
@@ -77,26 +79,39 @@ class FolderTasks:
                 self._report("waiting for Label Studio")
                 time.sleep(wait_s)
 
-    def _find_done(self) -> None:
-        """The files that have, or once had, a task; those of an attempt that was cut off are stored now."""
+    def _look(self) -> list[int]:
+        """Note the files that have, or once had, a task, and store those of an attempt that was cut off.
+
+        Returns:
+            The later ones of two tasks of one file, which nobody has annotated.
+        """
         with self.database.reading() as session:
             self.folder.mark_done(picture_names.names_with_tasks(session, self.row_id))
-        unknown = (task for task in self._own_tasks() if self.folder.lacks_task(task.data[FILE_FIELD]))
-        for tasks in batches(unknown, _FILES):
-            self._store([(task.data[FILE_FIELD], task.id) for task in tasks])
-            self.folder.mark_done(task.data[FILE_FIELD] for task in tasks)
+        seen: set[str] = set()
+        twins: list[int] = []
+        for tasks in batches(self._own_tasks(), _FILES):
+            unknown = {name: task.id for task in tasks if self.folder.lacks_task(name := task.data[FILE_FIELD])}
+            self._store(unknown)
+            self.folder.mark_done(unknown)
+            for task in tasks:
+                name = task.data[FILE_FIELD]
+                if name in seen and not task.annotations and not task.skipped:
+                    twins.append(task.id)
+                seen.add(name)
         self._report()
+        return twins
 
     def _own_tasks(self) -> Iterator[TaskSummary]:
         tasks = self.label_studio.all_tasks(self.project_id)
         return (task for task in tasks if isinstance(task.data.get(FILE_FIELD), str))
 
-    def _store(self, tasks: Sequence[tuple[str, int]]) -> None:
+    def _store(self, tasks: Mapping[str, int]) -> None:
         """Store the names of files whose tasks an earlier attempt has made."""
-        hashes = {name: self.folder.hash_of(name) for name, _ in tasks}
-        found = [(sha256, name, task) for name, task in tasks if (sha256 := hashes[name]) is not None]
-        with self.database.session() as session:
-            picture_names.remember_tasks(session, self.row_id, found)
+        hashes = {name: self.folder.hash_of(name) for name in tasks}
+        found = [(sha256, name, tasks[name]) for name, sha256 in hashes.items() if sha256 is not None]
+        if found:
+            with self.database.session() as session:
+                picture_names.remember_tasks(session, self.row_id, found)
 
     def _batches(self) -> Iterator[list[FolderPicture]]:
         batch: list[FolderPicture] = []
@@ -134,17 +149,6 @@ class FolderTasks:
                 for caption in reversed(picture.captions)
             ]
         return body
-
-    def _remove_twins(self) -> None:
-        """Delete the later of two tasks of one file, of which nobody has annotated it."""
-        seen: set[str] = set()
-        twins = []
-        for task in self._own_tasks():
-            name = task.data[FILE_FIELD]
-            if name in seen and not task.annotations and not task.skipped:
-                twins.append(task.id)
-            seen.add(name)
-        self.label_studio.delete_tasks(self.project_id, twins)
 
     def _report(self, note: str = "") -> None:
         self.on_progress(self.folder.done, len(self.folder), note)

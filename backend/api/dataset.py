@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from captionloop.backend.api.endpoints import api
 from captionloop.backend.page_data.dataset import DatasetFilter, DatasetItem, ProblemGroup, read_dataset
+from captionloop.backend.pages.arguments import search_of
 from captionloop.backend.pages.blueprint import current_room
 from captionloop.model.dataset.gallery import STATES, AnnotatorFigures
 from captionloop.model.dataset.problems import ProblemKind
@@ -20,12 +21,14 @@ class ItemQuery:
     Args:
         state: of the correction.
         split: used in training, or held out for the gate.
+        text: in the suggestion or a caption, ignoring case and accents.
         problem: list the problems of this kind instead.
         page: of the list, from 1.
     """
 
     state: Literal[STATES] | None = None  # type: ignore[valid-type]
     split: Literal["train", "held-out"] | None = None
+    text: str = ""
     problem: ProblemKind | None = None
     page: int = 1
 
@@ -60,7 +63,7 @@ class DatasetPage:
 def get_dataset(number: int, query: ItemQuery) -> DatasetPage:
     """The dataset by pages, its problems, and figures per annotator."""
     room = current_room()
-    wanted = DatasetFilter(query.state, query.split, query.problem)
+    wanted = DatasetFilter(query.state, query.split, query.problem, search_of(asdict(query), "text"))
     shown = read_dataset(room, room.project(number), wanted, page=query.page)
     return DatasetPage(
         total=shown.total,

@@ -23,7 +23,7 @@ from captionloop.printable import one_line
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
-    from captionloop.model.dataset.corrections import Snapshot
+    from captionloop.model.dataset.corrections import Example, Snapshot
     from captionloop.model.exchange.export import Format
     from captionloop.model.exchange.reading import Format as ImportFormat
     from captionloop.model.exchange.reading import SplitName
@@ -43,14 +43,23 @@ def dataset() -> None:
     """
 
 
+_search_option = click.option(
+    "--search", metavar="TEXT", default="", help="Only what has this text in a caption, ignoring case and accents."
+)
+
+
 @dataset.command("list")
+@_search_option
 @json_option
-def list_snapshots(*, as_json: bool) -> None:
+def list_snapshots(*, search: str, as_json: bool) -> None:
     """List the snapshots, which runs and `captionloop dataset snapshot` take.
 
+    With --search, those with such a caption, and how many they have.
+
     \b
-    Example:
+    Examples:
         captionloop dataset list
+        captionloop dataset list --search café
     """
     from captionloop.model.dataset.corrections import read_snapshot
 
@@ -58,13 +67,16 @@ def list_snapshots(*, as_json: bool) -> None:
         found: list[dict[str, Any]] = []
         for path in sorted(context.home.datasets.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
             snapshot = read_snapshot(path)
-            images = {example.image for example in snapshot.examples}
+            examples = _containing(snapshot.examples, search)
+            if search and not examples:
+                continue
+            images = {example.image for example in examples}
             made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             found.append(
                 {
                     "snapshot": snapshot.hash,
                     "made": made.isoformat(timespec="seconds"),
-                    "captions": len(snapshot.examples),
+                    "captions": len(examples),
                     "images": len(images),
                 }
             )
@@ -91,17 +103,19 @@ def snapshot(*, project_id: int | None, as_json: bool) -> None:
 @dataset.command()
 @click.argument("name", metavar="HASH", required=False)
 @click.option("--limit", type=click.IntRange(min=1), default=20, help="Captions to show. Default: 20.")
+@_search_option
 @project_option
 @json_option
-def show(*, name: str | None, limit: int, project_id: int | None, as_json: bool) -> None:
+def show(*, name: str | None, limit: int, search: str, project_id: int | None, as_json: bool) -> None:
     """Show the captions of a snapshot, or the corrections as they are now.
 
     \b
-    Example:
+    Examples:
         captionloop dataset show 3f9a --limit 100
+        captionloop dataset show --search café
     """
     with ready_context() as context:
-        examples = _taken(context, name, project_id).examples[:limit]
+        examples = _containing(_taken(context, name, project_id).examples, search)[:limit]
     rows = [{"correction": found.correction, "image": found.image, "caption": found.caption} for found in examples]
     print_result(rows, as_json, "\n".join(one_line(f"{row['correction']:>6}  {row['caption']}") for row in rows))
 
@@ -298,6 +312,14 @@ def _taken(context: "Context", name: str | None, project_id: int | None) -> "Sna
     project = chosen_project(context, project_id)
     with context.database.session() as session:
         return corrections.snapshot(session, project.id, context.home)
+
+
+def _containing(examples: "Sequence[Example]", text: str) -> "Sequence[Example]":
+    """Those with a text in their caption, ignoring case and accents; all for an empty one."""
+    from captionloop.model.captions.search import search_form
+
+    form = search_form(text)
+    return [example for example in examples if form in search_form(example.caption)]
 
 
 def _said(value: object) -> str:

@@ -12,6 +12,7 @@ from captionloop.model.database import LARGEST_ID
 Value = TypeVar("Value")
 
 YES_NO = {"yes": True, "no": False}
+_LONGEST_SEARCH = 1000  # characters
 
 
 def number_in(given: Mapping[str, str], name: str) -> int | None:
@@ -58,3 +59,15 @@ def day_of(given: Mapping[str, str], name: str) -> date | None:
         return date.fromisoformat(value) if value else None
     except ValueError as error:
         raise BadRequest(f"{name} is {value!r}; expected a day as 2026-11-24.") from error
+
+
+def search_of(given: Mapping[str, str], name: str) -> str:
+    """A text to search for; empty if it is missing.
+
+    Raises:
+        BadRequest: it is too long.
+    """
+    value = given.get(name, "").strip()
+    if len(value) > _LONGEST_SEARCH:
+        raise BadRequest(f"{name} has {len(value)} characters; there is room for {_LONGEST_SEARCH}.")
+    return value

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from captionloop.backend.page_data.dataset import DatasetFilter, annotators_table, dataset_table, read_dataset
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.arguments import YES_NO, number_in, one_of
+from captionloop.backend.pages.arguments import YES_NO, number_in, one_of, search_of
 from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.downloads import download
 from captionloop.backend.pages.frame import render
@@ -37,11 +37,14 @@ class DatasetQuery(DatasetFilter):
             state=one_of(given, "state", {state: state for state in STATES}),
             split=one_of(given, "split", {split: split for split in (TRAIN, HELD_OUT)}),
             problem=one_of(given, "problem", _KINDS),
+            text=search_of(given, "text"),
         )
 
     @property
     def arguments(self) -> dict[str, Any]:
-        given = {"state": self.state, "split": self.split, "problem": self.problem and self.problem.value}
+        given = {
+            "text": self.text, "state": self.state, "split": self.split, "problem": self.problem and self.problem.value,
+        }  # fmt: skip
         return {name: value for name, value in given.items() if value}
 
     def address(self, number: int, **more: Any) -> str:

@@ -136,7 +136,7 @@ def split_at_spaces(text: str) -> tuple[list[str], list[bool]]:
     tokens: list[list[str]] = []  # by characters
     spaces: list[bool] = []
     space, in_word, joiner = False, False, ""
-    for character in _composed(text):
+    for character in composed(text):
         kind = _kind(character)
         if kind == "joiner":
             joiner = character
@@ -154,7 +154,7 @@ def split_at_spaces(text: str) -> tuple[list[str], list[bool]]:
     return ["".join(characters) for characters in tokens], spaces
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
     """NFC. Python's own sorts the marks on a letter by insertion, which takes hours on a text of marks alone."""
     if text.isascii():
         return text

@@ -325,7 +325,7 @@ class Correction(Table):
     updated_at: Mapped[datetime]  # Label Studio's clock; an older one never overwrites a newer one
     # Derived, stored for filtering and sorting.
     words_changed: Mapped[int | None]  # from the suggestion to the nearest caption; None without a suggestion
-    search_text: Mapped[str] = mapped_column(default="")  # suggestion and captions, case folded
+    search_text: Mapped[str] = mapped_column(default="")  # `captions.search.search_form` of suggestion and captions
     guess: Mapped[Category | None]  # our rules' guess of what was wrong with the suggestion
     # The reviewer's decision. A sync never changes it.
     category: Mapped[Category | None]

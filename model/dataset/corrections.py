@@ -22,6 +22,7 @@ from captionloop.errors import CaptionloopError
 from captionloop.home import Home, write_atomically
 from captionloop.image_limits import ImageLimits
 from captionloop.model.captions.example import Example
+from captionloop.model.captions.search import search_form
 from captionloop.model.database import (
     Correction,
     CorrectionRevision,
@@ -222,7 +223,7 @@ def derived(suggestion: str | None, captions: Sequence[str]) -> dict[str, Any]:
     is_compared = suggestion and nearest is not None and are_comparable(suggestion, nearest)
     return {
         "words_changed": word_edits(suggestion, nearest) if suggestion and nearest and is_compared else None,
-        "search_text": "\n".join([suggestion or "", *captions]).casefold(),
+        "search_text": search_form("\n".join([suggestion or "", *captions])),
         "guess": guess_category(suggestion, nearest) if suggestion and nearest and is_compared else None,
     }
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from captionloop.errors import NotFoundError
 from captionloop.model.database import Correction, CorrectionState, Dismissal, utc_now
 from captionloop.model.dataset.problems import ProblemKind
+from captionloop.model.dataset.review import contains
 
 TEACHING, LEFT_OUT = "teaching", "left-out"
 STATES = (TEACHING, LEFT_OUT, *(state.value for state in CorrectionState if state is not CorrectionState.ACTIVE))
@@ -25,11 +26,13 @@ class GalleryFilter:
         state: one of `STATES`; None: all.
         split: `TRAIN` or `HELD_OUT`, of those used in training or by the gate; None: both.
         held_out: hashes of the images that are held out.
+        text: in the suggestion or a caption, ignoring case and accents; empty: any.
     """
 
     state: str | None
     split: str | None
     held_out: Collection[str]
+    text: str = ""
 
     def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
         """The same in SQL."""
@@ -45,6 +48,8 @@ class GalleryFilter:
         if self.split is not None:
             is_held_out = Correction.image_sha256.in_(sorted(self.held_out))
             found.append(is_held_out if self.split == HELD_OUT else ~is_held_out)
+        if self.text:
+            found.append(contains(self.text))
         return found
 
 

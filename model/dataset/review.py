@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from captionloop.errors import NotFoundError
+from captionloop.model.captions.search import search_form
 from captionloop.model.database import Category, Correction, CorrectionState, ReviewAction, utc_now
 
 # Above it a tab shows "999+": counting all would slow down every page.
@@ -24,6 +25,11 @@ LONGEST_NOTE = 2000  # characters
 # Sorts after every score and every number of changed words: corrections without one come last.
 _NO_SCORE = 2.0
 _NO_CHANGE = -1
+# Imported captions have no task, and no person of this project to ask.
+_IS_CORRECTED = or_(
+    func.coalesce(Correction.words_changed, 0) > 0,
+    and_(Correction.words_changed.is_(None), Correction.task_id.is_not(None)),
+)
 
 
 class Order(enum.StrEnum):
@@ -42,17 +48,19 @@ class ReviewFilter:
         version: of the suggestion.
         annotator: of the correction.
         is_changed: whether a word of the suggestion was changed.
+        is_corrected: whether a person wrote it: changed, or in Label Studio without a suggestion of ours.
         category: the reviewer's, or our guess where no reviewer chose one.
         lowest_score, highest_score: of the suggestion, both included.
         since, until: days (UTC) of the annotation, both included.
         is_reviewed: whether a reviewer decided anything.
         is_left_out: of training.
-        text: in the suggestion or a caption, case aside.
+        text: in the suggestion or a caption, ignoring case and accents.
     """
 
     version: str | None = None
     annotator: str | None = None
     is_changed: bool | None = None
+    is_corrected: bool | None = None
     category: Category | None = None
     lowest_score: float | None = None
     highest_score: float | None = None
@@ -71,6 +79,8 @@ class ReviewFilter:
             found.append(Correction.annotator == self.annotator)
         if self.is_changed is not None:
             found.append(Correction.words_changed > 0 if self.is_changed else Correction.words_changed == 0)
+        if self.is_corrected is not None:
+            found.append(_IS_CORRECTED if self.is_corrected else ~_IS_CORRECTED)
         if self.category is not None:
             found.append(func.coalesce(Correction.category, Correction.guess) == self.category)
         if self.lowest_score is not None:
@@ -86,7 +96,7 @@ class ReviewFilter:
         if self.is_left_out is not None:
             found.append(Correction.left_out.is_(self.is_left_out))
         if self.text:
-            found.append(Correction.search_text.contains(self.text.casefold(), autoescape=True))
+            found.append(contains(self.text))
         return found
 
 
@@ -104,13 +114,18 @@ class Neighbours:
     following: int | None
 
 
+def contains(text: str) -> ColumnElement[bool]:
+    """Whether a text is in a correction's suggestion or captions, ignoring case and accents."""
+    return Correction.search_text.contains(search_form(text), autoescape=True)
+
+
 def count(session: Session, project_id: int, wanted: ReviewFilter) -> int:
     return session.scalar(select(func.count()).where(*wanted.conditions(project_id))) or 0
 
 
 def count_to_review(session: Session, project_id: int) -> int:
-    """The number of unreviewed changed corrections, counted up to `MOST_COUNTED` + 1."""
-    conditions = ReviewFilter(is_changed=True, is_reviewed=False).conditions(project_id)
+    """The number of unreviewed captions that a person wrote or changed, counted up to `MOST_COUNTED` + 1."""
+    conditions = ReviewFilter(is_corrected=True, is_reviewed=False).conditions(project_id)
     some = select(Correction.id).where(*conditions).limit(MOST_COUNTED + 1).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
 

@@ -63,6 +63,18 @@ def test_what_was_imported_is_in_the_dataset(call, flickr: Path) -> None:  # typ
     assert [row["caption"] for row in rows] == ["a cat", "a dog"]
 
 
+def test_captions_and_snapshots_are_found_without_case_and_accents(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "french"
+    write_pictures(folder, ["a.jpg", "b.jpg"])
+    (folder / "captions.csv").write_text("image,caption\na.jpg,un éléphant\nb.jpg,un chat\n")
+    call("import", str(folder))
+    call("snapshot")
+
+    assert [row["caption"] for row in json.loads(call("show", "--search", "ELEPHANT", "--json")[1])] == ["un éléphant"]
+    assert [row["captions"] for row in json.loads(call("list", "--search", "e\u0301le", "--json")[1])] == [1]
+    assert json.loads(call("list", "--search", "chien", "--json")[1]) == []
+
+
 def test_figures_that_are_lists_begin_with_their_count(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     folder = tmp_path / "odd"
     write_pictures(folder, [f"{number}.jpg" for number in range(14)])

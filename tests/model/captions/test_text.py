@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.model.captioning.published_layout import bert_tokenizer
 
 from captionloop.model.captions.text import (
-    _composed,
+    composed,
     decode_caption,
     encode_caption,
     is_representable,
@@ -151,4 +151,4 @@ def test_a_caption_that_loses_letters_cannot_be_learnt(caption: str) -> None:
 @given(st.text(st.sampled_from("ae\u0301\u0300\u0327\u0308\u0345\u0f71\u1161\u11a8가한ﬁÅΩé日\ud800 "), max_size=30))
 def test_letters_and_their_marks_are_composed_as_unicode_says(text: str) -> None:
     assert "".join(split_tokens(text)) == "".join(split_tokens(unicodedata.normalize("NFC", text)))
-    assert _composed(text) == unicodedata.normalize("NFC", text)
+    assert composed(text) == unicodedata.normalize("NFC", text)

@@ -12,6 +12,7 @@ from captionloop.model.database import CorrectionState, Database, Dismissal, Ima
 from captionloop.model.dataset import corrections, gallery, review
 from captionloop.model.dataset.gallery import STATES, AnnotatorFigures, GalleryFilter
 from captionloop.model.dataset.problems import ProblemKind
+from captionloop.model.dataset.review import Order, ReviewFilter
 
 
 @pytest.fixture
@@ -108,3 +109,28 @@ def test_annotators_figures(session: Session) -> None:
         AnnotatorFigures("bob", corrections=2, median_time_s=4.0, changed=0.0),
         AnnotatorFigures("eve", corrections=1, median_time_s=None, changed=None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("istanbul", [1]), ("İSTANBUL", [1]), ("strasse", [2]), ("Straße", [2]), ("ELE\u0301PHANT", [3]), ("محمد", [4]),
+        ("100%", []), ("e_e", []), ("\\", []),
+    ],
+)  # fmt: skip
+def test_captions_are_found_without_their_case_and_accents_in_both_databases(
+    either_database: Database, typed: str, found: list[int]
+) -> None:
+    captions = ["Bir kedi İstanbul'da", "Eine Katze auf der Straße", "un éléphant", "قطة مُحَمَّد"]
+    with either_database.session() as session:
+        session.add(Image(sha256=PICTURE_A, size_bytes=1, width=1, height=1))
+        session.flush()
+        project = new_project(session, 1)
+        for number, caption in enumerate(captions, start=1):
+            corrections.upsert(session, project, record(annotation_id=number, captions=[caption]))
+
+        in_gallery = gallery.rows(session, project, GalleryFilter(None, None, (), typed))
+        to_review = review.rows(session, project, ReviewFilter(text=typed), Order.NEWEST)
+
+        assert [row.annotation_id for row in in_gallery] == found
+        assert [row.annotation_id for row in to_review] == found

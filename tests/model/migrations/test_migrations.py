@@ -93,7 +93,10 @@ def test_no_migration_imports_what_a_later_release_may_change() -> None:
         and (found := [name for name in _imported(path) if name.startswith("captionloop")])
     }
 
-    assert ours == {"0002_review.py": ["captionloop.model.migrations.texts_of_0002"]}
+    assert ours == {
+        "0002_review.py": ["captionloop.model.migrations.texts_of_0002"],
+        "0013_search_forms.py": ["captionloop.model.migrations.texts_of_0013"],
+    }
 
 
 def _imported(path: Path) -> Iterator[str]:
@@ -132,3 +135,24 @@ def test_corrections_of_before_the_review_pages_get_their_columns(first_schema: 
         (1, "subject", "a cat on a mat\na dog on a mat\ntwo dogs"),
         (None, None, "\nstrasse\ufffd"),
     ]
+
+
+def test_corrections_of_before_are_searched_without_accents(first_schema: Database) -> None:
+    migrate_to(first_schema, "0012")
+    texts = {number: [f"Élan {number}"] for number in range(100, 2200)} | {2200: ["İğde\u200c ẞ\x00", "مُحَمَّد"]}
+    with first_schema.session() as session:
+        session.execute(
+            text(
+                "INSERT INTO correction (id, project_id, annotation_id, task_id, captions, state,"
+                " annotated_at, updated_at) VALUES (:id, 1, :id, 3, :captions, 'active', '2026-01-01', '2026-01-01')"
+            ),
+            [{"id": number, "captions": json.dumps(captions)} for number, captions in texts.items()],
+        )
+    first_schema.migrate()
+
+    with first_schema.reading() as session:
+        rows = session.execute(text("SELECT id, search_text FROM correction WHERE id >= 100"))
+        found: dict[int, str] = {row.id: row.search_text for row in rows}
+    assert [found[number] for number in (100, 1100, 2199, 2200)] == [
+        "\nelan 100", "\nelan 1100", "\nelan 2199", "\nigde ss\ufffd\nمحمد",
+    ]  # fmt: skip

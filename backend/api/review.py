@@ -26,8 +26,8 @@ class CorrectionQuery:
     """Which corrections, in which order; by default all. The names are those of the page's query.
 
     Args:
-        text: in the suggestion or a caption, ignoring case.
-        words: whether a word of the suggestion was changed.
+        text: in the suggestion or a caption, ignoring case and accents.
+        words: "changed" or "unchanged" suggestions; "corrected": changed, or written without a suggestion.
         category: the reviewer's, or our guess if there is none.
         version: of the suggestion.
         annotator: of the correction; ignored if the project does not show annotators.
@@ -40,7 +40,7 @@ class CorrectionQuery:
     """
 
     text: str | None = None
-    words: Literal["changed", "unchanged"] | None = None
+    words: Literal["changed", "unchanged", "corrected"] | None = None
     category: Category | None = None
     version: str | None = None
     annotator: str | None = None
@@ -67,7 +67,7 @@ class CorrectionPage:
     Args:
         total: number of matching corrections.
         page, pages: this page, and how many there are, from 1.
-        to_review: number of unreviewed changed corrections, counted up to a thousand.
+        to_review: number of unreviewed captions that a person wrote or changed, counted up to a thousand.
         corrections: those of this page.
     """
 

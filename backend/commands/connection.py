@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     help="The text box that captions go into. Default: the one of before, else one whose name says caption, "
     "description or alt, else the first.",
 )
+@click.option(
+    "--caption/--no-caption", default=True, help="Caption all its tasks, as soon as a worker is free. Default."
+)
 @json_option
-def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
-    """Attach the backend to a project of a Label Studio that already runs.
+def connect(*, project_id: int, control: str | None, caption: bool, as_json: bool) -> None:
+    """Attach the backend to a project of a Label Studio that already runs, and caption its tasks.
 
     LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say which one; the key may be a legacy token or a personal access token.
 
@@ -42,6 +45,7 @@ def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
     """
     from captionloop.backend.label_studio.supported_versions import UPGRADE, too_old
     from captionloop.backend.local.services import attach
+    from captionloop.model.database import RunKind
 
     with ready_context() as context:
         # Before the attempt, which may fail for this reason with a misleading message of Label Studio.
@@ -50,6 +54,8 @@ def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
         context.label_studio.check_address()
         connection = attach(context, project_id, control=control)
         context.queue.request_sync(connection.project_row_id)  # earlier annotations are corrections as well
+        if caption:
+            context.queue.request(connection.project_row_id, RunKind.ANNOTATE, asked_by="connect")
     shown = {
         "project_id": connection.project_id,
         "title": connection.title,
@@ -57,8 +63,11 @@ def connect(*, project_id: int, control: str | None, as_json: bool) -> None:
         "other_controls": list(connection.other_controls),
         "ml_backend_id": connection.ml_backend_id,
         "webhook_id": connection.webhook_id,
+        "captioning": caption,
     }
     said = f"Project {connection.project_id} ({connection.title}) is connected. {_where_captions_go(connection)}"
+    if caption:
+        said += " Its tasks are captioned as soon as a worker is free."
     print_result(shown, as_json, one_line(said))
 
 

@@ -23,7 +23,8 @@ from captionloop.printable import one_line
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
-    from captionloop.model.dataset.corrections import Example, Snapshot
+    from captionloop.model.captions.example import Example
+    from captionloop.model.dataset.corrections import Snapshot
     from captionloop.model.exchange.export import Format
     from captionloop.model.exchange.reading import Format as ImportFormat
     from captionloop.model.exchange.reading import SplitName

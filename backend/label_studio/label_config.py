@@ -81,12 +81,14 @@ class LabelConfig:
         images: name of each Image → the task field of its picture.
         tags: name of each named tag → its type as written, such as "Choices".
         has_repeater: whether there are tags in a Repeater, whose names are only known in the browser.
+        has_smart_tools: whether a tag asks the ML backend while people draw.
     """
 
     boxes: tuple[CaptionTarget, ...]
     images: Mapping[str, str]
     tags: Mapping[str, str]
     has_repeater: bool = False
+    has_smart_tools: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -152,7 +154,12 @@ def parse_label_config(xml: str) -> LabelConfig:
         raise LabelConfigError(_what_is_missing(elements, images))
     tags = {name: element.tag for element in elements if (name := element.get("name"))}
     has_repeater = any(_is_tag(element, "Repeater") for element in root.iter())
-    return LabelConfig(boxes, fields, tags, has_repeater)
+    has_smart_tools = any(_is_smart(element) for element in root.iter())
+    return LabelConfig(boxes, fields, tags, has_repeater, has_smart_tools)
+
+
+def _is_smart(element: Element) -> bool:
+    return any(element.get(name, "").lower() == "true" for name in ("smart", "smartOnly"))
 
 
 def task_image(target: CaptionTarget, task_data: Mapping[str, Any]) -> str:

@@ -13,7 +13,9 @@ from captionloop.backend.report_page.caption_line import CaptionLine
 from captionloop.backend.report_page.figures import FigureRow, figure_rows
 from captionloop.model.database import Better, Correction, CorrectionState, Image, Project, Run, RunState
 from captionloop.model.evaluation.blind_verdicts import Tally, choices_of, say_the_same, tally, to_ask
+from captionloop.model.evaluation.certainty import CLOSE
 from captionloop.model.evaluation.comparison_file import ComparedImage, EvaluatedCaption
+from captionloop.model.metrics.scores import counting_notes
 from captionloop.model.versions.comparisons import ORDERS, FoundComparison, fewer_words, find_comparison, ordered
 from captionloop.model.versions.store import VersionInfo
 
@@ -72,12 +74,16 @@ class ComparePage:
 
     Args:
         figures: both versions' metrics over all images, with the intervals of the differences.
+        verdict: which of them is better, in a sentence; empty if there is no comparison.
+        notes: what has to be known of how the figures are counted.
         order: one of `ORDERS`.
         page, pages: counted from 1.
     """
 
     pair: Pair
     figures: Sequence[FigureRow]
+    verdict: str
+    notes: Sequence[str]
     rows: Sequence[ImageRow]
     order: str
     page: int
@@ -134,15 +140,28 @@ def read_compare(room: Room, pair: Pair, *, order: str, page: int) -> ComparePag
     most = max((abs(fewer_words(image)) for image in images), default=0)
     page_count = max(-(-len(images) // _PER_PAGE), 1)
     page = min(max(page, 1), page_count)
+    figures = figure_rows(pair.found.stored.figures) if pair.found else []
     shown = ordered(images, order)[(page - 1) * _PER_PAGE : page * _PER_PAGE]
     return ComparePage(
         pair=pair,
-        figures=figure_rows(pair.found.stored.figures) if pair.found else [],
+        figures=figures,
+        verdict=_verdict(pair, figures) if figures else "",
+        notes=counting_notes(text for image in images for text in image.references),
         rows=_rows(room, pair, shown, most),
         order=order,
         page=page,
         pages=page_count,
     )
+
+
+def _verdict(pair: Pair, figures: Sequence[FigureRow]) -> str:
+    """By the figure that the gate judges by, the first one."""
+    said = figures[0].verdict
+    if said == "the same":
+        return f"Both are the same by {figures[0].title}."
+    if said == CLOSE:
+        return f"Which of them is better is {CLOSE}."
+    return f"{pair.second.version} is {said}."
 
 
 def read_blind(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.page_data.tables import DataTable
+from captionloop.backend.page_data.training_data import TrainingData, count_training_data
 from captionloop.model.database import Correction, CorrectionState, Dismissal, Project
 from captionloop.model.dataset import corrections, gallery
 from captionloop.model.dataset.gallery import (
@@ -81,6 +82,7 @@ class Dataset:
         dismissed: dismissed problems, latest first.
         is_complete: False while the search for problems is running.
         teaching, held_out: numbers of used corrections, and of held-out images.
+        training: of the used ones, what a run trains on, and what not.
         annotators: empty if the project does not show them.
     """
 
@@ -93,16 +95,21 @@ class Dataset:
     is_complete: bool
     teaching: int
     held_out: int
+    training: TrainingData
     annotators: Sequence[AnnotatorFigures]
 
 
 @dataclass(frozen=True)
 class DatasetFilter:
-    """Which corrections: those of a state and a split, or those with a kind of problem; None: all."""
+    """Which corrections: those of a state and a split with a text, or those with a kind of problem; None or "": all."""
 
     state: str | None
     split: str | None
     problem: ProblemKind | None
+    text: str = ""
+
+    def in_gallery(self, held_out: Collection[str]) -> GalleryFilter:
+        return GalleryFilter(self.state, self.split, held_out, self.text)
 
 
 def read_dataset(room: Room, project: Project, wanted: DatasetFilter, *, page: int = 1) -> Dataset:
@@ -117,7 +124,7 @@ def read_dataset(room: Room, project: Project, wanted: DatasetFilter, *, page: i
     known = room.problems_of_dataset(project)
     with room.database.reading() as session:
         held_out = corrections.held_out_images(session, project.id)
-        in_gallery = GalleryFilter(wanted.state, wanted.split, held_out)
+        in_gallery = wanted.in_gallery(held_out)
         dismissed = gallery.dismissals(session, project.id)
         problems = _open_problems(known, dismissed)
         if wanted.problem is None:
@@ -145,6 +152,7 @@ def read_dataset(room: Room, project: Project, wanted: DatasetFilter, *, page: i
             is_complete=known.is_complete,
             teaching=gallery.count(session, project.id, GalleryFilter(TEACHING, None, ())),
             held_out=len(held_out),
+            training=count_training_data(session, project.id, known, held_out),
             annotators=gallery.annotator_figures(session, project.id) if shows and page == 1 else [],
         )
 
@@ -233,7 +241,7 @@ def _chosen(
     session: Session, room: Room, project: Project, wanted: DatasetFilter, held_out: Collection[str]
 ) -> Iterator[Correction]:
     if wanted.problem is None:
-        yield from gallery.rows(session, project.id, GalleryFilter(wanted.state, wanted.split, held_out))
+        yield from gallery.rows(session, project.id, wanted.in_gallery(held_out))
         return
     known = room.problems_of_dataset(project, patience_s=_FILE_WAITS_S)  # a file should not lack what is found later
     problems = _open_problems(known, gallery.dismissals(session, project.id)).get(wanted.problem, [])

@@ -16,7 +16,7 @@ class HeldOutFigures:
     """Metrics of a version on the held-out images of its run.
 
     Args:
-        images: their number.
+        images: their number; versions are measured on different ones.
         score: CIDEr-D (0 to 10) + BLEU-4 (0 to 1).
         exact: share of captions written exactly as a person did.
         words_to_change: words a person would have to change, per word of the nearest human caption.
@@ -38,7 +38,7 @@ class VersionRow:
 
     Args:
         info: the version itself.
-        figures: None for a base, or if not stored.
+        figures: of its own run, else as the champion that a later run compared with; None if it was never measured.
         size_bytes: of its directory; None if it was deleted.
         is_base: projects start from it; it cannot be pinned or deleted.
         is_rollback_target: it is the target of a rollback.
@@ -57,7 +57,7 @@ class VersionRow:
     @property
     def why(self) -> str:
         """The reason without its figures in brackets."""
-        return self.info.reason.partition(" (")[0]
+        return self.info.reason.partition(" (CIDEr-D")[0]
 
     @property
     def is_deleted(self) -> bool:
@@ -104,10 +104,11 @@ def read_versions(room: Room, project: Project) -> VersionsPage:
     infos = room.versions.all_of(project.id, with_deleted=True)
     there = {info.version for info in infos if info.deleted_at is None}
     damage = room.damage(infos)
+    measured = _as_champions(infos)
     rows = [
         VersionRow(
             info=info,
-            figures=held_out_figures(info.metrics),
+            figures=held_out_figures(info.metrics) or measured.get(info.version),
             size_bytes=None if info.deleted_at else _size_bytes(info.path),
             is_base=info.parent is None,
             is_rollback_target=info.version == target,
@@ -117,6 +118,16 @@ def read_versions(room: Room, project: Project) -> VersionsPage:
         for info in infos
     ]
     return VersionsPage(rows[::-1], champion, target)
+
+
+def _as_champions(infos: Sequence[VersionInfo]) -> Mapping[str, HeldOutFigures]:
+    """Figures of versions as the newest run measured them that compared its version with them."""
+    found = {
+        info.parent: held_out_figures(info.metrics["gate"]["champion"])
+        for info in infos
+        if info.parent is not None and "champion" in (info.metrics.get("gate") or {})
+    }
+    return {version: figures for version, figures in found.items() if figures is not None}
 
 
 def _rival(info: VersionInfo, champion: str, there: Collection[str]) -> str | None:

@@ -1,5 +1,6 @@
 """Small charts as inline SVG, with the colours of the page's style sheet, without script."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,20 +80,21 @@ def loss_chart(losses: Sequence[tuple[int, float]], *, steps: int | None = None)
         return Markup("")
     points = _means(losses, _MOST_POINTS)
     last = max(steps or 0, losses[-1][0])
-    top = _round_up(max(loss for _, loss in points))
+    ticks = _ticks([loss for _, loss in points])
+    bottom, top = ticks[0], ticks[-1]
     height, width = _HEIGHT - _TOP - _BOTTOM, _WIDTH - _LEFT - _RIGHT
 
     def place(step: float, loss: float) -> str:
-        return f"{_LEFT + width * step / last:.1f},{_TOP + height * (1 - loss / top):.1f}"
+        return f"{_LEFT + width * step / last:.1f},{_TOP + height * (top - loss) / (top - bottom):.1f}"
 
     said = f"Loss, {points[0][1]:.3f} at first, {points[-1][1]:.3f} at step {losses[-1][0]}"
     parts = [
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{said}"><title>{said}</title>'
     ]
-    for share in (0, 0.5, 1):
-        y = _TOP + height * (1 - share)
+    for tick in ticks:
+        y = _TOP + height * (top - tick) / (top - bottom)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}">{top * share:.3g}</text>')
+        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}">{tick:.4g}</text>')
     for share in (0, 0.5, 1):
         name = f"step {last}" if share == 1 else f"{last * share:.0f}"
         anchor = "tick" if share == 1 else "name"
@@ -133,7 +135,18 @@ def _said(points: Sequence[VersionPoint], title: str, is_share: bool) -> str:
 
 
 def _shown(value: float, is_share: bool) -> str:
-    return f"{value:.0%}".replace("%", " %") if is_share else f"{value:.1f}".removesuffix(".0")
+    return f"{value:.0%}".replace("%", "\u00a0%") if is_share else f"{value:.1f}".removesuffix(".0")
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Round numbers for an axis that fits the values: two to six, the first below all and the last above."""
+    low, high = min(values), max(values)
+    rough = max(high - low, abs(high) * 1e-3, 1e-6) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * (1 - 1e-9))
+    # Of 0.0124 / 0.0002 little less than 62 is left.
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
 
 
 def _round_up(value: float) -> float:

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from captionloop.backend.label_studio.controls import boxes_of
 from captionloop.backend.page_data.overview import FEW_CORRECTIONS, Overview, figures_table, read_overview
+from captionloop.backend.page_data.training_data import read_training_data
 from captionloop.backend.pages.access import own_address, visitor
 from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.charts import VersionPoint, version_chart
@@ -50,6 +51,16 @@ def train(number: int) -> AnyResponse:
     requested = room.start_run(project, settings, by=visitor().name, named=named)
     flash(requested.outcome)
     return _back(number)
+
+
+@pages.get("/projects/<int:number>/training-data")
+def training_data(number: int) -> str:
+    """What a run would train on, in a sentence, loaded when its form is opened: counting it takes a moment."""
+    room = current_room()
+    project = room.project(number)
+    return render_template(
+        "parts/training_data.html", champion=room.champion(project), data=read_training_data(room, project)
+    )
 
 
 @pages.post("/projects/<int:number>/sync")

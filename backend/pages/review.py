@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 
 from captionloop.backend.page_data.review import read_review, review_table
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.arguments import YES_NO, day_of, number_in, one_of, share_of
+from captionloop.backend.pages.arguments import YES_NO, day_of, number_in, one_of, search_of, share_of
 from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.downloads import download
 from captionloop.backend.pages.frame import render
@@ -23,7 +23,8 @@ from captionloop.model.dataset import review as reviews
 from captionloop.model.dataset.review import Order, ReviewFilter
 
 _SHOWN_OF_CAPTION = 60  # characters of it in a message
-_LONGEST_SEARCH = 1000
+# A caption within a message keeps its own direction (UAX #9, section 2.4).
+_ISOLATED, _ISOLATION_ENDS = "\u2068", "\u2069"
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ class ReviewQuery:
         Raises:
             BadRequest: an invalid value, which the message names.
         """
+        words = one_of(given, "words", {kind: kind for kind in ("changed", "unchanged", "corrected")}) or ""
         wanted = ReviewFilter(
             version=given.get("version") or None,
             annotator=(given.get("annotator") or None) if shows_annotators else None,
-            is_changed=one_of(given, "words", {"changed": True, "unchanged": False}),
+            is_changed={"changed": True, "unchanged": False}.get(words),
+            is_corrected=True if words == "corrected" else None,
             category=one_of(given, "category", {category.value: category for category in Category}),
             lowest_score=share_of(given, "score_from"),
             highest_score=share_of(given, "score_to"),
@@ -57,7 +60,7 @@ class ReviewQuery:
             until=day_of(given, "until"),
             is_reviewed=one_of(given, "reviewed", YES_NO),
             is_left_out=one_of(given, "left_out", YES_NO),
-            text=_search(given, "text"),
+            text=search_of(given, "text"),
         )
         order = one_of(given, "sort", {order.value: order for order in Order}) or Order.MOST_CHANGED
         arguments = {name: value for name in _ARGUMENTS if (value := given.get(name, "").strip())}
@@ -155,11 +158,4 @@ def _said(category: Category | None, left_out: bool | None) -> str:
 
 def _shortened(caption: str) -> str:
     shown = caption if len(caption) <= _SHOWN_OF_CAPTION else caption[: _SHOWN_OF_CAPTION - 1] + "…"
-    return f"“{shown}”"
-
-
-def _search(given: Mapping[str, str], name: str) -> str:
-    value = given.get(name, "").strip()
-    if len(value) > _LONGEST_SEARCH:
-        raise BadRequest(f"{name} has {len(value)} characters; there is room for {_LONGEST_SEARCH}.")
-    return value
+    return f"“{_ISOLATED}{shown}{_ISOLATION_ENDS}”"

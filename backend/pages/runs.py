@@ -1,6 +1,7 @@
 """Runs: unfinished and finished ones, and a form to start one with settings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, flash, redirect, render_template, request, url_for
@@ -19,15 +20,51 @@ from captionloop.backend.pages.live import Shown, streamed
 from captionloop.errors import SettingsError
 from captionloop.model.database import Run, RunState
 from captionloop.model.training import named_settings
-from captionloop.model.training.settings_help import as_typed, described_settings, read_form
+from captionloop.model.training.settings_help import Setting, as_typed, described_settings, read_form
 
+# Each setting in words, for the form and the page of a run; its name stands beside it there.
+LABELS = {
+    "way": "What is trained", "lora_rank": "Rank of the LoRA adapters", "lora_parts": "Where LoRA adapters are added",
+    "learning_rate": "Learning rate", "schedule": "Rate schedule", "warmup_share": "Share of the steps for warm-up",
+    "layer_decay": "Learning rate decay per layer", "steps": "Training steps", "batch_size": "Captions per step",
+    "weight_decay": "Weight decay", "label_smoothing": "Label smoothing", "dropout": "Dropout",
+    "max_gradient_norm": "Largest gradient norm", "ema": "Average of the weights (EMA decay)",
+    "validation_share": "Share of images for validation", "patience": "Validations without progress before stopping",
+    "replay": "Share of older corrections to repeat", "augment": "Vary the pictures (augmentation)",
+    "prompt": "Prompt before each caption", "seed": "Random seed", "micro_batch_size": "Captions in memory at a time",
+    "gradient_checkpointing": "Save memory (gradient checkpointing)",
+}  # fmt: skip
+_QUICK = ("way", "steps", "learning_rate")
+_WAYS = {
+    "decoder": "the text decoder, quickest", "lora": "small matrices beside the attention (LoRA)",
+    "full": "everything, image encoder included",
+}  # fmt: skip
 _ENDS = tuple(state for state in RunState if state.is_over)
-# The main metrics of a version, with their descriptions; the report has all.
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A main metric of a version; the report has all."""
+
+    title: str
+    how: str  # it is computed
+    is_share: bool = False
+
+    def shown(self, value: float, *, signed: bool = False) -> str:
+        sign = "+" if signed else ""
+        text = f"{value * 100:{sign}.0f}\u00a0%" if self.is_share else f"{value:{sign}.2f}"
+        return text.replace("-", "−")
+
+
 FIGURES = {
-    "cider_d": ("CIDEr-D", "agreement with what people wrote, rare words counting more; 0 to 10"),
-    "bleu_4": ("BLEU-4", "share of four-word sequences that people wrote as well; 0 to 1"),
-    "exact_match": ("Exactly right", "share of held-out images whose caption is one that a person wrote"),
-    "word_edit_rate": ("Words to change", "words that a person would have to change, per word of the person's caption"),
+    "cider_d": _Figure("CIDEr-D", "agreement with what people wrote, rare words counting more; 0 to 10"),
+    "bleu_4": _Figure("BLEU-4", "share of four-word sequences that people wrote as well; 0 to 1"),
+    "exact_match": _Figure(
+        "Exactly right", "share of held-out images whose caption is one that a person wrote", is_share=True
+    ),
+    "word_edit_rate": _Figure(
+        "Words to change", "words that a person would have to change, per word of the person's caption", is_share=True
+    ),
 }
 
 
@@ -88,7 +125,11 @@ def runs_new(number: int) -> str | tuple[str, int] | AnyResponse:
     page = render(
         "run_form.html",
         project,
-        groups=groups,
+        quick=[setting for group in groups for setting in group.settings if setting.name in _QUICK],
+        expert=[(group.title, others) for group in groups if (others := _without_quick(group.settings))],
+        is_expert=any(problems.get(name) or typed[name] for name in typed if name not in _QUICK),
+        labels=LABELS,
+        meanings={"way": _WAYS},
         typed=typed,
         problems=problems,
         champion=room.champion(project),
@@ -113,6 +154,7 @@ def runs_one(number: int, run_id: str) -> str:
         settings=settings_used(described_settings(), shown),
         named=shown.asked.get(named_settings.KEY),
         figures=FIGURES,
+        labels=LABELS,
         expected_log=room.worker_log,
     )
 
@@ -127,6 +169,10 @@ def runs_retry(number: int, run_id: str) -> AnyResponse:
         raise BadRequest("This run is not over yet; there is nothing to try again.")
     flash(room.start_again(project, run, by=visitor().name).outcome)
     return redirect(url_for("pages.runs", number=number))
+
+
+def _without_quick(settings: Sequence[Setting]) -> list[Setting]:
+    return [setting for setting in settings if setting.name not in _QUICK]
 
 
 def _curves(room: Room, unfinished: Sequence[Run]) -> Mapping[str, Any]:

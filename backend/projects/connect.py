@@ -17,6 +17,7 @@ from captionloop.backend.label_studio.controls import Control, take_label_config
 from captionloop.backend.label_studio.label_config import CaptionTarget, parse_label_config
 from captionloop.backend.projects import webhook_secret
 from captionloop.backend.projects.project_rows import find_or_add
+from captionloop.backend.projects.project_texts import description_with_link, instructions_with_link
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
 from captionloop.errors import BusyError, LabelStudioError
 from captionloop.model.database import SECRETS_LOCK, Database, Project, Version, wait_for_lock
@@ -85,11 +86,15 @@ def connect(
     row = _remember(database, seal, server, found, control=control, is_sample=is_sample)
     target = target_of(row)
     access = _access(backend_url.rstrip("/"), user, password)
-    ml_backend_id, is_new = _attach_backend(label_studio, project_id, access, before=row.ml_backend_id)
+    ml_backend_id, is_new = _attach_backend(
+        label_studio, project_id, access, before=row.ml_backend_id, is_interactive=config.has_smart_tools
+    )
     try:
         secret = webhook_secret.read(row.webhook_secret, seal)
         webhook_id = _attach_webhook(label_studio, project_id, f"{access['url']}/webhook", row, secret)
-        label_studio.update_project(project_id, **_project_settings(database, found))
+        label_studio.update_project(
+            project_id, **_project_settings(database, found, f"{access['url']}/projects/{project_id}/")
+        )
     except LabelStudioError:
         if is_new:
             label_studio.delete_ml_backend(ml_backend_id)
@@ -133,7 +138,7 @@ def _access(url: str, user: str | None, password: str | None) -> dict[str, Any]:
 
 
 def _attach_backend(
-    label_studio: LabelStudio, project_id: int, access: dict[str, Any], *, before: int | None
+    label_studio: LabelStudio, project_id: int, access: dict[str, Any], *, before: int | None, is_interactive: bool
 ) -> tuple[int, bool]:
     """The id of the project's one ML backend, and whether it was made just now."""
     attached = label_studio.ml_backends(project_id)
@@ -144,9 +149,8 @@ def _attach_backend(
                 f"Project {project_id} already has the ML backend {backend['title']!r} at {backend['url']}, and Label "
                 "Studio asks only one. Delete it in the project's settings (Model), then connect again."
             )
-    # Shown on the model's card: the way from Label Studio to our pages.
-    description = f"What people changed and whether it gets better: {access['url']}/projects/{project_id}/"
-    fields = {"title": BACKEND_TITLE, "description": description, "is_interactive": True, **access}
+    # An interactive backend brings a switch "Auto-Annotation", which does nothing for a text box.
+    fields = {"title": BACKEND_TITLE, "is_interactive": is_interactive, **access}
     try:
         if ours:
             kept = label_studio.update_ml_backend(ours[0]["id"], project=project_id, **fields)
@@ -216,13 +220,15 @@ def _attach_webhook(label_studio: LabelStudio, project_id: int, url: str, row: P
     return int(kept["id"])
 
 
-def _project_settings(database: Database, found: Json) -> dict[str, Any]:
-    """The project's settings that put our suggestion into the annotator's draft.
+def _project_settings(database: Database, found: Json, address: str) -> dict[str, Any]:
+    """The project's settings that put our suggestion into the annotator's draft, and the way to our pages.
 
     `model_version` selects the displayed predictions: our title stands for the newest ones. A version of ours there is
     left alone, because the annotation order needs it, and so are captions that were there before the project.
     """
     settings: dict[str, Any] = {
+        "description": description_with_link(found.get("description"), address),
+        "expert_instruction": instructions_with_link(found.get("expert_instruction"), address),
         "show_collab_predictions": True,
         # For regions: it would hide a suggestion until something is drawn over it.
         "reveal_preannotations_interactively": False,

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from captionloop.model.evaluation import certainty
 from captionloop.model.metrics import Difference
 from captionloop.model.metrics.estimate import Estimate
-
-_SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -105,13 +104,12 @@ def _row(style: _Style, figure: Difference) -> FigureRow:
 def _verdict(figure: Difference, sign: int) -> str:
     if figure.difference == 0 and not any(figure.interval):
         return "the same"
-    low, high = figure.interval
-    if figure.p_value >= _SIGNIFICANT or low <= 0 <= high:
-        return "too close to call"
-    return "better" if figure.difference * sign > 0 else "worse"
+    # The p-value is two-sided: half of it is the chance that the other one is better.
+    chance = 1 - figure.p_value / 2
+    return certainty.verdict(chance if figure.difference * sign > 0 else 1 - chance)
 
 
 def _number(value: float, style: _Style, *, signed: bool = False) -> str:
     # U+2212, as wide as a plus sign, so that columns line up.
     text = f"{value:{'+' if signed else ''}.{1 if style.share else 2}{'%' if style.share else 'f'}}"
-    return text.replace("%", " %").replace("-", "−")
+    return text.replace("%", "\u00a0%").replace("-", "−")

@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from captionloop.errors import RunError, SettingsError
+from captionloop.model.evaluation import certainty
 from captionloop.model.metrics import Comparison, Evaluation, caption_tokens, compare_captions
 
 Rule = Literal["better", "surely better", "always", "never"]
@@ -32,6 +33,7 @@ FEW_IMAGES = 5  # with fewer a verdict is little more than a guess
 # significance of many.
 _CHANCE, _CHANCE_OF_FEW, _MANY_IMAGES = 0.01, 0.05, 10
 _DEALS = 2000
+_FEW_FOR_PEOPLE = 30  # with fewer images a verdict that is not sure says "only"
 _MOST_DEALT_EXACTLY = 6  # with up to so many images all (720) permutations are tried
 
 
@@ -229,19 +231,22 @@ def _reason(comparison: Comparison, rule: Rule, *, promote: bool, follows: bool 
     if rule in ("always", "never"):
         text += f' The rule "{rule}" decided.'
     elif rule == "surely better" and not promote and (comparison.evidence > 0 or _only_writes_better(comparison)):
-        text += f" The rule asks for {SURE:.0%} certainty."
+        text += f" The rule asks for {_percent(SURE)} certainty."
     if images < FEW_IMAGES:
         text += f" With only {_held_out(images)} this is little more than a guess; correct more to be surer."
     return text
 
 
 def _finding(comparison: Comparison) -> str:
-    low, high = comparison.interval
-    place = f"on {_held_out(comparison.second.images)}"
-    if low <= 0 <= high:
-        lean = "is on balance a little better" if comparison.evidence > 0 else "is on balance not better"
-        return f"too close to call {place}; it {lean}"
-    return f"{place} its captions are {'closer to' if comparison.evidence > 0 else 'further from'} what people wrote"
+    """One verdict, by the evidence as the rule "better" is; the figures behind it follow."""
+    is_better, images = comparison.evidence > 0, comparison.second.images
+    chance = max(comparison.probability if is_better else 1 - comparison.probability, 0.5)
+    said = certainty.verdict(chance if is_better else 1 - chance)
+    if said == certainty.CLOSE:
+        return f"{said} on {_held_out(images)}; it is on balance {'a little' if is_better else 'not'} better"
+    if "probably" in said:
+        return f"{said} on {'only ' if images < _FEW_FOR_PEOPLE else ''}{_held_out(images)}"
+    return f"on {_held_out(images)} its captions are {'closer to' if is_better else 'further from'} what people wrote"
 
 
 def _figures(comparison: Comparison) -> str:
@@ -249,9 +254,13 @@ def _figures(comparison: Comparison) -> str:
     before, after = comparison.first, comparison.second
     return (
         f"(CIDEr-D + BLEU-4 {comparison.difference:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}; exactly right "
-        f"{_exact(after)} instead of {_exact(before)} of {after.images}; words to change {after.word_edit_rate:.0%} "
-        f"instead of {before.word_edit_rate:.0%}; better with a probability of {comparison.probability:.0%})"
+        f"{_exact(after)} instead of {_exact(before)} of {after.images}; words to change "
+        f"{_percent(after.word_edit_rate)} instead of {_percent(before.word_edit_rate)})"
     )
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f}\u00a0%"  # not broken over two lines
 
 
 def _held_out(images: int) -> str:

@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 from tests.support.backend import Backend
+from tests.support.label_studio_pages import correct, draft, log_in_to_label_studio, open_task, start_training
 from tests.support.modes import open_to_others
 from tests.support.person import Person
 from tests.support.studio import annotate, tasks_of, wait_for
@@ -26,30 +27,30 @@ def test_corrections_become_the_captions_of_untouched_tasks_and_a_rollback_bring
     tasks = tasks_of(api, studio["project_id"])
     captions = _captions(person, tasks)
     corrected, untouched = tasks[:_CORRECTIONS], tasks[_CORRECTIONS]
-    _log_in(page, studio)
+    log_in_to_label_studio(page, studio)
 
     # The suggestion is in the annotator's own draft, in view; it is changed with the pencil.
-    _open_task(page, studio, corrected[0])
-    expect(_draft(page)).to_have_text(_suggestion(corrected[0], version=base))
-    expect(_draft(page)).to_be_in_viewport(ratio=1)
+    open_task(page, studio, corrected[0])
+    expect(draft(page)).to_have_text(_suggestion(corrected[0], version=base))
+    expect(draft(page)).to_be_in_viewport(ratio=1)
     expect(page.locator("canvas").first).to_be_in_viewport(ratio=1)
-    _correct(page, _house_style(captions[corrected[0]["id"]]))
+    correct(page, _house_style(captions[corrected[0]["id"]]))
     for task in corrected[1:]:
         annotate(api, studio["project_id"], task, _house_style(captions[task["id"]]))
 
-    _start_training(page, studio)
+    start_training(page, studio)
     champion = wait_for(lambda: _other_champion(backend, than=base), within_s=_TRAINED_WITHIN_S)
 
     learnt = _suggestion(tasks_of(api, studio["project_id"])[_CORRECTIONS], version=champion)
     assert learnt.startswith("Alt text: ")
-    _open_task(page, studio, untouched)
-    expect(_draft(page)).to_have_text(learnt)
+    open_task(page, studio, untouched)
+    expect(draft(page)).to_have_text(learnt)
 
     person.does("rollback")
     assert person.asks("status")["champion"] == base
     backend.waits_until_idle(within_s=_TRAINED_WITHIN_S)
-    _open_task(page, studio, untouched)
-    expect(_draft(page)).to_have_text(_suggestion(untouched, version=base))
+    open_task(page, studio, untouched)
+    expect(draft(page)).to_have_text(_suggestion(untouched, version=base))
 
 
 def test_files_in_the_home_are_for_its_owner_alone(person: Person) -> None:
@@ -60,54 +61,6 @@ def test_files_in_the_home_are_for_its_owner_alone(person: Person) -> None:
 def _house_style(caption: str) -> str:
     """`a small red car above a large green tree` → `Alt text: car (red, small) above tree (green, large)`."""
     return "Alt text: " + re.sub(r"a (\w+) (\w+) (\w+)", r"\3 (\2, \1)", caption)
-
-
-# What a person does in the browser ---------------------------------------------------------------------------------
-
-
-def _log_in(page: Page, studio: dict[str, Any]) -> None:
-    page.goto(f"{studio['url']}/user/login/")
-    page.fill("input[name=email]", studio["email"])
-    page.fill("input[name=password]", studio["password"])
-    page.click("button[type=submit]")
-    page.wait_for_url(lambda url: "/user/login" not in url)
-
-
-def _open_task(page: Page, studio: dict[str, Any], task: dict[str, Any]) -> None:
-    page.goto(f"{studio['url']}/projects/{studio['project_id']}/data?task={task['id']}")
-
-
-def _draft(page: Page) -> Locator:
-    """The caption in the annotator's own draft. Label Studio draws it more than once while a task opens."""
-    return page.get_by_test_id("htx-textbox-content").or_(_older_draft(page))
-
-
-def _older_draft(page: Page) -> Locator:
-    """The same in a Label Studio that names fewer parts of its editor, as 1.12.1; so below."""
-    return page.get_by_test_id("textarea-region").locator(".ant-typography")
-
-
-def _correct(page: Page, caption: str) -> None:
-    _draft(page).hover()
-    page.get_by_test_id("htx-textbox-edit-button").or_(page.get_by_label("Edit Region")).click()
-    text = page.get_by_test_id("htx-textbox-input").or_(_older_draft(page).locator("textarea"))
-    text.fill(caption)
-    if (save := page.get_by_test_id("htx-textbox-save")).count():
-        save.click()
-    else:
-        text.press("Enter")
-    with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST") as saved:
-        page.get_by_test_id("bottombar-submit-button").or_(page.get_by_label("submit", exact=True)).click()
-    assert saved.value.status == 201
-
-
-def _start_training(page: Page, studio: dict[str, Any]) -> None:
-    page.goto(f"{studio['url']}/projects/{studio['project_id']}/settings/ml")
-    page.get_by_label("Machine learning model options").or_(page.locator(".ls-backend-card__menu button")).click()
-    page.get_by_text("Start Training", exact=True).click()
-    with page.expect_response(lambda answer: answer.url.endswith("/train")) as asked:
-        page.get_by_role("button", name="Start Training").click()
-    assert asked.value.ok
 
 
 # What a program sees -----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 from tests.support.backend import Backend
+from tests.support.label_studio_pages import log_in_to_label_studio
 from tests.support.person import Person
 from tests.support.studio import annotate, newest, tasks_of, wait_for
 
@@ -124,7 +125,7 @@ def _suggestion(task: dict[str, Any]) -> str:
 
 def test_ten_captions_are_reviewed_by_keyboard_alone(lead: Lead, miscounted: list[int]) -> None:
     before = lead.told("/corrections?reviewed=yes")["total"]
-    lead.opens("/review?words=changed&reviewed=no&sort=newest")
+    lead.opens("/review?words=corrected&reviewed=no&sort=newest")
 
     for key in _REVIEW_KEYS:
         lead.presses(key)
@@ -152,7 +153,9 @@ def test_captions_whose_number_was_wrong_are_found_and_one_is_left_out_of_traini
 
 
 def test_the_task_of_a_row_opens_in_label_studio(lead: Lead, studio: dict[str, Any], miscounted: list[int]) -> None:
-    _sign_in_to_label_studio(lead.page.context.new_page(), studio)
+    other = lead.page.context.new_page()
+    log_in_to_label_studio(other, studio)
+    other.close()
     lead.opens("/review?sort=newest")
     task = lead.told("/corrections?sort=newest")["corrections"][0]["task_id"]
 
@@ -203,7 +206,7 @@ def test_a_version_is_promoted_and_rolled_back(lead: Lead, made: str) -> None:
 def test_a_run_is_started_and_its_progress_moves_without_reloading(lead: Lead, miscounted: list[int]) -> None:
     lead.opens("/runs")
     lead.page.keyboard.press("n")
-    lead.page.get_by_label("steps", exact=True).fill(str(_STEPS))
+    lead.page.get_by_label("Training steps", exact=True).fill(str(_STEPS))
     lead.page.get_by_role("button", name="Start the run").click()
     expect(lead.page.get_by_text("The run is queued")).to_be_visible()
     lead.page.evaluate(_REMEMBER_PROGRESS)
@@ -215,12 +218,3 @@ def test_a_run_is_started_and_its_progress_moves_without_reloading(lead: Lead, m
     assert seen == sorted(seen)
     assert len({round(value, 2) for value in seen}) > 3
     lead.backend.waits_until_idle(within_s=_TRAINED_WITHIN_S)
-
-
-def _sign_in_to_label_studio(page: Page, studio: dict[str, Any]) -> None:
-    page.goto(f"{studio['url']}/user/login/")
-    page.fill("input[name=email]", studio["email"])
-    page.fill("input[name=password]", studio["password"])
-    page.click("button[type=submit]")
-    page.wait_for_url(lambda url: "/user/login" not in url)
-    page.close()

@@ -2,9 +2,10 @@
 //
 //   data-key="j"        this link or button is pressed by that key (data-says tells what it does in the list of keys)
 //   data-live="URL"     server-sent events: `run` exchanges the content, `over` fetches the page anew
+//   data-pulse="URL"     asked every ten seconds; when the answer is another than data-known, the page is fetched anew
 //   data-at-once         a form that is sent as soon as one of its fields has changed
 //   data-drop           a form whose .drop takes a dropped picture and sends it
-//   <time datetime>     shown as "12 min ago", exact on hover
+//   <time datetime>     shown as "12 min ago", with data-since as "since 14:05"; exact on hover
 
 const each = (selector, act, root = document) => root.querySelectorAll(selector).forEach(act);
 
@@ -19,10 +20,20 @@ function ago(moment) {
   return Math.abs(seconds) < 60 ? "just now" : relative.format(Math.round(seconds / size), unit);
 }
 
+const isSameDay = (one, other) => one.toDateString() === other.toDateString();
+
+function since(moment) {
+  const [now, week] = [new Date(), 6 * 86400e3];
+  if (isSameDay(moment, now)) return `since ${moment.toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hour12: false })}`;
+  if (now - moment < week) return `since ${moment.toLocaleDateString("en", { weekday: "long" })}`;
+  const year = moment.getFullYear() === now.getFullYear() ? undefined : "numeric";
+  return `since ${moment.toLocaleDateString("en-GB", { day: "numeric", month: "long", year })}`;
+}
+
 function tellTimes(root = document) {
   each("time[datetime]", (time) => {
     const moment = new Date(time.dateTime);
-    time.textContent = ago(moment);
+    time.textContent = "since" in time.dataset ? since(moment) : ago(moment);
     time.title = moment.toLocaleString();
   }, root);
 }
@@ -67,13 +78,31 @@ function follow(part) {
   const stream = new EventSource(part.dataset.live);
   streams.set(part, stream);
   stream.addEventListener("run", (event) => {
+    // "The run is queued" is no longer true when something has changed.
+    if (part.told && part.told !== event.data) each(".said-now", (said) => said.remove());
+    part.told = event.data;
     part.innerHTML = event.data;
     tellTimes(part);
   });
   stream.addEventListener("over", () => {
     stream.close();
-    htmx.ajax("GET", location.href, { target: "#main", select: "#main", swap: "outerHTML" });
+    fetchAnew();
   });
+}
+
+const fetchAnew = () =>
+  htmx.ajax("GET", location.href, { target: "#main", select: "#main", selectOOB: "#waiting", swap: "outerHTML show:none" });
+
+// Whoever types, or reads what a button is about to do, is not disturbed.
+const isAtWork = () => isTyping(document.activeElement) || document.querySelector("dialog[open], details.confirm[open]") !== null;
+
+async function lookForNews() {
+  const part = document.querySelector("[data-pulse]");
+  if (!part || document.hidden || isAtWork()) return;
+  const answer = await fetch(part.dataset.pulse).catch(() => null); // the next look will tell
+  if (!answer?.ok || answer.redirected) return;
+  const pulse = await answer.text();
+  if (part.isConnected && pulse !== part.dataset.known && !isAtWork()) fetchAnew();
 }
 
 function forgetGone() {
@@ -140,3 +169,4 @@ each("[data-keys-help], [data-theme-toggle]", (button) => (button.hidden = false
 each("nav a[aria-current=page]", (tab) => tab.scrollIntoView({ block: "nearest", inline: "center" })); // on a phone
 begin();
 setInterval(tellTimes, 30000);
+setInterval(lookForNews, 10000);

@@ -82,7 +82,7 @@ def test_captions_are_shown_as_text_whatever_is_in_them(lead: FlaskClient, pair:
 def test_the_figures_come_with_their_intervals(lead: FlaskClient, pair: dict[str, str]) -> None:
     text = text_of(lead, **pair)
 
-    assert re.search(r"Exactly right.*?0\.0 %.*?100\.0 %.*?\+100\.0 %", text, re.DOTALL)
+    assert re.search(r"Exactly right.*?0\.0\u00a0%.*?100\.0\u00a0%.*?\+100\.0\u00a0%", text, re.DOTALL)
     assert "by a paired bootstrap over the images" in text
 
 
@@ -163,7 +163,7 @@ def test_opening_the_page_requests_no_comparison(lead: FlaskClient, room: Room, 
 
 def sides(text: str) -> tuple[str, str]:
     """The captions on the left and on the right."""
-    found = re.findall(r'value="(?:left|right)".*?<span class="model">(.*?)</span>', text, re.DOTALL)
+    found = re.findall(r'value="(?:left|right)".*?<span class="model" dir="auto">(.*?)</span>', text, re.DOTALL)
     assert len(found) == 2
     return found[0], found[1]
 
@@ -285,3 +285,22 @@ def test_judged_by_keyboard_alone(
 
     found = list(verdicts(database).values())
     assert (len(found), sum(better is not Better.SAME for better in found)) == (len(asked), min(2, len(asked)))
+
+
+def test_on_a_phone_the_verdict_is_in_sight(page: Page, served: str, pair: dict[str, str]) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    sign_in(page, served)
+    page.goto(f"{served}{PAGE}")
+
+    verdict = page.locator("td.verdict").first
+    verdict.scroll_into_view_if_needed()
+    box = verdict.bounding_box()
+    assert box
+    assert (box["x"] >= 0, box["x"] + box["width"] <= 390) == (True, True)
+    name = page.locator("table.compared tbody th").first.bounding_box()
+    assert name
+    assert abs(name["y"] - box["y"]) < 12  # beside the figure's name, before the numbers
+
+
+def test_which_version_is_better_is_said_in_a_sentence(lead: FlaskClient, pair: dict[str, str]) -> None:
+    assert re.search(rf"{pair['second']} is (probably )?better|too close to call", text_of(lead, **pair))

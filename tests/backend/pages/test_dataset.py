@@ -136,7 +136,7 @@ def test_without_problems_none_are_shown(lead: FlaskClient, room: Room, finished
 
 def test_annotators_figures_can_be_switched_off_and_on(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
     add(room, finished, 100, "a cat", suggestion="a dog")
-    assert '<th scope="row">ada</th><td>1</td><td>7 s</td><td>100 %</td>' in text_of(lead)
+    assert '<th scope="row"><bdi>ada</bdi></th><td>1</td><td>7 s</td><td>100\u00a0%</td>' in text_of(lead)
 
     answer = post(lead, f"{DATASET}/annotators", page=DATASET, shows="no")
 
@@ -202,3 +202,17 @@ def test_in_a_browser_pages_turn_by_key_and_a_decision_stays_in_place(
 
         assert page.evaluate("window.was") == "never reloaded"
         assert page.locator(".problems li", has_text="asdf").count() == 0
+
+
+def test_a_text_is_found_on_the_page_in_the_file_and_by_the_api(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    add(room, finished, 200, "Eine Katze auf der Straße")
+
+    assert text_of(lead, f"{DATASET}?text=STRASSE").count('<li class="card">') == 1
+    assert [row["captions"] for row in json.loads(text_of(lead, f"{DATASET}?text=strasse&format=json"))] == [
+        ["Eine Katze auf der Straße"]
+    ]
+    assert lead.get("/api/v1/projects/1/dataset?text=strasse").get_json()["total"] == 1
+    assert lead.get(f"{DATASET}?text={'x' * 1001}").status_code == 400
+    assert lead.get(f"/api/v1/projects/1/dataset?text={'x' * 1001}").status_code == 400

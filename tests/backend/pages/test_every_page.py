@@ -146,3 +146,70 @@ def test_the_list_covers_every_page_there_is(app: Flask, paths: dict[str, str]) 
     rules = [rule for endpoint, _ in TABS for rule in app.url_map.iter_rules(endpoint) if "GET" in (rule.methods or ())]
     patterns = [re.sub(r"<[^>]+>", "[^/?]+", rule.rule) + r"(\?|$)" for rule in rules]
     assert [pattern for pattern in patterns if not any(re.match(pattern, path) for path in paths.values())] == []
+
+
+# A link within a sentence is as high as its lines (WCAG 2.5.8).
+_SMALL = """() => {
+  const height = (item) => item.getBoundingClientRect().height;
+  const isInSentence = (item) =>
+    item.matches("p a, dd a, li a, span a, h1 a") &&
+    item.parentElement.innerText.trim().length > 2 * item.innerText.length;
+  return [...document.querySelectorAll("a, button, summary, input, select, textarea")]
+    .filter((item) => item.checkVisibility({ visibilityProperty: true }) && height(item) > 1 && height(item) < 36)
+    .filter((item) => !item.closest(".unseen, .skip") && !isInSentence(item))
+    .map((item) => `${item.tagName}.${item.className} ${item.innerText.slice(0, 30)} ${height(item)}`);
+}"""
+
+
+@pytest.mark.parametrize("visit", [{"viewport": _PHONE, "has_touch": True}], indirect=True, ids=["phone"])
+def test_what_a_finger_has_to_meet_is_high_enough_on_a_phone(visit: Visit) -> None:
+    small = {name: page.evaluate(_SMALL) for name, page in visit.each()}
+
+    assert {name: found for name, found in small.items() if found} == {}
+
+
+@pytest.mark.parametrize("visit", [{"viewport": _PHONE}], indirect=True, ids=["phone"])
+def test_the_header_takes_two_rows_on_a_phone(visit: Visit) -> None:
+    for name, page in visit.each():
+        for header in page.locator("header.frame").all():
+            box = header.bounding_box()
+            assert box, name
+            assert box["height"] <= 96, name
+
+
+@pytest.mark.parametrize("visit", [{"viewport": _LAPTOP}], indirect=True, ids=["laptop"])
+def test_tabs_stand_at_the_same_place_on_every_page(visit: Visit) -> None:
+    places = {
+        name: page.locator("header.frame nav a").evaluate_all("tabs => tabs.map(tab => tab.getBoundingClientRect().x)")
+        for name, page in visit.each()
+        if page.locator("header.frame").count()
+    }
+
+    first = next(iter(places.values()))
+    assert {name: found for name, found in places.items() if found != first} == {}
+
+
+@pytest.mark.parametrize("visit", [{"viewport": _PHONE}], indirect=True, ids=["phone"])
+def test_a_number_and_its_percent_sign_stay_on_one_line_and_each_column_has_a_name(visit: Visit) -> None:
+    faults = {
+        name: (
+            page.evaluate(r"() => document.querySelector('main').innerText.match(/\d(%| %(?! interval))/g) ?? []"),
+            page.evaluate(
+                "() => [...document.querySelectorAll('thead th')].filter(head => !head.textContent.trim()).length"
+            ),
+        )
+        for name, page in visit.each()
+    }
+
+    assert {name: found for name, found in faults.items() if found != ([], 0)} == {}
+
+
+@pytest.mark.parametrize("visit", [{"viewport": _LAPTOP}], indirect=True, ids=["laptop"])
+def test_nothing_to_press_is_printed(visit: Visit) -> None:
+    printed = {}
+    for name, page in visit.each():
+        page.emulate_media(media="print")
+        printed[name] = page.locator("button:visible, .button:visible, summary.button:visible").all_inner_texts()
+        page.emulate_media(media="screen")
+
+    assert {name: found for name, found in printed.items() if found} == {}

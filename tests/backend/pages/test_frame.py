@@ -20,7 +20,7 @@ def test_of_several_projects_one_is_chosen_on_the_start_page_and_in_the_frame(
         session.get_one(Project, add_project(database, 2).id).title = "Birds & bees"
 
     for path in ("/", "/projects/1/"):
-        assert '<a href="/projects/2/">Birds &amp; bees</a>' in lead.get(path).get_data(as_text=True)
+        assert '<a href="/projects/2/" dir="auto">Birds &amp; bees</a>' in lead.get(path).get_data(as_text=True)
 
 
 def test_a_project_of_another_label_studio_is_not_offered(lead: FlaskClient, database: Database) -> None:

@@ -6,7 +6,10 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -22,11 +25,13 @@ from tests.support.versions import FinishedRun
 from captionloop.backend.health import checkups, doctor
 from captionloop.backend.health.doctor import NOT_LOOKED_AT, Check
 from captionloop.backend.label_studio.controls import take_label_config
-from captionloop.backend.page_data.overview import FEW_CORRECTIONS
+from captionloop.backend.page_data.overview import FEW_CORRECTIONS, Outcome, outcome_of
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.pages import live
-from captionloop.model.database import Database, Project, Run, RunKind, RunState
+from captionloop.model.blip.generation_settings import GenerationSettings
+from captionloop.model.database import Database, Project, Run, RunKind, RunState, Suggestion, utc_now
 from captionloop.model.training import named_settings
+from captionloop.model.versions.store import VersionInfo
 
 _PAGE = "/projects/1/"
 
@@ -94,9 +99,21 @@ def test_without_corrections_the_page_says_where_to_make_some(
     finished.store.ensure_champion(empty.id, finished.base)
 
     page = text_of(lead, "/projects/2/")
-
-    assert "No corrections yet. Open the project in Label Studio" in page
+    assert "No suggestions yet. Caption the project" in page
     assert "Train now" not in page
+
+    with database.session() as session:
+        session.add(
+            Suggestion(
+                project_id=empty.id,
+                task_id=1,
+                model_version=finished.base.name,
+                caption="a",
+                score=0.5,
+                created_at=utc_now(),
+            )
+        )
+    assert "No corrections yet. Open the project in Label Studio" in text_of(lead, "/projects/2/")
 
 
 def test_a_few_new_corrections_are_counted_and_no_run_is_proposed(
@@ -133,8 +150,8 @@ def test_while_a_run_goes_on_it_can_be_cancelled_and_none_be_started(
     page = text_of(lead)
 
     assert "A run is going on" in page
-    assert "Training training step 20 of 40 loss 1.250 12 s left" in page
-    assert "Cancel the run" in page
+    assert "Training step 20 of 40 loss 1.250 12 s left" in page
+    assert "Cancel the training" in page
     assert "Train now" not in page
 
 
@@ -520,3 +537,114 @@ def test_a_button_has_the_whole_project_captioned(lead: FlaskClient, room: Room,
     (run,) = room.runs.unfinished(finished.project.id)
     assert (run.kind, run.asked_by) == (RunKind.ANNOTATE, "lead")
     assert "The run is queued" in page
+
+
+# What the newest training brought ----------------------------------------------------------------------------------
+
+
+def test_after_a_promotion_the_first_sentence_says_what_it_brought(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    made, images = finished.version.version, len(finished.held_out)
+    room.versions.promote(finished.project.id, made, reason="test")
+    run_of(room, finished.project, RunKind.ANNOTATE)
+
+    page = text_of(lead)
+
+    of_all = f"{images} of {images} held-out captions"
+    assert re.match(rf"{made} is (probably )?better: {of_all} .* exactly right, 0 before\.", page)
+    assert f"{made} serves since" in page
+    assert "Renewing suggestions" in page
+
+
+def test_the_outcome_of_a_training_stands_beside_the_renewal_that_follows_it(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    run = started(room, finished.project)
+    attempt_at(room.runs, run.id).finish(RunState.FINISHED, message="v2 is the champion now.")
+    run_of(room, finished.project, RunKind.ANNOTATE)
+
+    assert "Training: v2 is the champion now." in text_of(lead)
+
+
+def outcome_of_gate(**changed: Any) -> Outcome | None:
+    gate: dict[str, Any] = {
+        "promote": True,
+        "probability": 0.99,
+        "champion": {"images": 11, "exact_match": 5 / 11, "word_edit_rate": 0.3},
+        "candidate": {"images": 11, "exact_match": 7 / 11, "word_edit_rate": 0.2},
+    }
+    base = VersionInfo(
+        version="base", parent=None, state="retired", created_at=utc_now(), corrections=0, metrics={}, path=Path(),
+        reason="", generation=GenerationSettings(), snapshot=None, pinned=False, deleted_at=None,
+    )  # fmt: skip
+    champion = changed.pop("champion_is", "v2")
+    made = replace(base, version="v2", parent="base", metrics={"gate": gate | changed})
+    return outcome_of([base, made], {"base": base, "v2": made}[champion])
+
+
+def test_the_outcome_is_told_while_it_is_what_serves() -> None:
+    better, worse = outcome_of_gate(), outcome_of_gate(promote=False, champion_is="base")
+
+    assert better is not None
+    assert (better.version, better.verdict, better.right, better.right_before) == ("v2", "better", 7, 5)
+    assert worse is not None
+    assert worse.verdict == "not better"
+    assert outcome_of_gate(champion_is="base") is None  # rolled back since
+
+
+@pytest.mark.parametrize(
+    ("probability", "promote", "said"),
+    [
+        (0.99, True, "better"),
+        (0.9, True, "probably better"),
+        (0.6, True, "on balance a little better"),
+        (0.4, False, "on balance not better"),
+        (0.1, False, "probably not better"),
+        (0.01, False, "not better"),
+    ],
+)
+def test_the_outcome_is_as_sure_as_the_gates_reason(probability: float, promote: bool, said: str) -> None:
+    outcome = outcome_of_gate(probability=probability, promote=promote, champion_is="v2" if promote else "base")
+
+    assert outcome is not None
+    assert outcome.verdict == said
+
+
+def test_what_a_run_would_train_on_is_counted_and_the_others_are_named(
+    lead: FlaskClient, database: Database, finished: FinishedRun, champion: str
+) -> None:
+    image = next(example.image for example in finished.snapshot.examples if example.image not in finished.held_out)
+    for _ in range(2):
+        correct(database, finished.project, version=champion, caption="abcdefghij" * 101, image_sha256=image)
+
+    said = lead.get("/projects/1/training-data").get_data(as_text=True)
+
+    trained = 12 - len(finished.held_out)
+    assert said.startswith(f"Fine-tunes {champion} on {trained} corrections; {len(finished.held_out)} are held out")
+    assert "2 cannot be written" in said
+    assert f"{trained} corrections teach the model" in text_of(lead, "/projects/1/dataset").replace("  ", " ")
+
+
+def test_of_a_new_project_the_first_thing_to_do_is_to_have_it_captioned(
+    lead: FlaskClient, database: Database, finished: FinishedRun, champion: str
+) -> None:
+    def first_button() -> str:
+        page = lead.get(_PAGE).get_data(as_text=True)
+        found = re.search(r'<div class="actions">.*?class="button([^"]*)"[^>]*>([^<]+)<', page, re.DOTALL)
+        assert found
+        return " ".join(found.groups()).strip()
+
+    assert first_button() == "primary Caption the project"
+    correct(database, finished.project, version=champion)
+    assert "Caption the project" not in first_button()
+
+
+def test_cancelling_a_run_says_first_what_becomes_of_it(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    run = started(room, finished.project)
+
+    page = text_of(lead)
+
+    assert "Cancel the training What was trained so far is thrown away" in page
+    attempt_at(room.runs, run.id).report(0.4, stage="training", step=1, steps=4)
+    assert "Training training" not in text_of(lead)

@@ -70,15 +70,18 @@ def test_the_words_that_differ_are_marked_and_nothing_of_a_caption_is_markup(
 
     shown = text_of(lead, f"/projects/1/review?item={number}")
 
-    assert "<del>a cat</del> <ins>two &lt;" in shown
+    assert '<del dir="auto">a cat</del> <ins>two &lt;' in shown
     assert "<b>" not in shown
-    assert "<dd>two &lt;b&gt;cats&lt;/b&gt;</dd>" in shown
+    assert '<dd dir="auto">two &lt;b&gt;cats&lt;/b&gt;</dd>' in shown
 
 
 def test_the_tab_says_how_many_wait_and_leads_to_them(lead: FlaskClient, changed: list[int]) -> None:
+    """The five, and the twelve of the finished run, which were written without a suggestion."""
     shown = text_of(lead, "/projects/1/")
 
-    assert re.search(r'href="/projects/1/review\?words=changed&amp;reviewed=no">Review <span class="waiting">5<', shown)
+    assert re.search(
+        r'review\?words=corrected&amp;reviewed=no">Review<span id="waiting"> <span class="waiting">17<', shown
+    )
 
 
 def test_a_decision_is_kept_and_leads_to_the_next_of_the_same_list(
@@ -183,8 +186,26 @@ def test_a_reader_sees_all_and_is_offered_no_decision(reader: FlaskClient, chang
     assert 'data-key="x"' not in shown
 
 
-def test_nothing_to_review_says_so(lead: FlaskClient) -> None:
-    assert "Nothing waits for review" in text_of(lead, TO_REVIEW)
+def test_captions_that_were_written_without_a_suggestion_wait_for_review_and_imported_ones_do_not(
+    lead: FlaskClient, room: Room, changed: list[int]
+) -> None:
+    with room.database.session() as session:
+        some = session.scalars(select(Correction).where(Correction.words_changed.is_(None)).limit(2)).all()
+        for row in some:
+            row.task_id = None
+
+    rows = json.loads(text_of(lead, "/projects/1/review?words=corrected&reviewed=no&format=json"))
+
+    assert [row["words_changed"] for row in rows].count(None) == 10
+    assert {row["id"] for row in rows} >= set(changed)
+
+
+def test_nothing_to_review_says_so(lead: FlaskClient, room: Room) -> None:
+    with room.database.session() as session:
+        for row in session.scalars(select(Correction)):
+            row.reviewed_at = utc_now()
+
+    assert "Nothing waits for review" in text_of(lead, "/projects/1/review?words=corrected&reviewed=no")
 
 
 @pytest.fixture
@@ -225,7 +246,7 @@ def test_five_captions_are_reviewed_by_keyboard_alone(
     assert rows[3].note == "ask 1 more time"
     assert all(row.reviewed_by == USER for row in rows)
     page.goto(address + TO_REVIEW)
-    page.get_by_text("Nothing waits for review").wait_for()
+    page.get_by_text("No correction fits these filters").wait_for()
     assert troubles == []
 
 
@@ -238,7 +259,7 @@ def test_keys_go_through_the_list_and_the_address_names_the_item(
 
     page.keyboard.press("j")
     page.wait_for_url(f"**&item={changed[1]}")
-    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
     page.wait_for_url(f"**&item={changed[2]}")
     page.keyboard.press("k")
     page.wait_for_url(f"**&item={changed[1]}")
@@ -246,3 +267,54 @@ def test_keys_go_through_the_list_and_the_address_names_the_item(
     assert page.evaluate("window.was") == "never reloaded"
     page.go_back()
     page.locator(f".rows a[aria-current][href$='item={changed[2]}']").wait_for()
+
+
+def test_the_tab_counts_down_and_a_decision_keeps_the_focus_on_its_button(
+    page: "Page", address: str, changed: list[int]
+) -> None:
+    sign_in(page, address)
+    page.goto(address + TO_REVIEW)
+    assert page.locator("#waiting").inner_text().split()[0] == "17"
+
+    page.locator("#leave-out").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**&item={changed[1]}")
+    page.wait_for_function("document.querySelector('#waiting').innerText.trim().startsWith('16')")
+
+    assert page.evaluate("document.activeElement.id") == "leave-out"
+
+
+def test_arrow_keys_scroll_a_long_caption_instead_of_leaving_it(
+    page: "Page", address: str, room: Room, changed: list[int]
+) -> None:
+    with room.database.session() as session:
+        session.get_one(Correction, changed[0]).captions = ["a very long caption " * 300]
+    sign_in(page, address)
+    page.goto(f"{address}/projects/1/review?item={changed[0]}")
+    page.wait_for_load_state("load")
+
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    page.wait_for_function("window.scrollY > 0")
+
+    assert page.url.endswith(f"item={changed[0]}")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_without_a_copy_of_the_picture_that_is_said_in_its_middle(
+    page: "Page", address: str, room: Room, changed: list[int], width: int
+) -> None:
+    with room.database.session() as session:
+        session.get_one(Correction, changed[0]).image_sha256 = None
+    page.set_viewport_size({"width": width, "height": 800})
+    sign_in(page, address)
+    page.goto(f"{address}/projects/1/review?item={changed[0]}")
+
+    middles = page.evaluate("""() => {
+        const text = document.createRange();
+        const place = document.querySelector(".item p.picture");
+        text.selectNodeContents(place);
+        return [text, place, document.querySelector(".item")]
+            .map(item => item.getBoundingClientRect()).map(box => (box.left + box.right) / 2);
+    }""")
+    assert max(middles) - min(middles) < 2

@@ -1,6 +1,8 @@
 """The page Runs: what goes on, what became of the others, why, and a form with every setting."""
 
+import html
 import json
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -159,7 +161,11 @@ def careful(database: Database, finished: FinishedRun) -> str:
 def test_settings_of_a_name_stand_where_the_defaults_would(lead: FlaskClient, careful: str) -> None:
     shown = text(lead, f"{PAGE}/new?settings={careful}")
 
-    for expected in ('placeholder="77"', '<option value="">lora (careful)</option>', "careful: a sweep."):
+    for expected in (
+        'placeholder="77"',
+        '<option value="">small matrices beside the attention (LoRA) (careful)</option>',
+        "careful: a sweep.",
+    ):
         assert expected in shown
 
 
@@ -268,10 +274,44 @@ def test_the_loss_curve_moves_and_a_run_is_started_by_keys(
     expect(page.locator(".loss svg")).to_have_attribute("aria-label", "Loss, 3.000 at first, 2.000 at step 3")
     expect(page.get_by_text("step 3 of 10")).to_be_visible()
     press(page, "n")
-    page.get_by_label("steps", exact=True).fill("40")
+    page.get_by_label("Training steps", exact=True).fill("40")
     page.keyboard.press("Enter")
     expect(page.get_by_text("The run waits until the one before it is over.")).to_be_visible()
     [_, waiting] = room.runs.unfinished(1)
     room.runs.cancel(waiting.id)
     attempt_at(room.runs, running).finish(RunState.FINISHED, message="v9 was made.")
     expect(page.get_by_text("v9 was made.")).to_be_visible()  # and no stream is left for the server to wait for
+
+
+def test_shares_are_percent_with_the_difference_from_the_champion(
+    lead: FlaskClient, database: Database, finished: FinishedRun
+) -> None:
+    made = finished.version
+    keep(database, finished.project.id, "5", RunState.FINISHED, version=made.version, message="made.")
+
+    shown = html.unescape(lead.get(f"{PAGE}/5").get_data(as_text=True))
+
+    share = re.search(r"<dt>Exactly right</dt><dd>.*?>(100\u00a0%)<.*?</dd>", shown)
+    assert share
+    assert f"+100\u00a0% from 0\u00a0% with {made.parent}" in share[0]
+
+
+def test_a_run_is_started_with_three_settings_in_words_and_the_button_in_sight(page: Page, served: str) -> None:
+    sign_in(page, served)
+    page.goto(f"{served}{PAGE}/new")
+
+    expect(page.locator("form .setting:visible label")).to_have_text(
+        ["What is trained", "Learning rate", "Training steps"], use_inner_text=True
+    )
+    expect(page.get_by_role("button", name="Start the run")).to_be_in_viewport(ratio=1)
+    page.get_by_text("Expert settings").click()
+    names = page.locator("form .setting:visible label").all_inner_texts()
+    assert len(names) > 15
+    assert not [name for name in names if "_" in name or name[0].islower()]
+    expect(page.get_by_role("button", name="Start the run")).to_be_in_viewport(ratio=1)
+
+
+def test_a_bad_expert_setting_is_shown_in_place(lead: FlaskClient) -> None:
+    shown = post(lead, f"{PAGE}/new", page=f"{PAGE}/new", seed="many").get_data(as_text=True)
+
+    assert '<details class="expert" open>' in shown

@@ -51,7 +51,7 @@ def test_a_picture_gets_the_champions_caption_with_words_and_veils(lead: FlaskCl
     assert answer.status_code == 200
     assert "data:image/jpeg;base64," in shown
     assert shown.count("data:image/png;base64,") == shown.count('type="radio"') > 0
-    assert re.search(r'data-how="\d+ %', shown)
+    assert re.search(r'data-how="\d+\u00a0%', shown)
 
 
 def test_another_version_is_shown_beside_the_champion(lead: FlaskClient, finished: FinishedRun) -> None:
@@ -131,3 +131,21 @@ def test_a_wrong_file_is_said_in_place(page: Page, served: str) -> None:
     page.get_by_text("Caption it").click()
 
     expect(page.get_by_role("alert")).to_contain_text("SVG drawing")
+
+
+def test_captions_stay_in_the_models_colour(page: Page, served: str) -> None:
+    sign_in(page, served)
+    page.goto(f"{served}{PAGE}")
+    page.set_input_files("input[type=file]", {"name": "a.png", "mimeType": "image/png", "buffer": picture()})
+    page.get_by_text("Caption it").click()
+    shown = page.locator(".word > span:not(.unseen), .beams .model, .answers .tag.champion")
+    expect(shown.first).to_be_visible()
+
+    page.wait_for_timeout(5000)
+
+    looks = shown.evaluate_all(
+        "items => items.map(item => [getComputedStyle(item).opacity, getComputedStyle(item).color])"
+    )
+    model = page.evaluate("getComputedStyle(document.querySelector('.answers .model')).color")
+    assert len(looks) >= 3
+    assert {tuple(look) for look in looks} == {("1", model)}

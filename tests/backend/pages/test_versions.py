@@ -39,7 +39,8 @@ def test_the_page_shows_every_version_with_its_figures(room: Room, finished: Fin
         finished.base.name, finished.version.version, True,
     )  # fmt: skip
     assert newest.figures == held_out_figures(finished.version.metrics)
-    assert (base.figures, (newest.size_bytes or 0) > 100_000) == (None, True)
+    assert base.figures == held_out_figures(finished.version.metrics["gate"]["champion"])  # as the run measured it
+    assert (newest.size_bytes or 0) > 100_000
 
 
 @pytest.mark.parametrize(("difference", "sign"), [(0.5, "▲"), (-0.5, "▼"), (0.0, "="), (-0.001, "=")])
@@ -233,3 +234,14 @@ def test_by_keyboard_a_version_is_pinned_and_a_promotion_read(page: Page, served
     page.locator("table summary").first.press("Enter")
 
     expect(page.locator("table p.reach").first).to_contain_text("did not say in time")
+
+
+def test_a_share_says_of_how_many_and_the_base_has_the_figures_that_a_run_measured(
+    lead: FlaskClient, finished: FinishedRun
+) -> None:
+    shown = text_of(lead, PAGE)
+
+    assert (
+        shown.count(f'<span class="quiet of">of {len(finished.held_out)}</span>') == 2
+    )  # the version's, and the base's
+    assert "not measured" not in shown

@@ -116,7 +116,7 @@ def test_a_project_gets_backend_webhook_and_settings(
         BACKEND_TITLE,
         backend.url,
     )
-    assert attached["is_interactive"]
+    assert not attached["is_interactive"]
     assert (attached["auth_method"], attached["basic_auth_user"]) == ("BASIC_AUTH", USER)
     assert attached["state"] == "CO"
     (webhook,) = label_studio.webhooks(project_id)
@@ -127,10 +127,28 @@ def test_a_project_gets_backend_webhook_and_settings(
     assert not project["evaluate_predictions_automatically"]
     assert not project["reveal_preannotations_interactively"]
     assert project["model_version"] == BACKEND_TITLE
+    address = f"{backend.url}/projects/{project_id}/"
+    assert address in project["description"]
+    assert address in project["expert_instruction"]
     stored = row(database, connection)
     assert (stored.is_connected, stored.label_studio_id, stored.title) == (True, project_id, "Connecting")
     assert (stored.ml_backend_id, stored.webhook_id) == (connection.ml_backend_id, connection.webhook_id)
     assert stored.label_config == project["label_config"]
+
+
+@pytest.mark.parametrize("smart", ['smart="true"', 'smartOnly="True"'])
+def test_a_label_config_with_smart_tools_gets_an_interactive_backend(
+    connect: Any, label_studio: LabelStudio, smart: str
+) -> None:
+    config = SAMPLE_LABEL_CONFIG.replace(
+        "</View>\n</View>", f'</View><Rectangle name="r" toName="image" {smart}/></View>'
+    )
+    project = int(label_studio.create_project("Smart", config)["id"])
+
+    connect(project)
+
+    (attached,) = label_studio.ml_backends(project)
+    assert attached["is_interactive"]
 
 
 def test_events_carry_our_secret(

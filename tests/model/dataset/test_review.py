@@ -195,10 +195,12 @@ def test_undoing_keeps_what_another_reviewer_has_decided_since(session: Session,
     assert (row.category, row.left_out, row.reviewed_by) == (Category.SUBJECT, False, "max")
 
 
-def test_the_tab_counts_changed_ones_that_nobody_has_reviewed(session: Session, project: int, five: list[int]) -> None:
-    assert review.count_to_review(session, project) == 3
+def test_the_tab_counts_what_people_wrote_or_changed_and_nobody_has_reviewed(
+    session: Session, project: int, five: list[int]
+) -> None:
+    assert review.count_to_review(session, project) == 4
     review.decide(session, project, five[1], by="lea", left_out=False)
-    assert review.count_to_review(session, project) == 2
+    assert review.count_to_review(session, project) == 3
 
 
 def test_a_correction_of_another_project_is_not_found(session: Session, project: int, five: list[int]) -> None:

@@ -116,6 +116,20 @@ def test_a_close_result_is_called_close() -> None:
     assert not judge(as_references(wanted), one_wrong, other_wrong, rule="surely better").promote
 
 
+def test_a_likely_result_is_called_that_with_its_odds_and_never_close_as_well() -> None:
+    pictures = scenes(12)
+    wanted = in_style(house_style, pictures)
+    wrong = "Illustration: cat, coloured red; near the moon."
+    champion = wanted | dict.fromkeys(("img1", "img3", "img5"), wrong)
+    verdict = judge(as_references(wanted), champion, wanted | {"img7": wrong})
+    assert 0.9 <= verdict.probability < 0.95
+    assert verdict.reason.startswith(
+        "Promoted: probably better (9 in 10) on only 12 held-out images (CIDEr-D + BLEU-4 "
+    )
+    assert "close" not in verdict.reason
+    assert "probability" not in verdict.reason
+
+
 def test_few_held_out_images_are_said_to_be_a_guess() -> None:
     pictures = scenes(2)
     wanted = in_style(house_style, pictures)
@@ -132,7 +146,7 @@ def test_surely_better_asks_for_more_than_better() -> None:
     assert judge(as_references(wanted), champion, wanted).promote
     verdict = judge(as_references(wanted), champion, wanted, rule="surely better")
     assert not verdict.promote
-    assert verdict.reason.endswith("The rule asks for 95% certainty.")
+    assert verdict.reason.endswith("The rule asks for 95\u00a0% certainty.")
     assert judge(*_clear_case(12), rule="surely better").promote
 
 
@@ -151,7 +165,9 @@ def test_a_candidate_that_lost_peoples_capitals_is_rejected() -> None:
 def test_capitals_alone_are_not_the_certainty_that_may_be_asked_for() -> None:
     references, _, better = _clear_case(12)
     lower = {image: caption.lower() for image, caption in better.items()}
-    assert judge(references, lower, better, rule="surely better").reason.endswith("The rule asks for 95% certainty.")
+    assert judge(references, lower, better, rule="surely better").reason.endswith(
+        "The rule asks for 95\u00a0% certainty."
+    )
 
 
 def test_a_person_may_decide_instead() -> None:

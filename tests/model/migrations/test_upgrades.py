@@ -54,6 +54,7 @@ WORDS: dict[str, tuple[Any, Any]] = {
     "correction.annotation_id": (1, 2),
 }
 GONE = {("version", "path")}  # columns that a migration takes away
+DERIVED = {("correction", "search_text")}  # and those that one writes anew from others
 
 
 def value(column: "Column[Any]", row: int, tables: Mapping[str, Reflected]) -> Any:
@@ -149,7 +150,7 @@ def test_every_row_of_every_table_is_there_as_it_was(old: Upgraded) -> None:
     for table, rows in old.before.items():
         assert len(after[table]) == len(ROWS), table
         for was, found in zip(rows, after[table], strict=True):
-            kept = {name: given for name, given in was.items() if (table, name) not in GONE}
+            kept = {name: given for name, given in was.items() if (table, name) not in GONE | DERIVED}
             assert {name: found[name] for name in kept} == kept, table
 
 

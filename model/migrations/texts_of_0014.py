@@ -1,4 +1,4 @@
-"""The search form of a text as migration 0013 wrote it into corrections that were there already.
+"""The search form of a text as migration 0014 wrote it into corrections that were there already.
 
 A copy of the code of then. Nothing else may use it, and it imports nothing of ours, so that the migration does the same
 in every release (`tests/model/migrations/test_migrations.py`).

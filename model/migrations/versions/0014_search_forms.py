@@ -5,10 +5,10 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from captionloop.model.migrations.texts_of_0013 import search_form
+from captionloop.model.migrations.texts_of_0014 import search_form
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

@@ -72,7 +72,7 @@ def test_the_pictures_are_a_project_and_there_is_no_sample(
             found = httpx.get(studio.url + task.data["image"], headers=headers, timeout=60)
             assert found.content == (photos / task.data["file"]).read_bytes()
         other = httpx.get(f"{studio.url}/data/local-files/?d=../../etc/hostname", headers=headers, timeout=60)
-        assert other.status_code in (400, 403, 404)
+        assert not other.is_success
 
 
 def test_a_second_start_adds_what_is_new(person: Person, photos: Path) -> None:

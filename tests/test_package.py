@@ -18,6 +18,7 @@ import pytest
 
 from captionloop.backend.cli import cli
 from captionloop.backend.local.ports import free_port
+from captionloop.model.starter.folder import draw_folder
 from captionloop.model.starter.scenes import caption, draw, random_scene
 from tests.support.processes import until
 
@@ -144,6 +145,30 @@ def test_a_picture_is_captioned(installed: Path, tmp_path: Path) -> None:
     draw(scene, seed=1).save(tmp_path / "scene.png")
     (captioned,) = json.loads(_said_by(installed / "captionloop", "caption", "scene.png", "--json"))
     assert captioned["caption"] == caption(scene)
+
+
+def test_three_commands_lead_from_a_folder_to_captions(installed: Path) -> None:
+    draw_folder(Path("photos"), 8)
+    draw_folder(Path("others"), 2, series="others")
+    captionloop = installed / "captionloop"
+    said = _said_by(captionloop, "train", "photos", "--out", "my-blip", "--set", "steps=2")
+    _said_by(captionloop, "caption", "others", "--model", "my-blip", "--out", "captions.jsonl")
+    _said_by(captionloop, "compare", "starter", "my-blip", "--dataset", "photos", "--html", "comparison.html")
+
+    assert "captionloop up --model my-blip" in said
+    assert len(Path("captions.jsonl").read_text().splitlines()) == 2
+    assert "data:image/jpeg" in Path("comparison.html").read_text()
+
+
+def test_the_same_is_done_from_python(installed: Path) -> None:
+    draw_folder(Path("photos"), 8)
+    program = (
+        "import captionloop as cl\n"
+        "data = cl.load_dataset('photos')\n"
+        "better = cl.finetune(cl.load_model('starter'), data, steps=2)\n"
+        "print(cl.compare(cl.load_model('starter'), better, data.held_out))"
+    )
+    assert "CIDEr-D" in _said_by(installed / "python", "-c", program)
 
 
 def test_pages_are_served_with_all_that_they_load(installed: Path, redis_url: str, tmp_path: Path) -> None:

@@ -95,7 +95,13 @@ class TrainingDirectory:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise BusyError(f"Another training writes to {self.path} now; wait for it, or name another.") from error
+            self._remove_half_written()
             yield
+
+    def _remove_half_written(self) -> None:
+        """What `write_atomically` had not finished in the model when it was killed."""
+        for path in list(self.model.rglob(".*")):
+            path.unlink()
 
     def plan(self) -> dict[str, Any]:
         """What was begun; empty where nothing was."""

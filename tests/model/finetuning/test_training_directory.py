@@ -100,6 +100,17 @@ def test_a_kill_while_the_model_is_moved_loses_nothing(
     ]
 
 
+def test_what_a_killed_one_had_half_written_is_no_part_of_the_model(begun: TrainingDirectory) -> None:
+    (begun.model / "datasets").mkdir(parents=True)
+    for name in ("config.json", ".comparison.json.4i_yak0i", "datasets/.5f1c.jsonl.x2", "datasets/5f1c.jsonl"):
+        (begun.model / name).touch()
+
+    with begun.held():
+        left = {path.relative_to(begun.model).as_posix() for path in begun.model.rglob("*")}
+
+    assert left == {"config.json", "datasets", "datasets/5f1c.jsonl"}
+
+
 def test_a_kill_while_the_state_is_removed_loses_nothing(begun: TrainingDirectory) -> None:
     for name in ("captionloop.json", "config.json"):
         (begun.path / name).write_text(name)

@@ -1,6 +1,7 @@
 """Ends a child process with its parent: a killed parent cannot end its children itself."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -21,6 +22,21 @@ def end_with(parent: int) -> None:
             os._exit(1)
     else:
         threading.Thread(target=_watch, args=(parent,), name="end-with-parent", daemon=True).start()
+
+
+def end_with_starter() -> None:
+    """End this process of `multiprocessing` when the one that started it ends in any way.
+
+    That need not be its parent: the kernel's parent may be a server that outlives it.
+    """
+    starter = multiprocessing.parent_process()
+    assert starter is not None
+
+    def watch() -> None:
+        starter.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-starter", daemon=True).start()
 
 
 def _watch(parent: int) -> None:

@@ -2,9 +2,14 @@
 
 `torch.multiprocessing` starts them and ends all when one fails; `accelerate` connects them, by a file, so that no free
 port is needed. The result is plain data in a file of the run's scratch directory.
+
+On Linux all are forked from one process that has imported what they need, which takes seconds, and has made no CUDA
+call. Elsewhere, as on macOS, a fork after such imports is not safe, and each imports for itself.
 """
 
+import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -13,12 +18,14 @@ from typing import Any
 from captionloop import errors
 from captionloop.errors import CaptionloopError, RunError
 from captionloop.home import read_json, write_json
-from captionloop.jobs.processes.end_with_parent import end_with
+from captionloop.jobs.processes.end_with_parent import end_with_starter
 from captionloop.logs import TEXT, log_to_stderr
 
 _RESULT, _FAILURE, _MEETING = "result.json", "failure.json", "meeting"
 # The main process validates while the others wait for it.
 _LONGEST_WAIT = timedelta(hours=2)
+_START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+_IMPORTED_ONCE = ["accelerate", "captionloop.jobs.learning.finetune_run"]
 
 
 def in_processes(
@@ -48,7 +55,7 @@ def in_processes(
         RunError: there are too few GPUs, a process was killed, or it failed unexpectedly.
         CaptionloopError: raised by the function in a process.
     """
-    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
     from captionloop.device import chosen_device, device_count, is_gpu
 
@@ -61,12 +68,10 @@ def in_processes(
     scratch.mkdir(parents=True, exist_ok=True)
     for name in (_RESULT, _FAILURE, _MEETING):
         (scratch / name).unlink(missing_ok=True)
+    call = (dict(os.environ), processes, is_gpu(chosen), scratch, log_level, log_format, function, arguments)
+    multiprocessing.set_forkserver_preload(_IMPORTED_ONCE)
     try:
-        spawn(
-            _join_in,
-            (os.getpid(), processes, is_gpu(chosen), scratch, log_level, log_format, function, arguments),
-            processes,
-        )  # type: ignore[no-untyped-call]
+        start_processes(_join_in, call, processes, start_method=_START_METHOD)  # type: ignore[no-untyped-call]
     except (ProcessRaisedException, ProcessExitedException) as error:
         failure = read_json(scratch / _FAILURE) or {"unexpected": str(error)}
         if "kind" in failure:
@@ -77,7 +82,7 @@ def in_processes(
 
 def _join_in(
     rank: int,
-    parent: int,
+    environment: dict[str, str],
     processes: int,
     on_gpus: bool,
     scratch: Path,
@@ -86,7 +91,9 @@ def _join_in(
     function: Callable[..., Mapping[str, Any]],
     arguments: tuple[Any, ...],
 ) -> None:
-    end_with(parent)
+    end_with_starter()
+    os.environ.clear()
+    os.environ.update(environment)
     # As torchrun sets them; read by torch and accelerate.
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}

@@ -2,21 +2,18 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from tests.support.forked import ForkedProcess
 
 from captionloop.errors import ImageError, RunCancelled, RunError
 from captionloop.jobs.processes.group import in_processes
 
 pytestmark = pytest.mark.slow
-
-_ROOT = Path(__file__).parents[3]
 
 
 def run(function: Any, *arguments: Any, scratch: Path) -> dict[str, Any]:
@@ -56,6 +53,10 @@ def waits(directory: Path) -> dict[str, Any]:
     return {}
 
 
+def waits_in_a_group(seen: Path, scratch: Path) -> None:
+    run(waits, seen, scratch=scratch)
+
+
 def test_processes_of_a_group_compute_together_and_the_main_one_answers(tmp_path: Path) -> None:
     assert run(added_up, 10, scratch=tmp_path) == {"total": 21, "rank": 0}
 
@@ -89,12 +90,7 @@ def test_a_process_that_is_killed_is_an_error(tmp_path: Path) -> None:
 def test_processes_of_a_group_end_when_their_parent_was_killed(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-    call = (
-        f"from pathlib import Path; from tests.jobs.processes.test_group import run, waits; "
-        f"run(waits, Path({str(seen)!r}), scratch=Path({str(tmp_path)!r}))"
-    )
-    environment = os.environ | {"PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'src'}"}
-    parent = subprocess.Popen([sys.executable, "-c", call], env=environment)
+    parent = ForkedProcess(waits_in_a_group, seen, tmp_path, log=tmp_path / "log.txt", environment=os.environ)
     _wait_until(lambda: len(list(seen.iterdir())) == 2)
     parent.kill()
     parent.wait()

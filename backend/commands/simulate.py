@@ -155,9 +155,8 @@ def _work_in_label_studio(rounds: int, per_round: int, language: str | None) -> 
     from captionloop.model.starter.languages import writer_in
     from captionloop.model.starter.styles import new_words_and_order
 
-    style, into = (
-        (new_words_and_order, "other words and order") if language is None else (writer_in(language), language)
-    )
+    style = new_words_and_order if language is None else writer_in(language)
+    into = "other words and order" if language is None else style.__name__.title()
 
     def tell(done: Round) -> None:
         print_line(

@@ -88,7 +88,8 @@ def captions_of(pictures: Path, out: Path, form: Format) -> tuple[Counter[str], 
         found = Counter(
             f"{path.relative_to(out).with_suffix('.png')}" for path in out.rglob("*.txt") if path.read_text()
         )
-        return found, [path.name for path in out.rglob("*") if path.is_file() and path.suffix != ".txt"]
+        # A kill within a write leaves a hidden file, which no reader takes for a caption.
+        return found, [path.name for path in out.rglob("[!.]*") if path.is_file() and path.suffix != ".txt"]
     counts: Counter[str] = Counter()
     bad = []
     for row in find_source(out).rows():

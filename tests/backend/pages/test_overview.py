@@ -623,7 +623,9 @@ def test_what_a_run_would_train_on_is_counted_and_the_others_are_named(
     trained = 12 - len(finished.held_out)
     assert said.startswith(f"Fine-tunes {champion} on {trained} corrections; {len(finished.held_out)} are held out")
     assert "2 cannot be written" in said
-    assert f"{trained} corrections teach the model" in text_of(lead, "/projects/1/dataset").replace("  ", " ")
+    page = text_of(lead, "/projects/1/dataset")
+    assert re.match(rf"{trained} \(active .* 14 in all\) corrections teach the model;", page)
+    assert re.search(r"and 2 \(captions with words .*\) cannot be written", page)
 
 
 def test_of_a_new_project_the_first_thing_to_do_is_to_have_it_captioned(

@@ -25,6 +25,7 @@ from captionloop.backend.commands.running import demo, serve, up, worker
 from captionloop.backend.commands.runs import annotate, cancel, finetune
 from captionloop.backend.commands.simulate import simulate
 from captionloop.backend.commands.status import status
+from captionloop.backend.commands.style import style_group
 from captionloop.backend.commands.sweep import sweep
 from captionloop.backend.commands.train import train
 from captionloop.backend.commands.versions import promote, rollback, versions
@@ -83,7 +84,8 @@ for _command in (
     connect, doctor, sync,
     finetune, annotate, cancel, versions, promote, rollback,
     train, caption,
-    status, project_group, sweep, dataset, evaluate, compare, report, simulate, backup, restore, bench, key_group,
+    status, project_group, style_group, sweep, dataset,
+    evaluate, compare, report, simulate, backup, restore, bench, key_group,
 ):  # fmt: skip
     cli.add_command(_command)
 

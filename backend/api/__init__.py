@@ -19,6 +19,7 @@ def add_api(app: Flask) -> None:
         overview,
         review,
         runs,
+        styles,
         versions,
     )
 

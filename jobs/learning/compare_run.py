@@ -13,8 +13,10 @@ from captionloop.jobs.context import Context
 from captionloop.jobs.queue.attempt import Attempt
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot, read_snapshot
+from captionloop.model.dataset.styles import ProjectStyles
 from captionloop.model.evaluation.comparison_file import read_comparison, write_comparison
 from captionloop.model.finetuning.pictures import BATCH
+from captionloop.model.finetuning.run_styles import writing_in
 from captionloop.model.versions.store import VersionInfo
 
 
@@ -59,12 +61,16 @@ def _compare(
     known = read_comparison(path)
     if known is not None and known.snapshot == snapshot.hash:
         return
-    references = snapshot.references()
-    images = _held_out(context, project_id, snapshot, first, second)
+    with context.database.reading() as session:
+        style = _compared_in(ProjectStyles.of(session, project_id).current, snapshot)
+    references = snapshot.references(style)
+    images = [image for image in _held_out(context, project_id, snapshot, first, second) if image in references]
+    if not images:
+        raise RunError("No image with captions in the current style is held out, so there is nothing to compare on.")
     written: list[dict[str, str]] = []
     for done, version in enumerate((first, second)):
         report(done * len(images), 2 * len(images))
-        captioner = context.captioner(version)  # one at a time, to save memory
+        captioner = writing_in(context.captioner(version), style)  # one at a time, to save memory
         found: dict[str, str] = {}
         for batch in batches(images, BATCH):
             report(done * len(images) + len(found), 2 * len(images))
@@ -79,6 +85,11 @@ def _compare(
         corpus=references.values(),
         snapshot=snapshot.hash,
     )
+
+
+def _compared_in(current: str | None, snapshot: Snapshot) -> str | None:
+    """The project's style, or the latest that there are captions in."""
+    return current if current in snapshot.styles else snapshot.styles[-1]
 
 
 def _held_out(context: Context, project_id: int, snapshot: Snapshot, *versions: VersionInfo) -> Sequence[str]:

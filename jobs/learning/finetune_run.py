@@ -26,6 +26,7 @@ from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Project, VersionState
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot
+from captionloop.model.dataset.styles import ProjectStyles
 from captionloop.model.evaluation.gate import Verdict
 from captionloop.model.finetuning.finetuning import Finetuning, Trained, figures, identity
 from captionloop.model.training.log import TrainingLog
@@ -69,10 +70,11 @@ class _Plan:
 
     snapshot: Snapshot
     champion: VersionInfo
+    styles: ProjectStyles = ProjectStyles()
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"snapshot": self.snapshot.hash, "champion": self.champion.version}
+        return {"snapshot": self.snapshot.hash, "champion": self.champion.version, "styles": asdict(self.styles)}
 
     @classmethod
     def read(cls, context: Context, project: Project, scratch: Path) -> "_Plan | None":
@@ -80,7 +82,9 @@ class _Plan:
         if not begun:
             return None
         snapshot = corrections.read_snapshot(context.home.datasets / f"{begun['snapshot']}.jsonl")
-        return cls(snapshot, context.versions.get(project.id, begun["champion"]))
+        # A run that was begun by a release without styles has none in its plan.
+        styles = ProjectStyles(**begun.get("styles", {}))
+        return cls(snapshot, context.versions.get(project.id, begun["champion"]), styles)
 
 
 def _prepare(context: Context, project: Project, attempt: Attempt, report: "_Reporter") -> "_FinetuneRun":
@@ -101,7 +105,9 @@ def _make_plan(context: Context, project: Project, scratch: Path, report: "_Repo
 
     snapshot = patience.until_done(partial(take_snapshot, context, project, read))
     context.versions.ensure_champion(project.id, context.base)
-    plan = _Plan(snapshot, context.versions.champion(project.id))
+    with context.database.reading() as session:
+        styles = ProjectStyles.of(session, project.id)
+    plan = _Plan(snapshot, context.versions.champion(project.id), styles)
     write_json(scratch / PLAN, plan.identity)
     return plan
 
@@ -186,6 +192,8 @@ def _training(
         ),
         report=report,
         rule=context.gate,
+        style=plan.styles.current,
+        open_styles=plan.styles.open,
     )
 
 

@@ -12,9 +12,11 @@ from captionloop.jobs.learning.scratch import STATE, scratch_directory
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint
 from captionloop.model.database import Sweep
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.split import VALIDATION_SHARE, set_aside
+from captionloop.model.dataset.split import VALIDATION_SHARE, apart_from, set_aside
+from captionloop.model.dataset.styles import ProjectStyles
 from captionloop.model.finetuning.finetuning import identity
 from captionloop.model.finetuning.pictures import EncodedPictures
+from captionloop.model.finetuning.run_styles import RunStyles
 from captionloop.model.finetuning.training_set import training_set
 from captionloop.model.finetuning.validation_images import Validation
 from captionloop.model.metrics import Score
@@ -45,15 +47,24 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     settings = space.settings({"prompt": champion.generation.prompt, **space.fixed, **trial.choice})
     snapshot = corrections.read_snapshot(context.home.datasets / f"{sweep.snapshot}.jsonl")
     usable = set(snapshot.split().train)
-    judged_by, rest = set_aside(usable, VALIDATION_SHARE, split_with=snapshot.split_with)
+    captioner = context.captioner(champion)
+    with context.database.reading() as session:
+        current = ProjectStyles.of(session, sweep.project_id).current
+    known = [example for example in snapshot.examples if example.image in usable]
+    styles = RunStyles.of(known, captioner, current=current)
+    references = {image: texts for image, texts in snapshot.references(styles.served).items() if image in usable}
+    judged_by, _ = set_aside(references, VALIDATION_SHARE, split_with=snapshot.split_with)
+    rest = apart_from(judged_by, usable, snapshot.split_with)
     # A trial splits off the same validation images as a run with these settings.
-    chosen_by, training = set_aside(rest, settings.validation_share, split_with=snapshot.split_with)
+    chosen_by, _ = set_aside(
+        [image for image in rest if image in references], settings.validation_share, split_with=snapshot.split_with
+    )
+    training = apart_from(chosen_by, rest, snapshot.split_with)
 
     def go_on() -> None:
         context.queue.sweeps.check_cancelled(sweep.id)
         trial.check()
 
-    captioner = context.captioner(champion)
     images = [*rest, *judged_by]
     features = (
         None if settings.trains_encoder else EncodedPictures(context.pictures, captioner, images, lambda share: go_on())
@@ -61,9 +72,8 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
     validation = partial(
         Validation,
         context.pictures,
-        references={image: texts for image, texts in snapshot.references().items() if image in usable},
-        generation=champion.generation,
-        captions=[example.caption for example in snapshot.examples if example.image in usable],
+        references=references,
+        generation=partial(styles.generation, champion.generation),
         features=features,
     )
     judged = validation(images=judged_by)
@@ -80,6 +90,7 @@ def run_trial(context: Context, sweep: Sweep, trial: "OngoingTrial") -> Score:
             settings=settings,
             features=features,
             pictures=context.pictures.open,
+            style_tokens=styles.tokens,
             tell=partial(context.pictures.all_captions, captioner, before_each=go_on),
             validate=validation(images=chosen_by).validate if chosen_by else None,
             watch=watch,

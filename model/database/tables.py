@@ -3,6 +3,7 @@
     project ──< correction ──< correction_revision
        │            └── image (by content hash)
        ├──< picture_name    the file names of images where they came from
+       ├──< style           a manner of writing, from a moment on; corrections without one are of the unnamed style
        ├──< suggestion      the latest answer to Label Studio for a task and version, or why there was none
        ├──< task_features   the pooled encoder output of a task's image, and its cluster
        ├──< run             a fine-tuning, captioning or comparison run
@@ -311,6 +312,7 @@ class Correction(Table):
     image_sha256: Mapped[str | None] = mapped_column(ForeignKey("image.sha256"), index=True)
     captions: Mapped[list[str]] = mapped_column(default=list)  # what the person wrote; may be several
     control: Mapped[str | None]  # the text box that they were read from; None: imported, or unknown
+    style_id: Mapped[int | None] = mapped_column(ForeignKey("style.id", name="correction_style"))  # None: no name
     suggestion: Mapped[str | None]
     suggestion_version: Mapped[str | None]
     suggestion_score: Mapped[float | None]
@@ -334,6 +336,22 @@ class Correction(Table):
     reviewed_by: Mapped[str | None]
     reviewed_at: Mapped[datetime | None]
     revisions: Mapped[list["CorrectionRevision"]] = relationship(order_by="CorrectionRevision.id")
+
+
+class Style(Table):
+    """A manner of writing that a project's captions have from a moment on; see `model.dataset.styles`."""
+
+    __tablename__ = "style"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    name: Mapped[str]
+    control: Mapped[str | None]  # the text box that its captions go into; None: that of the project
+    since: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    language: Mapped[str | None]  # as somebody named it
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class CorrectionRevision(Table):

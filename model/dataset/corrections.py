@@ -29,6 +29,7 @@ from captionloop.model.database import (
     CorrectionState,
     Image,
     Project,
+    Style,
     Suggestion,
     add_unless_there,
     utc_now,
@@ -37,6 +38,7 @@ from captionloop.model.dataset.category_guess import guess_category
 from captionloop.model.dataset.images import content_hash, open_image
 from captionloop.model.dataset.near_duplicates import fingerprint, settle
 from captionloop.model.dataset.split import Split, split_images
+from captionloop.model.dataset.styles import style_id_at
 from captionloop.model.metrics.word_changes import are_comparable, nearest_reference, word_edits
 
 IMPORTED = "imported"  # the origin of a correction that came from somebody's dataset
@@ -112,12 +114,22 @@ class Snapshot:
     path: Path
     examples: tuple[Example, ...]
 
-    def references(self) -> dict[str, list[str]]:
-        """Image hash → human captions."""
+    def references(self, style: str | None = None) -> dict[str, list[str]]:
+        """Image hash → human captions, of the images that have any in a style.
+
+        Args:
+            style: None is the one without a name, which has all captions where there are no others.
+        """
         references: dict[str, list[str]] = {}
         for example in self.examples:
-            references.setdefault(example.image, []).append(example.caption)
+            if example.style == style:
+                references.setdefault(example.image, []).append(example.caption)
         return references
+
+    @property
+    def styles(self) -> tuple[str | None, ...]:
+        """The styles that there are captions in, in the order of the examples."""
+        return tuple(dict.fromkeys(example.style for example in self.examples))
 
     @property
     def split_with(self) -> dict[str, str]:
@@ -173,7 +185,8 @@ def upsert(
     )
     if known is None:
         values = vars(record) | _derived_once(prepared, vars(record))
-        session.add(Correction(project_id=project_id, **values))
+        style = style_id_at(session, project_id, record.annotated_at)
+        session.add(Correction(project_id=project_id, style_id=style, **values))
         session.flush()
         return UpsertResult.NEW
     # A stored time in the future is from a clock that has since been set back.
@@ -252,9 +265,11 @@ def add_imported(session: Session, project_id: int, captions: Sequence[ImportedC
         if key not in keys and (caption.image_sha256, caption.caption) not in written
     }
     now = utc_now()
+    style = style_id_at(session, project_id, now)
     session.add_all(
         Correction(
             project_id=project_id,
+            style_id=style,
             import_key=key,
             imported_from=caption.imported_from,
             image_sha256=caption.image_sha256,
@@ -371,14 +386,15 @@ def teaching(project_id: int) -> list[ColumnElement[bool]]:
 def training_examples(session: Session, project_id: int) -> list[Example]:
     """All captions of the active corrections that no reviewer left out, in order."""
     rows = session.execute(
-        select(Correction.id, Image.sha256, Image.split_with, Correction.captions)
+        select(Correction.id, Image.sha256, Image.split_with, Style.name, Correction.captions)
         .join(Image, Image.sha256 == Correction.image_sha256)
+        .outerjoin(Style, Style.id == Correction.style_id)
         .where(*teaching(project_id))
         .order_by(Correction.id)
     )
     return [
-        Example(correction, image, caption, split_with if split_with != image else None)
-        for correction, image, split_with, captions in rows
+        Example(correction, image, caption, split_with if split_with != image else None, style)
+        for correction, image, split_with, style, captions in rows
         for caption in captions
     ]
 
@@ -450,7 +466,7 @@ def _to_lines(examples: Iterable[Example]) -> bytes:
 
 
 def _fields(example: Example) -> dict[str, Any]:
-    """Without `split_with` if it is None, for the same hashes as files of earlier releases."""
+    """Without `split_with` and `style` where they are None, for the same hashes as files of earlier releases."""
     return {name: value for name, value in vars(example).items() if value is not None}
 
 

@@ -74,6 +74,15 @@ def set_aside(
     return tuple(sorted(aside)), tuple(sorted(rest))
 
 
+def apart_from(
+    some: Iterable[str], images: Iterable[str], split_with: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """The images that are not on the same side of the split as some of them, by their near-duplicates; sorted."""
+    near = split_with or {}
+    deciding = {near.get(image, image) for image in some}
+    return tuple(sorted(image for image in images if near.get(image, image) not in deciding))
+
+
 def _groups(images: set[str], split_with: Mapping[str, str] | None) -> dict[str, list[str]]:
     """Groups of images that are split together, by the deciding hash."""
     groups: dict[str, list[str]] = {}

@@ -16,13 +16,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from captionloop.errors import RunError, SettingsError
 from captionloop.model.evaluation import certainty
 from captionloop.model.metrics import Comparison, Evaluation, caption_tokens, compare_captions
+
+if TYPE_CHECKING:
+    from captionloop.model.evaluation.forgetting import EarlierStyle
 
 Rule = Literal["better", "surely better", "always", "never"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -51,6 +54,7 @@ class Verdict:
         too_close_to_call: the interval contains 0.
         follows_pictures: whether the candidate's captions fit their own images better than permuted ones; None if the
             held-out captions are too few, or too similar, to tell.
+        earlier: how the two write in other styles (see `forgetting`).
     """
 
     promote: bool
@@ -62,6 +66,7 @@ class Verdict:
     probability: float
     too_close_to_call: bool
     follows_pictures: bool | None
+    earlier: tuple[EarlierStyle, ...] = ()
 
     @property
     def finding(self) -> str:
@@ -70,7 +75,8 @@ class Verdict:
         return text[:1].upper() + text[1:]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for a manifest."""
+        """Plain data, for a manifest; what became of other styles only if there are any."""
+        earlier = {"earlier_styles": [style.to_dict() for style in self.earlier]} if self.earlier else {}
         return {
             "promote": self.promote,
             "reason": self.reason,
@@ -81,6 +87,7 @@ class Verdict:
             "probability": self.probability,
             "too_close_to_call": self.too_close_to_call,
             "follows_pictures": self.follows_pictures,
+            **earlier,
         }
 
 

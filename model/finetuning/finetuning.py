@@ -3,7 +3,7 @@
 image features → training → champion and candidate caption the same held-out images → verdict
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,14 +12,16 @@ from typing import Any, Protocol
 from captionloop.batches import batches
 from captionloop.errors import RunError
 from captionloop.model.blip.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from captionloop.model.blip.generation_settings import GenerationSettings, generation_for
+from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captions.example import Example
 from captionloop.model.dataset.corrections import Snapshot
-from captionloop.model.dataset.split import Split, set_aside
+from captionloop.model.dataset.split import Split, apart_from, set_aside
 from captionloop.model.evaluation.comparison_file import COMPARISON, write_comparison
+from captionloop.model.evaluation.forgetting import EarlierStyle, earlier_style, not_forgetting
 from captionloop.model.evaluation.gate import Rule, Verdict, judge
 from captionloop.model.finetuning.pictures import BATCH, EncodedPictures, Pictures
+from captionloop.model.finetuning.run_styles import RunStyles, held_out_in, writing_in
 from captionloop.model.finetuning.training_set import training_set
 from captionloop.model.finetuning.validation_images import Validation
 from captionloop.model.training.log import TrainingLog
@@ -65,6 +67,8 @@ class Finetuning:
         log: opens the training log.
         report: receives progress.
         rule: the gate's.
+        style: the project's current style; None is the one without a name.
+        open_styles: the styles that are not to be forgotten, of those that the champion knows.
     """
 
     snapshot: Snapshot
@@ -78,6 +82,8 @@ class Finetuning:
     log: Callable[[], TrainingLog]
     report: Report
     rule: Rule
+    style: str | None = None
+    open_styles: Sequence[str | None] = ()
 
     @cached_property
     def split(self) -> Split:
@@ -93,6 +99,20 @@ class Finetuning:
             )
         return split
 
+    @cached_property
+    def styles(self) -> RunStyles:
+        return RunStyles.of(self.snapshot.examples, self.champion, current=self.style)
+
+    @cached_property
+    def judged_on(self) -> tuple[str, ...]:
+        """The held-out images, as far as they have captions in the style that is served.
+
+        Raises:
+            RunError: all images are held out, or none with such captions.
+        """
+        served = self.styles.served
+        return held_out_in(served, self.split.held_out, self.snapshot.references(served))
+
     def fit(self) -> Trained:
         """Train, and save the new model to its directory (the main process, of several).
 
@@ -100,15 +120,15 @@ class Finetuning:
             RunError: there are no examples to train on, or training failed.
             RunCancelled: raised by the report.
         """
+        self.judged_on  # noqa: B018 (raises before anything is trained)
         examples, validation = self.examples()
         features = self.encoded(examples, validation)
-        captions = [example.caption for example in self.snapshot.examples]
+        new_generation = partial(self.styles.generation, self._generation)
         validated = Validation(
             self.pictures,
-            references=self.snapshot.references(),
+            references=self.snapshot.references(self.styles.served),
             images=validation,
-            generation=self._generation,
-            captions=captions,
+            generation=new_generation,
             features=features,
         )
         with self.log() as log:
@@ -119,13 +139,14 @@ class Finetuning:
                 features=features,
                 pictures=self.pictures.open,
                 tell=self._own_captions,
+                style_tokens=self.styles.tokens,
                 validate=validated.validate if validation else None,
                 log=log,
                 state=self.state,
                 on_progress=self.report.training,
                 should_stop=self.report.is_cancelled,
             )
-        generation = generation_for(self._generation, result.checkpoint, captions)
+        generation = new_generation(result.checkpoint)
         if result.is_main:
             save_checkpoint(result.checkpoint, self.files, generation=generation)
             result.trainable.save_adapter(self.files / "adapter")
@@ -137,10 +158,14 @@ class Finetuning:
         )
 
     def examples(self) -> tuple[list[Example], Sequence[str]]:
-        """The training examples, new or replayed, and the validation images."""
-        validation, training = set_aside(
-            self.split.train, self.settings.validation_share, split_with=self.snapshot.split_with
+        """The training examples, new or replayed, and the validation images, which have captions to be served."""
+        in_style = self.snapshot.references(self.styles.served)
+        validation, _ = set_aside(
+            [image for image in self.split.train if image in in_style],
+            self.settings.validation_share,
+            split_with=self.snapshot.split_with,
         )
+        training = apart_from(validation, self.split.train, self.snapshot.split_with)
         chosen = training_set(
             self.snapshot, set(training), self.settings, champion=self.champion.version, learnt=self.learnt
         )
@@ -154,10 +179,14 @@ class Finetuning:
         return EncodedPictures(self.pictures, self.champion, images, partial(self.report, "reading images"))
 
     def compare(self, trained: Trained) -> Verdict:
-        """Caption the held-out images with both models, store the captions in the directory, and judge."""
-        written = self._captions_of_both(self.split.held_out, self._candidate(trained))
-        everything = self.snapshot.references()
-        references, corpus = {image: everything[image] for image in self.split.held_out}, everything.values()
+        """Caption the held-out images with both models, store the captions in the directory, and judge.
+
+        Both write in the style that is served; the champion in its own, if it does not know that one.
+        """
+        served, candidate = self.styles.served, self._candidate(trained)
+        everything = self.snapshot.references(served)
+        references, corpus = {image: everything[image] for image in self.judged_on}, everything.values()
+        written = self._captions_of_both(self.judged_on, candidate, served)
         write_comparison(
             self.files / COMPARISON,
             champion=self.champion.version,
@@ -170,7 +199,20 @@ class Finetuning:
             log.begin(trained.steps, trained.settings)
             found = ValidationResult.of(references, written["candidate"], corpus=corpus)
             log.evaluation(trained.steps, found, images="held-out")
-        return judge(references, written["champion"], written["candidate"], corpus=corpus, rule=self.rule)
+        verdict = judge(references, written["champion"], written["candidate"], corpus=corpus, rule=self.rule)
+        return not_forgetting(verdict, list(self._earlier_styles(candidate)), rule=self.rule)
+
+    def _earlier_styles(self, candidate: Captioner) -> Iterator[EarlierStyle]:
+        """The styles beside the served one that the champion knows, and what the candidate makes of them."""
+        for style in self.open_styles:
+            everything = self.snapshot.references(style)
+            references = {image: everything[image] for image in self.split.held_out if image in everything}
+            is_known = style is None or style in self.champion.generation.styles
+            if references and is_known and style != self.styles.served:
+                written = self._captions_of_both(list(references), candidate, style)
+                yield earlier_style(
+                    style, references, written["champion"], written["candidate"], corpus=list(everything.values())
+                )
 
     @property
     def _generation(self) -> GenerationSettings:
@@ -189,11 +231,14 @@ class Finetuning:
             return self.champion.checkpoint
         return load_checkpoint(self.source, device=self.champion.device)
 
-    def _captions_of_both(self, images: Sequence[str], candidate: Captioner) -> dict[str, dict[str, str]]:
+    def _captions_of_both(
+        self, images: Sequence[str], candidate: Captioner, style: str | None
+    ) -> dict[str, dict[str, str]]:
+        champion, candidate = writing_in(self.champion, style), writing_in(candidate, style)
         written: dict[str, dict[str, str]] = {"champion": {}, "candidate": {}}
         for batch in batches(images, BATCH):
             self.report("comparing", len(written["champion"]) / len(images))
-            written["champion"] |= self.pictures.captions(self.champion, batch)
+            written["champion"] |= self.pictures.captions(champion, batch)
             written["candidate"] |= self.pictures.captions(candidate, batch)
         return written
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from captionloop.batches import batches
-from captionloop.model.blip.generation_settings import generation_for
 from captionloop.model.finetuning.pictures import BATCH, Pictures
 from captionloop.model.training.validation import ValidationResult
 
@@ -22,8 +21,7 @@ class Validation:
         pictures: the images themselves.
         references: image → human captions, of these images and others; all count for document frequencies.
         images: those to caption.
-        generation: generation settings of the champion.
-        captions: human captions, for which lengths and orthography are set as for a new version.
+        generation: a checkpoint's generation settings, as a new version with its weights would have them.
         features: a frozen encoder's output for the images; None: each checkpoint encodes the pictures itself.
     """
 
@@ -33,12 +31,10 @@ class Validation:
         *,
         references: Mapping[str, Sequence[str]],
         images: Sequence[str],
-        generation: "GenerationSettings",
-        captions: Sequence[str],
+        generation: "Callable[[Checkpoint], GenerationSettings]",
         features: "Callable[[Sequence[str]], Tensor] | None",
     ) -> None:
         self._pictures, self._generation, self._features = pictures, generation, features
-        self._human_captions = captions
         self._references = {image: references[image] for image in images}
         self._corpus = list(references.values())
 
@@ -50,8 +46,9 @@ class Validation:
         from captionloop.model.captioning.captioner import Captioner
 
         # In the precision of training, since a frozen encoder is shared with the model in training.
-        generation = generation_for(self._generation, checkpoint, self._human_captions)
-        captioner = Captioner(checkpoint, version="validation", generation=generation, precision="fp32")
+        captioner = Captioner(
+            checkpoint, version="validation", generation=self._generation(checkpoint), precision="fp32"
+        )
         written: dict[str, str] = {}
         for batch in batches(list(self._references), BATCH):
             suggestions = (

@@ -20,6 +20,7 @@ from werkzeug.test import TestResponse
 from captionloop.backend.label_studio.controls import take_label_config
 from captionloop.backend.page_data.room import Room
 from captionloop.model.database import Database, Project, RunKind
+from captionloop.model.dataset.styles import begin_style
 from captionloop.model.training import named_settings
 
 
@@ -48,6 +49,10 @@ _CALLS = [
     Call("list_versions", "GET", "/projects/1/versions"),
     Call("post_promote", "POST", "/projects/1/versions/VERSION/promote"),
     Call("post_rollback", "POST", "/projects/1/rollback"),
+    Call("list_styles", "GET", "/projects/1/styles"),
+    Call("post_style", "POST", "/projects/1/styles", {"name": "British", "since": "2026-01-01T10:00:00Z"}),
+    Call("post_style_end", "POST", "/projects/1/styles/end", {"name": "Old"}),
+    Call("post_style_move", "POST", "/projects/1/styles/move", {"corrections": [1], "to": "Old"}),
     Call("list_corrections", "GET", "/projects/1/corrections?sort=newest&score_from=0.1&since=2026-01-01"),
     Call("get_correction", "GET", "/projects/1/corrections/1"),
     Call("post_decision", "POST", "/projects/1/corrections/1", {"category": "number", "note": "three of them"}),
@@ -141,6 +146,7 @@ def test_an_answer_is_as_its_schema_describes_it(
         room.promote(finished.project, finished.version.version, by="somebody")
     with database.session() as session:
         take_label_config(session, session.get_one(Project, finished.project.id), label_config("caption"))
+        begin_style(session, finished.project.id, "Old")
     correct(database, finished.project, version=finished.version.version, annotator="ada@example.org")
     names = {"RUN": run.id, "VERSION": finished.version.version, "BASE": str(finished.version.parent)}
     path = re.sub("RUN|VERSION|BASE", lambda found: names[found[0]], call.path)
@@ -173,6 +179,10 @@ def test_an_answer_is_as_its_schema_describes_it(
         ("POST", "/projects/1/corrections/1", {"category": "colour"}, 400, "Field 'category': Input should be"),
         ("POST", "/projects/1/corrections/1", {"note": "x" * 2001}, 400, "2001 characters"),
         ("POST", "/projects/1/rollback", {}, 404, "no earlier version"),
+        ("POST", "/projects/1/styles", {"name": ""}, 400, "A style cannot be called ''"),
+        ("POST", "/projects/1/styles", {"name": "x", "since": "2999-01-01"}, 400, "cannot begin in the future"),
+        ("POST", "/projects/1/styles/end", {"name": "x"}, 404, "There is no style 'x' in this project"),
+        ("POST", "/projects/1/styles/move", {"corrections": [999]}, 404, "There is no correction 999"),
     ],
 )
 def test_an_error_is_a_sentence_in_the_one_shape_of_errors(

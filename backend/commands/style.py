@@ -1,0 +1,146 @@
+"""`captionloop style`: a project's styles."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from captionloop.backend.commands.shared import (
+    chosen_project,
+    json_option,
+    print_result,
+    project_option,
+    ready_context,
+)
+from captionloop.backend.terminal.table import table
+
+if TYPE_CHECKING:
+    from captionloop.model.dataset.styles import StyleInfo
+
+_UNNAMED = "(without a name)"
+
+
+@click.group("style")
+def style_group() -> None:
+    """Show and change a project's styles: manners of writing, each from a moment on (docs/styles.md).
+
+    \b
+    Example:
+        captionloop style begin "guide of May" --since 2026-05-04
+        captionloop style list
+    """
+
+
+@style_group.command("list")
+@project_option
+@json_option
+def list_(*, project_id: int | None, as_json: bool) -> None:
+    """List the styles with how many corrections belong to each.
+
+    \b
+    Example:
+        captionloop style list --json
+    """
+    from captionloop.model.dataset.styles import styles_of
+
+    with ready_context() as context, context.database.reading() as session:
+        styles = styles_of(session, chosen_project(context, project_id).id)
+    print_result([style.to_dict() for style in styles], as_json, _listed(styles))
+
+
+@style_group.command()
+@click.argument("name")
+@click.option(
+    "--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]), metavar="WHEN",
+    help="When it began, in UTC: 2026-05-04 or 2026-05-04T14:30. Default: now.",
+)  # fmt: skip
+@click.option("--from-correction", type=int, metavar="ID", help="It began with this correction; its number.")
+@click.option("--language", help="The language of its captions, for people.")
+@project_option
+@json_option
+def begin(
+    *,
+    name: str,
+    since: datetime | None,
+    from_correction: int | None,
+    language: str | None,
+    project_id: int | None,
+    as_json: bool,
+) -> None:
+    """Begin the style NAME: the corrections made from its beginning on belong to it.
+
+    Captions are suggested in it after the next fine-tuning run. Earlier corrections stay in their style, and go on
+    teaching what pictures show.
+
+    \b
+    Example:
+        captionloop style begin "guide of May" --since 2026-05-04
+        captionloop style begin British --from-correction 214
+    """
+    from captionloop.model.dataset.styles import begin_style, moment_of
+
+    if since is not None and from_correction is not None:
+        raise click.UsageError("--since and --from-correction both say when it began; give one of them.")
+    with ready_context() as context, context.database.session() as session:
+        project = chosen_project(context, project_id)
+        began = since.replace(tzinfo=UTC) if since else None
+        if from_correction is not None:
+            began = moment_of(session, project.id, from_correction)
+        moved = begin_style(session, project.id, name, since=began, control=project.control, language=language)
+    print_result({"style": name, "corrections": moved}, as_json, f"{name} has begun, with {_corrections(moved)}.")
+
+
+@style_group.command()
+@click.argument("name")
+@project_option
+@json_option
+def end(*, name: str, project_id: int | None, as_json: bool) -> None:
+    """End the style NAME: the one before it is current again. Its corrections stay in it.
+
+    \b
+    Example:
+        captionloop style end British
+    """
+    from captionloop.model.dataset.styles import end_style
+
+    with ready_context() as context, context.database.session() as session:
+        current = end_style(session, chosen_project(context, project_id).id, name)
+    print_result({"current": current}, as_json, f"{name} has ended. The current style is {current or _UNNAMED}.")
+
+
+@style_group.command()
+@click.argument("corrections", type=int, nargs=-1, required=True, metavar="ID…")
+@click.option("--to", metavar="NAME", help="The style that they are of. Default: the one without a name.")
+@project_option
+@json_option
+def move(*, corrections: Sequence[int], to: str | None, project_id: int | None, as_json: bool) -> None:
+    """Have corrections belong to another style, by their numbers (`captionloop dataset list`).
+
+    \b
+    Example:
+        captionloop style move 214 215 --to British
+    """
+    from captionloop.model.dataset.styles import move_corrections
+
+    with ready_context() as context, context.database.session() as session:
+        moved = move_corrections(session, chosen_project(context, project_id).id, corrections, to=to)
+    print_result({"style": to, "moved": moved}, as_json, f"Moved {_corrections(moved)} to {to or _UNNAMED}.")
+
+
+def _corrections(count: int) -> str:
+    return "one correction" if count == 1 else f"{count} corrections"
+
+
+def _listed(styles: "Sequence[StyleInfo]") -> str:
+    rows = [
+        [
+            style.name or _UNNAMED,
+            f"{style.since:%Y-%m-%d %H:%M}" if style.since else "the beginning",
+            "current" if style.is_current else f"ended {style.ended_at:%Y-%m-%d %H:%M}" if style.ended_at else "",
+            style.language or "",
+            str(style.corrections),
+        ]
+        for style in styles
+    ]
+    return table(["style", "since (UTC)", "state", "language", "corrections"], rows)

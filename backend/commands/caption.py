@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     help="How to write them. Default: by the ending of --out (.jsonl, .csv, .json for coco).",
 )  # fmt: skip
 @click.option("--prompt", metavar="P", help="What the captions go on from. Default: the model's own, else none.")
+@click.option(
+    "--style", metavar="NAME",
+    help='In which of its styles the model writes (docs/styles.md); "" is the one without a name. Default: its own.',
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Write again what is in --out already.")
 @click.option(
     "--precision", type=click.Choice(get_args(PrecisionSetting)), help="Default: CAPTIONLOOP_PRECISION, else auto."
@@ -41,6 +45,7 @@ def caption(
     out: Path | None,
     form: "Format | None",
     prompt: str | None,
+    style: str | None,
     force: bool,
     precision: str | None,
     as_json: bool,
@@ -63,7 +68,7 @@ def caption(
 
     if out is None and (form is not None or force):
         raise click.UsageError("--format and --force belong to --out.")
-    chosen = Model(read_settings(model=model, precision=precision), prompt)
+    chosen = Model(read_settings(model=model, precision=precision), prompt, style)
     with closing(PictureFiles(images)) as files:
         bad = _show(files, chosen, as_json) if out is None else _write(files, chosen, out, form, force, as_json)
     ctx.exit(SOME_FAILED if bad else 0)

@@ -46,19 +46,20 @@ class Model:
     """A model by its name, which is loaded when the first picture asks for it.
 
     Args:
-        prompt: what captions begin with; None: as the model's directory or the settings say.
+        prompt, style: as in `loading.named`.
     """
 
     settings: Settings
     prompt: str | None = None
+    style: str | None = None
 
     @property
     def name(self) -> str:
         """
         Raises:
-            CheckpointError: its directory is damaged.
+            CheckpointError: its directory is damaged, or it was not taught the style.
         """
-        return named(self.settings.model, self.settings, prompt=self.prompt)[0]
+        return named(self.settings.model, self.settings, prompt=self.prompt, style=self.style)[0]
 
     def load(self) -> Captioner:
         """
@@ -66,7 +67,7 @@ class Model:
             CheckpointError: it cannot be loaded.
             SettingsError: CAPTIONLOOP_DEVICE names what is not here.
         """
-        return load_captioner(self.settings.model, self.settings, prompt=self.prompt)
+        return load_captioner(self.settings.model, self.settings, prompt=self.prompt, style=self.style)
 
 
 def caption_files(files: PictureFiles, model: Model) -> Iterator[CaptionedFile | BadFile]:

@@ -25,22 +25,29 @@ def feature_cache(settings: Settings) -> FeatureCache:
     return FeatureCache(Home(settings.home).features, max_bytes=settings.features_gb * 10**9)
 
 
-def named(source: str, settings: Settings, *, prompt: str | None = None) -> tuple[str, GenerationSettings]:
+def named(
+    source: str, settings: Settings, *, prompt: str | None = None, style: str | None = None
+) -> tuple[str, GenerationSettings]:
     """A model's name, and how it captions.
 
     Args:
         prompt: what captions begin with; None: as the model's directory or the settings say.
+        style: in which style; None: as the model's directory says. An empty one is the style without a name.
 
     Raises:
-        CheckpointError: its directory is damaged.
+        CheckpointError: its directory is damaged, or it was not taught the style.
     """
     name, generation = name_and_generation(base_of(source, settings))
-    if prompt is None or prompt == generation.prompt:
-        return name, generation
-    return f"{name} ({prompt!r})", replace(generation, prompt=prompt)
+    if prompt is not None and prompt != generation.prompt:
+        name, generation = f"{name} ({prompt!r})", replace(generation, prompt=prompt)
+    if style is not None and (style or None) != generation.style:
+        name, generation = f"{name} (style {style!r})", replace(generation, style=style or None)
+    return name, generation
 
 
-def load_captioner(source: str, settings: Settings, *, prompt: str | None = None) -> Captioner:
+def load_captioner(
+    source: str, settings: Settings, *, prompt: str | None = None, style: str | None = None
+) -> Captioner:
     """Load a model; arguments as in `named`.
 
     Raises:
@@ -49,7 +56,7 @@ def load_captioner(source: str, settings: Settings, *, prompt: str | None = None
     """
     from captionloop.model.captioning.captioner import Captioner
 
-    name, generation = named(source, settings, prompt=prompt)
+    name, generation = named(source, settings, prompt=prompt, style=style)
     return Captioner.load(
         source,
         version=name,

@@ -106,7 +106,10 @@ class GenerationSettings(StoredSettings):
         if self.min_length > self.max_length:
             raise self.wrong("min_length", f"at most max_length ({self.max_length})")
         if self.style is not None and self.style not in self.styles:
-            raise self.wrong("style", f"one of {', '.join(map(repr, self.styles)) or 'none'}")
+            known = ", ".join(map(repr, self.styles))
+            raise self.wrong(
+                "style", f"one of {known}" if known else "none, as the model was taught no style with a name"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting by name, ready for JSON; those of styles only if there are any."""

@@ -43,7 +43,7 @@ def test_the_prompt_of_a_style_is_its_token_and_the_prompt_of_all() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"style": "British"}, "style is 'British'; expected one of none"),
+        ({"style": "British"}, "style is 'British'; expected none, as the model was taught no style with a name"),
         ({"styles": ["British"]}, r"styles is \['British'\]; expected style settings by the name of the style"),
         ({"styles": {"British": "[style1]"}}, "expected style settings by the name of the style"),
         ({"styles": {"British": {}}}, "There is no style setting token; expected a text"),

@@ -70,7 +70,7 @@ def begin(
 ) -> None:
     """Begin the style NAME: the corrections made from its beginning on belong to it.
 
-    Captions are suggested in it after the next fine-tuning run. Earlier corrections stay in their style, and go on
+    Captions are suggested in it from the next promoted version on. Earlier corrections stay in their style, and go on
     teaching what pictures show.
 
     \b

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -20,6 +20,7 @@ from captionloop.errors import NotFoundError, SettingsError
 from captionloop.model.database import LARGEST_ID, Correction, Project, Style, utc_now
 
 LONGEST_NAME = 60  # characters
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE = 500  # corrections in one statement, of which SQLite limits the parameters
 _NAMED = 10  # unknown corrections that a message names at most
 
@@ -35,7 +36,7 @@ class StyleInfo:
         control: the text box that its captions go into; None: that of the project.
         language: as somebody named it.
         corrections: how many belong to it, in any state.
-        is_current: whether suggestions are in this style, and new corrections belong to it.
+        is_current: whether new corrections belong to it, and a new version writes it.
     """
 
     name: str | None
@@ -83,7 +84,7 @@ class ProjectStyles:
     """The styles of a project at one moment, by name; None is the one without a name.
 
     Args:
-        current: captions are suggested in it.
+        current: new corrections belong to it, and a new version writes it.
         open: those that nobody has ended: a new version is not to forget them.
     """
 
@@ -110,7 +111,7 @@ def moment_of(session: Session, project_id: int, correction: int) -> datetime:
         NotFoundError: the project has no such correction.
     """
     chosen = select(Correction.annotated_at).where(Correction.project_id == project_id, Correction.id == correction)
-    moment = session.scalar(chosen)
+    moment = session.scalar(chosen) if 0 < correction <= LARGEST_ID else None
     if moment is None:
         raise NotFoundError(f"There is no correction {correction} in this project.")
     return moment
@@ -134,14 +135,16 @@ def begin_style(
         How many corrections moved to it.
 
     Raises:
-        SettingsError: the name cannot be used or is taken, or the moment lies in the future.
+        SettingsError: the name cannot be used or is taken, or the moment lies in the future or before 1970.
     """
     _lock(session, project_id)
     now = utc_now()
     since = since or now
     _check_name(session, project_id, name)
-    if since > now:
-        raise SettingsError(f"A style cannot begin in the future: {since:%Y-%m-%d %H:%M} UTC.")
+    if not _EARLIEST <= since <= now:
+        raise SettingsError(
+            f"A style cannot begin on {since:%Y-%m-%d %H:%M}; expected a moment from {_EARLIEST:%Y} to now."
+        )
     style = Style(project_id=project_id, name=name, since=since, control=control, language=language)
     session.add(style)
     session.flush()

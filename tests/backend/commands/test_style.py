@@ -60,7 +60,7 @@ def test_corrections_move_and_a_style_ends(call: Call, database: Database, proje
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["begin", "British", "--since", "2999-01-01"], 2, "cannot begin in the future"),
+        (["begin", "British", "--since", "2999-01-01"], 2, "A style cannot begin on 2999-01-01"),
         (["begin", "British", "--since", "2026-01-01", "--from-correction", "1"], 2, "give one of them"),
         (["begin", " "], 2, "A style cannot be called ' '"),
         (["begin", "British", "--from-correction", "7"], 4, "There is no correction 7 in this project"),

@@ -180,7 +180,7 @@ def test_an_answer_is_as_its_schema_describes_it(
         ("POST", "/projects/1/corrections/1", {"note": "x" * 2001}, 400, "2001 characters"),
         ("POST", "/projects/1/rollback", {}, 404, "no earlier version"),
         ("POST", "/projects/1/styles", {"name": ""}, 400, "A style cannot be called ''"),
-        ("POST", "/projects/1/styles", {"name": "x", "since": "2999-01-01"}, 400, "cannot begin in the future"),
+        ("POST", "/projects/1/styles", {"name": "x", "since": "2999-01-01"}, 400, "A style cannot begin on 2999-01-01"),
         ("POST", "/projects/1/styles/end", {"name": "x"}, 404, "There is no style 'x' in this project"),
         ("POST", "/projects/1/styles/move", {"corrections": [999]}, 404, "There is no correction 999"),
     ],

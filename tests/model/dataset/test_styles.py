@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -183,12 +183,14 @@ def test_a_name_that_cannot_be_shown_is_refused(database: Database, project: Pro
         begun(database, project, name)
 
 
-def test_a_name_that_is_taken_and_a_moment_in_the_future_are_refused(database: Database, project: Project) -> None:
+def test_a_name_that_is_taken_and_a_moment_that_cannot_be_are_refused(database: Database, project: Project) -> None:
     begun(database, project, "British")
     with pytest.raises(SettingsError, match="has a style 'British' already"):
         begun(database, project, "British")
-    with pytest.raises(SettingsError, match="cannot begin in the future: 2999-01-01 00:00 UTC"):
+    with pytest.raises(SettingsError, match="cannot begin on 2999-01-01 00:00; expected a moment from 1970 to now"):
         begun(database, project, "other", since=datetime(2999, 1, 1, tzinfo=UTC))
+    with pytest.raises(SettingsError, match="cannot begin on"):
+        begun(database, project, "other", since=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
 
 
 def test_what_there_is_not_is_named(database: Database, project: Project, written: Any) -> None:
@@ -203,6 +205,8 @@ def test_what_there_is_not_is_named(database: Database, project: Project, writte
             move_corrections(session, project.id, [10**20 - 1, -1], to="British")
         with pytest.raises(NotFoundError, match="There is no correction 7"):
             moment_of(session, project.id, 7)
+        with pytest.raises(NotFoundError, match="There is no correction 99999999999999999999"):
+            moment_of(session, project.id, 10**20 - 1)
         end_style(session, project.id, "British")
         with pytest.raises(SettingsError, match="The style 'British' ended on"):
             end_style(session, project.id, "British")

@@ -1,6 +1,7 @@
 """`captionloop style`: a project's styles."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,11 @@ from captionloop.backend.commands.shared import (
 from captionloop.backend.terminal.table import table
 
 if TYPE_CHECKING:
+    from captionloop.model.dataset.style_changes import StyleChange
     from captionloop.model.dataset.styles import StyleInfo
 
 _UNNAMED = "(without a name)"
+_TOLD = 8  # changes
 
 
 @click.group("style")
@@ -47,6 +50,26 @@ def list_(*, project_id: int | None, as_json: bool) -> None:
     with ready_context() as context, context.database.reading() as session:
         styles = styles_of(session, chosen_project(context, project_id).id)
     print_result([style.to_dict() for style in styles], as_json, _listed(styles))
+
+
+@style_group.command()
+@project_option
+@json_option
+def changes(*, project_id: int | None, as_json: bool) -> None:
+    """Say what people write otherwise than before, in the same way again and again, in their latest 200 corrections.
+
+    Each change is named with how often it was made and an example. If they are to be followed, begin a style with the
+    correction that is named; if they are mistakes, leave those corrections out.
+
+    \b
+    Example:
+        captionloop style changes
+    """
+    from captionloop.model.dataset.style_changes import changes_of
+
+    with ready_context() as context, context.database.reading() as session:
+        found = changes_of(session, chosen_project(context, project_id).id)
+    print_result([asdict(change) for change in found], as_json, _told(found))
 
 
 @style_group.command()
@@ -126,6 +149,18 @@ def move(*, corrections: Sequence[int], to: str | None, project_id: int | None, 
     with ready_context() as context, context.database.session() as session:
         moved = move_corrections(session, chosen_project(context, project_id).id, corrections, to=to)
     print_result({"style": to, "moved": moved}, as_json, f"Moved {_corrections(moved)} to {to or _UNNAMED}.")
+
+
+def _told(changes: "Sequence[StyleChange]") -> str:
+    if not changes:
+        return "People write as before, as far as their latest corrections show."
+    lines = [f"- {change}, such as: {change.latest.suggestion} → {change.latest.caption}" for change in changes[:_TOLD]]
+    first = min(change.first.number for change in changes)
+    return "\n".join([
+        "People write otherwise than before:",
+        *lines,
+        f"To follow them: captionloop style begin NAME --from-correction {first}",
+    ])  # fmt: skip
 
 
 def _corrections(count: int) -> str:

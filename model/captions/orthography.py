@@ -114,11 +114,11 @@ def learn_writing(captions: Iterable[str]) -> Writing:
     """The conventions of the majority of captions."""
     split = [split_at_spaces(caption) for caption in captions]
     token_lists = [tokens for tokens, _ in split if tokens]
-    case = _majority(Counter(map(_case_of, token_lists))) or "plain"
+    case = _majority(Counter(map(case_of, token_lists))) or "plain"
     openings, words = _exceptions(token_lists, case)
     alone = Writing(case=case, words=words, openings=openings, spacing=_unusual_spacing(split))
     # Of a caption that is written in another way than most, no single place says anything.
-    usual = [(tokens, spaces) for tokens, spaces in split if tokens and _case_of(tokens) == case]
+    usual = [(tokens, spaces) for tokens, spaces in split if tokens and case_of(tokens) == case]
     return replace(
         alone,
         words_by_neighbours=learn(_met_words(alone, [tokens for tokens, _ in usual])),
@@ -187,7 +187,9 @@ def _majority(counts: Counter[_T]) -> _T | None:
     return next((item for item, count in counts.items() if 2 * count > counts.total()), None)
 
 
-def _case_of(tokens: list[str]) -> Case:
+def case_of(tokens: list[str]) -> Case:
+    """How a caption of these tokens has capitals."""
+    """How a caption of these tokens has capitals."""
     words = [token for token in tokens if token.lower() != token.upper()]
     if not words or words[0][0].islower():
         return "plain"

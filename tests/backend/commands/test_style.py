@@ -72,3 +72,20 @@ def test_corrections_move_and_a_style_ends(call: Call, database: Database, proje
 def test_what_cannot_be_done_says_why(call: Call, arguments: list[str], code: int, message: str) -> None:
     found, _, err = call("style", *arguments)
     assert (found, message in err) == (code, True), err
+
+
+def test_what_changed_is_told_with_an_example_and_what_to_do(call: Call, database: Database, project: Project) -> None:
+    assert call("style", "changes")[1] == "People write as before, as far as their latest corrections show.\n"
+    for number in range(30):
+        kept, other = f"a large red car {number}", f"a gigantic red car {number}"
+        at = MAY.replace(minute=number)
+        correct(database, project, version="v1", suggestion=kept, caption=kept if number < 20 else other, at=at)
+    code, out, _ = call("style", "changes")
+    assert code == 0
+    first = numbers(database)[20]
+    assert out.splitlines() == [
+        "People write otherwise than before:",
+        "- 'large' is written 'gigantic', 10 of 10 times, such as: a large red car 29 → a gigantic red car 29",
+        f"To follow them: captionloop style begin NAME --from-correction {first}",
+    ]
+    assert json.loads(call("style", "changes", "--json")[1])[0]["first"]["number"] == first

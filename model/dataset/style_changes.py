@@ -1,0 +1,254 @@
+"""Changes of manner in a project's corrections: people write otherwise than before, in the same way again and again.
+
+Each correction is compared with its suggestion. A habit is one way of correcting: one word for another, another first
+word, other capitals, another end, another order, a longer or shorter caption. A change is a habit that was rare at
+first and is usual from some correction on, and whose result was rare in what people wrote before. So what a base model
+never knew is no change (people wrote so from the beginning), nor is what a new champion does wrong (people write as
+they always did). A word for things that no picture showed before cannot be told from a new word for old ones.
+
+Where a habit begins is found by the likelihood ratio of two rates against one (Bernoulli), over the corrections in
+which it was possible.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from captionloop.model.captions.orthography import case_of
+from captionloop.model.captions.text import is_word, split_tokens
+from captionloop.model.database import Correction, utc_now
+from captionloop.model.dataset.corrections import teaching
+from captionloop.model.dataset.styles import style_id_at
+from captionloop.model.metrics.word_changes import are_comparable, nearest_reference, word_changes, words_of
+
+Kind = Literal["word", "opening", "capitals", "end", "order", "length"]
+
+_LATEST = 200  # corrections that are looked at
+_SURE = 9.0  # nats that two rates have to explain more than one
+_FEWEST_BEFORE = 8  # corrections in which a habit was possible, before it began
+_FEWEST_AFTER = 3
+_RARE, _USUAL = 0.15, 0.6  # share of the corrections in which it was possible: before, and from its beginning on
+_STILL = 15  # a habit that none of so many latest corrections shows is over
+_MANY_WORDS = 3  # that a caption is longer or shorter
+_ORDERED_WORDS = 4  # with fewer an order is no habit
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A correction: what was suggested and what the person wrote; `number` is the correction's."""
+
+    number: int
+    suggestion: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Habit:
+    """One way of correcting. `before` and `after` are words, or say what a caption is like."""
+
+    kind: Kind
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "word":
+                return f"{self.before!r} is written {self.after!r}"
+            case "opening":
+                return f"captions begin with {self.after!r} instead of {self.before!r}"
+            case "capitals":
+                return f"capitals are {self.after} instead of {self.before}"
+            case "end":
+                return f"captions end with {self.after or 'no mark'} instead of {self.before or 'no mark'}"
+            case "order":
+                return "the same words come in another order"
+        return f"captions are {_MANY_WORDS} words {self.after} or more"
+
+
+@dataclass(frozen=True)
+class StyleChange:
+    """A change of manner.
+
+    Args:
+        habit: what people do now.
+        times, possible: how often they did it from the first time on, and could have.
+        first: where it began.
+        latest: the latest correction with it.
+        evidence: nats that it explains.
+    """
+
+    habit: Habit
+    times: int
+    possible: int
+    first: Pair
+    latest: Pair
+    evidence: float
+
+    def __str__(self) -> str:
+        return f"{self.habit}, {self.times} of {self.possible} times"
+
+
+def changes_of(session: Session, project_id: int) -> list[StyleChange]:
+    """The changes in a project's latest corrections of its current style."""
+    rows = session.execute(
+        select(Correction.id, Correction.suggestion, Correction.captions)
+        .where(
+            *teaching(project_id),
+            Correction.style_id.is_not_distinct_from(style_id_at(session, project_id, utc_now())),
+            Correction.suggestion.is_not(None),
+        )
+        .order_by(Correction.annotated_at.desc(), Correction.id.desc())
+        .limit(_LATEST)
+    ).all()
+    pairs = [
+        Pair(number, suggestion, nearest_reference(suggestion, captions))
+        for number, suggestion, captions in reversed(rows)
+        if suggestion and captions
+    ]
+    return style_changes(pairs)
+
+
+def style_changes(pairs: Sequence[Pair]) -> list[StyleChange]:
+    """The changes in the latest corrections, those of most evidence first.
+
+    Args:
+        pairs: in the order in which people wrote them.
+    """
+    looked_at = [pair for pair in pairs[-_LATEST:] if are_comparable(pair.suggestion, pair.caption)]
+    still = {pair.number for pair in looked_at[-_STILL:]}
+    found = (
+        change
+        for habit in _habits_of(looked_at)
+        if (change := _change(habit, looked_at)) is not None and change.latest.number in still
+    )
+    return sorted(found, key=lambda change: -change.evidence)
+
+
+def _habits_of(pairs: Sequence[Pair]) -> list[Habit]:
+    """Those that come often enough to be one."""
+    counts = Counter(habit for pair in pairs for habit in _shown(pair.suggestion, pair.caption))
+    return [habit for habit, count in counts.items() if count >= _FEWEST_AFTER]
+
+
+def _change(habit: Habit, pairs: Sequence[Pair]) -> StyleChange | None:
+    possible = [pair for pair in pairs if _is_possible(habit, pair.suggestion)]
+    shown = [habit in _shown(pair.suggestion, pair.caption) for pair in possible]
+    evidence, begin = _beginning(shown)
+    if evidence < _SURE:
+        return None
+    first = possible[begin]
+    earlier = pairs[: pairs.index(first)]
+    if sum(_is_result(habit, pair.caption) for pair in earlier) > _RARE * len(earlier):
+        return None
+    latest = next(pair for pair, is_shown in zip(reversed(possible), reversed(shown), strict=True) if is_shown)
+    return StyleChange(habit, sum(shown[begin:]), len(shown) - begin, first, latest, evidence)
+
+
+def _beginning(shown: Sequence[bool]) -> tuple[float, int]:
+    """The evidence for two rates, and where the second begins: 0 nats where there are none such."""
+    best = 0.0, 0
+    before = 0
+    whole = _log_likelihood(sum(shown), len(shown))
+    for place, is_shown in enumerate(shown):
+        after, left = sum(shown) - before, len(shown) - place
+        if (
+            is_shown
+            and place >= _FEWEST_BEFORE
+            and after >= _FEWEST_AFTER
+            and before <= _RARE * place
+            and after >= _USUAL * left
+        ):
+            gained = _log_likelihood(before, place) + _log_likelihood(after, left) - whole
+            best = max(best, (gained, place))
+        before += is_shown
+    return best
+
+
+def _log_likelihood(times: int, possible: int) -> float:
+    """Of so many in so many at their own rate."""
+    return sum(count * math.log(count / possible) for count in (times, possible - times) if count)
+
+
+@lru_cache(maxsize=4096)
+def _shown(suggestion: str, caption: str) -> frozenset[Habit]:
+    """The habits that a correction shows."""
+    return frozenset(_found(suggestion, caption))
+
+
+def _found(suggestion: str, caption: str) -> Iterator[Habit]:
+    before, after = words_of(suggestion), words_of(caption)
+    if before and after and before[0] != after[0]:
+        yield Habit("opening", before[0], after[0])
+    for kind, read in _LOOKS.items():
+        if (was := read(suggestion)) != (now := read(caption)) and before and after:
+            yield Habit(kind, was, now)
+    if before != after and len(before) >= _ORDERED_WORDS and Counter(before) == Counter(after):
+        yield Habit("order", "", "")
+    if abs(len(after) - len(before)) >= _MANY_WORDS:
+        yield Habit("length", "", "longer" if len(after) > len(before) else "shorter")
+    for old, new in _exchanged(suggestion, caption):
+        if (old, new) != (before[0], after[0]):  # that is an opening
+            yield Habit("word", old, new)
+
+
+def _exchanged(suggestion: str, caption: str) -> Iterator[tuple[str, str]]:
+    """Words that stand where others stood, where as many were written as removed."""
+    changes = word_changes(suggestion, caption)
+    for one, other in pairwise(changes):
+        if (one.kind, other.kind) == ("removed", "added"):
+            old, new = words_of(one.text), words_of(other.text)
+            if len(old) == len(new):
+                yield from ((a, b) for a, b in zip(old, new, strict=True) if a != b)
+
+
+def _capitals(caption: str) -> str:
+    return _CASES[case_of(split_tokens(caption))]
+
+
+def _end(caption: str) -> str:
+    tokens = split_tokens(caption)
+    return tokens[-1] if tokens and not is_word(tokens[-1]) else ""
+
+
+_CASES = {
+    "plain": "none", "sentence": "those of a sentence", "title": "those of a title", "upper": "everywhere"
+}  # fmt: skip
+_LOOKS: dict[Kind, Callable[[str], str]] = {"capitals": _capitals, "end": _end}
+
+
+@lru_cache(maxsize=4096)
+def _words(caption: str) -> frozenset[str]:
+    return frozenset(words_of(caption))
+
+
+def _is_possible(habit: Habit, suggestion: str) -> bool:
+    """Whether a suggestion is such that the habit could show."""
+    match habit.kind:
+        case "word":
+            return habit.before in _words(suggestion)
+        case "opening":
+            return words_of(suggestion)[:1] == [habit.before]
+        case "capitals" | "end":
+            return _LOOKS[habit.kind](suggestion) == habit.before
+    return True
+
+
+def _is_result(habit: Habit, caption: str) -> bool:
+    """Whether a caption is as the habit makes it."""
+    match habit.kind:
+        case "word":
+            return habit.after in _words(caption)
+        case "opening":
+            return words_of(caption)[:1] == [habit.after]
+        case "capitals" | "end":
+            return _LOOKS[habit.kind](caption) == habit.after
+    return False  # of an order or a length nothing can be said without the suggestion

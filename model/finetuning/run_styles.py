@@ -13,7 +13,7 @@ from captionloop.model.vocabulary.style_tokens import tokens_for
 if TYPE_CHECKING:
     from captionloop.model.blip.checkpoint import Checkpoint
     from captionloop.model.captioning.captioner import Captioner
-    from captionloop.model.dataset.corrections import Example
+    from captionloop.model.captions.example import Example
 
 
 @dataclass(frozen=True)

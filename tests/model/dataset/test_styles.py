@@ -13,9 +13,10 @@ from tests.support.models import add_project
 
 from captionloop.errors import NotFoundError, SettingsError
 from captionloop.home import Home
+from captionloop.model.captions.example import Example
 from captionloop.model.database import Correction, Database, Image, Project, utc_now
 from captionloop.model.dataset import corrections
-from captionloop.model.dataset.corrections import Example, ImportedCaption, freeze
+from captionloop.model.dataset.corrections import ImportedCaption, freeze
 from captionloop.model.dataset.replay import with_replay
 from captionloop.model.dataset.styles import (
     ProjectStyles,

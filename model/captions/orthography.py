@@ -189,7 +189,6 @@ def _majority(counts: Counter[_T]) -> _T | None:
 
 def case_of(tokens: list[str]) -> Case:
     """How a caption of these tokens has capitals."""
-    """How a caption of these tokens has capitals."""
     words = [token for token in tokens if token.lower() != token.upper()]
     if not words or words[0][0].islower():
         return "plain"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from captionloop.model.dataset.style_changes import Pair, style_changes
+from captionloop.model.progress.style_changes import Pair, style_changes
 from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import COLOURS, Scene, caption
 from captionloop.model.starter.styles import STYLES

@@ -17,8 +17,8 @@ from captionloop.backend.commands.shared import (
 from captionloop.backend.terminal.table import table
 
 if TYPE_CHECKING:
-    from captionloop.model.dataset.style_changes import StyleChange
     from captionloop.model.dataset.styles import StyleInfo
+    from captionloop.model.progress.style_changes import StyleChange
 
 _UNNAMED = "(without a name)"
 _TOLD = 8  # changes
@@ -65,7 +65,7 @@ def changes(*, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop style changes
     """
-    from captionloop.model.dataset.style_changes import changes_of
+    from captionloop.model.progress.style_changes import changes_of
 
     with ready_context() as context, context.database.reading() as session:
         found = changes_of(session, chosen_project(context, project_id).id)

@@ -11,8 +11,8 @@ from tests.support.corrections import correct
 from tests.support.models import add_project
 
 from captionloop.model.database import Database, utc_now
-from captionloop.model.dataset.style_changes import Habit, Pair, StyleChange, changes_of, style_changes
 from captionloop.model.dataset.styles import begin_style
+from captionloop.model.progress.style_changes import Habit, Pair, StyleChange, changes_of, style_changes
 from captionloop.model.starter.scenes import Scene, caption
 from captionloop.model.starter.styles import STYLES
 

@@ -19,6 +19,8 @@ from flask import Blueprint, Response, request
 from pydantic import TypeAdapter, ValidationError
 from werkzeug.exceptions import BadRequest
 
+from captionloop.setting_fields import StoredSettings
+
 _View = TypeVar("_View", bound=Callable[..., Any])
 
 
@@ -105,6 +107,10 @@ def _read(kind: type, values: Mapping[str, Any], *, called: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if issubclass(kind, StoredSettings):  # these say in words what they expect
+            raise BadRequest(
+                f"{called.capitalize()} {name!r} is {values[name]!r}; expected {kind.expected(name)}."
+            ) from error
         raise BadRequest(f"{called.capitalize()} {name!r}: {first['msg']}.") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from flask import request
 
@@ -16,6 +16,7 @@ from captionloop.backend.pages.blueprint import current_room
 from captionloop.model.database import Run, RunKind, RunState
 from captionloop.model.training import named_settings
 from captionloop.model.training.settings import FinetuneSettings
+from captionloop.setting_fields import Expected
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class RunRequest(FinetuneSettings):
         settings: the name of saved settings, used for fields that are not sent.
     """
 
-    settings: str | None = None
+    settings: Annotated[str | None, Expected("the name of saved settings")] = None
 
 
 @dataclass(frozen=True)

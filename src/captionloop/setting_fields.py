@@ -46,7 +46,7 @@ class StoredSettings:
             valid = self._model().model_validate({name: getattr(self, name) for name in names})
         except ValidationError as error:
             name = str(error.errors()[0]["loc"][0])
-            raise self.wrong(name, self._expected(name)) from error
+            raise self.wrong(name, self.expected(name)) from error
         for name in names:  # as pydantic converted it: a list of JSON to a tuple
             object.__setattr__(self, name, getattr(valid, name))
 
@@ -68,7 +68,7 @@ class StoredSettings:
         cls.refuse_unknown(values)
         for field in fields(cls):
             if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
-                raise cls.error(f"There is no {cls.called} {field.name}; expected {cls._expected(field.name)}.")
+                raise cls.error(f"There is no {cls.called} {field.name}; expected {cls.expected(field.name)}.")
         return cls(**values)
 
     @classmethod
@@ -84,8 +84,8 @@ class StoredSettings:
             raise cls.error(f"Unknown {cls.called} {', '.join(unknown)}; known are {', '.join(known)}.")
 
     @classmethod
-    def _expected(cls, name: str) -> str:
-        """What the field's annotation says, or the choices of a Literal."""
+    def expected(cls, name: str) -> str:
+        """What values a field takes, in words: as its annotation says, or the choices of a Literal."""
         field = cls._model().model_fields[name]
         said = [found.text for found in field.metadata if isinstance(found, Expected)]
         return said[-1] if said else f"one of {', '.join(get_args(field.annotation))}"

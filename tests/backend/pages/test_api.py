@@ -163,8 +163,9 @@ def test_an_answer_is_as_its_schema_describes_it(
     [
         ("GET", "/projects/99/overview", None, 404, "Project 99 is not connected"),
         ("GET", "/nothing", None, 404, "not found"),
-        ("POST", "/projects/1/runs", {"way": "sideways"}, 400, "'way'"),
-        ("POST", "/projects/1/runs", {"steps": 0}, 400, "steps is 0; expected a whole number above 0"),
+        ("POST", "/projects/1/runs", {"way": "sideways"}, 400, "'way' is 'sideways'; expected one of decoder, lora"),
+        ("POST", "/projects/1/runs", {"steps": 0}, 400, "'steps' is 0; expected a whole number above 0"),
+        ("POST", "/projects/1/runs", {"settings": 5}, 400, "'settings' is 5; expected the name of saved settings"),
         ("POST", "/projects/1/runs", {"speed": 3}, 400, "There is no field 'speed' here; there are way,"),
         ("POST", "/projects/1/runs", ["way"], 400, "no JSON object"),
         ("GET", "/projects/1/runs/none", None, 404, "There is no run 'none'"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from captionloop.errors import CaptionloopError, SettingsError
 
@@ -22,10 +23,19 @@ class Expected:
     text: str
 
 
+def _storable(text: str) -> str:
+    """Refuse what UTF-8 has no bytes for (of arguments that are no text), and NUL, which PostgreSQL does not store."""
+    if _UNSTORABLE.search(text):
+        raise ValueError("no text")
+    return text
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
 Whole = Annotated[int, Field(ge=1), Expected("a whole number above 0")]
 Share = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 to below 1")]
 Switch = Annotated[bool, Expected("true or false")]
-Text = Annotated[str, Expected("a text")]
+Text = Annotated[str, AfterValidator(_storable), Expected("a text")]
 
 
 @dataclass(frozen=True)

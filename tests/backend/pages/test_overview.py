@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from tests.support.corrections import correct
 from tests.support.label_configs import label_config
+from tests.support.live_room import sign_in
 from tests.support.models import add_project
 from tests.support.processes import until
 from tests.support.room import post
@@ -32,6 +33,9 @@ from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Database, Project, Run, RunKind, RunState, Suggestion, utc_now
 from captionloop.model.training import named_settings
 from captionloop.model.versions.store import VersionInfo
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 _PAGE = "/projects/1/"
 
@@ -451,6 +455,22 @@ def test_a_part_that_takes_long_is_named_beside_the_answers_of_the_others(lead: 
     assert 'hx-trigger="load delay:1s"' in waiting
     assert "Label Studio</span>: " in waiting
     assert "hx-get" not in part()
+
+
+def test_in_a_browser_it_says_what_it_waits_for_and_fills_in_by_itself(
+    page: "Page", served: str, loading: Event
+) -> None:
+    from playwright.sync_api import expect
+
+    health = page.locator(".health")
+    sign_in(page, served)
+    page.goto(f"{served}{_PAGE}")
+
+    expect(health).to_contain_text("Waiting for an answer about champion…")
+    expect(health).to_contain_text("Label Studio:")
+    loading.set()
+    expect(health).to_contain_text("Looked at")
+    expect(health).not_to_contain_text("Waiting")
 
 
 def test_a_part_that_takes_long_delays_no_other_project(lead: FlaskClient, loading: Event, database: Database) -> None:

@@ -34,6 +34,7 @@ from captionloop.backend.terminal.output import print_line, print_usage_error
 from captionloop.errors import CaptionloopError
 
 _INTERRUPTED = 130
+_SHOWN_OF_A_PATH = 200
 # Captions and pictures are people's own, also in files that libraries write and that programs started here do.
 _OWNER_ALONE = 0o077
 
@@ -106,4 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print_line(f"Error: {error}", err=True)
         code = error.exit_code
+    except OSError as error:
+        if "--debug" in argv or error.filename is None:
+            raise
+        # What a person named, in a directory that may not be read, or longer than a file system allows.
+        print_line(f"Error: {str(error.filename)[:_SHOWN_OF_A_PATH]} cannot be used ({error.strerror}).", err=True)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)

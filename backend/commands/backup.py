@@ -6,7 +6,6 @@ import click
 
 from captionloop.backend.commands.shared import json_option, print_result
 from captionloop.backend.terminal.output import print_line
-from captionloop.printable import one_line
 
 _MEGABYTE = 1e6
 
@@ -39,7 +38,7 @@ def backup(*, file: Path, as_json: bool) -> None:
     for name in made.missing[:10]:
         print_line(f"Missing, and so not in the backup: {name}", err=True)
     shown = {"file": str(file), "files": len(made.files), "bytes": made.size_bytes, "missing": list(made.missing)}
-    said = f"{one_line(str(file))}: {len(made.files)} files, {made.size_bytes / _MEGABYTE:.1f} MB."
+    said = f"{file}: {len(made.files)} files, {made.size_bytes / _MEGABYTE:.1f} MB."
     print_result(shown, as_json, said + (f" {len(made.missing)} were missing." if made.missing else ""))
 
 
@@ -74,7 +73,7 @@ def restore(*, file: Path, as_json: bool) -> None:
         "missing": list(restored.missing),
     }
     said = (
-        f"{one_line(str(home.root))} is as it was on {restored.created_at:%Y-%m-%d at %H:%M} UTC. "
+        f"{home.root} is as it was on {restored.created_at:%Y-%m-%d at %H:%M} UTC. "
         "Keys are in no backup: put secrets.json, session.key and seal.keys of the old home there, or new ones are "
         "made."
     )

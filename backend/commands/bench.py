@@ -71,7 +71,7 @@ def bench(*, model: Path | None, only: Sequence[str], html: Path | None, as_json
         **{result.key: result.figures() for result, _ in measured},
         **dict.fromkeys(not_measured),
     }
-    print_result(figures, as_json, found.text())
+    print_result(figures, as_json, *found.text().split("\n"))
 
 
 def _measure(

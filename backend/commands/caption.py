@@ -93,7 +93,7 @@ def _show(files: "PictureFiles", model: "Model", as_json: bool) -> bool:
         else:
             print_line(f"{item.image}: {item.caption}  ({item.score:.2f})")
     if as_json:
-        print_result(found, as_json, "")
+        print_result(found, as_json)
     return has_bad
 
 

@@ -86,6 +86,6 @@ def compare(
         "bad_rows": chosen.bad,
     }
     text = figures_text(found.comparison.figures, first=found.first, second=found.second, images=count)
-    text += rest_note(chosen.bad) if chosen.bad else ""
-    print_result(data, as_json, text + (f"\nThe pictures and their captions are in {html}." if html else ""))
+    page = [f"The pictures and their captions are in {html}."] if html else []
+    print_result(data, as_json, *text.split("\n"), *rest_note(chosen.bad), *page)
     ctx.exit(SOME_FAILED if chosen.bad else 0)

@@ -15,7 +15,6 @@ from captionloop.backend.commands.shared import (
     running_settings,
 )
 from captionloop.backend.terminal.output import print_json, print_line
-from captionloop.printable import one_line
 
 if TYPE_CHECKING:
     from captionloop.backend.projects.connect import Connection
@@ -68,7 +67,7 @@ def connect(*, project_id: int, control: str | None, caption: bool, as_json: boo
     said = f"Project {connection.project_id} ({connection.title}) is connected. {_where_captions_go(connection)}"
     if caption:
         said += " Its tasks are captioned as soon as a worker is free."
-    print_result(shown, as_json, one_line(said))
+    print_result(shown, as_json, said)
 
 
 def _where_captions_go(connection: "Connection") -> str:
@@ -125,4 +124,4 @@ def sync(*, project_id: int | None, reads_all: bool, as_json: bool) -> None:
         f"{result.new} new, {result.changed} changed, {result.removed} removed; {result.corrections} corrections. "
         f"{result.failed} images cannot be read."
     )
-    print_result(asdict(result), as_json, f"{said}\n{one_line(result.notice)}".strip())
+    print_result(asdict(result), as_json, said, *filter(None, [result.notice]))

@@ -1,6 +1,6 @@
 """`captionloop dataset`: the corrections as a dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,6 @@ from captionloop.backend.commands.shared import (
     ready_context,
 )
 from captionloop.backend.terminal.output import print_line
-from captionloop.printable import one_line
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
@@ -82,7 +81,7 @@ def list_snapshots(*, search: str, as_json: bool) -> None:
                 }
             )
     lines = [f"{row['snapshot'][:12]}  {row['made'][:16]}  {row['captions']:>6}  {row['images']:>6}" for row in found]
-    print_result(found, as_json, "\n".join(["snapshot      made              captions  images", *lines]))
+    print_result(found, as_json, "snapshot      made              captions  images", *lines)
 
 
 @dataset.command()
@@ -98,7 +97,7 @@ def snapshot(*, project_id: int | None, as_json: bool) -> None:
     with ready_context() as context:
         made = _taken(context, None, project_id)
     shown = {"snapshot": made.hash, "captions": len(made.examples), "path": str(made.path)}
-    print_result(shown, as_json, one_line(f"{made.hash[:12]}: {len(made.examples)} captions, in {made.path}"))
+    print_result(shown, as_json, f"{made.hash[:12]}: {len(made.examples)} captions, in {made.path}")
 
 
 @dataset.command()
@@ -118,7 +117,7 @@ def show(*, name: str | None, limit: int, search: str, project_id: int | None, a
     with ready_context() as context:
         examples = _containing(_taken(context, name, project_id).examples, search)[:limit]
     rows = [{"correction": found.correction, "image": found.image, "caption": found.caption} for found in examples]
-    print_result(rows, as_json, "\n".join(one_line(f"{row['correction']:>6}  {row['caption']}") for row in rows))
+    print_result(rows, as_json, *(f"{row['correction']:>6}  {row['caption']}" for row in rows))
 
 
 @dataset.command()
@@ -149,7 +148,7 @@ def stats(*, project_id: int | None, as_json: bool) -> None:
     print_result(
         shown,
         as_json,
-        "\n".join(one_line(f"{name.replace('_', ' '):18} {_said(value)}") for name, value in shown.items()),
+        *(f"{name.replace('_', ' '):18} {_said(value)}" for name, value in shown.items()),
     )
 
 
@@ -207,9 +206,9 @@ def export(
     shown: dict[str, Any] = {"snapshot": taken.hash, "path": str(out)}
     if form != "sidecar":
         text = f"{images} images of snapshot {taken.hash[:12]} are in {out}."
-        print_result(shown | {"images": images}, as_json, one_line(text))
+        print_result(shown | {"images": images}, as_json, text)
         return
-    print_result(shown | asdict(done), as_json, _said_of_sidecars(done, taken.hash, out))
+    print_result(shown | asdict(done), as_json, *_said_of_sidecars(done, taken.hash, out))
     ctx.exit(SOME_FAILED if done.kept or done.failed else 0)
 
 
@@ -232,14 +231,13 @@ def _export_sidecars(
     return SidecarExport(context.home, out, force=force, kind_of=kind_of, tell=tell).write(captions, names)
 
 
-def _said_of_sidecars(done: "SidecarResult", digest: str, out: Path) -> str:
-    text = (
+def _said_of_sidecars(done: "SidecarResult", digest: str, out: Path) -> Iterator[str]:
+    yield (
         f"{done.images} images of snapshot {digest[:12]} are in {out}. Of their texts {done.new} are new, {done.known} "
         f"were there already, {done.replaced} were replaced, {done.kept} stay as they were."
     )
     if done.with_several:
-        text += f"\n{done.with_several} images have several captions, one in each line: read them with --lines."
-    return "\n".join(map(one_line, text.splitlines()))
+        yield f"{done.with_several} images have several captions, one in each line: read them with --lines."
 
 
 @dataset.command("import")

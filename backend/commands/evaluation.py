@@ -139,7 +139,7 @@ def evaluate(
         "bad_rows": chosen.bad,
     }
     text = differences_text(found, first=against, second=version)
-    print_result(data, as_json, text + (rest_note(chosen.bad) if chosen.bad else ""))
+    print_result(data, as_json, *text.split("\n"), *rest_note(chosen.bad))
     ctx.exit(SOME_FAILED if chosen.bad else 0)
 
 
@@ -225,8 +225,7 @@ def _print_evaluation(facts: Mapping[str, Any], evaluation: "Evaluation", as_jso
 
     figures, notes = evaluation.to_dict(), evaluation.notes
     data = {**facts, **figures} | ({"notes": notes} if notes else {})
-    bad = facts.get("bad_rows", 0)
-    print_result(data, as_json, "\n".join([evaluation_text(figures), *notes]) + (rest_note(bad) if bad else ""))
+    print_result(data, as_json, *evaluation_text(figures).split("\n"), *notes, *rest_note(facts.get("bad_rows", 0)))
 
 
 def _write(path: Path, text: str) -> None:

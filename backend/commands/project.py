@@ -17,7 +17,6 @@ from captionloop.backend.commands.shared import (
 )
 from captionloop.backend.terminal.output import print_line
 from captionloop.backend.terminal.table import table
-from captionloop.printable import one_line
 
 if TYPE_CHECKING:
     from captionloop.backend.folders.wanted import As
@@ -49,7 +48,7 @@ def show(*, project_id: int | None, as_json: bool) -> None:
 
     with ready_context() as context:
         settings = all_settings(chosen_project(context, project_id))
-    print_result(settings, as_json, _listed(settings))
+    print_result(settings, as_json, *_listed(settings))
 
 
 @project_group.command("set")
@@ -70,7 +69,7 @@ def set_(*, pairs: Sequence[str], project_id: int | None, as_json: bool) -> None
         project = chosen_project(context, project_id)
         change_settings(context, project, pairs, by="command line")
         settings = all_settings(context.project(project.id))
-    print_result(settings, as_json, _listed(settings))
+    print_result(settings, as_json, *_listed(settings))
 
 
 @project_group.command()
@@ -129,11 +128,10 @@ def create(
         f"Project {done.project_id} ({done.title}): {done.new} pictures added, {done.known} were there already, "
         f"{done.bad} could not be used. {done.shows}"
     )
-    print_result(asdict(done) | {"url": url}, as_json, f"{one_line(text).rstrip()}\n{one_line(url)}")
+    print_result(asdict(done) | {"url": url}, as_json, text.rstrip(), url)
     ctx.exit(SOME_FAILED if done.bad else 0)
 
 
-def _listed(settings: Mapping[str, Any]) -> str:
-    return table(
-        ["setting", "value"], [[name, "off" if value is None else str(value)] for name, value in settings.items()]
-    )
+def _listed(settings: Mapping[str, Any]) -> list[str]:
+    rows = [[name, "off" if value is None else str(value)] for name, value in settings.items()]
+    return table(["setting", "value"], rows).split("\n")

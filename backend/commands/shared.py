@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from captionloop.backend.terminal.output import print_json, print_line, print_text
+from captionloop.backend.terminal.output import print_json, print_line
 
 if TYPE_CHECKING:
     from captionloop.jobs.context import Context
@@ -87,12 +87,13 @@ def folder_options(command: _Command) -> _Command:
     return reduce(lambda decorated, option: option(decorated), reversed(_FOLDER_OPTIONS), command)
 
 
-def print_result(value: Any, as_json: bool, text: str) -> None:
-    """Print data as JSON, or the text for people."""
+def print_result(value: Any, as_json: bool, *lines: str) -> None:
+    """Print data as JSON, or lines for people: what has a break within a line, such as a file's name, forges none."""
     if as_json:
         print_json(value)
-    else:
-        print_text(text)
+        return
+    for line in lines:
+        print_line(line)
 
 
 def print_bad_row(row: "BadRow") -> None:
@@ -100,9 +101,10 @@ def print_bad_row(row: "BadRow") -> None:
     print_line(f"{row.place}: {row.reason}", err=True)
 
 
-def rest_note(bad: int) -> str:
-    """What a result is about if some rows could not be used."""
-    return f"\n{bad:,} row{'' if bad == 1 else 's'} could not be used (named above); the figures are of the rest."
+def rest_note(bad: int) -> list[str]:
+    """What a result is about if some rows could not be used, as lines."""
+    rows = "row" if bad == 1 else "rows"
+    return [f"{bad:,} {rows} could not be used (named above); the figures are of the rest."] if bad else []
 
 
 def read_settings(**given: Any) -> "Settings":

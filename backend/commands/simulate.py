@@ -144,7 +144,7 @@ def simulate(
         "gains": [_finite(asdict(gain)) for gain in gained],
         "bad_rows": bad,
     }
-    print_result(data, as_json, simulation_text(found, gained) + (rest_note(bad) if bad else ""))
+    print_result(data, as_json, *simulation_text(found, gained).split("\n"), *rest_note(bad))
     ctx.exit(SOME_FAILED if bad else 0)
 
 

@@ -3,7 +3,6 @@
 import click
 
 from captionloop.backend.commands.shared import json_option, print_result, project_option, running_settings
-from captionloop.printable import one_line
 
 
 @click.command()
@@ -19,4 +18,4 @@ def status(*, project_id: int | None, as_json: bool) -> None:
     from captionloop.backend.commands.status_text import read_status, status_lines
 
     shown = read_status(running_settings(), label_studio_id=project_id)
-    print_result(shown, as_json, "\n".join(map(one_line, status_lines(shown))))
+    print_result(shown, as_json, *status_lines(shown))

@@ -119,7 +119,7 @@ def _start(
     if plot is not None:
         _draw(shown, plot)
     if wait:
-        print_result(shown.to_dict(), as_json, sweep_text(shown))
+        print_result(shown.to_dict(), as_json, *sweep_text(shown).split("\n"))
         if shown.sweep.state is not RunState.FINISHED:
             sys.exit(1)
     else:
@@ -147,7 +147,7 @@ def show(*, name: str | None, project_id: int | None, plot: Path | None, as_json
         shown = context.queue.sweeps.state(found.id)
     if plot is not None:
         _draw(shown, plot)
-    print_result(shown.to_dict(), as_json, sweep_text(shown))
+    print_result(shown.to_dict(), as_json, *sweep_text(shown).split("\n"))
 
 
 @sweep.command("list")
@@ -186,7 +186,7 @@ def list_sweeps(*, project_id: int | None, as_json: bool) -> None:
             ],
         ),
     ]
-    print_result(data, as_json, "\n\n".join(texts))
+    print_result(data, as_json, *"\n\n".join(texts).split("\n"))
 
 
 @sweep.command()

@@ -63,7 +63,7 @@ def train(
         captionloop train photos/ --model Salesforce/blip-image-captioning-base --out my-blip
         captionloop train photos/ --out my-blip --set way=lora --set steps=600
     """
-    from captionloop.backend.commands.train_folder import Asked, default_out, result_data, result_text, train_folder
+    from captionloop.backend.commands.train_folder import Asked, default_out, result_data, result_lines, train_folder
     from captionloop.model.exchange.reading import find_source
     from captionloop.model.training.settings import FinetuneSettings, read_pairs
 
@@ -74,5 +74,5 @@ def train(
     source = find_source(data, images=images, form=form, by_line=by_line, split=split)
     chosen = Asked(data, source, out or default_out(data), model, asked, resume=resume, limit=limit)
     result, bad = train_folder(chosen, settings)
-    print_result(result_data(result, bad=bad), as_json, result_text(result, chosen))
+    print_result(result_data(result, bad=bad), as_json, *result_lines(result, chosen))
     ctx.exit(SOME_FAILED if bad else 0)

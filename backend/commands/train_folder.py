@@ -149,7 +149,7 @@ def result_data(result: TrainedModel, *, bad: int) -> dict[str, Any]:
     }
 
 
-def result_text(result: TrainedModel, asked: Asked) -> str:
+def result_lines(result: TrainedModel, asked: Asked) -> list[str]:
     """The figures of both models, and what to do next."""
     source = asked.source
     compared, out = result.comparison, shlex.quote(str(result.out))
@@ -160,15 +160,14 @@ def result_text(result: TrainedModel, asked: Asked) -> str:
         dataset += " --lines"
     pictures = shlex.quote(str(source.images or source.directory))
     both = f"{shlex.quote(result.source)} {out}"
-    return "\n".join(
-        [
-            figures_text(compared.figures, first=result.base, second=result.name, images=len(compared.images)),
-            "",
-            result.finding,
-            "",
-            f"The model is in {result.out}, and {result.out / REPORT} shows what it writes. What you can do with it:",
-            f"  captionloop caption {pictures} --model {out} --out captions.jsonl     caption pictures",
-            f"  captionloop compare {both} --dataset {dataset} --html comparison.html     on the held-out pictures",
-            f"  captionloop up --model {out}     serve it, and let people correct it in Label Studio",
-        ]
-    )
+    figures = figures_text(compared.figures, first=result.base, second=result.name, images=len(compared.images))
+    return [
+        *figures.split("\n"),
+        "",
+        result.finding,
+        "",
+        f"The model is in {result.out}, and {result.out / REPORT} shows what it writes. What you can do with it:",
+        f"  captionloop caption {pictures} --model {out} --out captions.jsonl     caption pictures",
+        f"  captionloop compare {both} --dataset {dataset} --html comparison.html     on the held-out pictures",
+        f"  captionloop up --model {out}     serve it, and let people correct it in Label Studio",
+    ]

@@ -19,7 +19,7 @@ def versions(*, project_id: int | None, as_json: bool) -> None:
 
     with ready_context() as context:
         rows = context.versions.all_of(chosen_project(context, project_id).id)
-    print_result([info.to_dict() for info in rows], as_json, versions_table(rows))
+    print_result([info.to_dict() for info in rows], as_json, *versions_table(rows).split("\n"))
 
 
 @click.command()

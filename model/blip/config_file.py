@@ -6,13 +6,13 @@ files are opened.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from captionloop.errors import CheckpointError
+from captionloop.json_files import load_json
 
 CONFIG = "config.json"
 _MOST_BYTES = 2**20  # of config.json; published ones have up to 6 KB
@@ -124,17 +124,13 @@ def check_weight_index(path: Path) -> None:
 
 def _read_json(path: Path, *, most_bytes: int) -> Any:
     try:
-        with path.open("rb") as file:
-            data = file.read(most_bytes + 1)
-        if len(data) > most_bytes:
-            raise CheckpointError(f"{path} has more than {most_bytes >> 20} MiB.")
-        return json.loads(data)
+        return load_json(path, most_bytes=most_bytes)
     except FileNotFoundError:
         raise
     except OSError as error:  # a directory of that name, a link to itself
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no valid JSON: {error}.") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} {error}.") from error
 
 
 def _shortened(value: Any) -> str:

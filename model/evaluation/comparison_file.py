@@ -19,6 +19,7 @@ from typing import Any
 
 from captionloop.errors import CheckpointError
 from captionloop.home import write_atomically
+from captionloop.json_files import load_json
 from captionloop.model.metrics import Difference, Evaluation, compare_figures
 
 COMPARISON = "comparison.json"
@@ -101,7 +102,7 @@ def read_comparison(path: Path) -> StoredComparison | None:
         CheckpointError: the file is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path)
         return StoredComparison(
             champion=str(content["champion"]),
             figures={name: Difference.from_dict(values) for name, values in content["figures"].items()},

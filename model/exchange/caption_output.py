@@ -33,6 +33,7 @@ Format = Literal["jsonl", "csv", "coco", "sidecar", "imagefolder"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _BY_ENDING: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".json": "coco"}
 _METADATA = "metadata.jsonl"
+_REMEDY = "Name another file, or say --force to write it anew."
 _COLUMNS = ("image", "caption", "score", "model_version")
 
 
@@ -117,6 +118,7 @@ def open_output(out: Path, form: Format, *, model_version: str, force: bool) -> 
         return _ImageFolder(_directory(out), model_version, force=force)
     if out.is_dir():
         raise CaptionFileError(f"{out} is a directory, but {form} is one file; name that.")
+    _refuse_special(out)
     if form == "coco":
         return _Coco(out, model_version, force=force)
     return _Lines(out, _Csv() if form == "csv" else _Json("image", "caption"), model_version, force=force)
@@ -130,7 +132,16 @@ def _directory(out: Path) -> Path:
     return out
 
 
+def _refuse_special(path: Path) -> None:
+    """A pipe would wait for ever, and a device keeps nothing."""
+    if path.exists() and not path.is_file():
+        raise CaptionFileError(f"{path} is no regular file; name one that captions can be added to.")
+
+
 # Files with a line for each picture -----------------------------------------------------------------------------------
+
+# What reading a line raises that somebody else wrote.
+_NO_ROW = (ValueError, KeyError, TypeError, RecursionError, OverflowError, csv.Error)
 
 
 class _Json:
@@ -152,6 +163,16 @@ class _Json:
             "model_version": str(found["model_version"]),
         }  # fmt: skip
 
+    def may_be_cut_off(self, line: bytes, *, is_first: bool) -> bool:
+        begin = f'{{"{self._image}": "'.encode()
+        if not (line.startswith(begin) or begin.startswith(line)):
+            return False
+        try:
+            json.loads(line)
+        except _NO_ROW:
+            return True
+        return _is_row(self, line)  # all but its line break
+
 
 class _Csv:
     """A row of a table, in one line: the names of files have no line breaks in them (`why_not`)."""
@@ -166,6 +187,17 @@ class _Csv:
     def read(self, line: bytes) -> dict[str, Any]:
         ((image, caption, score, version),) = csv.reader([line.decode("utf-8", "surrogateescape")])
         return {"image": image, "caption": caption, "score": float(score), "model_version": version}
+
+    def may_be_cut_off(self, line: bytes, *, is_first: bool) -> bool:
+        return self.header.startswith(line) or not is_first
+
+
+def _is_row(form: _Json | _Csv, line: bytes) -> bool:
+    try:
+        form.read(line)
+    except _NO_ROW:
+        return False
+    return True
 
 
 class _Lines(CaptionOutput):
@@ -237,6 +269,8 @@ class _Lines(CaptionOutput):
         whole = 0
         for number, line in enumerate(self._file, start=1):
             if not line.endswith(b"\n"):
+                if not self._form.may_be_cut_off(line, is_first=not whole):
+                    raise self._not_ours(number)
                 break
             if whole or line != self._form.header:
                 image = self._known_image(line, number, model_version)
@@ -249,18 +283,19 @@ class _Lines(CaptionOutput):
                 self._file.flush()
 
     def _known_image(self, line: bytes, number: int, model_version: str) -> bytes:
-        remedy = "Name another file, or say --force to write it anew."
         try:
             row = self._form.read(line)
-        except (ValueError, KeyError, TypeError) as error:
-            raise CaptionFileError(
-                f"{self._path}, line {number} is not one that `captionloop caption` writes. {remedy}"
-            ) from error
+            image = os.fsencode(row["image"])
+        except _NO_ROW as error:
+            raise self._not_ours(number) from error
         if row["model_version"] != model_version:
             raise CaptionFileError(
-                f"{self._path} has captions of {row['model_version']}, and this is {model_version}. {remedy}"
+                f"{self._path} has captions of {row['model_version']}, and this is {model_version}. {_REMEDY}"
             )
-        return os.fsencode(row["image"])
+        return image
+
+    def _not_ours(self, number: int) -> CaptionFileError:
+        return CaptionFileError(f"{self._path}, line {number} is not one that `captionloop caption` writes. {_REMEDY}")
 
 
 # The others -----------------------------------------------------------------------------------------------------------
@@ -306,12 +341,11 @@ class _Coco(_Lines):
                         raise ValueError("other numbers")
                     path = Path(image["file_name"])
                     row = WrittenCaption(path, "", found["caption"], found["score"], found["model_version"])
-                    target.write(form.line(str(path), row))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CaptionFileError(
-                f"{self._out} was not written by `captionloop caption`. Name another file, or say --force to write it "
-                "anew."
-            ) from error
+                    written = form.line(str(path), row)
+                    form.read(written)
+                    target.write(written)
+        except _NO_ROW as error:
+            raise CaptionFileError(f"{self._out} was not written by `captionloop caption`. {_REMEDY}") from error
 
 
 def _separated(number: int, value: dict[str, Any]) -> str:
@@ -336,6 +370,7 @@ class _ImageFolder(_Lines):
 
     def __init__(self, directory: Path, model_version: str, *, force: bool) -> None:
         self._directory = directory
+        _refuse_special(directory / _METADATA)
         form = _Json("file_name", "text")
         super().__init__(directory / _METADATA, form, model_version, force=force, key=lambda image, name: name)
 

@@ -104,8 +104,19 @@ class TrainingDirectory:
             path.unlink()
 
     def plan(self) -> dict[str, Any]:
-        """What was begun; empty where nothing was."""
-        return read_json(self._state / "plan.json")
+        """What was begun; empty where nothing was.
+
+        Raises:
+            CaptionloopError: its file is damaged.
+        """
+        path = self._state / "plan.json"
+        try:
+            plan = read_json(path)
+            if not isinstance(plan.get("settings", {}), dict):
+                raise ValueError("has settings that are no object")
+        except (OSError, ValueError) as error:
+            raise CaptionloopError(f"{path} {error}. Delete {self.path}, and train again.") from error
+        return plan
 
     def begin(self, dataset: str, model: str, settings: Mapping[str, Any], *, source: str) -> None:
         """Write down what is trained on what; where something was begun it has to be the same.

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from captionloop.errors import CheckpointError
+from captionloop.json_files import load_json
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.blip.model_source import local_directory
 from captionloop.model.versions.manifest import MANIFEST, sha256
@@ -55,9 +56,9 @@ def _manifest(base: Base) -> tuple[str, GenerationSettings] | None:
     if not path.is_file():
         return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = load_json(path)
         return str(manifest["version"]), GenerationSettings.from_dict(manifest["generation"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}); name another model, or delete that file.") from error
 
 

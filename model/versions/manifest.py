@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from captionloop.errors import CheckpointError
+from captionloop.json_files import load_json
 from captionloop.model.database import VersionState, utc_now
 
 MANIFEST = "captionloop.json"
@@ -44,8 +45,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         CheckpointError: there is none, or it is damaged.
     """
     try:
-        return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return dict(load_json(path / MANIFEST))
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"Version {path.name} has no readable {MANIFEST}. {_remedy(path, {})}") from error
 
 

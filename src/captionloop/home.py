@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from captionloop.errors import StorageError
+from captionloop.json_files import load_json
 
 FOLDERS = "folders"  # in Label Studio's data
 # Not in backups. Keys and passwords, which must be kept elsewhere or are created again:
@@ -261,11 +262,18 @@ def unfinished_directory(place: Path, *, prefix: str) -> Iterator[Path]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is no such file."""
+    """The object in a JSON file; empty when there is no such file.
+
+    Raises:
+        ValueError: it has none.
+    """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        found = load_json(path)
     except FileNotFoundError:
         return {}
+    if not isinstance(found, dict):
+        raise ValueError(f"holds {type(found).__name__} instead of an object")
+    return found
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -52,12 +52,16 @@ LONG = "x" * 5000
         ("caption", "a.png", "--model", LONG),
         ("train", LONG),
         ("evaluate", "--model", "starter", "--dataset", LONG),
-        ("compare", "starter", LONG, "--dataset", "a.png"),
+        ("compare", "starter", LONG, "--dataset", "captions.jsonl"),
         ("dataset", "import", LONG),
     ],
     ids=lambda arguments: " ".join(arguments).replace(LONG, "long"),
 )
-def test_a_name_that_no_file_can_have_is_named(said: Said, picture: Path, arguments: tuple[str, ...]) -> None:
+def test_a_name_that_no_file_can_have_is_named(
+    said: Said, picture: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(picture.parent)
+    Path("captions.jsonl").write_text(json.dumps({"image": "a.png", "caption": "a red square"}) + "\n")
     code, text = said(*arguments)
 
     assert code in {1, 2, 3, 6}

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captionloop import printable
 from captionloop.backend.report_page.figures import figure_rows
 from captionloop.backend.terminal.progress import Progress
 from captionloop.backend.terminal.table import table
@@ -50,7 +51,7 @@ def differences_text(found: Differences, *, first: str, second: str) -> str:
 
 def figures_text(figures: Mapping[str, Difference], *, first: str, second: str, images: int) -> str:
     """The same from the figures alone."""
-    titles = ("", first, second, "difference", "95 % interval", "p", "")
+    titles = ("", printable.one_line(first), printable.one_line(second), "difference", "95 % interval", "p", "")
     rows = [
         (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
         for row in figure_rows(figures)

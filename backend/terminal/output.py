@@ -25,7 +25,8 @@ def print_json(value: Any) -> None:
 
 
 def print_usage_error(error: click.ClickException) -> None:
-    """Print Click's usage error on stderr; it may contain a file name."""
+    """Print Click's usage error on stderr; its message may contain a file name."""
+    error.message = printable.one_line(error.message)
     said = io.StringIO()
     error.show(said)
     print_text(said.getvalue().removesuffix("\n"), err=True)

@@ -35,7 +35,8 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "a.png"
+    path = tmp_path / "photos" / "a.png"
+    path.parent.mkdir()
     Image.new("RGB", (32, 32), "red").save(path)
     return path
 
@@ -169,7 +170,8 @@ class TestNamesThatCommandATerminal:
     def test_captions_in_files(self, said: Said, photos: Path, tmp_path: Path, form: str) -> None:
         code, text = said("caption", photos, "--out", tmp_path / f"out{ESCAPES}", "--format", form)
 
-        assert (code, "6 captions written" in text) == (6, True)
+        written = 0 if form == "csv" else 6  # a table has no cells with a line break
+        assert (code, f"{written} captions written" in text) == (6, True), text
         assert_shows_only_lines(text)
 
     @pytest.mark.parametrize("also", [[], ["--json"]])
@@ -232,9 +234,10 @@ class TestModels:
     ids=["deep", "a list", "no JSON", "wrong settings", "a long number"],
 )  # fmt: skip
 def test_a_plan_of_a_training_that_is_none(said: Said, picture: Path, tmp_path: Path, plan: str) -> None:
+    picture.with_suffix(".txt").write_text("a red square")
     (tmp_path / "out" / ".training").mkdir(parents=True)
     (tmp_path / "out" / ".training" / "plan.json").write_text(plan)
 
     code, text = said("train", picture.parent, "--out", tmp_path / "out", "--resume")
 
-    assert (code, "plan.json" in text) == (1, True)
+    assert (code, "plan.json" in text) == (1, True), text

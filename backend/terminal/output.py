@@ -26,7 +26,10 @@ def print_json(value: Any) -> None:
 
 def print_usage_error(error: click.ClickException) -> None:
     """Print Click's usage error on stderr; its message may contain a file name."""
-    error.message = printable.one_line(error.message)
     said = io.StringIO()
     error.show(said)
-    print_text(said.getvalue().removesuffix("\n"), err=True)
+    message = error.format_message()
+    text = said.getvalue().replace(
+        click.unstyle(message), printable.one_line(message)
+    )  # Click has left out the colours
+    print_text(text.removesuffix("\n"), err=True)

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core.core_schema import DataclassSchema
 
-from captionloop import __version__
 from captionloop.backend.api.endpoints import Endpoint, api
+from captionloop.package_version import __version__
 
 _PATH_PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
 _PATH_TYPES = {"int": "integer", "": "string"}

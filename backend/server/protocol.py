@@ -10,7 +10,6 @@ from typing import Any, cast
 from flask import Blueprint, Response, current_app, jsonify, request
 from werkzeug.exceptions import BadRequest, Forbidden, Gone, UnsupportedMediaType
 
-from captionloop import __version__
 from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
 from captionloop.backend.server.places import Places
@@ -18,6 +17,7 @@ from captionloop.backend.serving.caption_service import CaptionService, project_
 from captionloop.errors import LostKeyError
 from captionloop.model.active_learning.project_settings import settings_of
 from captionloop.model.database import LARGEST_ID, Project, Run, RunKind, RunState
+from captionloop.package_version import __version__
 
 protocol = Blueprint("protocol", __name__)
 _log = logging.getLogger(__name__)

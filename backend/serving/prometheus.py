@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from captionloop import __version__
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.serving.champions import Champions
 from captionloop.errors import CheckpointError, ImageError, LabelStudioError, ServiceError
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.model.database import Database
 from captionloop.model.progress.counts import count_all
+from captionloop.package_version import __version__
 
 if TYPE_CHECKING:
     from captionloop.model.captioning.feature_cache import FeatureCache

@@ -23,7 +23,6 @@ from datetime import datetime
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
 
-from captionloop import __version__
 from captionloop.errors import BackupError, BusyError
 from captionloop.home import PASSING, SECRET, Home, atomically, unfinished_directory
 from captionloop.model.backup.database_copy import (
@@ -37,6 +36,7 @@ from captionloop.model.backup.database_copy import (
 )
 from captionloop.model.database import Database, utc_now
 from captionloop.model.versions.manifest import MANIFEST as VERSION_MANIFEST
+from captionloop.package_version import __version__
 
 MANIFEST = "captionloop-backup.json"
 _FORMAT = 1

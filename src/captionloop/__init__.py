@@ -11,8 +11,9 @@ command line). `docs/design.md` has the import directions.
 
 import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from captionloop.package_version import __version__
 
 if TYPE_CHECKING:
     from captionloop.backend.python.exports import (
@@ -42,8 +43,6 @@ __all__ = [
 # before PyTorch is loaded, and so block the threads that they wait for: a training step beside another process took
 # fifty times as long (`python -m benchmarks.waiting`).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-__version__ = version("captionloop")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,5 @@
+"""The installed version of this package."""
+
+from importlib.metadata import version
+
+__version__ = version("captionloop")

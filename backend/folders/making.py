@@ -20,6 +20,7 @@ from captionloop.backend.folders.tasks import FolderTasks, Progress
 from captionloop.backend.folders.wanted import Wanted
 from captionloop.backend.label_studio.client import BACKEND_TITLE, IMPORTED_VERSION, LabelStudio
 from captionloop.backend.label_studio.label_config import caption_label_config
+from captionloop.backend.projects.project_texts import description_without_link
 from captionloop.errors import BusyError, CaptionFileError, LabelStudioError, NotFoundError
 from captionloop.home import Home, storing
 from captionloop.jobs.queue.annotate_settings import AnnotateSettings
@@ -217,7 +218,8 @@ def _known(context: Context, facts: dict[str, Any]) -> int | None:
 
 def _left_by_a_crash(label_studio: LabelStudio, wanted: Wanted) -> int | None:
     for project in label_studio.projects():
-        if (project["title"], project.get("description")) == (wanted.project_title, wanted.description):
+        described = description_without_link(project.get("description"))
+        if (project["title"], described) == (wanted.project_title, wanted.description):
             return int(project["id"])
     return None
 

@@ -13,8 +13,12 @@ _OURS_IN_HTML = re.compile(rf"\n*<p>{re.escape(_SAID)}.*?</p>", re.DOTALL)
 
 def description_with_link(text: str | None, address: str) -> str:
     """A project's description with one line of ours at its end. An earlier one, with another address, is replaced."""
-    own = _OURS_IN_TEXT.sub("", text or "").rstrip()
-    return f"{own}\n\n{_SAID} {address}".lstrip()
+    return f"{description_without_link(text)}\n\n{_SAID} {address}".lstrip()
+
+
+def description_without_link(text: str | None) -> str:
+    """What people wrote in a project's description."""
+    return _OURS_IN_TEXT.sub("", text or "").rstrip()
 
 
 def instructions_with_link(markup: str | None, address: str) -> str:

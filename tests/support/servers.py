@@ -1,5 +1,6 @@
 """The Redis and the Label Studio that the suite starts, with the same code as `captionloop up`."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import httpx
+import pytest
 
 from captionloop.backend.local import label_studio_install, label_studio_server, label_studio_tables, redis_server
 from captionloop.backend.local.ports import free_port
@@ -186,6 +188,30 @@ def signed_in(server: LabelStudioServer) -> Iterator[httpx.Client]:
         browser.post("/user/login/", data=form)
         browser.headers["X-CSRFToken"] = browser.cookies["csrftoken"]
         yield browser
+
+
+def personal_access_token(server: LabelStudioServer) -> str:
+    """A personal access token of the account, which may have one only: the same for all processes of the suite."""
+    with (server.data / "personal-access-token").open("a+") as kept:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        kept.seek(0)
+        if not (token := kept.read()):
+            token = _new_personal_access_token(server)
+            kept.write(token)
+        return token
+
+
+def _new_personal_access_token(server: LabelStudioServer) -> str:
+    """As a person makes one on the Account page."""
+    with signed_in(server) as browser:
+        answer = browser.get("/api/jwt/settings")
+        if answer.status_code == 404 and STUDIO_VERSION != LABEL_STUDIO_VERSION:
+            pytest.skip(f"Label Studio {STUDIO_VERSION} has no personal access tokens yet")
+        if "api_tokens_enabled" in (settings := answer.json()):
+            browser.post("/api/jwt/settings", json=settings | {"api_tokens_enabled": True})
+        answer = browser.post("/api/token/")
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["token"])
 
 
 def _allow_legacy_tokens(server: LabelStudioServer) -> None:

@@ -1,25 +1,15 @@
 """Legacy tokens and personal access tokens, as a real Label Studio makes them."""
 
 import pytest
-from tests.support.servers import STUDIO_VERSION, LabelStudioServer, signed_in
+from tests.support.servers import LabelStudioServer, personal_access_token
 
 from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.errors import LabelStudioError
-from captionloop.settings import LABEL_STUDIO_VERSION
 
 
 @pytest.fixture(scope="module")
 def personal_token(label_studio_server: LabelStudioServer) -> str:
-    """A personal access token, made as a person does on the Account page."""
-    with signed_in(label_studio_server) as browser:
-        answer = browser.get("/api/jwt/settings")
-        if answer.status_code == 404 and STUDIO_VERSION != LABEL_STUDIO_VERSION:
-            pytest.skip(f"Label Studio {STUDIO_VERSION} has no personal access tokens yet")
-        if "api_tokens_enabled" in (settings := answer.json()):
-            browser.post("/api/jwt/settings", json=settings | {"api_tokens_enabled": True})
-        answer = browser.post("/api/token/")
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["token"])
+    return personal_access_token(label_studio_server)
 
 
 def test_a_personal_access_token_is_accepted(label_studio_server: LabelStudioServer, personal_token: str) -> None:

@@ -49,7 +49,7 @@ def list_(*, project_id: int | None, as_json: bool) -> None:
 
     with ready_context() as context, context.database.reading() as session:
         styles = styles_of(session, chosen_project(context, project_id).id)
-    print_result([style.to_dict() for style in styles], as_json, _listed(styles))
+    print_result([style.to_dict() for style in styles], as_json, *_listed(styles).split("\n"))
 
 
 @style_group.command()
@@ -69,7 +69,7 @@ def changes(*, project_id: int | None, as_json: bool) -> None:
 
     with ready_context() as context, context.database.reading() as session:
         found = changes_of(session, chosen_project(context, project_id).id)
-    print_result([asdict(change) for change in found], as_json, _told(found))
+    print_result([asdict(change) for change in found], as_json, *_told(found))
 
 
 @style_group.command()
@@ -151,16 +151,16 @@ def move(*, corrections: Sequence[int], to: str | None, project_id: int | None, 
     print_result({"style": to, "moved": moved}, as_json, f"Moved {_corrections(moved)} to {to or _UNNAMED}.")
 
 
-def _told(changes: "Sequence[StyleChange]") -> str:
+def _told(changes: "Sequence[StyleChange]") -> list[str]:
     if not changes:
-        return "People write as before, as far as their latest corrections show."
+        return ["People write as before, as far as their latest corrections show."]
     lines = [f"- {change}, such as: {change.latest.suggestion} → {change.latest.caption}" for change in changes[:_TOLD]]
     first = min(change.first.number for change in changes)
-    return "\n".join([
+    return [
         "People write otherwise than before:",
         *lines,
         f"To follow them: captionloop style begin NAME --from-correction {first}",
-    ])  # fmt: skip
+    ]
 
 
 def _corrections(count: int) -> str:

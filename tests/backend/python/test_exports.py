@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
 
@@ -35,4 +36,5 @@ def test_it_says_that_it_is_typed() -> None:
 
 
 def test_every_setting_is_a_keyword_of_finetune() -> None:
-    assert get_type_hints(FinetuneOptions) == get_type_hints(FinetuneSettings)
+    kinds = get_type_hints(FinetuneSettings)
+    assert get_type_hints(FinetuneOptions) == {field.name: kinds[field.name] for field in fields(FinetuneSettings)}

@@ -178,7 +178,7 @@ def test_a_directory_with_metadata_is_read(home: Home, pictures: Path) -> None:
     [
         ("{", "line 1: The line is no valid JSON"),
         ("[]", "line 1: The line is []; expected a JSON object"),
-        ('{"text": "x"}', "line 1: There is no picture; expected it as file_name"),
+        ('{"text": "x"}', "line 1: There is no picture, only 'text'; looked for were file_name"),
         ('{"file_name": "0.png"}', "line 1: There is no caption"),
         ('{"file_name": "0.png", "text": ["x", 5]}', "line 1: The caption is 5"),
     ],

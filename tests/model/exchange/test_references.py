@@ -98,7 +98,7 @@ def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
         ([5], "entry 1: The entry is 5; expected a JSON object"),
         ([{"caption": "x"}], 'entry 1: "image_id" is missing; expected a number or a text'),
         ([{"image_id": True, "caption": "x"}], 'entry 1: "image_id" is true'),
-        ([{"image_id": 1}], "entry 1: There is no caption; expected it as"),
+        ([{"image_id": 1}], "entry 1: There is no caption, only 'image_id'; looked for were text"),
         ({"annotations": []}, 'has no "images"'),
         ({"images": [{"id": 1}], "annotations": [{"image_id": 2, "caption": "x"}]}, "no image with the id 2"),
         ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, 'images 1: "file_name" is 3'),

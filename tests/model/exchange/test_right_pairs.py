@@ -354,7 +354,7 @@ def test_a_name_that_an_object_has_twice_is_a_bad_row(
         ("filename,width,height,beschreibung", "caption"),
         ("bild,width,height,caption", "picture"),
         ("bild;caption", "picture"),
-        ("bild,breite,titel", "caption"),
+        ("bild,breite,titel", "picture and which the caption"),
     ],
 )
 def test_names_of_columns_that_are_not_known_are_no_row_and_their_cells_no_captions(

@@ -60,10 +60,11 @@ def compare(
         captionloop compare Salesforce/blip-image-captioning-base my-blip --dataset test/
         captionloop compare blip-a blip-b --dataset test/ --html comparison.html
     """
-    from captionloop.backend.commands.evaluation_text import caption_set, figures_text, write_text_file
+    from captionloop.backend.commands.evaluation_text import caption_set, figures_text
     from captionloop.backend.commands.models import open_dataset
     from captionloop.backend.python.comparing import compared, comparison_page
     from captionloop.backend.python.loading import load_captioner
+    from captionloop.backend.terminal.files import write_text_file
 
     settings = read_settings()
     chosen = open_dataset(dataset, (first, second), settings, images=images, split=split, by_line=by_line)

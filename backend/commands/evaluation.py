@@ -19,6 +19,7 @@ from captionloop.backend.commands.shared import (
     ready_context,
     rest_note,
 )
+from captionloop.backend.terminal.files import write_text_file
 from captionloop.backend.terminal.output import print_line, print_text
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def report(*, version: str, as_html: bool, out: Path | None, project_id: int | N
     if out is None:
         print_text(text.removesuffix("\n"))
         return
-    _write(out, text)
+    write_text_file(out, text)
     print_line(f"The report is in {out}.")
 
 
@@ -226,12 +227,3 @@ def _print_evaluation(facts: Mapping[str, Any], evaluation: "Evaluation", as_jso
     figures, notes = evaluation.to_dict(), evaluation.notes
     data = {**facts, **figures} | ({"notes": notes} if notes else {})
     print_result(data, as_json, *evaluation_text(figures).split("\n"), *notes, *rest_note(facts.get("bad_rows", 0)))
-
-
-def _write(path: Path, text: str) -> None:
-    from captionloop.errors import CaptionFileError
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CaptionFileError(f"{path} cannot be written: {error.strerror}.") from error

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from captionloop import printable
 from captionloop.backend.report_page.figures import figure_rows
+from captionloop.backend.terminal.files import write_text_file
 from captionloop.backend.terminal.progress import Progress
 from captionloop.backend.terminal.table import table
-from captionloop.errors import CaptionFileError
 from captionloop.image_limits import ImageLimits
 from captionloop.model.exchange.evaluation_set import EvaluationSet
 from captionloop.model.exchange.references import to_coco_results
@@ -52,12 +52,8 @@ def differences_text(found: Differences, *, first: str, second: str) -> str:
 def figures_text(figures: Mapping[str, Difference], *, first: str, second: str, images: int) -> str:
     """The same from the figures alone."""
     titles = ("", printable.one_line(first), printable.one_line(second), "difference", "95 % interval", "p", "")
-    rows = [
-        (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
-        for row in figure_rows(figures)
-    ]
     based_on = f"On {images} images; 2,000 paired bootstrap resamples."
-    return "\n".join([table(titles, rows, figures=True), based_on])
+    return "\n".join([table(titles, [row.cells for row in figure_rows(figures)], figures=True), based_on])
 
 
 def per_image_data(evaluation: Evaluation, captions: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -73,22 +69,10 @@ def per_image_data(evaluation: Evaluation, captions: Mapping[str, str]) -> dict[
 
 
 def write_json_file(path: Path, value: Any) -> None:
-    """Write a result to a file of the user.
-
-    Raises:
-        CaptionFileError: it cannot be written.
-    """
+    """`write_text_file` for JSON."""
     write_text_file(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def write_text_file(path: Path, text: str) -> None:
-    """The same for a text."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CaptionFileError(f"{path} cannot be written: {error.strerror}.") from error
-
-
 def write_coco_results(path: Path, captions: Mapping[str, str]) -> None:
-    """Write captions in the format of COCO's evaluation server. Errors as in `write_json_file`."""
+    """Write captions in the format of COCO's evaluation server. Errors as in `write_text_file`."""
     write_json_file(path, to_coco_results(captions))

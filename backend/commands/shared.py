@@ -1,6 +1,6 @@
 """Shared by the commands: common options, settings and context, printing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
@@ -78,13 +78,17 @@ def reader_options(source: str) -> Callable[[_Command], _Command]:
         ),
         click.option("--limit", type=click.IntRange(min=1), help="Rows to look at. Default: all."),
     )  # fmt: skip
-    # Decorators apply from the last to the first.
-    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+    return _with(options)
 
 
 def folder_options(command: _Command) -> _Command:
     """The options of a command that makes a project of a directory, but for `--images` itself."""
-    return reduce(lambda decorated, option: option(decorated), reversed(_FOLDER_OPTIONS), command)
+    return _with(_FOLDER_OPTIONS)(command)
+
+
+def _with(options: Sequence[Callable[[_Command], _Command]]) -> Callable[[_Command], _Command]:
+    """All options as one decorator, in this order in the help: decorators apply from the last to the first."""
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
 def print_result(value: Any, as_json: bool, *lines: str) -> None:

@@ -6,9 +6,8 @@ After a crash before that, the project is recognised by its title and descriptio
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,15 @@ from captionloop.backend.folders.wanted import Wanted
 from captionloop.backend.label_studio.client import BACKEND_TITLE, IMPORTED_VERSION, LabelStudio
 from captionloop.backend.label_studio.label_config import caption_label_config
 from captionloop.backend.projects.project_texts import description_without_link
-from captionloop.errors import BusyError, CaptionFileError, LabelStudioError, NotFoundError
-from captionloop.home import Home, storing
+from captionloop.errors import CaptionFileError, LabelStudioError, NotFoundError
+from captionloop.home import alone
 from captionloop.jobs.queue.annotate_settings import AnnotateSettings
 from captionloop.model.database import Project, RunKind, Version
 from captionloop.model.exchange.reading import Source, find_captions, find_source
 from captionloop.settings import LOCAL_SERVER
+
+# Two calls at once would make two projects.
+_BUSY = "Another call makes a project of a directory now; wait for its end."
 
 if TYPE_CHECKING:
     from captionloop.backend.projects.connect import Connection
@@ -82,7 +84,7 @@ def make_folder_project(
     """
     source = _captions(wanted)
     with (
-        _alone(context.home),
+        alone(context.home.root / "folders.lock", busy=_BUSY),
         closing(PictureFolder(wanted.directory, limits=context.image_limits, on_bad=on_bad)) as folder,
     ):
         _take_captions(folder, source, wanted)
@@ -222,18 +224,6 @@ def _left_by_a_crash(label_studio: LabelStudio, wanted: Wanted) -> int | None:
         if (project["title"], described) == (wanted.project_title, wanted.description):
             return int(project["id"])
     return None
-
-
-@contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    """Hold the lock of the home's folder projects: two calls at once would make two projects."""
-    path = home.root / "folders.lock"
-    with storing(path), path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BusyError("Another call makes a project of a directory now; wait for its end.") from error
-        yield
 
 
 def _seen_as(context: Context, directory: Path) -> Path:

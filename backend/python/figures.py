@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from captionloop.backend.python.comparing import ComparedModels, compared, comparison_page
 from captionloop.backend.python.html import header, paragraph, table
 from captionloop.backend.report_page.figures import figure_rows, figure_value_rows
+from captionloop.backend.terminal.files import write_text_file
 from captionloop.backend.terminal.table import table as text_table
-from captionloop.errors import CaptionFileError
 from captionloop.model.evaluation.comparison_file import ComparedImage
 from captionloop.model.metrics import Difference, evaluate_captions
 from captionloop.model.metrics.differences import bootstrap_figures
@@ -21,8 +21,6 @@ from captionloop.model.versions.comparisons import ordered
 if TYPE_CHECKING:
     from captionloop.backend.python.datasets import Dataset
     from captionloop.backend.python.models import Model
-
-_TITLES = ("", "first", "second", "difference", "95 % interval", "p", "")
 
 
 class Evaluation(Mapping[str, float]):
@@ -96,26 +94,21 @@ class Comparison:
         page = comparison_page(
             self._found, self._dataset.as_evaluation_set(), self._dataset.limits, dataset=self._dataset.name
         )
-        try:
-            path.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise CaptionFileError(f"{path} cannot be written: {error.strerror}.") from error
+        write_text_file(path, page)
         return path
 
     def __repr__(self) -> str:
-        titles = ("", self._found.first, self._found.second, *_TITLES[3:])
-        return "\n".join([text_table(titles, self._rows(), figures=True), self._based_on(), *self.notes])
+        return "\n".join([text_table(self._titles(), self._rows(), figures=True), self._based_on(), *self.notes])
 
     def _repr_html_(self) -> str:
-        titles = ("", self._found.first, self._found.second, *_TITLES[3:])
         rows = [list(map(escape, row)) for row in self._rows()]
-        return table(header(titles), rows) + paragraph(self._based_on()) + "".join(map(paragraph, self.notes))
+        return table(header(self._titles()), rows) + paragraph(self._based_on()) + "".join(map(paragraph, self.notes))
+
+    def _titles(self) -> tuple[str, ...]:
+        return ("", self._found.first, self._found.second, "difference", "95 % interval", "p", "")
 
     def _rows(self) -> list[tuple[str, ...]]:
-        return [
-            (row.title, row.first, row.second, row.difference, row.interval, row.p_value, row.verdict)
-            for row in figure_rows(self.figures)
-        ]
+        return [row.cells for row in figure_rows(self.figures)]
 
     def _based_on(self) -> str:
         return f"On {len(self._found.comparison.images)} pictures; 2,000 paired bootstrap resamples."

@@ -58,6 +58,11 @@ class FigureRow:
     middle: float
     high: float
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row of a table: title, both values, difference, interval, p-value, verdict."""
+        return self.title, self.first, self.second, self.difference, self.interval, self.p_value, self.verdict
+
 
 def figure_rows(figures: Mapping[str, Difference]) -> list[FigureRow]:
     return [_row(style, figures[name]) for name, style in _STYLES.items() if name in figures]

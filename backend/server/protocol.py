@@ -84,9 +84,8 @@ def predict() -> Response:
     body = _body()
     tasks = _tasks(body)
     project, label_config = project_number(body.get("project")), _text(body, "label_config")
-    with (
-        _places().of(project) if tasks else nullcontext()
-    ):  # without tasks, as `captionloop doctor` asks, nothing is read
+    # Without tasks, as `captionloop doctor` asks, nothing is read.
+    with _places().of(project) if tasks else nullcontext():
         results = _service().predict(project, label_config, tasks)
     return jsonify(results=results)
 

@@ -12,14 +12,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from captionloop.errors import CheckpointError
-from captionloop.json_files import load_json
+from captionloop.json_files import MOST_BYTES, load_json
 
 CONFIG = "config.json"
 _MOST_BYTES = 2**20  # of config.json; published ones have up to 6 KB
-_MOST_INDEX_BYTES = 2**26
-# Far above every published BLIP (BLIP-large: 24 layers of 1024, 4096 in between), far below what fills a machine.
 _WEIGHTS = ("*.safetensors", "*.bin")
 _FEW_WEIGHTS = 2**27  # half a gigabyte in float32
+# Far above every published BLIP (BLIP-large: 24 layers of 1024, 4096 in between), far below what fills a machine.
 _Layers = Annotated[int, Field(strict=True, ge=1, le=256)]
 _Width = Annotated[int, Field(strict=True, ge=1, le=65_536)]
 _Words = Annotated[int, Field(strict=True, ge=1, le=2_000_000)]
@@ -109,7 +108,7 @@ def check_weight_index(path: Path) -> None:
         CheckpointError: it is damaged, or names a file elsewhere or one that is missing.
     """
     try:
-        index = _read_json(path, most_bytes=_MOST_INDEX_BYTES)
+        index = _read_json(path)
     except FileNotFoundError:
         return
     files = index.get("weight_map") if isinstance(index, dict) else None
@@ -122,7 +121,7 @@ def check_weight_index(path: Path) -> None:
             raise CheckpointError(f"{path} names the file {name}, which is missing.")
 
 
-def _read_json(path: Path, *, most_bytes: int) -> Any:
+def _read_json(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
     try:
         return load_json(path, most_bytes=most_bytes)
     except FileNotFoundError:

@@ -11,15 +11,14 @@ After a kill at any moment `--resume` continues from what is there.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from captionloop.errors import BusyError, CaptionloopError, SettingsError
-from captionloop.home import read_json, storing, write_atomically, write_json
+from captionloop.errors import CaptionloopError, SettingsError
+from captionloop.home import alone, read_json, storing, write_atomically, write_json
 from captionloop.model.versions.manifest import MANIFEST
 
 REPORT = "report.html"
@@ -89,12 +88,8 @@ class TrainingDirectory:
         """
         with storing(self.path):
             self._state.mkdir(parents=True, exist_ok=True)
-            lock = (self._state / "lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BusyError(f"Another training writes to {self.path} now; wait for it, or name another.") from error
+        busy = f"Another training writes to {self.path} now; wait for it, or name another."
+        with alone(self._state / "lock", busy=busy):
             self._remove_half_written()
             yield
 

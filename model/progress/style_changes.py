@@ -156,10 +156,10 @@ def _change(habit: Habit, pairs: Sequence[Pair]) -> StyleChange | None:
 def _beginning(shown: Sequence[bool]) -> tuple[float, int]:
     """The evidence for two rates, and where the second begins: 0 nats where there are none such."""
     best = 0.0, 0
-    before = 0
-    whole = _log_likelihood(sum(shown), len(shown))
+    before, times = 0, sum(shown)
+    whole = _log_likelihood(times, len(shown))
     for place, is_shown in enumerate(shown):
-        after, left = sum(shown) - before, len(shown) - place
+        after, left = times - before, len(shown) - place
         if (
             is_shown
             and place >= _FEWEST_BEFORE
@@ -232,23 +232,21 @@ def _words(caption: str) -> frozenset[str]:
 
 def _is_possible(habit: Habit, suggestion: str) -> bool:
     """Whether a suggestion is such that the habit could show."""
-    match habit.kind:
-        case "word":
-            return habit.before in _words(suggestion)
-        case "opening":
-            return words_of(suggestion)[:1] == [habit.before]
-        case "capitals" | "end":
-            return _LOOKS[habit.kind](suggestion) == habit.before
-    return True
+    return _is_like(habit.kind, habit.before, suggestion, otherwise=True)
 
 
 def _is_result(habit: Habit, caption: str) -> bool:
-    """Whether a caption is as the habit makes it."""
-    match habit.kind:
+    """Whether a caption is as the habit makes it; of an order or a length its suggestion alone could tell."""
+    return _is_like(habit.kind, habit.after, caption, otherwise=False)
+
+
+def _is_like(kind: Kind, what: str, text: str, *, otherwise: bool) -> bool:
+    """Whether a text has what a habit of this kind is about; `otherwise` for kinds that are about two texts."""
+    match kind:
         case "word":
-            return habit.after in _words(caption)
+            return what in _words(text)
         case "opening":
-            return words_of(caption)[:1] == [habit.after]
+            return words_of(text)[:1] == [what]
         case "capitals" | "end":
-            return _LOOKS[habit.kind](caption) == habit.after
-    return False  # of an order or a length nothing can be said without the suggestion
+            return _LOOKS[kind](text) == what
+    return otherwise

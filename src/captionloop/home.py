@@ -23,6 +23,7 @@ HOME/
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -34,7 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captionloop.errors import StorageError
+from captionloop.errors import BusyError, StorageError
 from captionloop.json_files import load_json
 
 FOLDERS = "folders"  # in Label Studio's data
@@ -186,6 +187,27 @@ def storing(path: Path, *, also: tuple[type[Exception], ...] = ()) -> Iterator[N
         cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
         remedy = _REMEDIES.get(number or 0, "Look at that disk, and into the system's log")
         raise StorageError(f"{path} cannot be written ({cause}). {remedy}; then do the same again.") from error
+
+
+@contextmanager
+def alone(path: Path, *, busy: str) -> Iterator[None]:
+    """Hold the lock file `path` for the time of a block. A kill releases it.
+
+    Args:
+        busy: what to say where another process holds it.
+
+    Raises:
+        BusyError: another process holds it.
+        StorageError: it cannot be made.
+    """
+    with storing(path):
+        lock = path.open("ab")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BusyError(busy) from error
+        yield
 
 
 _REMEDIES = {

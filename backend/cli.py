@@ -20,6 +20,7 @@ from captionloop.backend.commands.connection import connect, doctor, sync
 from captionloop.backend.commands.dataset import dataset
 from captionloop.backend.commands.evaluation import evaluate, report
 from captionloop.backend.commands.key import key_group
+from captionloop.backend.commands.migrate import migrate
 from captionloop.backend.commands.project import project_group
 from captionloop.backend.commands.running import demo, serve, up, worker
 from captionloop.backend.commands.runs import annotate, cancel, finetune
@@ -86,7 +87,7 @@ for _command in (
     finetune, annotate, cancel, versions, promote, rollback,
     train, caption,
     status, project_group, style_group, sweep, dataset,
-    evaluate, compare, report, simulate, backup, restore, bench, key_group,
+    evaluate, compare, report, simulate, backup, restore, migrate, bench, key_group,
 ):  # fmt: skip
     cli.add_command(_command)
 

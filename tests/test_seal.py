@@ -4,6 +4,7 @@ import base64
 import os
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +120,16 @@ def test_processes_that_start_at_once_get_the_same_key(home: Home) -> None:
         thread.join()
 
     assert [opened(Seal(home), each) for each in kept] == ["token"] * 8
+
+
+def test_what_follows_from_the_key_is_the_same_in_every_home_and_differs_by_key_and_purpose(tmp_path: Path) -> None:
+    key, other = a_key(), a_key()
+    both = Secret(f"{key.reveal()}, {other.reveal()}")
+
+    here = Seal(Home(tmp_path / "here"), key).derived("x")
+
+    assert here is not None
+    assert len(here) == 32
+    assert Seal(Home(tmp_path / "there"), both).derived("x") == here  # the first key encrypts, the others only decrypt
+    assert here not in {Seal(Home(tmp_path), other).derived("x"), Seal(Home(tmp_path), key).derived("y")}
+    assert Seal(Home(tmp_path)).derived("x") is None

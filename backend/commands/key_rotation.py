@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from captionloop.backend.access.session_key import seal_session_key_again, session_key
+from captionloop.backend.access.session_key import seal_session_key_again, session_key_in_home
 from captionloop.backend.local import services
 from captionloop.backend.projects import webhook_secret
 from captionloop.errors import LostKeyError
@@ -46,7 +46,7 @@ def rotate_key(settings: Settings, database: Database) -> Rotated:
         projects = [row for row in session.scalars(select(Project)) if row.webhook_secret]
         services.login(home, key=settings.key)
         if home.session_key.exists():
-            session_key(home, seal)
+            session_key_in_home(home, seal)
         plain = {row.id: _secret_of(row, seal) for row in projects}
         old = seal.begin_rotation()
         logins = services.seal_again(home, key=settings.key)

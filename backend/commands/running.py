@@ -1,5 +1,7 @@
 """`captionloop up`, `demo`, `serve`, `worker`: long-running commands."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +16,19 @@ from captionloop.backend.commands.shared import (
     model_option,
     open_context,
     read_settings,
+    running_settings,
 )
 
 if TYPE_CHECKING:
     from captionloop.backend.folders.wanted import As
+    from captionloop.jobs.queue.work import Work
+
+
+_no_migrate_option = click.option(
+    "--no-migrate",
+    is_flag=True,
+    help="Leave the database's schema as it is (`captionloop migrate` changes it), and end if it is not the latest.",
+)
 
 
 @click.command()
@@ -99,7 +110,8 @@ def demo(*, rounds: int, per_round: int, language: str | None) -> None:
 @click.option("--host", help="Address to listen on. Default: CAPTIONLOOP_HOST, else 127.0.0.1.")
 @click.option("--port", type=PORT, help="Port to listen on. Default: CAPTIONLOOP_PORT, else 9090.")
 @model_option
-def serve(*, host: str | None, port: int | None, model: str | None) -> None:
+@_no_migrate_option
+def serve(*, host: str | None, port: int | None, model: str | None, no_migrate: bool) -> None:
     """Run the backend alone.
 
     \b
@@ -113,20 +125,51 @@ def serve(*, host: str | None, port: int | None, model: str | None) -> None:
 
     context = open_context(host=host, port=port, model=model)
     log_to_stderr(context.settings)
-    run_server(context)
+    run_server(context, migrates=not no_migrate)
+
+
+def _kinds_of_work(ctx: click.Context, parameter: click.Parameter, value: str) -> "Sequence[Work]":
+    from captionloop.jobs.queue.work import Work
+
+    try:
+        return [Work(name.strip()) for name in value.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; expected some of {', '.join(Work)}, with commas in between.") from error
 
 
 @click.command()
-def worker() -> None:
+@click.option(
+    "--queues", "taken", default="sync,cpu,gpu", show_default=True, callback=_kinds_of_work, metavar="NAME,…",
+    help="The kinds of work to take: `sync` reads annotations, `cpu` works on tasks, `gpu` computes with models.",
+)  # fmt: skip
+@click.option("--gpus", type=click.Choice(["all"]), help="Run a worker on each of this machine's GPUs.")
+@_no_migrate_option
+def worker(*, taken: "Sequence[Work]", gpus: str | None, no_migrate: bool) -> None:
     """Run one worker, which fine-tunes, re-captions and syncs. Start several to work on more projects at a time.
 
     \b
     Example:
         REDIS_URL=redis://gpu-box:6379 captionloop worker
+        captionloop worker --queues sync,cpu
+        captionloop worker --queues gpu --gpus all
     """
+    if gpus is not None:
+        _work_on_each_gpu(["--queues", ",".join(taken), *(["--no-migrate"] if no_migrate else [])])
+        return
     from captionloop.jobs.worker.rq_worker import work
 
     context = open_context()
     log_to_stderr(context.settings)
-    context.database.migrate()
-    work(context)
+    context.database.require_migrated() if no_migrate else context.database.migrate()
+    work(context, taken)
+
+
+def _work_on_each_gpu(options: Sequence[str]) -> None:
+    """A worker per GPU, each in a process of its own with these options."""
+    from captionloop.backend.local.up import OWN_COMMAND
+    from captionloop.jobs.worker.per_gpu import plan, run_each
+
+    settings = running_settings()
+    log_to_stderr(settings)
+    environments = plan({**os.environ, **settings.as_environment()})
+    run_each([*OWN_COMMAND, "worker", *options], environments)

@@ -36,6 +36,7 @@ from captionloop.home import Home
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import Runs
 from captionloop.jobs.queue.sweeps import Sweeps
+from captionloop.jobs.queue.work import Work
 from captionloop.model.database import Database, Project
 from captionloop.model.dataset.images import open_image
 from captionloop.model.versions.manifest import verify_files
@@ -47,6 +48,7 @@ from captionloop.settings import OLDEST_LABEL_STUDIO, Settings, without_password
 _WITHIN_S = 60.0
 _TIMEOUT_S = 50.0
 _IMAGES_TO_READ = 5
+_WAITS_FOR = {Work.SYNC: "syncs", Work.CPU: "captioning runs", Work.GPU: "what computes with a model"}
 NOT_LOOKED_AT = "not looked at"  # the message of a skipped check
 
 
@@ -356,6 +358,12 @@ class _Patient:
         names = self._queue().workers()
         if not names:
             raise ServiceError("none listens, so nothing is fine-tuned, synced or re-captioned")
+        if idle := [work for work in Work if not self._queue().workers([work])]:
+            said = " and ".join(f"{_WAITS_FOR[work]} ({work})" for work in idle)
+            raise _BrokenError(
+                f"{len(names)} {'listens' if len(names) == 1 else 'listen'}, and none of them takes {said}",
+                f"Start one with `captionloop worker --queues {','.join(idle)}`.",
+            )
         return f"{len(names)} {'listens' if len(names) == 1 else 'listen'}"
 
     def _backend(self) -> str:

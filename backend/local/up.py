@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from captionloop.jobs.context import Context
 
 _STARTER_MODEL = "starter"
-_OWN_COMMAND = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
+OWN_COMMAND = (sys.executable, "-c", "from captionloop.backend.cli import main; main()")
 # On an idle machine it is seconds; what dies is noticed at once.
 _READY_WITHIN_S = 600.0
 _POLL_INTERVAL_S = 0.5
@@ -317,13 +317,13 @@ class _Up:
 
 
 def _own_program(name: str, command: str, environment: dict[str, str]) -> Program:
-    return Program(name, (*_OWN_COMMAND, command), environment, grace_s=_FINISHING_S)
+    return Program(name, (*OWN_COMMAND, command), environment, grace_s=_FINISHING_S)
 
 
 @contextlib.contextmanager
 def _beside(command: Sequence[str], environment: dict[str, str]) -> Iterator[None]:
     """A command of ours that may end before us, and ends with us."""
-    with subprocess.Popen([*_OWN_COMMAND, *command], env=environment) as process:
+    with subprocess.Popen([*OWN_COMMAND, *command], env=environment) as process:
         try:
             yield
         finally:

@@ -29,11 +29,14 @@ _WATCHERS_STOP_WITHIN_S = 5
 _OPEN_FILES = 4096
 
 
-def serve(context: Context) -> None:
+def serve(context: Context, *, migrates: bool = True) -> None:
     """Serve until SIGINT or SIGTERM; requests in progress are finished.
 
+    Args:
+        migrates: whether to migrate the database first; otherwise its schema must be the latest.
+
     Raises:
-        BusyError, SettingsError, ServiceError: its address cannot be listened on.
+        BusyError, SettingsError, ServiceError: its address cannot be listened on, or the database cannot be used.
     """
     from captionloop.backend.server.graceful_server import GracefulServer
 
@@ -41,7 +44,7 @@ def serve(context: Context) -> None:
     _allow_open_files()
     # First, so that a process that cannot start has changed nothing.
     listening = listen(settings.port, host=settings.host, variable="CAPTIONLOOP_PORT", purpose="the backend")
-    context.database.migrate()
+    context.database.migrate() if migrates else context.database.require_migrated()
     service = build_service(context)
     gatekeeper = Gatekeeper(
         settings.user, settings.password, reader_password=settings.reader_password, seal=context.seal

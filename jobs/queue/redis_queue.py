@@ -4,7 +4,7 @@ Redis carries plain ids and can be emptied at any moment: `keep_moving` restores
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event
 from typing import Any, cast
@@ -18,6 +18,7 @@ from rq.serializers import JSONSerializer
 from captionloop.errors import ServiceError
 from captionloop.jobs.queue.runs import Requested, Runs
 from captionloop.jobs.queue.sweeps import Sweeps
+from captionloop.jobs.queue.work import RUNS, SYNCS, TRIALS, Work, queues_of
 from captionloop.logs import current_request, sane_id
 from captionloop.model.database import Run, RunKind, Sweep
 from captionloop.model.sweep.search_space import SearchSpace
@@ -25,9 +26,6 @@ from captionloop.settings import without_password
 
 _log = logging.getLogger(__name__)
 
-QUEUE_NAME = "captionloop"
-# Workers use it when the other queue is empty, so a run waits for at most the trial in progress.
-TRIALS_QUEUE_NAME = "captionloop-trials"
 _REQUEST = "request"  # key in RQ's metadata of a job
 _CHAMPION_CHANNEL = "captionloop:champion"
 _SYNC_ASKED = "captionloop:sync-asked:{project_id}"
@@ -62,8 +60,9 @@ class Queue:
         self.sweeps = sweeps
         # RQ raises the timeout where it waits for long by design.
         self.redis = redis.Redis.from_url(redis_url, socket_connect_timeout=_TIMEOUT_S, socket_timeout=_TIMEOUT_S)
-        self._queue = rq.Queue(QUEUE_NAME, connection=self.redis, serializer=JSONSerializer)
-        self._trials_queue = rq.Queue(TRIALS_QUEUE_NAME, connection=self.redis, serializer=JSONSerializer)
+        self._queues = {
+            name: rq.Queue(name, connection=self.redis, serializer=JSONSerializer) for name in queues_of(list(Work))
+        }
 
     def request(
         self, project_id: int, kind: RunKind, *, asked_by: str, settings: Mapping[str, Any] | None = None
@@ -113,11 +112,9 @@ class Queue:
             key = _SYNC_ASKED.format(project_id=project_id)
             if not self.redis.set(key, 1, nx=True, ex=_SYNC_ASKED_EXPIRES_S):
                 return False
-            # At the front: a sync takes a second, and secures an annotator's work.
-            self._queue.enqueue_call(
+            self._queues[SYNCS].enqueue_call(
                 _OF_SYNCS,
                 args=(project_id,),
-                at_front=True,
                 timeout=_NO_JOB_TIMEOUT,
                 result_ttl=0,
                 meta=_asked_by(),
@@ -193,18 +190,22 @@ class Queue:
     def lengths(self) -> dict[str, int]:
         """How many jobs wait in each queue."""
         with _explained(self.url):
-            return {queue.name: queue.count for queue in (self._queue, self._trials_queue)}
+            return {name: queue.count for name, queue in self._queues.items()}
 
-    def workers(self) -> list[str]:
-        """The names of the listening workers."""
+    def workers(self, taking: Collection[Work] = tuple(Work)) -> set[str]:
+        """The names of the workers that take one of these kinds of work."""
         with _explained(self.url):
-            return [str(worker.name) for worker in rq.Worker.all(queue=self._queue, serializer=JSONSerializer)]
+            return {
+                str(worker.name)
+                for name in queues_of(taking)
+                for worker in rq.Worker.all(queue=self._queues[name], serializer=JSONSerializer)
+            }
 
     def close(self) -> None:
         self.redis.close()
 
     def _send(self, run: Run) -> None:
-        self._queue.enqueue_call(
+        self._queues[RUNS].enqueue_call(
             _OF_RUNS[run.kind],
             args=(run.id,),
             job_id=_job_id(run),
@@ -216,7 +217,7 @@ class Queue:
         _log.info("run %s (%s) is sent to the workers", run.id, run.kind.value)
 
     def _send_trial(self, sweep: Sweep, number: int) -> None:
-        self._trials_queue.enqueue_call(
+        self._queues[TRIALS].enqueue_call(
             _OF_TRIALS,
             args=(sweep.id, number),
             job_id=_trial_job_id(sweep, number),

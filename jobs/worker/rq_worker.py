@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from types import FrameType
 
@@ -22,8 +23,9 @@ from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context, hand_on
 from captionloop.jobs.processes.end_with_parent import end_with
 from captionloop.jobs.queue.last_look import LastLook
-from captionloop.jobs.queue.redis_queue import QUEUE_NAME, TRIALS_QUEUE_NAME, attempt_of
+from captionloop.jobs.queue.redis_queue import attempt_of
 from captionloop.jobs.queue.runs import DEAD_AFTER_S
+from captionloop.jobs.queue.work import Work, queues_of
 from captionloop.jobs.worker.due_runs import start_due_runs
 from captionloop.jobs.worker.own_job import OwnJob
 from captionloop.memory import keep_freed_memory
@@ -113,8 +115,12 @@ class _Worker(Worker):
                 os.kill(self.horse_pid, signal.SIGKILL)
 
 
-def work(context: Context) -> None:
-    """Work until SIGINT or SIGTERM: a sync is finished, a run is left; a second signal ends at once."""
+def work(context: Context, taken: Collection[Work] = tuple(Work)) -> None:
+    """Work until SIGINT or SIGTERM: a sync is finished, a run is left; a second signal ends at once.
+
+    Args:
+        taken: the kinds of work to take.
+    """
     hand_on(context.settings)
     _import_ahead()
     _sweep(context)
@@ -122,7 +128,7 @@ def work(context: Context) -> None:
     watcher = threading.Thread(target=_watch, args=(context, stop), name="watch-runs", daemon=True)
     watcher.start()
     try:
-        worker = _work_until_told_to_end(context)
+        worker = _work_until_told_to_end(context, queues_of(taken))
         if worker.left:
             _hand_back(context, *worker.left)
     finally:
@@ -130,13 +136,13 @@ def work(context: Context) -> None:
         watcher.join()
 
 
-def _work_until_told_to_end(context: Context) -> _Worker:
+def _work_until_told_to_end(context: Context, queues: Sequence[str]) -> _Worker:
     """Restart RQ's loop, which ends when Redis is unreachable or slow, or sends an unexpected response."""
     while True:
         worker: _Worker | None = None
         try:
             worker = _Worker(
-                [QUEUE_NAME, TRIALS_QUEUE_NAME],  # in this order
+                queues,
                 connection=context.queue.redis,
                 serializer=JSONSerializer,
                 job_class=OwnJob,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import column, create_engine, event, inspect, select, table, text
+from sqlalchemy import String, column, create_engine, event, inspect, select, table, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import (
@@ -94,6 +94,28 @@ class Database:
                 command.upgrade(config, "head")
         except SQLAlchemyError as error:
             raise ServiceError(f"The database {self.shown_url} cannot be used: {_cause(error)}.") from error
+
+    def require_migrated(self) -> None:
+        """Check that the schema is the latest one, and change nothing.
+
+        Raises:
+            ServiceError: it is another one, or the database does not answer.
+        """
+        from alembic.script import ScriptDirectory
+
+        try:
+            with self.engine.connect() as connection:
+                known = inspect(connection).has_table(SCHEMA_VERSION_TABLE)
+                chosen = select(column("version_num", String)).select_from(table(SCHEMA_VERSION_TABLE))
+                found = connection.scalar(chosen) if known else None
+        except SQLAlchemyError as error:
+            raise ServiceError(f"The database {self.shown_url} cannot be used: {_cause(error)}.") from error
+        wanted = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+        if found != wanted:
+            raise ServiceError(
+                f"The database {self.shown_url} has {'schema ' + found if found else 'no tables of ours'}, and this "
+                f"release needs schema {wanted}. Run `captionloop migrate` of the newest release in use, once."
+            )
 
     @staticmethod
     def known_revisions() -> set[str]:

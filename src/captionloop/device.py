@@ -6,7 +6,7 @@ checks that. `tests/test_on_another_device.py` runs encoder, decoder and trainin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from captionloop.errors import SettingsError
 AUTO, CPU = "auto", "cpu"
 KINDS = ("cuda", "mps", "xpu", CPU)
 """In order of preference. ROCm's PyTorch calls an AMD GPU "cuda"."""
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def chosen_device(name: str) -> torch.device:
@@ -80,6 +81,22 @@ def nvidia_name(device: torch.device) -> str | None:
 def device_count(device: torch.device) -> int:
     """The number of devices of its kind."""
     return int(_module(device).device_count())
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """The GPUs that a process with this environment may use, by the names that CUDA_VISIBLE_DEVICES has for them.
+
+    No driver is initialised. ROCm's PyTorch reads the same variable.
+    """
+    given = environment.get(_VISIBLE)
+    if given is not None:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def seeing_only(gpu: str) -> dict[str, str]:
+    """The variable of a process that may use this GPU alone."""
+    return {_VISIBLE: gpu}
 
 
 def peak_memory(device: torch.device) -> int | None:

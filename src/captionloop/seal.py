@@ -13,6 +13,8 @@ import os
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from captionloop.errors import LostKeyError, SettingsError
 from captionloop.home import Home, make_once, write_atomically
@@ -35,12 +37,23 @@ class Seal:
             SettingsError: it contains an invalid key.
         """
         self._home = home
-        self._given = _read(key.reveal().split(","), source="CAPTIONLOOP_KEY") if key else []
+        self._given_keys = key.reveal().split(",") if key else []
+        self._given = _read(self._given_keys, source="CAPTIONLOOP_KEY")
 
     def encrypt(self, secret: str) -> str:
         """Encrypt a secret to text."""
         keys = self._given or self._in_home() or self._made()
         return _MARK + keys[0].encrypt(secret.encode()).decode()
+
+    def derived(self, purpose: str) -> bytes | None:
+        """32 bytes for another purpose that follow from CAPTIONLOOP_KEY (its first key); None if it is not set.
+
+        HKDF with SHA-256 (RFC 5869), which tells nothing about the key itself.
+        """
+        if not self._given_keys:
+            return None
+        key = base64.urlsafe_b64decode(_checked(self._given_keys[0].strip(), "CAPTIONLOOP_KEY"))
+        return HKDF(hashes.SHA256(), length=_KEY_BYTES, salt=None, info=f"captionloop {purpose}".encode()).derive(key)
 
     def decrypt(self, kept: str, *, what: str, lost: str) -> str:
         """Decrypt a stored value.

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 from tests.support.models import add_project
 
-from captionloop.backend.access.session_key import session_key
+from captionloop.backend.access.session_key import session_key_in_home
 from captionloop.backend.cli import main
 from captionloop.backend.commands.key_rotation import Rotated, rotate_key
 from captionloop.backend.local import services
@@ -60,7 +60,7 @@ def settings(home: Home) -> Settings:
 def fill(home: Home, database: Database, key: Secret | None = None) -> Secrets:
     """Secrets of every kind; what they are."""
     services.ensure_secrets(home, key=key)
-    session_key(home, Seal(home, key))
+    session_key_in_home(home, Seal(home, key))
     for number in (1, 2):
         project = add_project(database, number)
         with database.session() as session:
@@ -76,7 +76,7 @@ def read(home: Home, database: Database, key: Secret | None = None) -> Secrets:
     seal = Seal(home, key)
     with database.reading() as session:
         hooks = [webhook_secret.read(row.webhook_secret, seal) for row in session.scalars(select(Project))]
-    return login.token.reveal() + login.password.reveal(), password.reveal(), session_key(home, seal), hooks
+    return login.token.reveal() + login.password.reveal(), password.reveal(), session_key_in_home(home, seal), hooks
 
 
 def test_everything_is_encrypted_anew_and_is_what_it_was(settings: Settings, home: Home, database: Database) -> None:
@@ -218,12 +218,12 @@ def test_a_command_that_needs_a_login_says_that_its_key_is_lost(home: Home, caps
 
 
 def test_a_session_key_that_cannot_be_read_is_named_with_what_helps(home: Home) -> None:
-    session_key(home, Seal(home))
+    session_key_in_home(home, Seal(home))
     home.seal_keys.unlink()
     with pytest.raises(
         LostKeyError, match=r"session\.key is encrypted.* delete the file; everybody then has to sign in"
     ):
-        session_key(home, Seal(home))
+        session_key_in_home(home, Seal(home))
 
 
 def test_starting_up_encrypts_what_an_earlier_release_kept(home: Home, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from captionloop.errors import ServiceError
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import Runs
 from captionloop.jobs.queue.sweeps import Sweeps
+from captionloop.jobs.queue.work import Work, queues_of
 from captionloop.model.database import Database, Project, RunKind, RunState
 
 
@@ -32,7 +33,7 @@ def queue(database: Database, redis_url: str) -> Queue:
 
 def jobs_in(redis_url: str) -> list[bytes]:
     with Redis.from_url(redis_url) as client:
-        return list(client.lrange("rq:queue:captionloop", 0, -1))
+        return [job for name in queues_of(list(Work)) for job in client.lrange(f"rq:queue:{name}", 0, -1)]
 
 
 def test_a_request_puts_one_job_into_redis(queue: Queue, project: Project, redis_url: str) -> None:

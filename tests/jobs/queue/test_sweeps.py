@@ -11,9 +11,10 @@ from tests.support.models import add_project
 from tests.support.sweeps import DEFAULT, SPACE, do_trial, kill_workers, request_sweep
 
 from captionloop.errors import NotFoundError, RunCancelled, ServiceError, SettingsError
-from captionloop.jobs.queue.redis_queue import QUEUE_NAME, TRIALS_QUEUE_NAME, Queue
+from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import Runs
 from captionloop.jobs.queue.sweeps import Sweeps
+from captionloop.jobs.queue.work import RUNS, TRIALS
 from captionloop.model.database import Database, Project, RunKind, RunState
 from captionloop.model.sweep.trials import Trials
 from captionloop.model.training import named_settings
@@ -33,7 +34,7 @@ def queue(database: Database, redis_url: str, tmp_path: Path) -> Iterator[Queue]
 
 def jobs_in(redis_url: str) -> list[bytes]:
     with Redis.from_url(redis_url) as client:
-        return list(client.lrange(f"rq:queue:{TRIALS_QUEUE_NAME}", 0, -1))
+        return list(client.lrange(f"rq:queue:{TRIALS}", 0, -1))
 
 
 def do_all(database: Database, sweep_id: str, scores: list[float]) -> None:
@@ -54,7 +55,7 @@ def test_each_trial_is_a_job_of_plain_ids(queue: Queue, database: Database, proj
 def test_a_run_goes_before_the_trials_that_wait(queue: Queue, database: Database, project: Project) -> None:
     request_sweep(queue, database, project)
     run = queue.request(project.id, RunKind.FINETUNE, asked_by="test").run
-    worker = Worker([QUEUE_NAME, TRIALS_QUEUE_NAME], connection=queue.redis, serializer=JSONSerializer)
+    worker = Worker([RUNS, TRIALS], connection=queue.redis, serializer=JSONSerializer)
 
     taken = worker.dequeue_job_and_maintain_ttl(timeout=1)
 

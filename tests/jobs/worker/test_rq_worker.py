@@ -28,8 +28,8 @@ from tests.support.servers import OwnRedis, descendants
 
 from captionloop.home import Home
 from captionloop.jobs.context import Context
-from captionloop.jobs.queue.redis_queue import QUEUE_NAME
 from captionloop.jobs.queue.runs import DEAD_AFTER_S, Runs
+from captionloop.jobs.queue.work import RUNS
 from captionloop.jobs.worker import rq_worker as worker_module
 from captionloop.logs import belonging_to
 from captionloop.model.database import Database, Run, RunKind, RunState, utc_now
@@ -254,13 +254,13 @@ def test_a_pickle_that_somebody_puts_into_redis_runs_nothing_and_the_worker_goes
     monkeypatch.setenv("MALICIOUS_TARGET", str(tmp_path / "owned"))
     log = tmp_path / "worker.log"
     with Redis.from_url(redis_url) as connection:
-        job = rq.Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer).enqueue("time.sleep", 0)
+        job = rq.Queue(RUNS, connection=connection, serializer=JSONSerializer).enqueue("time.sleep", 0)
         for spelling in (pickle.dumps(Malicious()), zlib.compress(pickle.dumps(Malicious()))):
             connection.hset(job.key, "data", spelling)
-            connection.lpush(f"rq:queue:{QUEUE_NAME}", job.id)
+            connection.lpush(f"rq:queue:{RUNS}", job.id)
 
         with running_worker(home, redis_url, log) as process:
-            until(lambda: connection.llen(f"rq:queue:{QUEUE_NAME}") == 0)
+            until(lambda: connection.llen(f"rq:queue:{RUNS}") == 0)
             until(lambda: log.read_text().count("DeserializationError") >= 2)
             worker_is_alive = process.poll() is None
 
@@ -273,7 +273,7 @@ def test_a_job_that_is_none_of_ours_is_refused_with_all_that_it_names(
 ) -> None:
     log, owned = tmp_path / "worker.log", tmp_path / "owned"
     with Redis.from_url(redis_url) as connection:
-        queue = rq.Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer)
+        queue = rq.Queue(RUNS, connection=connection, serializer=JSONSerializer)
         direct = queue.enqueue("os.mkdir", str(owned))
         by_module = queue.enqueue("captionloop.jobs.entry.time.sleep", 0)
         at_its_end = queue.enqueue("captionloop.jobs.entry.finetune", "no such run")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class LabelStudio:
         """
         self.url = url.rstrip("/")
         self._names = tuple(name.rstrip("/") for name in names)
+        self._retry_delays_s = tuple(retry_delays_s)
         self._transport = Transport(self.url, retry_delays_s=retry_delays_s)
         self._authorization = Authorization(api_key, self._transport)
         self._api = ApiCalls(self._transport, self._authorization)
@@ -177,17 +179,31 @@ class LabelStudio:
     # --- tasks ----------------------------------------------------------------------------------------------------
 
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Create tasks from `{"data": {...}}`, with `annotations` and `predictions` if given; their ids, in order."""
+        """Create tasks from `{"data": {...}}`, with `annotations` and `predictions` if given; their ids, in order.
+
+        Raises:
+            LabelStudioError: among others, it has repeatedly stored the tasks without what belongs to them; they are
+                deleted again.
+        """
         if not tasks:
             return []
-        return self._import(project_id, json=list(tasks))
+        for pause_s in (0.0, *self._retry_delays_s):
+            time.sleep(pause_s)
+            answer = self._imported(project_id, json=list(tasks))
+            ids = _task_ids(answer)
+            if not (lost := _lost(tasks, answer)):
+                return ids
+            # A Label Studio on SQLite does this when others write as well: docs/label-studio.md.
+            self.delete_tasks(project_id, ids)
+        raise messages.lost_in_import(self.url, project_id, lost)
 
     def upload_images(self, project_id: int, images: Iterable[tuple[str, bytes]]) -> list[int]:
         """Upload image files, given as (file name, bytes); the ids of the tasks made of them, in order."""
         ids: list[int] = []
         for batch in _upload_batches(images):
             # The server reads files by the name of their form field, so each needs its own.
-            ids += self._import(project_id, files={f"file{number}": file for number, file in enumerate(batch)})
+            files = {f"file{number}": file for number, file in enumerate(batch)}
+            ids += _task_ids(self._imported(project_id, files=files))
         return ids
 
     def upload_files(self, project_id: int, files: Sequence[tuple[str, bytes]]) -> list[str]:
@@ -440,8 +456,8 @@ class LabelStudio:
             self._api.expected(task, f"GET {path}", _TASK_WITH_RESULTS if with_results else _TASK)
         return tasks, not tasks or len(tasks) >= answer["total"]
 
-    def _import(self, project_id: int, **body: Any) -> list[int]:
-        answer = self._api.send(
+    def _imported(self, project_id: int, **body: Any) -> Json:
+        return self._api.send(
             "POST",
             f"/api/projects/{project_id}/import",
             what=f"project {project_id}",
@@ -449,7 +465,6 @@ class LabelStudio:
             timeout_s=_LONG_TIMEOUT_S,
             **body,
         )
-        return [int(task_id) for task_id in answer.get("task_ids", [])]
 
     def _data_manager_action(self, action: str, project_id: int, task_ids: Sequence[int]) -> None:
         if not task_ids:
@@ -462,6 +477,18 @@ class LabelStudio:
             json={"selectedItems": {"all": False, "included": list(task_ids)}},
             timeout_s=_LONG_TIMEOUT_S,
         )
+
+
+def _task_ids(answer: Json) -> list[int]:
+    return [int(task_id) for task_id in answer.get("task_ids", [])]
+
+
+def _lost(tasks: Sequence[Mapping[str, Any]], answer: Json) -> int:
+    """How many annotations and predictions of these tasks an import has not stored, by its own count."""
+    given = {
+        f"{kind}_count": sum(len(task.get(f"{kind}s", ())) for task in tasks) for kind in ("annotation", "prediction")
+    }
+    return sum(count - int(answer.get(name, count)) for name, count in given.items())
 
 
 def _filter(column: str, operator: str, value: Any, kind: str = "Number") -> Json:

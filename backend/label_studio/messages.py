@@ -54,6 +54,14 @@ def too_large(url: str, most_bytes: int, *, status: int) -> LabelStudioError:
     )
 
 
+def lost_in_import(url: str, project_id: int, lost: int) -> LabelStudioError:
+    return LabelStudioError(
+        f"Label Studio at {url} has repeatedly imported tasks into project {project_id} without {lost} of their "
+        "annotations and predictions, as it does when its SQLite database is locked by others. The tasks are deleted "
+        "again. Try again when fewer people work, or give Label Studio a PostgreSQL."
+    )
+
+
 def no_json(url: str, response: httpx.Response) -> LabelStudioError:
     return LabelStudioError(
         f"{url} answered with {_kind(response)} instead of JSON. Check that LABEL_STUDIO_URL names a Label Studio, "

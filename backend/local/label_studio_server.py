@@ -27,6 +27,8 @@ _PROXIES = {"http_proxy", "https_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_
 
 _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
+    "PYTHONPATH": str(Path(__file__).with_name("in_label_studio")),
+    "DJANGO_SETTINGS_MODULE": "captionloop_settings",
     "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",  # else our token is refused
     "ML_BLOCK_LOCAL_IP": "false",  # else a backend on a loopback address is refused
     "SSRF_PROTECTION_ENABLED": "false",  # else the backend is saved, but its webhook is not

@@ -72,16 +72,17 @@ function showKeys() {
 // Live values ---------------------------------------------------------------------------------------------------
 
 const streams = new Map();
+const statesIn = (part) => [...part.querySelectorAll("[data-state]")].map((run) => run.dataset.state).join(" ");
 
 function follow(part) {
   if (streams.has(part)) return;
   const stream = new EventSource(part.dataset.live);
   streams.set(part, stream);
   stream.addEventListener("run", (event) => {
-    // "The run is queued" is no longer true when something has changed.
-    if (part.told && part.told !== event.data) each(".said-now", (said) => said.remove());
-    part.told = event.data;
+    const before = statesIn(part);
     part.innerHTML = event.data;
+    // "The run is queued" is no longer true.
+    if (statesIn(part) !== before) each(".said-now", (said) => said.remove());
     tellTimes(part);
   });
   stream.addEventListener("over", () => {

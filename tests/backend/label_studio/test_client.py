@@ -1,6 +1,7 @@
 """The calls, of a real Label Studio, and of a server that answers what a real one rarely does."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -130,6 +131,19 @@ class TestTasks:
         annotate(label_studio_server, ids[1], "a second cat")
         assert [task.id for task in label_studio.annotated_tasks(project_id, since=moment)] == [ids[1]]
 
+    def test_whoever_imports_at_once_loses_no_annotation(self, label_studio: LabelStudio) -> None:
+        given = [{"data": {"image": f"/{n}.png"}, "annotations": [annotation("a cat")]} for n in range(3)]
+
+        def make(number: int) -> int:
+            project = label_studio.create_project(f"At once {number}", SAMPLE_LABEL_CONFIG)["id"]
+            label_studio.import_tasks(project, given)
+            return len(list(label_studio.annotated_tasks(project)))
+
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(make, range(24))) == [3] * 24
+        titles = [project["title"] for project in label_studio.projects()]
+        assert sum(title.startswith("At once") for title in titles) == 24
+
 
 def annotate(server: LabelStudioServer, task_id: int, text: str) -> Json:
     answer = httpx.post(
@@ -167,6 +181,29 @@ class TestBadServer:
         bad_server.answer(403, {"detail": "No."})
         bad_server.answer(200, {"id": 7, "email": "me@example.test"})
         assert client.emails() == {7: "me@example.test"}
+
+    def test_tasks_that_were_imported_without_their_annotations_are_imported_again(
+        self, client: LabelStudio, bad_server: BadServer
+    ) -> None:
+        bad_server.answer(201, {"task_ids": [1, 2], "annotation_count": 0, "prediction_count": 0})
+        bad_server.answer(200, {"processed_items": 2})
+        bad_server.answer(201, {"task_ids": [3, 4], "annotation_count": 1, "prediction_count": 0})
+        given: list[Json] = [{"data": {}, "annotations": [annotation("a cat")]}, {"data": {}}]
+        assert client.import_tasks(1, given) == [3, 4]
+        assert [request.split("?")[0] for request in bad_server.asked] == [
+            "POST /tools/ls/api/projects/1/import",
+            "POST /tools/ls/api/dm/actions/",
+            "POST /tools/ls/api/projects/1/import",
+        ]
+
+    def test_it_is_said_when_predictions_are_lost_again_and_again(
+        self, client: LabelStudio, bad_server: BadServer
+    ) -> None:
+        bad_server.answer(201, {"task_ids": [1], "annotation_count": 0, "prediction_count": 0})
+        given = [{"data": {}, "predictions": [to_prediction(TARGET, "a dog", 0.5, "v1")]}]
+        with pytest.raises(LabelStudioError, match="without 1 of their annotations and predictions"):
+            client.import_tasks(1, given)
+        assert bad_server.asked[-1] == "POST /tools/ls/api/dm/actions/?id=delete_tasks&project=1"
 
     def test_a_server_that_caps_its_pages_is_read_to_the_end(self, client: LabelStudio, bad_server: BadServer) -> None:
         def page(ids: list[int], total: int) -> Json:

@@ -111,6 +111,17 @@ def test_that_a_run_is_queued_is_no_longer_said_when_it_goes_on(
     expect(page.get_by_text("v9 was made.")).to_be_visible()
 
 
+def test_what_is_no_longer_true_is_not_said_although_the_run_had_begun_before_the_page_was_followed(
+    page: Page, left_open: Callable[[str], None], room: Room
+) -> None:
+    left_open("")
+    page.route("**/live*", lambda route: (room.runs.start(room.runs.unfinished(1)[0].id), route.continue_()))
+    page.get_by_text("Train now").click()
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.locator("[data-live] [data-state=running]")).to_be_visible()
+    expect(page.get_by_text("The run is queued")).to_have_count(0)
+
+
 def test_the_pulse_changes_with_each_of_them_and_not_by_itself(
     lead: FlaskClient, room: Room, database: Database, finished: FinishedRun
 ) -> None:

@@ -146,6 +146,7 @@ def _rendered(report: Report, words: _Words) -> str:
         samples=_samples(report),
         dataset=report.dataset,
         snapshot=report.manifest.get("snapshot"),
+        new_tokens=report.manifest.get("new_tokens"),
         settings=_flat(report.manifest.get("settings") or {}),
         generation=_flat(report.manifest.get("generation") or {}),
         files=sorted(dict(report.manifest.get("files") or {}).items()),

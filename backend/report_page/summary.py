@@ -46,6 +46,10 @@ def _facts(report: Report) -> list[str]:
             f": {facts.captions} captions of {facts.images} images, {facts.held_out_images} held out" if facts else ""
         )
         lines.append(f"Dataset     {snapshot[:_HASH_DIGITS]}{size}")
+        if facts and facts.scripts:
+            lines.append(f"Written in  {facts.in_scripts}")
+    if new_tokens := report.manifest.get("new_tokens"):
+        lines.append(f"Vocabulary  {new_tokens} new words and parts of words")
     if losses := report.log.get("loss"):
         lines.append(f"Loss        {losses[0]:.3f} at first, {losses[-1]:.3f} after {len(losses)} steps")
     if report.evaluations:

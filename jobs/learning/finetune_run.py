@@ -160,6 +160,7 @@ class _FinetuneRun:
                 parent=self.plan.champion.version,
                 snapshot=self.plan.snapshot.hash,
                 corrections=trained.examples,
+                new_tokens=trained.new_tokens,
                 settings=trained.settings,
                 metrics=figures(verdict),
                 reason=verdict.reason,

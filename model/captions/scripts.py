@@ -60,6 +60,17 @@ def scripts_of(text: str) -> list[str]:
     return [name.title() for name, _ in Counter(filter(None, names)).most_common()]
 
 
+def main_script(text: str) -> str | None:
+    """The script that most of its letters are in; "Japanese" with any kana, "Chinese" with ideographs alone.
+
+    None for a text without letters.
+    """
+    if any(_is_in(_KANA[1:], character) for character in text):
+        return "Japanese"
+    script = next(iter(scripts_of(text)), None)
+    return "Chinese" if script in ("Cjk", "Ideographic") else script
+
+
 def count_units(word: str) -> list[str]:
     """What is counted of a text without white space: the whole, but in scripts without spaces each character.
 

@@ -48,6 +48,7 @@ class Trained:
     settings: dict[str, Any]
     generation: dict[str, Any]
     examples: int
+    new_tokens: int
     steps: int
 
 
@@ -154,6 +155,7 @@ class Finetuning:
             settings=result.settings.to_dict(),
             generation=generation.to_dict(),
             examples=result.examples,
+            new_tokens=result.new_pieces,
             steps=len(result.losses),
         )
 

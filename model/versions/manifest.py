@@ -17,7 +17,11 @@ MANIFEST = "captionloop.json"
 
 @dataclass(frozen=True)
 class Lineage:
-    """The lineage of a new version, written to the manifest."""
+    """The lineage of a new version, written to the manifest.
+
+    Args:
+        new_tokens: words and parts of words that its vocabulary got beside the parent's.
+    """
 
     parent: str
     snapshot: str
@@ -26,6 +30,7 @@ class Lineage:
     metrics: Mapping[str, Any]
     reason: str  # the gate's, for a person
     state: VersionState
+    new_tokens: int = 0
 
 
 def write_manifest(directory: Path, name: str, facts: Mapping[str, Any]) -> None:

@@ -11,12 +11,14 @@ the report is missing as well:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from captionloop.home import Home
+from captionloop.model.captions.scripts import main_script
 from captionloop.model.dataset.corrections import read_snapshot
 from captionloop.model.evaluation.calibration import Chances
 from captionloop.model.evaluation.comparison_file import COMPARISON, ComparedImage, StoredComparison, read_comparison
@@ -32,11 +34,21 @@ _MOST_WORST = 10  # of the examples, to leave room for changed ones
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Size of the version's snapshot."""
+    """The version's snapshot.
+
+    Args:
+        scripts: script → number of captions that are mainly in it, the most frequent first.
+    """
 
     images: int
     captions: int
     held_out_images: int
+    scripts: Mapping[str, int]
+
+    @property
+    def in_scripts(self) -> str:
+        """For a person: "Cyrillic 40, Latin 6"."""
+        return ", ".join(f"{script} {count}" for script, count in self.scripts.items())
 
 
 @dataclass(frozen=True)
@@ -143,8 +155,10 @@ def _read_dataset(snapshots: Path, snapshot: str | None) -> DatasetFacts | None:
         return None
     read = read_snapshot(path)
     split = read.split()
+    scripts = Counter(filter(None, (main_script(example.caption) for example in read.examples)))
     return DatasetFacts(
         images=len(split.train) + len(split.held_out),
         captions=len(read.examples),
         held_out_images=len(split.held_out),
+        scripts=dict(scripts.most_common()),
     )

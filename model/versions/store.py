@@ -145,6 +145,7 @@ class VersionStore:
                     "parent": lineage.parent,
                     "snapshot": lineage.snapshot,
                     "corrections": lineage.corrections,
+                    "new_tokens": lineage.new_tokens,
                     "settings": dict(lineage.settings),
                     "metrics": dict(lineage.metrics),
                     "reason": lineage.reason,

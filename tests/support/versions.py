@@ -98,7 +98,7 @@ def finished_run(
     lineage = Lineage(
         parent=champion, snapshot=snapshot.hash, corrections=10, settings={"learning_rate": 0.001, "steps": 40},
         metrics={**verdict.candidate.to_dict(), "gate": verdict.to_dict()}, reason=verdict.reason,
-        state=VersionState.CANDIDATE if verdict.promote else VersionState.REJECTED,
+        state=VersionState.CANDIDATE if verdict.promote else VersionState.REJECTED, new_tokens=7,
     )  # fmt: skip
     name = store.create(project.id, write, lineage=lineage, generation=base.generation)
     return FinishedRun(project, store, base, snapshot, held_out, store.get(project.id, name))

@@ -148,6 +148,15 @@ def test_the_text_has_the_sentence_the_figures_and_the_examples(run: FinishedRun
     assert text.count("[-thing-] {+nothing else+}") == len(run.held_out)
 
 
+def test_the_scripts_of_the_captions_and_the_number_of_new_words_are_said(
+    run: FinishedRun, html: str, home: Home
+) -> None:
+    assert "<dt>written in</dt><dd>Latin 12</dd>" in html
+    assert "<dt>new in the vocabulary</dt><dd>7 words and parts of words</dd>" in html
+    text = report_text(read_report(run.version, home))
+    assert "Written in  Latin 12\nVocabulary  7 new words and parts of words\n" in text
+
+
 def test_the_text_of_an_older_version_says_what_is_not_known(database: Database, home: Home, tmp_path: Path) -> None:
     run = finished_run(database, home, tmp_path, logs=False)
     assert "No comparison with a champion was kept" in report_text(read_report(run.version, home))

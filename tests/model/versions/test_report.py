@@ -57,6 +57,7 @@ def test_all_that_a_run_left_is_gathered(finished: FinishedRun, home: Home) -> N
     assert report.evaluations[1].metrics["score"] == pytest.approx(4.4)
     assert report.dataset is not None
     assert (report.dataset.images, report.dataset.held_out_images) == (12, len(finished.held_out))
+    assert (report.dataset.in_scripts, report.manifest["new_tokens"]) == ("Latin 12", 7)
 
 
 def test_an_older_version_has_a_report_without_what_it_lacks(database: Database, home: Home, tmp_path: Path) -> None:

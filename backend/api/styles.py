@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from captionloop.backend.api.endpoints import api
+from captionloop.backend.page_data.room import Room
 from captionloop.backend.pages.blueprint import current_room
-from captionloop.model.dataset.styles import StyleInfo, begin_style, end_style, move_corrections, styles_of
+from captionloop.model.database import Project
+from captionloop.model.dataset.styles import StyleInfo, move_corrections, styles_of
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,18 @@ class Move:
 def list_styles(number: int) -> Sequence[StyleInfo]:
     """The styles of a project, the one without a name first."""
     room = current_room()
-    with room.database.reading() as session:
-        return styles_of(session, room.project(number).id)
+    return _styles(room, room.project(number))
 
 
 @api.post("/projects/<int:number>/styles", status=201)
 def post_style(number: int, body: NewStyle) -> Sequence[StyleInfo]:
-    """Begin a style; returns all styles. Captions are suggested in it from the next promoted version on."""
+    """Begin a style; returns all styles. Captions are suggested in it once a version that knows it serves."""
     room = current_room()
     project, since = room.project(number), body.since
     if since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
-    with room.database.session() as session:
-        begin_style(session, project.id, body.name, since=since, control=project.control, language=body.language)
-        return styles_of(session, project.id)
+    room.begin_style(project, body.name, since=since, language=body.language)
+    return _styles(room, project)
 
 
 @api.post("/projects/<int:number>/styles/end")
@@ -75,9 +75,8 @@ def post_style_end(number: int, body: EndedStyle) -> Sequence[StyleInfo]:
     """End a style: the one before it is current again; returns all styles."""
     room = current_room()
     project = room.project(number)
-    with room.database.session() as session:
-        end_style(session, project.id, body.name)
-        return styles_of(session, project.id)
+    room.end_style(project, body.name)
+    return _styles(room, project)
 
 
 @api.post("/projects/<int:number>/styles/move")
@@ -87,4 +86,9 @@ def post_style_move(number: int, body: Move) -> Sequence[StyleInfo]:
     project = room.project(number)
     with room.database.session() as session:
         move_corrections(session, project.id, body.corrections, to=body.to)
+    return _styles(room, project)
+
+
+def _styles(room: Room, project: Project) -> Sequence[StyleInfo]:
+    with room.database.reading() as session:
         return styles_of(session, project.id)

@@ -93,24 +93,24 @@ def begin(
 ) -> None:
     """Begin the style NAME: the corrections made from its beginning on belong to it.
 
-    Captions are suggested in it from the next promoted version on. Earlier corrections stay in their style, and go on
-    teaching what pictures show.
+    Captions are suggested in it once a version that knows it serves, so after the next run. Earlier corrections stay
+    in their style, and go on teaching what pictures show.
 
     \b
     Example:
         captionloop style begin "guide of May" --since 2026-05-04
         captionloop style begin British --from-correction 214
     """
-    from captionloop.model.dataset.styles import begin_style, moment_of
+    from captionloop.jobs.project.change_styles import begin_style
 
     if since is not None and from_correction is not None:
         raise click.UsageError("--since and --from-correction both say when it began; give one of them.")
-    with ready_context() as context, context.database.session() as session:
+    began = since.replace(tzinfo=UTC) if since else None
+    with ready_context() as context:
         project = chosen_project(context, project_id)
-        began = since.replace(tzinfo=UTC) if since else None
-        if from_correction is not None:
-            began = moment_of(session, project.id, from_correction)
-        moved = begin_style(session, project.id, name, since=began, control=project.control, language=language)
+        moved = begin_style(
+            context, project, name, since=began, from_correction=from_correction, language=language
+        )  # fmt: skip
     print_result({"style": name, "corrections": moved}, as_json, f"{name} has begun, with {_corrections(moved)}.")
 
 
@@ -125,10 +125,10 @@ def end(*, name: str, project_id: int | None, as_json: bool) -> None:
     Example:
         captionloop style end British
     """
-    from captionloop.model.dataset.styles import end_style
+    from captionloop.jobs.project.change_styles import end_style
 
-    with ready_context() as context, context.database.session() as session:
-        current = end_style(session, chosen_project(context, project_id).id, name)
+    with ready_context() as context:
+        current = end_style(context, chosen_project(context, project_id), name)
     print_result({"current": current}, as_json, f"{name} has ended. The current style is {current or _UNNAMED}.")
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.backend.label_studio.controls import ControlQuestion, question_of
 from captionloop.backend.page_data.room import Room
+from captionloop.backend.page_data.styles import Styles, read_styles
 from captionloop.backend.page_data.tables import DataTable
 from captionloop.model.database import Correction, Project, Run, RunKind
 from captionloop.model.dataset.corrections import teaching
@@ -62,6 +63,7 @@ class Overview:
         outlook: the forecast for further corrections.
         question: an open question about the text box for captions; None: none.
         notes: what has to be known of how words are counted.
+        styles: None where there is one only, which has no name.
     """
 
     champion: VersionInfo
@@ -73,6 +75,7 @@ class Overview:
     outlook: Outlook
     question: ControlQuestion | None
     notes: Sequence[str]
+    styles: Styles | None
 
     @property
     def current(self) -> VersionFigures | None:
@@ -95,6 +98,7 @@ def read_overview(room: Room, project: Project) -> Overview:
     with room.database.reading() as session:
         figures = loop_figures(session, project.id, versions)
         notes = counting_notes(_newest_captions(session, project.id))
+        styles = read_styles(session, project.id, champion)
     earlier = [found for found in figures.versions if found.version != champion.version and found.kept]
     run = room.runs.current(project.id)
     return Overview(
@@ -107,6 +111,7 @@ def read_overview(room: Room, project: Project) -> Overview:
         outlook=outlook_of(stands(versions, figures.versions), corrections=figures.corrections),
         question=question_of(project),
         notes=notes,
+        styles=styles,
     )
 
 

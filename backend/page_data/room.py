@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from captionloop.backend.serving.version_checks import VersionChecks
 from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs.context import Context
-from captionloop.jobs.project import promotion
+from captionloop.jobs.project import change_styles, promotion
 from captionloop.jobs.project.change_settings import change_settings, choose_control
 from captionloop.jobs.queue.runs import Requested, Runs
 from captionloop.model.database import Database, NamedSettings, Project, Run, RunKind
@@ -199,6 +200,24 @@ class Room:
     def choose_control(self, project: Project, name: str) -> None:
         """Choose the text box for captions; see `change_settings.choose_control` for errors."""
         choose_control(self.context, project, name)
+
+    def begin_style(
+        self,
+        project: Project,
+        name: str,
+        *,
+        since: datetime | None = None,
+        from_correction: int | None = None,
+        language: str | None = None,
+    ) -> int:
+        """Begin a style; see `change_styles.begin_style` for arguments, result and errors."""
+        return change_styles.begin_style(
+            self.context, project, name, since=since, from_correction=from_correction, language=language
+        )
+
+    def end_style(self, project: Project, name: str) -> str | None:
+        """End a style; see `styles.end_style` for the result and errors."""
+        return change_styles.end_style(self.context, project, name)
 
     def start_again(self, project: Project, run: Run, *, by: str) -> Requested:
         """Request a run of the same kind with the same settings as a finished one.

@@ -4,13 +4,15 @@ import base64
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
 from captionloop.backend.page_data.room import Room
 from captionloop.errors import BusyError
+from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Project
+from captionloop.model.dataset.styles import current_style
 from captionloop.model.versions.store import VersionInfo
 
 if TYPE_CHECKING:
@@ -53,10 +55,19 @@ class ShownWord:
 
 @dataclass(frozen=True)
 class Tried:
-    """One version's captions of the picture, best first, and the words of the first."""
+    """One version's captions of the picture in one of its styles, best first, and the words of the first.
+
+    Args:
+        style: its name; None is the one without a name.
+        knows_styles: whether the version was taught several.
+        is_served: whether a champion's suggestions are in this style.
+    """
 
     version: str
     is_champion: bool
+    style: str | None
+    knows_styles: bool
+    is_served: bool
     beams: "Sequence[ScoredCaption]"
     words: Sequence[ShownWord]
 
@@ -91,7 +102,7 @@ def read_try(room: Room, project: Project) -> TryShown:
 
 
 def try_picture(room: Room, project: Project, picture: "Image", versions: Sequence[VersionInfo]) -> list[Tried]:
-    """Caption a picture with several versions, one at a time.
+    """Caption a picture with several versions, one at a time, in every style that each knows, the served one first.
 
     Raises:
         BusyError: too many requests are waiting.
@@ -99,13 +110,27 @@ def try_picture(room: Room, project: Project, picture: "Image", versions: Sequen
     """
     from captionloop.model.captioning.word_regions import word_regions
 
-    champion = room.champion(project).version
+    champion, current = room.champion(project).version, current_style(room.database, project.id)
     tried = []
     for version in versions:
+        styles = _styles(version.generation, current)
         with _turn(), room.captioner(project, version) as captioner:
-            regions = word_regions(captioner, picture)
-        tried.append(_shown(regions, picture.size, is_champion=version.version == champion))
+            found = [(style, word_regions(captioner.in_style(style), picture)) for style in styles]
+        tried += [
+            replace(
+                _shown(regions, picture.size, is_champion=version.version == champion),
+                style=style,
+                knows_styles=len(styles) > 1,
+                is_served=style == styles[0],
+            )
+            for style, regions in found
+        ]
     return tried
+
+
+def _styles(generation: GenerationSettings, current: str | None) -> list[str | None]:
+    """All that a version knows, first the one that it writes while this one is current."""
+    return list(dict.fromkeys([generation.written_in(current), None, *generation.styles]))
 
 
 @contextmanager
@@ -141,7 +166,9 @@ def _shown(regions: "WordRegions", size: tuple[int, int], *, is_champion: bool) 
         )
         for word in regions.words
     ]
-    return Tried(regions.version, is_champion, regions.beams, words)
+    return Tried(
+        regions.version, is_champion, None, knows_styles=False, is_served=True, beams=regions.beams, words=words
+    )
 
 
 def _veil(word: "Word", size: tuple[int, int]) -> str:

@@ -4,6 +4,7 @@ import logging
 import resource
 import signal
 import threading
+from functools import partial
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.local.ports import listen
@@ -16,6 +17,7 @@ from captionloop.backend.serving.champions import Champions
 from captionloop.backend.serving.prometheus import Metrics
 from captionloop.errors import CaptionloopError, ServiceError
 from captionloop.jobs.context import Context
+from captionloop.model.dataset.styles import current_style
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 from captionloop.model.evaluation.calibration import RecentChances
 
@@ -85,6 +87,7 @@ def build_service(context: Context) -> CaptionService:
         champions=Champions(context.versions, base=context.base, load=context.captioner, on_batch=metrics.batch),
         suggestions=SuggestionLog(context.database),
         chances=RecentChances(context.database),
+        current_style=partial(current_style, context.database),
         queue=context.queue,
         read_image=context.read_image,
         limits=context.image_limits,

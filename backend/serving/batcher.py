@@ -33,11 +33,12 @@ class Retired(Exception):
 class _Request:
     image: "Image"
     image_hash: str
+    writer: "Captioner"
     answer: "Future[ScoredCaption]"
 
 
 class Batcher:
-    """One captioner with its thread. All captions of a batcher are by the same version.
+    """One captioner with its thread. All captions of a batcher are by the same version, each in one of its styles.
 
     A request leases the batcher while it submits pictures. After `retire` the batcher stops once all leases have ended,
     so that a swap neither fails a request nor mixes versions in it.
@@ -45,6 +46,7 @@ class Batcher:
 
     def __init__(self, captioner: "Captioner", *, on_batch: OnBatch = lambda size, seconds: None) -> None:
         self.captioner = captioner
+        self._writers: dict[str | None, Captioner] = {}  # by the style that is wanted
         self._on_batch = on_batch
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards the two below
@@ -80,10 +82,20 @@ class Batcher:
                 self._leases -= 1
                 self._stop_if_unused()
 
-    def submit(self, image: "Image", image_hash: str) -> "Future[ScoredCaption]":
-        """Enqueue an RGB picture, within a lease. The future can be cancelled until its batch starts."""
+    def writer(self, style: str | None) -> "Captioner":
+        """The model writing in a style; in its own, if it was not taught that one."""
+        if style not in self._writers:
+            self._writers[style] = self.captioner.in_style(self.captioner.generation.written_in(style))
+        return self._writers[style]
+
+    def submit(self, image: "Image", image_hash: str, writer: "Captioner | None" = None) -> "Future[ScoredCaption]":
+        """Enqueue an RGB picture, within a lease. The future can be cancelled until its batch starts.
+
+        Args:
+            writer: of this batcher; None writes in the version's own style.
+        """
         answer: Future[ScoredCaption] = Future()
-        self._requests.put(_Request(image, image_hash, answer))
+        self._requests.put(_Request(image, image_hash, writer or self.captioner, answer))
         return answer
 
     def retire(self) -> None:
@@ -121,13 +133,19 @@ class Batcher:
         return batch, True
 
     def _answer(self, gathered: Sequence[_Request]) -> None:
-        batch = [request for request in gathered if request.answer.set_running_or_notify_cancel()]
-        if not batch:
-            return
+        batches: dict[int, list[_Request]] = {}
+        for request in gathered:
+            if request.answer.set_running_or_notify_cancel():
+                batches.setdefault(id(request.writer), []).append(request)
+        for batch in batches.values():
+            self._caption(batch)
+
+    def _caption(self, batch: Sequence[_Request]) -> None:
+        """Caption pictures that are to be written in the same style."""
         images, hashes = [request.image for request in batch], [request.image_hash for request in batch]
         begun = time.monotonic()
         try:
-            suggestions = self.captioner.caption(images, image_hashes=hashes)
+            suggestions = batch[0].writer.caption(images, image_hashes=hashes)
         except Exception as error:  # noqa: BLE001 (each caller gets it from its future, and the thread must live on)
             for request in batch:
                 request.answer.set_exception(error)

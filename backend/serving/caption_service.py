@@ -8,9 +8,10 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from captionloop.backend.label_studio.annotations import empty_prediction, to_prediction, unstored_prediction
@@ -31,7 +32,7 @@ from captionloop.model.versions.store import VersionStore
 
 if TYPE_CHECKING:
     from captionloop.backend.serving.batcher import Batcher
-    from captionloop.model.captioning.captioner import ScoredCaption
+    from captionloop.model.captioning.captioner import Captioner, ScoredCaption
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class CaptionService:
         champions: Champions,
         suggestions: SuggestionLog,
         chances: RecentChances,
+        current_style: Callable[[int], str | None],
         queue: Queue,
         read_image: ReadImage,
         limits: ImageLimits,
@@ -69,6 +71,7 @@ class CaptionService:
     ) -> None:
         """
         Args:
+            current_style: by project, the style that its captions are suggested in (docs/styles.md).
             metrics: counters; None: its own.
             answer_within_s: time limit of `predict`, in seconds; remaining tasks are left to the worker.
         """
@@ -76,6 +79,7 @@ class CaptionService:
         self.versions = versions
         self.champions = champions
         self.chances = chances
+        self._current_style = current_style
         self.queue = queue
         self._suggestions = suggestions
         self._read_image = read_image
@@ -111,14 +115,15 @@ class CaptionService:
         give_up_at = time.monotonic() + self.answer_within_s
         project, target = self._project(label_studio_id, label_config)
         with self.champions.lease(project.id) as batcher, self._readers.of(project.id) as readers:
-            answers = self._answers(readers, batcher, target, tasks, give_up_at)
+            writer = batcher.writer(self._current_style(project.id))
+            answers = self._answers(readers, partial(self._ask, batcher, writer, target), tasks, give_up_at)
             version = batcher.version
         chance = self.chances.of(project.id, version)
         for answer in answers.values():
             if answer.reason:
                 _log.warning("project %s, task %s: no suggestion: %s", label_studio_id, answer.task_id, answer.reason)
         self.metrics.suggestions.inc(sum(answer.suggestion is not None for answer in answers.values()))
-        self._keep(project.id, version, list(answers.values()))
+        self._keep(project.id, version, list(answers.values()), writer.generation.style)
         if len(answers) < len(tasks):
             self._hand_over(project, len(tasks) - len(answers))
         return [_to_entry(target, answers.get(place, _LATE), chance, version) for place in range(len(tasks))]
@@ -132,8 +137,7 @@ class CaptionService:
     def _answers(
         self,
         readers: Executor,
-        batcher: "Batcher",
-        target: CaptionTarget,
+        ask: "Callable[[Mapping[str, Any]], Future[ScoredCaption]]",
         tasks: Sequence[Mapping[str, Any]],
         give_up_at: float,
     ) -> dict[int, Answer]:
@@ -145,7 +149,7 @@ class CaptionService:
                 self._take(tasks, asked.popleft(), answers, give_up_at)
             if time.monotonic() >= give_up_at:
                 break
-            asked.append((place, readers.submit(self._ask, batcher, target, task)))
+            asked.append((place, readers.submit(ask, task)))
         while asked:
             self._take(tasks, asked.popleft(), answers, give_up_at)
         return answers
@@ -173,10 +177,10 @@ class CaptionService:
             _log.exception("task %s", task_id)
             answers[place] = Answer(task_id, None, f"Unexpected {type(error).__name__}: {error}.", may_pass=True)
 
-    def _keep(self, project_id: int, version: str, answers: Sequence[Answer]) -> None:
+    def _keep(self, project_id: int, version: str, answers: Sequence[Answer], style: str | None) -> None:
         """Store the answers. A failure is only logged, so that people get their captions anyway."""
         try:
-            self._suggestions.keep(project_id, version, answers)
+            self._suggestions.keep(project_id, version, answers, style=style)
         except ServiceError as error:
             self.metrics.failed(error)
             _log.error("what was suggested is not kept: %s", error)
@@ -189,9 +193,11 @@ class CaptionService:
         except ServiceError as error:
             _log.error("%s", error)
 
-    def _ask(self, batcher: "Batcher", target: CaptionTarget, task: Mapping[str, Any]) -> "Future[ScoredCaption]":
+    def _ask(
+        self, batcher: "Batcher", writer: "Captioner", target: CaptionTarget, task: Mapping[str, Any]
+    ) -> "Future[ScoredCaption]":
         found = read_task_picture(task, target, batcher.captioner, read=self._read_image, limits=self._limits)
-        return batcher.submit(found.image, found.hash)
+        return batcher.submit(found.image, found.hash, writer)
 
     def close(self) -> None:
         self._readers.close()

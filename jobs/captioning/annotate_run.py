@@ -16,7 +16,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,7 +24,12 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from captionloop.backend.label_studio.annotations import is_suggestion_for, to_prediction
+from captionloop.backend.label_studio.annotations import (
+    clean_text,
+    is_suggestion_for,
+    prediction_captions,
+    to_prediction,
+)
 from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.client import BACKEND_TITLE, IMPORTED_VERSION
 from captionloop.backend.label_studio.controls import take_label_config, target_of
@@ -41,8 +46,10 @@ from captionloop.model.active_learning.diversity import FloatArray, pooled
 from captionloop.model.active_learning.project_settings import settings_of
 from captionloop.model.active_learning.task_vectors import TaskVectors
 from captionloop.model.database import Project, Run, RunKind
+from captionloop.model.dataset.styles import current_style
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.evaluation.calibration import chances
+from captionloop.model.finetuning.run_styles import writing_in
 
 if TYPE_CHECKING:
     from captionloop.model.captioning.captioner import Captioner
@@ -73,7 +80,8 @@ def run_annotate(context: Context, attempt: Attempt) -> str:
     """
     project = context.project(attempt.run.project_id)
     context.versions.ensure_champion(project.id, context.base)
-    captioner = context.champion_captioner(project.id)
+    style = current_style(context.database, project.id)
+    captioner = writing_in(context.champion_captioner(project.id), style)
     return _Annotation(context, attempt, project, captioner).carry_out()
 
 
@@ -93,7 +101,7 @@ class _Scan:
 
 
 class _Superseded(Exception):
-    """Another version has become champion."""
+    """Another version has become champion, or suggestions are to be in another style."""
 
 
 @dataclass
@@ -108,7 +116,7 @@ class _Annotation:
     def __post_init__(self) -> None:
         self.chosen = AnnotateSettings.from_dict(self.attempt.run.settings)
         self.settings = settings_of(self.project)
-        self.version = self.captioner.version
+        self.version, self.style = self.captioner.version, self.captioner.generation.style
         self.patience = Patience(self.attempt)
         self.log = SuggestionLog(self.context.database)
         self.features = TaskVectors(self.context.database, self.project.id)
@@ -135,7 +143,7 @@ class _Annotation:
             if self.settings.order != "off" and self.chosen.limit is None and not scan.passed_over:
                 self._put_in_order(target, scan.suggested)
         except _Superseded as newer:
-            return f"{newer} has become champion meanwhile; the run that follows renews the suggestions."
+            return f"{newer} meanwhile; the run that follows renews the suggestions."
         failed = {task_id: self.reasons[task_id] for task_id in scan.to_caption if task_id in self.reasons}
         self._report_end(scan, failed)
         return _outcome(scan, failed, self.version)
@@ -179,15 +187,16 @@ class _Annotation:
         suggested: list[SuggestedTask] = []
         surplus: list[int] = []
         passed_over = 0
+        is_shown = self._is_shown(target)
         tasks = self.context.label_studio.unlabelled_tasks_with_results(self.project.label_studio_id)
         for number, task in enumerate(tasks):
             if number % _BATCH == 0:
                 self.attempt.check()
             predictions = sorted(task["predictions"], key=itemgetter("id"))
-            if _shows(predictions, self.version, target):
+            if is_shown(task["id"], predictions):
                 shown = predictions[-1]
                 suggested.append(SuggestedTask(task["id"], shown["id"], shown["score"], shown["cluster"]))
-                surplus += _surplus(predictions, self.version, keep=self.settings.earlier_suggestions)
+                surplus += _surplus(predictions, target, keep=self.settings.earlier_suggestions)
             elif self.chosen.only_missing and any(prediction["result"] for prediction in predictions):
                 passed_over += 1
             else:
@@ -204,16 +213,17 @@ class _Annotation:
         """Caption tasks and push the suggestions. It may be interrupted anywhere and repeated."""
         label_studio, project_id = self.context.label_studio, self.project.label_studio_id
         self._check_champion()
+        is_shown = self._is_shown(target)
         tasks = [
             task
             for task in label_studio.tasks(project_id, task_ids)
-            if not _shows(sorted(task["predictions"], key=itemgetter("id")), self.version, target)
+            if not is_shown(task["id"], sorted(task["predictions"], key=itemgetter("id")))
         ]
         answers = self._caption(target, tasks)
         # The raw score is only in the log, so a suggestion is logged before it is pushed.
-        self.log.keep(self.project.id, self.version, answers)
+        self.log.keep(self.project.id, self.version, answers, style=self.style)
         refused = self._push(target, answers)
-        self.log.keep(self.project.id, self.version, refused)
+        self.log.keep(self.project.id, self.version, refused, style=self.style)
         for answer in (*answers, *refused):
             self.reasons.pop(answer.task_id, None)
             if answer.reason:
@@ -301,7 +311,19 @@ class _Annotation:
     def _check_champion(self) -> None:
         champion = self.context.versions.champion(self.project.id).version
         if champion != self.version:
-            raise _Superseded(champion)
+            raise _Superseded(f"{champion} has become champion")
+        if self.captioner.generation.written_in(current_style(self.context.database, self.project.id)) != self.style:
+            raise _Superseded("Another style has become current")
+
+    def _is_shown(self, target: CaptionTarget) -> Callable[[int, Sequence[Json]], bool]:
+        """Whether the newest of a task's predictions, by id, is the champion's, in the style that is written now."""
+        if not self.captioner.generation.styles:
+            return lambda task_id, predictions: _shows(predictions, self.version, target)
+        written = self.log.captions(self.project.id, self.version, self.style)
+        return lambda task_id, predictions: (
+            _shows(predictions, self.version, target)
+            and prediction_captions(target, predictions[-1]["result"]) == [clean_text(written.get(task_id, ""))]
+        )
 
     def _report(self, stage: str, step: int, steps: int, *, did: int, begun: float, share: tuple[float, float]) -> None:
         """Report progress.
@@ -349,11 +371,16 @@ def _shows(predictions: Sequence[Json], version: str, target: CaptionTarget) -> 
     return is_suggestion_for(target, predictions[-1]["result"])
 
 
-def _surplus(predictions: Sequence[Json], version: str, *, keep: int) -> list[int]:
-    """The ids of a task's surplus predictions, oldest first: all but the last, and the last `keep` of other versions.
+def _surplus(predictions: Sequence[Json], target: CaptionTarget, *, keep: int) -> list[int]:
+    """The ids of a task's surplus predictions, oldest first: all but the last, and the last `keep` others.
 
-    Label Studio refuses an annotation whose suggestion is gone, and the last one may be on somebody's screen.
+    Repetitions of the last one are no others. Label Studio refuses an annotation whose suggestion is gone, and the last
+    one of another version, or in another style, may be on somebody's screen.
     """
-    others = [prediction["id"] for prediction in predictions if prediction["model_version"] != version]
+
+    def what(prediction: Json) -> tuple[str, Sequence[str]]:
+        return prediction["model_version"], prediction_captions(target, prediction["result"])
+
+    others = [prediction["id"] for prediction in predictions if what(prediction) != what(predictions[-1])]
     kept = {predictions[-1]["id"], *others[max(len(others) - keep, 0) :]}
     return [prediction["id"] for prediction in predictions if prediction["id"] not in kept]

@@ -116,6 +116,10 @@ class GenerationSettings(StoredSettings):
         values = super().to_dict()
         return values if self.styles else {name: values[name] for name in values if name not in ("styles", "style")}
 
+    def written_in(self, style: str | None) -> str | None:
+        """The style that is written when this one is wanted: its own, if the version was not taught that one."""
+        return style if style is None or style in self.styles else self.style
+
     @property
     def style_token(self) -> str | None:
         """What leads captions in, before the prompt; None where the style has no name."""

@@ -268,6 +268,7 @@ class Suggestion(Table):
     caption: Mapped[str | None]
     score: Mapped[float | None]
     reason: Mapped[str | None]
+    style: Mapped[str | None]  # the name of the style that the caption is written in; None: no name
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

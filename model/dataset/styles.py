@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.batches import batches
 from captionloop.errors import NotFoundError, SettingsError
-from captionloop.model.database import LARGEST_ID, Correction, Project, Style, utc_now
+from captionloop.model.database import LARGEST_ID, Correction, Database, Project, Style, utc_now
 
 LONGEST_NAME = 60  # characters
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -96,6 +96,12 @@ class ProjectStyles:
         latest_first = _latest_first(session, project_id)
         named = [style.name for style in reversed(latest_first) if style.ended_at is None]
         return cls(_name(_at(latest_first, utc_now())), (None, *named))
+
+
+def current_style(database: Database, project_id: int) -> str | None:
+    """The name of a project's current style."""
+    with database.reading() as session:
+        return ProjectStyles.of(session, project_id).current
 
 
 def style_id_at(session: Session, project_id: int, moment: datetime) -> int | None:

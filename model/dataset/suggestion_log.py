@@ -38,13 +38,17 @@ class SuggestionLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep(self, project_id: int, version: str, answers: Sequence[Answer]) -> None:
-        """Store answers, replacing earlier ones for the same task and version."""
-        rows = {answer.task_id: _row(project_id, version, answer) for answer in answers}
+    def keep(self, project_id: int, version: str, answers: Sequence[Answer], *, style: str | None = None) -> None:
+        """Store answers, replacing earlier ones for the same task and version.
+
+        Args:
+            style: that the captions are written in; None is the one without a name.
+        """
+        rows = {answer.task_id: _row(project_id, version, answer, style) for answer in answers}
         in_order = [row for _, row in sorted(rows.items())]  # a common order prevents deadlocks
         for batch in batches(in_order, _AT_ONCE):
             statement = _INSERT[self._database.engine.dialect.name](Row).values(batch)
-            newer = {name: statement.excluded[name] for name in ("caption", "score", "reason", "created_at")}
+            newer = {name: statement.excluded[name] for name in ("caption", "score", "reason", "style", "created_at")}
             with self._database.session() as session:
                 session.execute(
                     statement.on_conflict_do_update(
@@ -61,6 +65,16 @@ class SuggestionLog:
                 task_id: score for task_id, score in session.execute(rows) if score is not None and task_id in wanted
             }
 
+    def captions(self, project_id: int, version: str, style: str | None) -> dict[int, str]:
+        """A version's latest captions that are in this style, by task."""
+        rows = select(Row.task_id, Row.caption).where(
+            Row.project_id == project_id,
+            Row.model_version == version,
+            Row.style.is_not_distinct_from(style),
+        )
+        with self._database.reading() as session:
+            return {task_id: caption for task_id, caption in session.execute(rows) if caption is not None}
+
     def count(self, project_id: int) -> int:
         """The number of captions suggested in a project, by all its versions."""
         with self._database.reading() as session:
@@ -69,7 +83,7 @@ class SuggestionLog:
             )
 
 
-def _row(project_id: int, version: str, answer: Answer) -> Mapping[str, Any]:
+def _row(project_id: int, version: str, answer: Answer, style: str | None) -> Mapping[str, Any]:
     return {
         "project_id": project_id,
         "task_id": answer.task_id,
@@ -77,5 +91,6 @@ def _row(project_id: int, version: str, answer: Answer) -> Mapping[str, Any]:
         "caption": answer.suggestion.caption if answer.suggestion else None,
         "score": answer.suggestion.score if answer.suggestion else None,
         "reason": answer.reason,
+        "style": style,
         "created_at": utc_now(),
     }

@@ -84,4 +84,4 @@ def held_out_in(style: str | None, held_out: Sequence[str], references: Mapping[
 
 def writing_in(captioner: Captioner, style: str | None) -> Captioner:
     """The captioner in a style; in its own, if it was not taught that one."""
-    return captioner.in_style(style) if style is None or style in captioner.generation.styles else captioner
+    return captioner.in_style(captioner.generation.written_in(style))

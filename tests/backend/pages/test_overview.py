@@ -21,6 +21,7 @@ from tests.support.models import add_project
 from tests.support.processes import until
 from tests.support.room import post
 from tests.support.runs import attempt_at
+from tests.support.styles import serve_styles
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.health import checkups, doctor
@@ -62,6 +63,28 @@ def started(room: Room, project: Project) -> Run:
 @pytest.fixture
 def champion(finished: FinishedRun) -> str:
     return finished.store.champion(finished.project.id).version
+
+
+def test_one_style_is_not_spoken_of(lead: FlaskClient) -> None:
+    assert "style" not in text_of(lead)
+
+
+def test_a_style_that_the_champion_was_not_taught_is_said_to_wait_for_a_run(
+    lead: FlaskClient, room: Room, finished: FinishedRun, database: Database, champion: str
+) -> None:
+    room.begin_style(finished.project, "British")
+    correct(database, finished.project, version=champion, at=utc_now())
+    assert (
+        f"{champion} was not taught the style British , so suggestions are in the style without a name until a run on "
+        "its corrections, 1 so far."
+    ) in text_of(lead)
+
+
+def test_the_style_that_suggestions_are_in_is_named(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    serve_styles(finished.store, finished.project, finished.base.source)
+    assert "Suggestions are in the style without a name." in text_of(lead)
+    room.begin_style(finished.project, "shouted")
+    assert "Suggestions are in the style shouted ." in text_of(lead)
 
 
 # The sentence ------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from tests.support.live_room import press, sign_in
 from tests.support.room import opened_room, token_in
+from tests.support.styles import serve_styles
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.page_data.room import Room
@@ -52,6 +53,18 @@ def test_a_picture_gets_the_champions_caption_with_words_and_veils(lead: FlaskCl
     assert "data:image/jpeg;base64," in shown
     assert shown.count("data:image/png;base64,") == shown.count('type="radio"') > 0
     assert re.search(r'data-how="\d+\u00a0%', shown)
+
+
+def test_a_picture_is_shown_in_every_style_the_served_one_first(
+    lead: FlaskClient, room: Room, finished: FinishedRun
+) -> None:
+    serve_styles(finished.store, finished.project, finished.base.source)
+    room.begin_style(finished.project, "shouted")
+
+    shown = send(lead, picture()).get_data(as_text=True)
+    assert re.findall(r"<h2 id=.*?in the style (.*?)\s*(<span|</h2>)", shown) == [
+        ("<bdi>shouted</bdi>", "<span"), ("without a name", "</h2>"),
+    ]  # fmt: skip
 
 
 def test_another_version_is_shown_beside_the_champion(lead: FlaskClient, finished: FinishedRun) -> None:

@@ -15,6 +15,7 @@ from tests.support.faults import Fault, faulty_proxy
 from tests.support.people import another_annotator
 from tests.support.servers import LabelStudioServer
 from tests.support.studio import annotate
+from tests.support.styles import serve_styles
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.label_studio.client import IMPORTED_VERSION
@@ -24,6 +25,7 @@ from captionloop.home import Home
 from captionloop.jobs.captioning import annotate_run as annotating
 from captionloop.jobs.captioning.asking_order import VIEW_TITLE, AskingOrder
 from captionloop.jobs.processes import patience
+from captionloop.jobs.project import change_styles
 from captionloop.jobs.project.change_settings import change_settings
 from captionloop.jobs.project.promotion import promote
 from captionloop.jobs.queue.attempt import Attempt
@@ -112,6 +114,40 @@ def test_how_many_earlier_suggestions_stay_is_a_setting(studio: Studio, kept: in
     studio.annotate()
 
     assert studio.versions(task) == [*left, studio.champion]
+
+
+def texts_of(studio: Studio, task: int) -> list[str]:
+    return [prediction["result"][0]["value"]["text"][0] for prediction in studio.predictions(task)]
+
+
+def renew(studio: Studio) -> None:
+    """Do what the run does that was asked for; no worker is here."""
+    (wanted,) = studio.context.queue.runs.latest(studio.project.id, RunKind.ANNOTATE, count=1)
+    assert wanted.asked_by == "another style"
+    attempt = studio.context.queue.runs.start(wanted.id)
+    assert attempt is not None
+    studio.carry_out(attempt)
+
+
+def test_another_current_style_renews_suggestions_and_keeps_the_one_that_may_be_on_a_screen(studio: Studio) -> None:
+    tasks, versions = studio.add_tasks(3), studio.context.versions
+    serve_styles(versions, studio.project, studio.finished.base.source)
+    studio.annotate()
+    plain = {task: texts_of(studio, task) for task in tasks}
+
+    change_styles.begin_style(studio.context, studio.project, "shouted")
+    renew(studio)
+    for task in tasks:
+        (before, now) = texts_of(studio, task)
+        assert [before] == plain[task]
+        assert before != now == now.upper()
+    again = {task: studio.predictions(task) for task in tasks}
+    studio.annotate()
+    assert {task: studio.predictions(task) for task in tasks} == again
+
+    change_styles.end_style(studio.context, studio.project, "shouted")
+    renew(studio)
+    assert {task: texts_of(studio, task)[-1:] for task in tasks} == plain
 
 
 def test_after_a_rollback_the_champions_older_suggestion_is_made_again(studio: Studio) -> None:
@@ -232,10 +268,10 @@ def test_a_run_that_ends_anywhere_goes_on_without_captioning_anything_twice(
     owner = SuggestionLog if where == "keep" else annotating._Annotation
     do, calls = getattr(owner, where), itertools.count()
 
-    def killed_the_second_time(*arguments: Any) -> Any:
+    def killed_the_second_time(*arguments: Any, **options: Any) -> Any:
         if next(calls) == 1:
             raise KeyboardInterrupt
-        return do(*arguments)
+        return do(*arguments, **options)
 
     run = studio.begin()
     with monkeypatch.context() as patched:

@@ -35,6 +35,8 @@ class CorrectionQuery:
         since, until: days (UTC) of the annotation, both included.
         reviewed: whether a reviewer decided anything.
         left_out: of training.
+        style: number of its style; 0 is the one without a name.
+        numbers: of the corrections, with commas between them.
         sort: the order.
         page: of the list, from 1.
     """
@@ -50,6 +52,8 @@ class CorrectionQuery:
     until: date | None = None
     reviewed: _Yes | None = None
     left_out: _Yes | None = None
+    style: int | None = None
+    numbers: str | None = None
     sort: review.Order = review.Order.MOST_CHANGED
     page: int = 1
 

@@ -116,6 +116,25 @@ def begin(
 
 @style_group.command()
 @click.argument("name")
+@click.argument("to")
+@project_option
+@json_option
+def rename(*, name: str, to: str, project_id: int | None, as_json: bool) -> None:
+    """Call the style NAME TO from now on, as long as no version was taught it.
+
+    \b
+    Example:
+        captionloop style rename "from 2026-05-04" "guide of May"
+    """
+    from captionloop.jobs.project.change_styles import rename_style
+
+    with ready_context() as context:
+        rename_style(context, chosen_project(context, project_id), name, to=to)
+    print_result({"style": to}, as_json, f"{name} is called {to} now.")
+
+
+@style_group.command()
+@click.argument("name")
 @project_option
 @json_option
 def end(*, name: str, project_id: int | None, as_json: bool) -> None:

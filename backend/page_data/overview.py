@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.backend.label_studio.controls import ControlQuestion, question_of
 from captionloop.backend.page_data.room import Room
-from captionloop.backend.page_data.styles import Styles, read_styles
+from captionloop.backend.page_data.styles import StyleNews, Styles, read_style_news, read_styles
 from captionloop.backend.page_data.tables import DataTable
 from captionloop.model.database import Correction, Project, Run, RunKind
 from captionloop.model.dataset.corrections import teaching
@@ -64,6 +64,7 @@ class Overview:
         question: an open question about the text box for captions; None: none.
         notes: what has to be known of how words are counted.
         styles: None where there is one only, which has no name.
+        news: what people write otherwise than before; None: nothing.
     """
 
     champion: VersionInfo
@@ -76,6 +77,7 @@ class Overview:
     question: ControlQuestion | None
     notes: Sequence[str]
     styles: Styles | None
+    news: StyleNews | None
 
     @property
     def current(self) -> VersionFigures | None:
@@ -99,6 +101,7 @@ def read_overview(room: Room, project: Project) -> Overview:
         figures = loop_figures(session, project.id, versions)
         notes = counting_notes(_newest_captions(session, project.id))
         styles = read_styles(session, project.id, champion)
+        news = read_style_news(session, project)
     earlier = [found for found in figures.versions if found.version != champion.version and found.kept]
     run = room.runs.current(project.id)
     return Overview(
@@ -112,6 +115,7 @@ def read_overview(room: Room, project: Project) -> Overview:
         question=question_of(project),
         notes=notes,
         styles=styles,
+        news=news,
     )
 
 

@@ -1,6 +1,6 @@
 """Corrections for review, with suggestion and picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from captionloop.backend.page_data.tables import DataTable
 from captionloop.model.database import Category, Correction, Project
 from captionloop.model.dataset import review
 from captionloop.model.dataset.review import Order, ReviewFilter
+from captionloop.model.dataset.styles import styles_of
 from captionloop.model.metrics.word_changes import WordChange, nearest_reference, word_changes
 
 PAGE = 12  # rows that fit beside the picture without scrolling
@@ -25,6 +26,7 @@ class ReviewItem:
         words_changed: None without a suggestion; then `changes` are empty.
         guess: our rules' guess of the category; `category` is the reviewer's.
         annotator: None also if the project does not show annotators.
+        style: None is the one without a name.
     """
 
     id: int
@@ -46,6 +48,7 @@ class ReviewItem:
     lead_time_s: float | None
     reviewed_by: str | None
     reviewed_at: datetime | None
+    style: str | None
 
 
 @dataclass(frozen=True)
@@ -102,17 +105,18 @@ def read_review(
         start = place.position // PAGE * PAGE
         listed = review.listed(session, project.id, wanted, order, offset=start, limit=PAGE)
         shows = project.shows_annotators
+        styles = {style.id: style.name for style in styles_of(session, project.id)}
         return Review(
             total=total,
             position=place.position,
-            rows=[_item(correction, shows_annotators=shows) for correction in listed],
-            item=_item(opened, shows_annotators=shows),
+            rows=[_item(correction, styles, shows_annotators=shows) for correction in listed],
+            item=_item(opened, styles, shows_annotators=shows),
             previous=place.previous,
             following=place.following,
         )
 
 
-def _item(correction: Correction, *, shows_annotators: bool) -> ReviewItem:
+def _item(correction: Correction, styles: Mapping[int, str | None], *, shows_annotators: bool) -> ReviewItem:
     suggestion, captions = correction.suggestion, correction.captions
     nearest = nearest_reference(suggestion, captions) if suggestion and captions else "".join(captions[:1])
     return ReviewItem(
@@ -135,6 +139,7 @@ def _item(correction: Correction, *, shows_annotators: bool) -> ReviewItem:
         lead_time_s=correction.lead_time_s,
         reviewed_by=correction.reviewed_by,
         reviewed_at=correction.reviewed_at,
+        style=styles[correction.style_id or 0],
     )
 
 

@@ -219,6 +219,10 @@ class Room:
         """End a style; see `styles.end_style` for the result and errors."""
         return change_styles.end_style(self.context, project, name)
 
+    def rename_style(self, project: Project, name: str, *, to: str) -> None:
+        """Give a style another name; see `change_styles.rename_style` for errors."""
+        change_styles.rename_style(self.context, project, name, to=to)
+
     def start_again(self, project: Project, run: Run, *, by: str) -> Requested:
         """Request a run of the same kind with the same settings as a finished one.
 

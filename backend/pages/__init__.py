@@ -25,6 +25,7 @@ def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
         project_settings,
         review,
         runs,
+        styles,
         try_it,
         versions,
     )

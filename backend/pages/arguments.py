@@ -13,6 +13,8 @@ Value = TypeVar("Value")
 
 YES_NO = {"yes": True, "no": False}
 _LONGEST_SEARCH = 1000  # characters
+_MOST_NUMBERS = 500
+_DIGITS = len(str(LARGEST_ID))
 
 
 def number_in(given: Mapping[str, str], name: str) -> int | None:
@@ -33,6 +35,20 @@ def one_of(given: Mapping[str, str], name: str, values: Mapping[str, Value]) -> 
     if value and value not in values:
         raise BadRequest(f"{name} is {value!r}; expected one of {', '.join(values)}.")
     return values[value] if value else None
+
+
+def numbers_of(given: Mapping[str, str], name: str) -> tuple[int, ...]:
+    """Whole numbers with commas or spaces between them; none if they are missing.
+
+    Raises:
+        BadRequest: one is no number of the database's range, or there are too many.
+    """
+    found = given.get(name, "").replace(",", " ").split()
+    if len(found) > _MOST_NUMBERS:
+        raise BadRequest(f"{name} are {len(found)} numbers; there is room for {_MOST_NUMBERS}.")
+    if wrong := [text for text in found if not (text.isascii() and text.isdigit() and len(text) < _DIGITS)]:
+        raise BadRequest(f"{name} has {wrong[0][:40]!r}; expected whole numbers such as 214, 215.")
+    return tuple(map(int, found))
 
 
 def share_of(given: Mapping[str, str], name: str) -> float | None:

@@ -14,13 +14,14 @@ from werkzeug.wrappers import Response
 
 from captionloop.backend.page_data.review import read_review, review_table
 from captionloop.backend.pages.access import visitor
-from captionloop.backend.pages.arguments import YES_NO, day_of, number_in, one_of, search_of, share_of
+from captionloop.backend.pages.arguments import YES_NO, day_of, number_in, numbers_of, one_of, search_of, share_of
 from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.downloads import download
 from captionloop.backend.pages.frame import render
 from captionloop.model.database import Category, Project
 from captionloop.model.dataset import review as reviews
 from captionloop.model.dataset.review import Order, ReviewFilter
+from captionloop.model.dataset.styles import styles_of
 
 _SHOWN_OF_CAPTION = 60  # characters of it in a message
 # A caption within a message keeps its own direction (UAX #9, section 2.4).
@@ -61,6 +62,8 @@ class ReviewQuery:
             is_reviewed=one_of(given, "reviewed", YES_NO),
             is_left_out=one_of(given, "left_out", YES_NO),
             text=search_of(given, "text"),
+            style=number_in(given, "style"),
+            numbers=numbers_of(given, "numbers"),
         )
         order = one_of(given, "sort", {order.value: order for order in Order}) or Order.MOST_CHANGED
         arguments = {name: value for name in _ARGUMENTS if (value := given.get(name, "").strip())}
@@ -73,7 +76,7 @@ class ReviewQuery:
 
 _ARGUMENTS = (
     "text", "words", "category", "version", "annotator", "score_from", "score_to", "since", "until", "reviewed",
-    "left_out", "sort",
+    "left_out", "style", "numbers", "sort",
 )  # fmt: skip
 
 
@@ -92,6 +95,7 @@ def review(number: int) -> str | Response:
     shown = read_review(room, project, query.wanted, query.order, item=item, page=page)
     with room.database.reading() as session:
         annotators = reviews.annotators(session, project.id) if project.shows_annotators else []
+        styles = styles_of(session, project.id)
     return render(
         "review.html",
         project,
@@ -101,6 +105,7 @@ def review(number: int) -> str | Response:
         categories=list(Category),
         versions=[info.version for info in room.versions.all_of(project.id)],
         annotators=annotators,
+        styles=styles if len(styles) > 1 else [],
         task=room.label_studio_task(project, shown.item.task_id) if shown.item and shown.item.task_id else None,
         longest_note=reviews.LONGEST_NOTE,
     )

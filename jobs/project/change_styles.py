@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from captionloop.errors import NotFoundError, ServiceError
+from captionloop.errors import NotFoundError, ServiceError, SettingsError
 from captionloop.jobs.context import Context
 from captionloop.model.database import Project, RunKind
 from captionloop.model.dataset import styles
@@ -73,3 +73,20 @@ def written_style(context: Context, project: Project) -> str | None:
     except NotFoundError:  # nothing is served yet
         return None
     return generation.written_in(current_style(context.database, project.id))
+
+
+def rename_style(context: Context, project: Project, name: str, *, to: str) -> None:
+    """Give a style another name, as long as no version has it; see `styles.rename_style` for the other errors.
+
+    Raises:
+        SettingsError: a version was taught it, or a run is going on that may.
+    """
+    taught = [info.version for info in context.versions.all_of(project.id) if name in info.generation.styles]
+    if taught:
+        raise SettingsError(
+            f"{taught[0]} was taught the style {name!r}, and a version's styles keep their names. Begin another one."
+        )
+    if any(run.kind is RunKind.FINETUNE for run in context.queue.runs.unfinished(project.id)):
+        raise SettingsError(f"A run is going on that may teach the style {name!r}; rename it when the run is over.")
+    with context.database.session() as session:
+        styles.rename_style(session, project.id, name, to=to)

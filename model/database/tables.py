@@ -187,6 +187,8 @@ class Project(Table):
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # see `project_settings`
     # The project's own sampling, to be restored; None while we have not changed it.
     sampling_before: Mapped[str | None]
+    # Changes of manner that people want to hear of later: what each is → how often it had been made.
+    style_changes_put_off: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

@@ -55,6 +55,8 @@ class ReviewFilter:
         is_reviewed: whether a reviewer decided anything.
         is_left_out: of training.
         text: in the suggestion or a caption, ignoring case and accents.
+        style: number of the correction's; 0 is the one without a name.
+        numbers: of the corrections.
     """
 
     version: str | None = None
@@ -69,6 +71,8 @@ class ReviewFilter:
     is_reviewed: bool | None = None
     is_left_out: bool | None = None
     text: str = ""
+    style: int | None = None
+    numbers: Sequence[int] = ()
 
     def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
         """The filter in SQL. Only active corrections are reviewed, since only they can be trained on."""
@@ -97,6 +101,10 @@ class ReviewFilter:
             found.append(Correction.left_out.is_(self.is_left_out))
         if self.text:
             found.append(contains(self.text))
+        if self.style is not None:
+            found.append(Correction.style_id.is_not_distinct_from(self.style or None))
+        if self.numbers:
+            found.append(Correction.id.in_(self.numbers))
         return found
 
 

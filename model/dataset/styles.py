@@ -30,7 +30,8 @@ class StyleInfo:
     """A style of a project.
 
     Args:
-        name: None is the style without a name, which every project begins with.
+        id: 0 is the style without a name.
+        name: None for that one, which every project begins with.
         since: None for that one.
         ended_at: when somebody ended it; corrections from then on belong to an earlier style.
         control: the text box that its captions go into; None: that of the project.
@@ -39,6 +40,7 @@ class StyleInfo:
         is_current: whether new corrections belong to it, and a new version writes it.
     """
 
+    id: int
     name: str | None
     since: datetime | None
     ended_at: datetime | None
@@ -64,9 +66,10 @@ def styles_of(session: Session, project_id: int) -> list[StyleInfo]:
     )
     latest_first = _latest_first(session, project_id)
     current = _at(latest_first, utc_now())
-    unnamed = StyleInfo(None, None, None, None, None, counts.get(None, 0), is_current=current is None)
+    unnamed = StyleInfo(0, None, None, None, None, None, counts.get(None, 0), is_current=current is None)
     return [unnamed] + [
         StyleInfo(
+            style.id,
             style.name,
             style.since,
             style.ended_at,
@@ -179,6 +182,20 @@ def end_style(session: Session, project_id: int, name: str) -> str | None:
     style.ended_at = utc_now()
     session.flush()
     return _name(_at(_latest_first(session, project_id), utc_now()))
+
+
+def rename_style(session: Session, project_id: int, name: str, *, to: str) -> None:
+    """Give a style another name. Versions go by names, so none may have been taught the style.
+
+    Raises:
+        NotFoundError: the project has no such style.
+        SettingsError: the new name cannot be used or is taken.
+    """
+    _lock(session, project_id)
+    style = _named(session, project_id, name)
+    if to != name:
+        _check_name(session, project_id, to)
+    style.name = to
 
 
 def move_corrections(session: Session, project_id: int, corrections: Collection[int], *, to: str | None) -> int:

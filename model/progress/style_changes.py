@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.model.captions.orthography import case_of
 from captionloop.model.captions.text import is_word, split_tokens
-from captionloop.model.database import Correction, utc_now
+from captionloop.model.database import Correction, Project, utc_now
 from captionloop.model.dataset.corrections import teaching
 from captionloop.model.dataset.styles import style_id_at
 from captionloop.model.metrics.word_changes import are_comparable, nearest_reference, word_changes, words_of
@@ -37,6 +37,7 @@ _SURE = 9.0  # nats that two rates have to explain more than one
 _FEWEST_BEFORE = 8  # corrections in which a habit was possible, before it began
 _FEWEST_AFTER = 3
 _RARE, _USUAL = 0.15, 0.6  # share of the corrections in which it was possible: before, and from its beginning on
+_MORE = 10  # times that a change that was put off is made again before it is said again
 _STILL = 15  # a habit that none of so many latest corrections shows is over
 _MANY_WORDS = 3  # that a caption is longer or shorter
 _ORDERED_WORDS = 4  # with fewer an order is no habit
@@ -81,6 +82,7 @@ class StyleChange:
     Args:
         habit: what people do now.
         times, possible: how often they did it from the first time on, and could have.
+        numbers: of the corrections that show it, since then.
         first: where it began.
         latest: the latest correction with it.
         evidence: nats that it explains.
@@ -89,6 +91,7 @@ class StyleChange:
     habit: Habit
     times: int
     possible: int
+    numbers: Sequence[int]
     first: Pair
     latest: Pair
     evidence: float
@@ -115,6 +118,20 @@ def changes_of(session: Session, project_id: int) -> list[StyleChange]:
         if suggestion and captions
     ]
     return style_changes(pairs)
+
+
+def news_of(session: Session, project_id: int) -> list[StyleChange]:
+    """The changes, unless they were put off and nothing more came since."""
+    found = changes_of(session, project_id)
+    put_off = session.get_one(Project, project_id).style_changes_put_off
+    is_new = (change.times >= put_off.get(str(change.habit), -_MORE) + _MORE for change in found)
+    return found if any(is_new) else []
+
+
+def put_off(session: Session, project_id: int) -> None:
+    """Keep silent about the present changes until one has been made ten more times, or another one comes."""
+    times = {str(change.habit): change.times for change in changes_of(session, project_id)}
+    session.get_one(Project, project_id).style_changes_put_off = times
 
 
 def style_changes(pairs: Sequence[Pair]) -> list[StyleChange]:
@@ -149,8 +166,9 @@ def _change(habit: Habit, pairs: Sequence[Pair]) -> StyleChange | None:
     earlier = pairs[: pairs.index(first)]
     if sum(_is_result(habit, pair.caption) for pair in earlier) > _RARE * len(earlier):
         return None
-    latest = next(pair for pair, is_shown in zip(reversed(possible), reversed(shown), strict=True) if is_shown)
-    return StyleChange(habit, sum(shown[begin:]), len(shown) - begin, first, latest, evidence)
+    since = [pair for pair, is_shown in zip(possible[begin:], shown[begin:], strict=True) if is_shown]
+    numbers = tuple(pair.number for pair in since)
+    return StyleChange(habit, len(since), len(shown) - begin, numbers, first, since[-1], evidence)
 
 
 def _beginning(shown: Sequence[bool]) -> tuple[float, int]:

@@ -27,5 +27,6 @@ def page_paths(number: int, *, first: str, second: str, item: int) -> dict[str, 
         "dataset of problems": f"{here}/dataset?problem=picture-gone",
         "try": f"{here}/try",
         "settings": f"{here}/settings",
+        "styles": f"{here}/styles",
         "error": f"{here}/versions/none",
     }

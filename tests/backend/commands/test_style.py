@@ -57,6 +57,13 @@ def test_corrections_move_and_a_style_ends(call: Call, database: Database, proje
     assert call("style", "end", "British")[1] == "British has ended. The current style is (without a name).\n"
 
 
+def test_a_style_gets_another_name(call: Call, project: Project) -> None:
+    call("style", "begin", "British")
+    assert call("style", "rename", "British", "Irish")[:2] == (0, "British is called Irish now.\n")
+    assert "Irish" in call("style", "list")[1]
+    assert call("style", "rename", "British", "Irish")[0] == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -51,6 +51,9 @@ _CALLS = [
     Call("post_rollback", "POST", "/projects/1/rollback"),
     Call("list_styles", "GET", "/projects/1/styles"),
     Call("post_style", "POST", "/projects/1/styles", {"name": "British", "since": "2026-01-01T10:00:00Z"}),
+    Call("list_style_changes", "GET", "/projects/1/styles/changes"),
+    Call("post_style_changes_not_now", "POST", "/projects/1/styles/changes/not-now"),
+    Call("post_style_name", "POST", "/projects/1/styles/rename", {"name": "Old", "to": "New"}),
     Call("post_style_end", "POST", "/projects/1/styles/end", {"name": "Old"}),
     Call("post_style_move", "POST", "/projects/1/styles/move", {"corrections": [1], "to": "Old"}),
     Call("list_corrections", "GET", "/projects/1/corrections?sort=newest&score_from=0.1&since=2026-01-01"),
@@ -144,6 +147,8 @@ def test_an_answer_is_as_its_schema_describes_it(
     run = room.context.queue.request(finished.project.id, RunKind.FINETUNE, asked_by="somebody").run
     if call.operation == "post_rollback":
         room.promote(finished.project, finished.version.version, by="somebody")
+    if call.operation == "post_style_name":
+        room.runs.cancel(run.id)
     with database.session() as session:
         take_label_config(session, session.get_one(Project, finished.project.id), label_config("caption"))
         begin_style(session, finished.project.id, "Old")

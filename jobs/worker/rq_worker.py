@@ -22,14 +22,12 @@ from rq.utils import current_timestamp
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context, hand_on
 from captionloop.jobs.processes.end_with_parent import end_with
-from captionloop.jobs.queue.last_look import LastLook
 from captionloop.jobs.queue.redis_queue import attempt_of
 from captionloop.jobs.queue.runs import DEAD_AFTER_S
 from captionloop.jobs.queue.work import Work, queues_of
 from captionloop.jobs.worker.due_runs import start_due_runs
 from captionloop.jobs.worker.own_job import OwnJob
 from captionloop.memory import keep_freed_memory
-from captionloop.model.database import RunState, utc_now
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +37,6 @@ _MAINTENANCE_S = 60
 # Priority of jobs (nice(2)): the backend, for which people wait, may share the cores.
 _LEAST_URGENT = 19
 _BEGIN_AGAIN_AFTER_S = 5
-# Unfinished files unchanged for this long belong to a killed run: copying a version takes less.
-_ABANDONED_AFTER_S = 3600
 
 
 # SQLite has a process-wide lock: a job that is forked while a thread holds it would wait for ever.
@@ -123,7 +119,6 @@ def work(context: Context, taken: Collection[Work] = tuple(Work)) -> None:
     """
     hand_on(context.settings)
     _import_ahead()
-    _sweep(context)
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(context, stop), name="watch-runs", daemon=True)
     watcher.start()
@@ -166,17 +161,6 @@ def _hand_back(context: Context, run_id: str, number: int) -> None:
         _log.error("run %s is not handed back: %s", run_id, error)
 
 
-def _sweep(context: Context) -> None:
-    """Remove leftovers of crashed runs, unless a run is active, which may be writing a version in another worker.
-
-    A run that was taken for dead may be active as well, if its worker was only paused.
-    """
-    if any(run.state is RunState.RUNNING or run.fence for run in context.queue.runs.active()):
-        return
-    for leftover in context.versions.remove_leftovers():
-        _log.warning("removed %s, which a crash left unfinished", leftover.name)
-
-
 def _import_ahead() -> None:
     """Import slow modules once, before forking jobs. Importing makes no CUDA call."""
     gc.disable()  # none of this is garbage, and to find that out takes a second
@@ -191,17 +175,14 @@ def _import_ahead() -> None:
 def _watch(context: Context, stop: threading.Event) -> None:
     """Requeue runs of killed workers, and those that Redis has lost; start automatic runs that are due.
 
-    Also removes leftovers of killed runs that could not be removed at a worker's start; not right after the machine was
-    suspended, when files in progress look old.
+    Also removes what killed processes left of versions.
     """
-    last_look = LastLook()
     while True:
         try:
             with _uses_database:
                 context.queue.keep_moving()
                 start_due_runs(context)
-                if not last_look.was_long_ago(utc_now()):
-                    context.versions.remove_leftovers(older_than_s=_ABANDONED_AFTER_S)
+                context.versions.remove_leftovers()
         except (ServiceError, OSError) as error:
             _log.error("%s", error)
         if stop.wait(DEAD_AFTER_S / 4):

@@ -7,10 +7,12 @@ Deletion is the reverse: the row is marked first, then the files are removed, so
 partly deleted files. Leftovers of a crash are removed later. The row stays, since other versions descend from it.
 """
 
+import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,8 +43,13 @@ from captionloop.model.versions.manifest import (
     write_manifest,
 )
 from captionloop.model.versions.model_card import write_model_card
+from captionloop.model.versions.writing import nobody_writing, writing
 
-_UNFINISHED = ".unfinished-"
+_log = logging.getLogger(__name__)
+
+_UNFINISHED, _REMOVED = ".unfinished-", ".removed-"
+# Without locks, what is unchanged for this long was left by a crash: copying a version takes less.
+_ABANDONED_AFTER_S = 3600
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class VersionStore:
                 return
         from captionloop.model.blip.checkpoint import load_checkpoint, save_checkpoint
 
-        with storing(self._directory), unfinished_directory(self._directory, prefix=_UNFINISHED) as directory:
+        with self._new_directory() as directory:
             save_checkpoint(load_checkpoint(base.source), directory)
             with self._database.session() as session:
                 wait_for_lock(session.connection(), BASE_LOCK)
@@ -135,7 +142,7 @@ class VersionStore:
         Raises:
             StorageError: the disk is full or read-only. Nothing of the version is kept.
         """
-        with storing(self._directory), unfinished_directory(self._directory, prefix=_UNFINISHED) as directory:
+        with self._new_directory() as directory:
             write(directory)
             with self._database.session() as session:
                 name = _next_name(session, project_id)
@@ -177,25 +184,42 @@ class VersionStore:
         directory.rename(final)
         flush_to_disk(self._directory)
 
-    def remove_leftovers(self, *, older_than_s: float = 0.0) -> list[Path]:
+    @contextmanager
+    def _new_directory(self) -> Iterator[Path]:
+        """A directory to fill, under a temporary name; no sweep takes it away, nor what it is renamed to."""
+        with (
+            storing(self._directory),
+            writing(self._directory),
+            unfinished_directory(self._directory, prefix=_UNFINISHED) as directory,
+        ):
+            yield directory
+
+    def remove_leftovers(self) -> list[Path]:
         """Remove leftovers of crashes: unfinished directories, and complete ones whose row is missing or deleted.
 
-        Args:
-            older_than_s: spare what was changed more recently. Use 0 only while no version is being written.
+        Nothing is removed while another process, on whichever host, writes a version. Where the file system has no locks
+        to tell, what was changed within the last hour is spared.
         """
         if not self._directory.is_dir():
             return []
+        with nobody_writing(self._directory) as is_quiet:
+            leftovers = [] if is_quiet is False else self._leftovers(spared_s=0 if is_quiet else _ABANDONED_AFTER_S)
+            # Renamed only, so that writers need not wait for the removal.
+            removed = [path.rename(path.with_name(f"{_REMOVED}{secrets.token_hex(8)}")) for path in leftovers]
+        for path, now in zip(leftovers, removed, strict=True):
+            _log.warning("removing %s, which a crash left", path.name)
+            shutil.rmtree(now, ignore_errors=True)  # the next sweep retries what cannot be removed
+        return leftovers
+
+    def _leftovers(self, *, spared_s: float) -> list[Path]:
         with self._database.reading() as session:
             known = set(session.scalars(select(Version.name).where(Version.deleted_at.is_(None))))
-        spared = time.time() - older_than_s
-        leftovers = [
+        changed_before = time.time() - spared_s
+        return [
             path
             for path in self._directory.iterdir()
-            if path.is_dir() and path.name not in known and path.stat().st_mtime <= spared
+            if path.is_dir() and path.name not in known and path.stat().st_mtime <= changed_before
         ]
-        for path in leftovers:
-            shutil.rmtree(path)
-        return leftovers
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -360,7 +384,8 @@ class VersionStore:
                     f"A rollback from {project.champion} leads to {name}. Say that you know, or promote another first."
                 )
             version.deleted_at = utc_now()
-        shutil.rmtree(path, ignore_errors=True)  # `remove_leftovers` retries what cannot be removed
+        with writing(self._directory):  # so that no sweep looks at what is half removed
+            shutil.rmtree(path, ignore_errors=True)  # `remove_leftovers` retries what cannot be removed
 
     # From rows --------------------------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ def test_no_job_is_forked_while_another_thread_is_in_the_database(
 
     monkeypatch.setattr(os, "fork", fork)
     monkeypatch.setattr(worker_module, "start_due_runs", lambda context: None)
-    versions = SimpleNamespace(remove_leftovers=lambda older_than_s: [])
+    versions = SimpleNamespace(remove_leftovers=lambda: [])
     context = SimpleNamespace(queue=SimpleNamespace(keep_moving=keep_moving), versions=versions)
     watcher = threading.Thread(target=worker_module._watch, args=(context, stop))
     with Redis.from_url(redis_url) as connection:
@@ -144,26 +144,6 @@ def test_a_worker_that_is_started_before_its_redis_waits_for_it(database: Databa
                 until(lambda: bool(context.queue.workers()))
 
             assert worker.poll() is None
-
-
-@pytest.mark.faults
-def test_what_another_worker_is_writing_is_not_swept_away(database: Database, home: Home, redis_url: str) -> None:
-    settings = Settings(home=home.root, redis_url=redis_url)
-    context = Context.open(settings)
-    unfinished = home.versions / ".unfinished-x"
-    unfinished.mkdir(parents=True)
-    project = add_project(database)
-    run = context.queue.runs.request(project.id, RunKind.FINETUNE, asked_by="test").run
-    attempt = context.queue.runs.start(run.id)
-    assert attempt is not None
-
-    worker_module._sweep(context)
-    kept_while_it_runs = unfinished.exists()
-    attempt.finish(RunState.FAILED, message="over")
-    worker_module._sweep(context)
-    context.close()
-
-    assert (kept_while_it_runs, unfinished.exists()) == (True, False)
 
 
 @pytest.fixture

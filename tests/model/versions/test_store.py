@@ -1,6 +1,13 @@
+import errno
+import fcntl
 import json
+import multiprocessing
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from tests.support.damage import DAMAGES, Damage, damage
@@ -8,8 +15,10 @@ from tests.support.models import add_project, tiny_base
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from captionloop.errors import BusyError, CheckpointError, NotFoundError, StorageError
+from captionloop.model.blip import checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Database, Project, VersionState
+from captionloop.model.versions import store as store_module
 from captionloop.model.versions.base import Base, name_and_generation
 from captionloop.model.versions.manifest import MANIFEST, Lineage, read_manifest, verify_files
 from captionloop.model.versions.store import VersionStore
@@ -124,14 +133,99 @@ def test_a_directory_that_no_row_names_is_swept(store: VersionStore, tmp_path: P
     assert store.remove_leftovers() == [orphan]
 
 
-@pytest.mark.faults
-def test_what_was_written_to_lately_may_be_spared(store: VersionStore, tmp_path: Path) -> None:
-    old, new = tmp_path / "versions" / ".unfinished-old", tmp_path / "versions" / ".unfinished-new"
-    for path in (old, new):
-        path.mkdir()
-    os.utime(old, (0, 0))
+class TestWhatIsBeingWritten:
+    """What another process writes is spared, however long it takes; what a kill left is removed at once."""
 
-    assert store.remove_leftovers(older_than_s=3600) == [old]
+    @pytest.fixture
+    def sweeper(self, database: Database, tmp_path: Path) -> VersionStore:
+        """As a worker that starts elsewhere has it."""
+        return VersionStore(database, tmp_path / "versions")
+
+    @pytest.mark.faults
+    def test_a_base_that_is_copied_slowly_is_whole_however_many_workers_start(
+        self, sweeper: VersionStore, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        base, moments = tiny_base(tmp_path / "base"), 20
+        half, goes_on = threading.Semaphore(0), threading.Semaphore(0)
+        copied = checkpoint.save_checkpoint
+
+        def slowly(loaded: checkpoint.Checkpoint, directory: Path) -> None:
+            copied(loaded, directory)
+            for _ in range(moments):
+                half.release()
+                goes_on.acquire()
+
+        monkeypatch.setattr(checkpoint, "save_checkpoint", slowly)
+        with ThreadPoolExecutor(1) as backend:
+            copy = backend.submit(VersionStore(database, tmp_path / "versions").add_base, base)
+            swept = []
+            for _ in range(moments):
+                half.acquire()
+                swept += sweeper.remove_leftovers()
+                goes_on.release()
+            copy.result()
+
+        assert swept == []
+        sweeper.remove_leftovers()
+        verify_files(tmp_path / "versions" / base.name)
+
+    @pytest.mark.faults
+    def test_a_version_is_spared_between_its_rename_and_its_row(
+        self, store: VersionStore, sweeper: VersionStore, project: Project, base: Base
+    ) -> None:
+        lineage = Lineage(
+            parent=base.name, snapshot="abc", corrections=3, settings={}, metrics={}, reason="",
+            state=VersionState.CANDIDATE,
+        )  # fmt: skip
+        swept: list[Path] = []
+
+        def sweeps(_: object) -> None:  # what is called once the directory has its name
+            swept.extend(sweeper.remove_leftovers())
+
+        with mock.patch.object(store_module, "flush_to_disk", sweeps):
+            store.create(project.id, lambda directory: None, lineage=lineage, generation=GenerationSettings())
+
+        assert swept == []
+
+    @pytest.mark.faults
+    def test_what_a_killed_process_left_is_removed_at_once(
+        self, sweeper: VersionStore, database: Database, tmp_path: Path
+    ) -> None:
+        base, started = tiny_base(tmp_path / "base"), tmp_path / "started"
+        writer = multiprocessing.get_context("fork").Process(target=_copies_for_ever, args=(database.url, base, started))
+        writer.start()
+        while not started.exists():
+            assert writer.is_alive()
+            time.sleep(0.01)
+        assert sweeper.remove_leftovers() == []
+
+        writer.kill()
+        writer.join()
+
+        (left,) = sweeper.remove_leftovers()
+        assert left.name.startswith(".unfinished-")
+
+    @pytest.mark.faults
+    def test_where_files_cannot_be_locked_it_is_spared_for_an_hour(
+        self, sweeper: VersionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old, new = tmp_path / "versions" / ".unfinished-old", tmp_path / "versions" / ".unfinished-new"
+        for path in (old, new):
+            path.mkdir(parents=True)
+        os.utime(old, (0, 0))
+        monkeypatch.setattr(fcntl, "flock", mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+
+        assert sweeper.remove_leftovers() == [old]
+
+
+def _copies_for_ever(url: str, base: Base, started: Path) -> None:
+    def stands_still(_: object, directory: Path) -> None:
+        (directory / "half").write_bytes(b"")
+        started.touch()
+        time.sleep(600)
+
+    with mock.patch.object(checkpoint, "save_checkpoint", stands_still):
+        VersionStore(Database(url), started.parent / "versions").add_base(base)
 
 
 def test_sweeping_spares_what_is_known(store: VersionStore, project: Project, base: Base) -> None:

@@ -124,7 +124,7 @@ class Context:
 
     @cached_property
     def base(self) -> Base:
-        """The base that every project starts from."""
+        """The base that a new project starts from."""
         asked = GenerationSettings(num_beams=self.settings.beams, prompt=self.settings.prompt)
         return Base(self.settings.model, own_generation(Base(self.settings.model, asked)))
 

@@ -72,6 +72,28 @@ def set_(*, pairs: Sequence[str], project_id: int | None, as_json: bool) -> None
     print_result(settings, as_json, *_listed(settings))
 
 
+@project_group.command("start-from")
+@click.argument("model", required=False, metavar="[DIR|HUB_ID]")
+@project_option
+@json_option
+def start_from(*, model: str | None, project_id: int | None, as_json: bool) -> None:
+    """Let a project that serves a base start from another model, or the same one with other settings.
+
+    Default: CAPTIONLOOP_MODEL, else the starter model; with CAPTIONLOOP_BEAMS and CAPTIONLOOP_PROMPT. What a project
+    starts from is kept in the database, so that processes with other settings do not change it. All suggestions are
+    renewed. A project that serves a version which was trained here has to be rolled back first.
+
+    \b
+    Example:
+        captionloop project start-from Salesforce/blip-image-captioning-base
+    """
+    from captionloop.jobs.project.promotion import start_from_base
+
+    with ready_context(model=model) as context:
+        champion = start_from_base(context, chosen_project(context, project_id))
+    print_result({"champion": champion}, as_json, f"The project serves {champion}.")
+
+
 @project_group.command()
 @click.option("--title", metavar="T", required=True, help="The project's title, of 3 to 50 characters.")
 @click.option(

@@ -111,8 +111,16 @@ def demo(*, rounds: int, per_round: int, language: str | None) -> None:
 @click.option("--port", type=PORT, help="Port to listen on. Default: CAPTIONLOOP_PORT, else 9090.")
 @model_option
 @_no_migrate_option
-def serve(*, host: str | None, port: int | None, model: str | None, no_migrate: bool) -> None:
+@click.option(
+    "--renew-bases", is_flag=True,
+    help="Projects that serve a base start from the model and settings given here, as with `captionloop up`. "
+    "Default: from those that they started from.",
+)  # fmt: skip
+def serve(*, host: str | None, port: int | None, model: str | None, no_migrate: bool, renew_bases: bool) -> None:
     """Run the backend alone.
+
+    Several on one database may have different settings: what a project starts from changes on purpose only, by
+    `captionloop project start-from`, or `--renew-bases`.
 
     \b
     Example:
@@ -125,7 +133,7 @@ def serve(*, host: str | None, port: int | None, model: str | None, no_migrate: 
 
     context = open_context(host=host, port=port, model=model)
     log_to_stderr(context.settings)
-    run_server(context, migrates=not no_migrate)
+    run_server(context, migrates=not no_migrate, renews_bases=renew_bases)
 
 
 def _kinds_of_work(ctx: click.Context, parameter: click.Parameter, value: str) -> "Sequence[Work]":

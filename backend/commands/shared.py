@@ -141,9 +141,9 @@ def log_to_stderr(settings: "Settings", *, level: str | None = None) -> None:
 
 
 @contextmanager
-def ready_context() -> "Iterator[Context]":
+def ready_context(**given: Any) -> "Iterator[Context]":
     """The same as a context manager, with a migrated database."""
-    context = open_context()
+    context = open_context(**given)
     try:
         context.database.migrate()
         yield context

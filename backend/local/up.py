@@ -108,8 +108,8 @@ class _Up:
         label_studio = None if given.label_studio_url else self._start_label_studio(account)
         self._wait_for_redis(settings, redis)
         self.environment = dict(os.environ) | settings.as_environment() | {"PYTHONUNBUFFERED": "1"}
-        backend = self.supervisor.start(_own_program("backend", "serve", self.environment))
-        worker = self.supervisor.start(_own_program("worker", "worker", self.environment))
+        backend = self.supervisor.start(_own_program("backend", "serve", "--renew-bases", environment=self.environment))
+        worker = self.supervisor.start(_own_program("worker", "worker", environment=self.environment))
         self._note(processes={process.name: process.pid for process in self.supervisor.processes.values()})
 
         from captionloop.jobs.context import Context  # takes a second to import; the others are starting meanwhile
@@ -316,8 +316,8 @@ class _Up:
         say(f"  Ctrl-C ends everything. Data and logs: {self.home.root}")
 
 
-def _own_program(name: str, command: str, environment: dict[str, str]) -> Program:
-    return Program(name, (*OWN_COMMAND, command), environment, grace_s=_FINISHING_S)
+def _own_program(name: str, *command: str, environment: dict[str, str]) -> Program:
+    return Program(name, (*OWN_COMMAND, *command), environment, grace_s=_FINISHING_S)
 
 
 @contextlib.contextmanager

@@ -31,11 +31,12 @@ _WATCHERS_STOP_WITHIN_S = 5
 _OPEN_FILES = 4096
 
 
-def serve(context: Context, *, migrates: bool = True) -> None:
+def serve(context: Context, *, migrates: bool = True, renews_bases: bool = False) -> None:
     """Serve until SIGINT or SIGTERM; requests in progress are finished.
 
     Args:
         migrates: whether to migrate the database first; otherwise its schema must be the latest.
+        renews_bases: projects that serve a base start from the one of these settings.
 
     Raises:
         BusyError, SettingsError, ServiceError: its address cannot be listened on, or the database cannot be used.
@@ -47,7 +48,7 @@ def serve(context: Context, *, migrates: bool = True) -> None:
     # First, so that a process that cannot start has changed nothing.
     listening = listen(settings.port, host=settings.host, variable="CAPTIONLOOP_PORT", purpose="the backend")
     context.database.migrate() if migrates else context.database.require_migrated()
-    service = build_service(context)
+    service = build_service(context, renews_bases=renews_bases)
     gatekeeper = Gatekeeper(
         settings.user, settings.password, reader_password=settings.reader_password, seal=context.seal
     )
@@ -57,7 +58,7 @@ def serve(context: Context, *, migrates: bool = True) -> None:
         _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
     stop = service.stopping
     server = GracefulServer(app, listening=listening, threads=_THREADS, stop=stop, may_send_much=may_send_much(app))
-    warm_up = threading.Thread(target=_warm_up, args=(service,), name="warm-up", daemon=True)
+    warm_up = threading.Thread(target=_warm_up, args=(service, context), name="warm-up", daemon=True)
     watchers = [
         threading.Thread(target=_follow_announcements, args=(context, service, stop), name="follow", daemon=True),
         threading.Thread(target=_poll, args=(context, service, gatekeeper, stop), name="poll", daemon=True),
@@ -78,13 +79,16 @@ def serve(context: Context, *, migrates: bool = True) -> None:
         context.close()
 
 
-def build_service(context: Context) -> CaptionService:
-    """Build the service from a context."""
+def build_service(context: Context, *, renews_bases: bool = False) -> CaptionService:
+    """Build the service from a context; see `serve`."""
     metrics = Metrics()
+    champions = Champions(
+        context.versions, base=context.base, load=context.captioner, on_batch=metrics.batch, renews_bases=renews_bases
+    )
     return CaptionService(
         projects=Projects(context.database, server=context.settings.server_name),
         versions=context.versions,
-        champions=Champions(context.versions, base=context.base, load=context.captioner, on_batch=metrics.batch),
+        champions=champions,
         suggestions=SuggestionLog(context.database),
         chances=RecentChances(context.database),
         current_style=partial(current_style, context.database),
@@ -95,16 +99,33 @@ def build_service(context: Context) -> CaptionService:
     )
 
 
-def _warm_up(service: CaptionService) -> None:
+def _warm_up(service: CaptionService, context: Context) -> None:
     """Preload champions and calibrations of connected projects."""
     projects = [project.id for project in service.projects.connected()]
     service.champions.warm_up(projects)
+    _say_other_bases(service, context)
     for project_id in projects:
         try:
             with service.champions.lease(project_id) as batcher:
                 service.chances.of(project_id, batcher.version)
         except CaptionloopError as error:
             _log.error("project %s: %s", project_id, error)
+
+
+def _say_other_bases(service: CaptionService, context: Context) -> None:
+    for project in service.projects.connected():
+        try:
+            champion = context.versions.champion(project.id)
+            is_other = champion.snapshot is None and not context.base.is_called(champion.version)
+        except CaptionloopError:  # told of where captions are asked for
+            continue
+        if is_other:
+            _log.warning(
+                "project %s started from %s, not from the model, beams and prompt that are set here. "
+                "`captionloop project start-from` changes that",
+                project.label_studio_id,
+                champion.version,
+            )
 
 
 def _follow_announcements(context: Context, service: CaptionService, stop: threading.Event) -> None:

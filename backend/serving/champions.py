@@ -55,10 +55,12 @@ class Champions:
         base: Base,
         load: Callable[[VersionInfo], "Captioner"],
         on_batch: OnBatch = lambda size, seconds: None,
+        renews_bases: bool = False,
     ) -> None:
         """
         Args:
             base: the base of new projects.
+            renews_bases: also of projects that serve another base, from the first time on that they are served here.
             load: verifies and loads a version; may take seconds.
             on_batch: called with each batch of any version.
         """
@@ -66,6 +68,8 @@ class Champions:
         self._base = base
         self._load = load
         self._on_batch = on_batch
+        self._renews_bases = renews_bases
+        self._renewed: set[int] = set()  # projects; used while loading only
         self._warm = threading.Event()
         self._lock = threading.RLock()  # guards the two dictionaries
         self._loading = threading.Lock()  # one load at a time: two would fight for the same cores and memory
@@ -173,7 +177,7 @@ class Champions:
 
     def _exchange(self, project_id: int) -> Batcher:
         with self._loading:
-            self._versions.ensure_champion(project_id, self._base)
+            self._ensure_champion(project_id)
             champion = self._versions.champion(project_id)
             with self._lock:
                 loaded = {batcher.version: batcher for batcher in self._serving.values()}
@@ -192,6 +196,12 @@ class Champions:
             self._put(project_id, batcher)
             _log.info("project %s is served by %s", project_id, champion.version)
             return batcher
+
+    def _ensure_champion(self, project_id: int) -> None:
+        if self._renews_bases and project_id not in self._renewed:
+            self._versions.start_from(project_id, self._base)
+            self._renewed.add(project_id)
+        self._versions.ensure_champion(project_id, self._base)
 
     def _open(self, champion: VersionInfo) -> Batcher:
         captioner = self._load(champion)

@@ -1,4 +1,4 @@
-"""Changes of the champion: promotion or rollback, notification of backends, renewal of suggestions."""
+"""Changes of the champion: promotion, rollback or another base, notification of backends, renewal of suggestions."""
 
 import logging
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from captionloop.errors import ServiceError
+from captionloop.errors import ServiceError, SettingsError
 from captionloop.jobs.captioning.asking_order import let_backend_answer
 from captionloop.jobs.context import Context
 from captionloop.model.database import Project, RunKind
@@ -36,6 +36,24 @@ def rollback(context: Context, project: Project) -> str:
     champion = context.versions.rollback(project.id)
     _tell(context, project)
     return champion
+
+
+def start_from_base(context: Context, project: Project) -> str:
+    """Let a project that serves a base serve the one of these settings, and notify; returns its champion's name.
+
+    Raises:
+        SettingsError: the project has learnt already.
+        CheckpointError: there is no BLIP at the base's source.
+    """
+    if context.versions.start_from(project.id, context.base):
+        _tell(context, project)
+    champion = context.versions.champion(project.id)
+    if champion.snapshot is not None:
+        raise SettingsError(
+            f"Project {project.label_studio_id} serves {champion.version}, which was trained here. Only one serving "
+            "a base can start from another. Promote one first; `captionloop versions` names those that it served."
+        )
+    return champion.version
 
 
 def _tell(context: Context, project: Project) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from captionloop.errors import CheckpointError
 from captionloop.json_files import load_json
 from captionloop.model.blip.generation_settings import GenerationSettings
-from captionloop.model.blip.model_source import local_directory
+from captionloop.model.blip.model_source import STARTER, local_directory
 from captionloop.model.versions.manifest import MANIFEST, sha256
 
 
 @dataclass(frozen=True)
 class Base:
-    """The model that every project starts from, with its generation settings."""
+    """The model that a project starts from, with its generation settings."""
 
     source: str  # `starter`, a directory or a hub id
     generation: GenerationSettings
@@ -28,8 +28,19 @@ class Base:
 
         It depends on the source's files and the settings, so that two different bases never share a name.
         """
-        facts = json.dumps([_identity(self.source), self.generation.to_dict()], sort_keys=True)
-        return f"{_slug(self.source)}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+        return f"{_slug(self.source)}-{self._key(_identity(self.source))}"
+
+    def is_called(self, name: str) -> bool:
+        """Whether a base's name stands for this one: that of its directory may be another, as may its path.
+
+        An earlier release made the path part of the hash.
+        """
+        identity = _identity(self.source)
+        return name.rpartition("-")[2] in {self._key(identity), self._key(f"{self.source}{identity}")}
+
+    def _key(self, identity: str) -> str:
+        facts = json.dumps([identity, self.generation.to_dict()], sort_keys=True)
+        return hashlib.sha256(facts.encode()).hexdigest()[:8]
 
 
 def own_generation(base: Base) -> GenerationSettings:
@@ -63,13 +74,14 @@ def _manifest(base: Base) -> tuple[str, GenerationSettings] | None:
 
 
 def _identity(source: str) -> str:
-    """The identity of a base: the hub id, or the directory with a hash of its files."""
+    """The identity of a base: the hub id, or a hash of the directory's files."""
     directory = local_directory(source)
     if directory is None:
         return source
     files: Sequence[Path] = sorted(path for path in directory.iterdir() if path.is_file())
     digest = hashlib.sha256("".join(f"{path.name}:{sha256(path)}" for path in files).encode()).hexdigest()
-    return f"{source}@{digest[:16]}"
+    name = source if source == STARTER else ""  # a directory may lie elsewhere on another host
+    return f"{name}@{digest[:16]}"
 
 
 def _slug(source: str) -> str:

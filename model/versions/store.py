@@ -197,8 +197,8 @@ class VersionStore:
     def remove_leftovers(self) -> list[Path]:
         """Remove leftovers of crashes: unfinished directories, and complete ones whose row is missing or deleted.
 
-        Nothing is removed while another process, on whichever host, writes a version. Where the file system has no locks
-        to tell, what was changed within the last hour is spared.
+        Nothing is removed while another process, on whichever host, writes a version. Where the file system has no
+        locks to tell, what was changed within the last hour is spared.
         """
         if not self._directory.is_dir():
             return []
@@ -268,20 +268,51 @@ class VersionStore:
     # Changing the champion -----------------------------------------------------------------------------------------
 
     def ensure_champion(self, project_id: int, base: Base) -> str:
-        """Set a project's champion to `base` if it has none or serves another base; returns its champion.
+        """Set a project's champion to `base` if it has none; returns its champion.
+
+        One that there is stays, whatever this process would start from: processes on several hosts may have different
+        settings. `start_from` changes it on purpose.
 
         Raises:
             CheckpointError: there is no BLIP at the base's source.
         """
+        with self._database.reading() as session:
+            champion = _project(session, project_id).champion
+        if champion is None or (not (self._directory / champion).is_dir() and base.name == champion):
+            self.add_base(base)
+        if champion is not None:
+            return champion
+        self._serve_base(project_id, base, only_if=lambda current: current is None)
+        with self._database.reading() as session:
+            return str(_project(session, project_id).champion)
+
+    def start_from(self, project_id: int, base: Base) -> bool:
+        """Let a project that serves a base, or nothing yet, serve this one.
+
+        Returns:
+            Whether that changed its champion: False if that is this base already, or was trained here.
+
+        Raises:
+            CheckpointError: there is no BLIP at the base's source.
+        """
+
+        def is_another(current: Version | None) -> bool:
+            return current is None or (current.project_id is None and not base.is_called(current.name))
+
+        with self._database.reading() as session:
+            champion = _project(session, project_id).champion
+            if not is_another(session.get(Version, champion) if champion else None):
+                return False
         self.add_base(base)
+        return self._serve_base(project_id, base, only_if=is_another)
+
+    def _serve_base(self, project_id: int, base: Base, *, only_if: Callable[[Version | None], bool]) -> bool:
         with self._database.session() as session:
             project = _project(session, project_id, lock=True)
-            current = session.get(Version, project.champion) if project.champion else None
-            if current is None or (current.project_id is None and current.name != base.name):
-                _set_champion(
-                    session, project, base.name, previous=None, reason="the base that every project starts from"
-                )
-            return str(project.champion)
+            if not only_if(session.get(Version, project.champion) if project.champion else None):
+                return False
+            _set_champion(session, project, base.name, previous=None, reason="the base that the project starts from")
+            return True
 
     def promote(
         self,

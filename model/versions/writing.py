@@ -1,8 +1,8 @@
 """The lease of those who write below the directory of versions, on whichever host.
 
 Each holds a shared lock on one file for as long as it writes, and the sweep of leftovers an exclusive one: so the sweep
-finds nobody at work, and whatever has no row then was left by a crash. The kernel, or the file server, releases the lock
-of a process that was killed, and keeps that of a paused one. NFS passes `flock` on to its server.
+finds nobody at work, and whatever has no row then was left by a crash. The kernel, or the file server, releases the
+lock of a process that was killed, and keeps that of a paused one. NFS passes `flock` on to its server.
 """
 
 import fcntl

@@ -149,7 +149,7 @@ class Settings:
     )
     model: str = _setting(
         "CAPTIONLOOP_MODEL",
-        "The BLIP that every project starts from: `starter`, a directory, or a hub id.",
+        "The BLIP that a new project starts from: `starter`, a directory, or a hub id.",
         default="starter",
     )
     device: str = _setting(

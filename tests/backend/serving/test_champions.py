@@ -1,6 +1,7 @@
 import os
 import shutil
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +64,35 @@ def test_a_project_that_nobody_asked_for_yet_is_answered_with_the_base(
     champions: Champions, base: Base, database: Database
 ) -> None:
     assert champions.version(add_project(database, 2).id) == base.name
+
+
+def test_processes_with_other_settings_serve_what_the_project_started_from(
+    store: VersionStore, project: Project, base: Base
+) -> None:
+    settings = [base, replace(base, generation=replace(base.generation, num_beams=2))]
+    backends = [Champions(store, base=other, load=partial(load, [])) for other in settings]
+
+    served = set()
+    for champions in backends * 2:
+        with champions.lease(project.id) as batcher:
+            served.add(batcher.version)
+        champions.refresh_all()
+
+    assert served == {base.name}
+
+
+def test_one_that_renews_bases_does_so_when_it_first_serves_a_project(
+    store: VersionStore, project: Project, base: Base
+) -> None:
+    other = replace(base, generation=replace(base.generation, num_beams=2))
+    champions = Champions(store, base=other, load=partial(load, []), renews_bases=True)
+    with champions.lease(project.id) as batcher:
+        first = batcher.version
+    store.start_from(project.id, base)  # on purpose
+
+    champions.refresh(project.id)
+
+    assert (first, champions.version(project.id)) == (other.name, base.name)
 
 
 def test_a_champion_serves(champions: Champions, project: Project, base: Base) -> None:

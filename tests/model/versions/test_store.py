@@ -1,8 +1,10 @@
 import errno
 import fcntl
+import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +19,10 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 from captionloop.errors import BusyError, CheckpointError, NotFoundError, StorageError
 from captionloop.model.blip import checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings
-from captionloop.model.database import Database, Project, VersionState
+from captionloop.model.database import Database, Project, Version, VersionState
 from captionloop.model.versions import store as store_module
 from captionloop.model.versions.base import Base, name_and_generation
-from captionloop.model.versions.manifest import MANIFEST, Lineage, read_manifest, verify_files
+from captionloop.model.versions.manifest import MANIFEST, Lineage, read_manifest, sha256, verify_files
 from captionloop.model.versions.store import VersionStore
 
 
@@ -192,7 +194,9 @@ class TestWhatIsBeingWritten:
         self, sweeper: VersionStore, database: Database, tmp_path: Path
     ) -> None:
         base, started = tiny_base(tmp_path / "base"), tmp_path / "started"
-        writer = multiprocessing.get_context("fork").Process(target=_copies_for_ever, args=(database.url, base, started))
+        writer = multiprocessing.get_context("fork").Process(
+            target=_copies_for_ever, args=(database.url, base, started)
+        )
         writer.start()
         while not started.exists():
             assert writer.is_alive()
@@ -303,19 +307,71 @@ def test_the_base_has_no_rollback_target(store: VersionStore, project: Project) 
         store.rollback(project.id)
 
 
-def test_a_project_that_never_learnt_moves_to_a_new_base(store: VersionStore, project: Project, base: Base) -> None:
-    newer = Base(base.source, GenerationSettings(num_beams=2))
+class TestWhatAProjectStartsFrom:
+    """It is in the database: processes with other settings do not change it, unless one is told to."""
 
-    assert store.ensure_champion(project.id, newer) == newer.name
+    def others(self, base: Base, tmp_path: Path) -> dict[str, Base]:
+        """What processes with other settings would let a new project start from."""
+        shutil.copytree(base.source, tmp_path / "elsewhere")
+        shutil.copytree(base.source, tmp_path / "another")
+        (tmp_path / "another" / "note.txt").write_text("another file")
+        return {
+            "beams": Base(base.source, GenerationSettings(num_beams=2)),
+            "prompt": Base(base.source, GenerationSettings(prompt="a picture of")),
+            "model": Base(str(tmp_path / "another"), base.generation),
+            "path": Base(str(tmp_path / "elsewhere"), base.generation),
+            "model that is not there": Base(str(tmp_path / "nowhere"), base.generation),
+        }
 
+    def test_stays_whatever_the_settings_of_a_process(
+        self, store: VersionStore, project: Project, base: Base, tmp_path: Path
+    ) -> None:
+        others = self.others(base, tmp_path)
 
-def test_a_project_that_has_learnt_keeps_its_champion_under_a_new_base(
-    store: VersionStore, project: Project, base: Base
-) -> None:
-    name = add_version(store, project, base.name)
-    store.promote(project.id, name, reason="better")
+        assert {name: store.ensure_champion(project.id, other) for name, other in others.items()} == dict.fromkeys(
+            others, base.name
+        )
 
-    assert store.ensure_champion(project.id, Base(base.source, GenerationSettings(num_beams=2))) == name
+    def test_changes_on_purpose(self, store: VersionStore, project: Project, base: Base, tmp_path: Path) -> None:
+        others = self.others(base, tmp_path)
+        for wanted in (others["beams"], others["prompt"], others["model"]):
+            assert (store.start_from(project.id, wanted), store.champion(project.id).version) == (True, wanted.name)
+
+    def test_is_the_same_model_wherever_that_lies(
+        self, store: VersionStore, project: Project, base: Base, tmp_path: Path
+    ) -> None:
+        moved = self.others(base, tmp_path)["path"]
+
+        assert (store.start_from(project.id, moved), store.champion(project.id).version) == (False, base.name)
+
+    def test_is_the_same_model_under_its_name_of_an_earlier_release(
+        self, store: VersionStore, project: Project, base: Base, database: Database
+    ) -> None:
+        files = sorted(path for path in Path(base.source).iterdir() if path.is_file())
+        digest = hashlib.sha256("".join(f"{path.name}:{sha256(path)}" for path in files).encode()).hexdigest()
+        facts = json.dumps([f"{base.source}@{digest[:16]}", base.generation.to_dict()], sort_keys=True)
+        name = f"base-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+        with database.session() as session:
+            session.add(Version(name=name, generation=base.generation.to_dict()))
+            session.get_one(Project, project.id).champion = name
+
+        assert (store.start_from(project.id, base), store.champion(project.id).version) == (False, name)
+
+    def test_no_longer_matters_once_a_project_has_learnt(
+        self, store: VersionStore, project: Project, base: Base
+    ) -> None:
+        name = add_version(store, project, base.name)
+        store.promote(project.id, name, reason="better")
+
+        assert store.start_from(project.id, Base(base.source, GenerationSettings(num_beams=2))) is False
+        assert store.champion(project.id).version == name
+
+    def test_is_copied_again_if_its_directory_is_lost(self, store: VersionStore, project: Project, base: Base) -> None:
+        shutil.rmtree(store.champion(project.id).path)
+
+        store.ensure_champion(project.id, base)
+
+        verify_files(store.champion(project.id).path)
 
 
 def test_an_unknown_version_is_named_with_those_that_exist(store: VersionStore, project: Project, base: Base) -> None:

@@ -16,6 +16,8 @@ _STREAM_S = 60
 _POLL_INTERVAL_S = 0.5
 _ASK_AGAIN_MS = 2000
 _EVENTS = "text/event-stream"
+# nginx otherwise holds back what it gets until it has some kilobytes, for half a minute.
+_AS_IT_COMES = {"X-Accel-Buffering": "no"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def streamed(read: Callable[[], Shown | None]) -> Response:
     may_stream = _STREAMS.acquire(blocking=False)
     stop = current_room().service.stopping
     changes = _changes(read, until=monotonic() + (_STREAM_S if may_stream else 0), stop=stop)
-    response = Response(stream_with_context(changes), mimetype=_EVENTS)
+    response = Response(stream_with_context(changes), mimetype=_EVENTS, headers=_AS_IT_COMES)
     if may_stream:
         # Not at the end of the generator, which is never reached if it was never started.
         response.call_on_close(_STREAMS.release)

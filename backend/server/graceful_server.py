@@ -58,6 +58,7 @@ class GracefulServer:
             _dispatcher=self._lanes,
             sockets=listening,
             ident="captionloop",
+            clear_untrusted_proxy_headers=False,  # `BehindProxies` knows which to believe
             connection_limit=2 * limits.connections,  # not to be reached, for then nobody is let in
         )
         self._listening = [entry for entry in self._sockets.values() if isinstance(entry, BaseWSGIServer)]

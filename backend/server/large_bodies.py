@@ -9,15 +9,20 @@ from werkzeug.exceptions import TooManyRequests
 from captionloop.backend.access.gatekeeper import Gatekeeper
 
 
-def may_send_much(app: Flask) -> Callable[[dict[str, Any]], bool]:
+def may_send_much(
+    app: Flask, seen_through: Callable[[dict[str, Any]], dict[str, Any]] = lambda environ: environ
+) -> Callable[[dict[str, Any]], bool]:
     """A function that checks a WSGI environment for a session, an account or a webhook's secret.
 
     It is fast and does not use the database, since one thread reads for all connections.
+
+    Args:
+        seen_through: the environment with the client's address behind known proxies (`BehindProxies`).
     """
     gatekeeper = cast(Gatekeeper, app.extensions["captionloop_gatekeeper"])
 
     def is_known(environ: dict[str, Any]) -> bool:
-        request = app.request_class(environ)
+        request = app.request_class(seen_through(environ))
         return gatekeeper.is_open or _has_session(app, request) or _has_secret(gatekeeper, request)
 
     return is_known

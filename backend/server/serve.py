@@ -12,6 +12,7 @@ from captionloop.backend.page_data.room import Room
 from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.server.app import create_app
 from captionloop.backend.server.large_bodies import may_send_much
+from captionloop.backend.server.proxies import BehindProxies
 from captionloop.backend.serving.caption_service import CaptionService
 from captionloop.backend.serving.champions import Champions
 from captionloop.backend.serving.prometheus import Metrics
@@ -57,7 +58,14 @@ def serve(context: Context, *, migrates: bool = True, renews_bases: bool = False
     if settings.password is None:
         _log.warning("anyone who reaches port %s may ask: set CAPTIONLOOP_USER and CAPTIONLOOP_PASSWORD", settings.port)
     stop = service.stopping
-    server = GracefulServer(app, listening=listening, threads=_THREADS, stop=stop, may_send_much=may_send_much(app))
+    behind = BehindProxies(app, settings.trusted_proxies)
+    server = GracefulServer(
+        behind,
+        listening=listening,
+        threads=_THREADS,
+        stop=stop,
+        may_send_much=may_send_much(app, behind.seen_through),
+    )
     warm_up = threading.Thread(target=_warm_up, args=(service, context), name="warm-up", daemon=True)
     watchers = [
         threading.Thread(target=_follow_announcements, args=(context, service, stop), name="follow", daemon=True),

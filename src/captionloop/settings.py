@@ -99,6 +99,16 @@ class Addresses(tuple[str, ...]):
         return ", ".join(self)
 
 
+def _networks(value: str) -> Hosts:
+    try:
+        found = Hosts.parse(value)
+    except ValueError:
+        found = Hosts(frozenset({value}))
+    if found.names:
+        raise ValueError("addresses or networks such as 10.0.0.5, 192.168.0.0/16")
+    return found
+
+
 def _redis_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -207,6 +217,12 @@ class Settings:
         "Key that encrypts stored secrets, 32 bytes in base64; unset: one in the home directory.",
         Secret,
         default=None,
+    )
+    trusted_proxies: Hosts = _setting(
+        "CAPTIONLOOP_TRUSTED_PROXIES",
+        "Proxies in front of the backend, whose `X-Forwarded-For` is believed: `10.0.0.5, 172.16.0.0/12`.",
+        _networks,
+        default_factory=Hosts,
     )
     database_url: str | None = _setting(
         "CAPTIONLOOP_DATABASE_URL",

@@ -28,7 +28,6 @@ http {{
         listen 127.0.0.1:{port};
         location / {{
             proxy_pass {backend};
-            proxy_http_version 1.1;
             proxy_set_header Host $http_host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}

@@ -65,6 +65,21 @@ def test_a_promotion_elsewhere_is_noticed(
     expect(page.locator(".lead")).to_contain_text(f"{finished.version.version} {said}")
 
 
+@pytest.mark.parametrize(("path", "said"), [("", "serves since"), ("versions", "is the champion")])
+def test_a_rollback_elsewhere_is_noticed(
+    page: Page, left_open: Callable[[str], None], room: Room, finished: FinishedRun, path: str, said: str
+) -> None:
+    before = finished.store.ensure_champion(finished.project.id, room.context.base)
+    room.promote(finished.project, finished.version.version, by="test")
+    left_open(path)
+    expect(page.locator(".lead")).to_contain_text(f"{finished.version.version} {said}")
+
+    room.rollback(finished.project)
+    looks_again(page)
+
+    expect(page.locator(".lead")).to_contain_text(f"{before} {said}")
+
+
 def test_corrections_of_a_sync_are_noticed_and_counted_on_the_tab_as_well(
     page: Page, left_open: Callable[[str], None], database: Database, finished: FinishedRun
 ) -> None:

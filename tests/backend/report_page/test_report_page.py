@@ -100,7 +100,7 @@ def test_the_gates_sentence_and_every_figure_with_its_interval_are_there(
     comparison = read_report(run.version, home).comparison
     assert comparison is not None
     for row in figure_rows(comparison.figures):
-        assert re.sub(r"\s+", " ", f">{row.title}</th><td>{row.first}</td><td>{row.second}</td>") in text
+        assert re.sub(r"\s+", " ", f">{row.verdict}</span></th><td>{row.first}</td><td>{row.second}</td>") in text
         assert re.sub(r"\s+", " ", f">{row.interval}<") in text
 
 
@@ -205,6 +205,20 @@ def test_the_page_fits_the_screen_and_asks_for_nothing(
     assert (ink, ground) == {
         "light": ("rgb(29, 28, 26)", "rgb(251, 250, 248)"), "dark": ("rgb(236, 233, 226)", "rgb(22, 21, 19)")
     }[scheme]  # fmt: skip
+
+
+def test_on_a_phone_the_verdict_stands_below_each_figures_name(
+    run: FinishedRun, home: Home, html: str, tmp_path: Path, page: "Page"
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(html, encoding="utf-8")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(path.as_uri())
+
+    comparison = read_report(run.version, home).comparison
+    assert comparison is not None
+    heads = page.locator("tbody").first.locator("th")
+    assert heads.all_inner_texts() == [f"{row.title}\n{row.verdict}" for row in figure_rows(comparison.figures)]
 
 
 # -- what the scores are worth -----------------------------------------------------------------------------------

@@ -31,8 +31,14 @@ if TYPE_CHECKING:
 @click.option(
     "--caption/--no-caption", default=True, help="Caption all its tasks, as soon as a worker is free. Default."
 )
+@click.option(
+    "--improve",
+    is_flag=True,
+    help="Change label config and task list for quicker corrections: the pencil beside the text, no bin, no "
+    "empty panels, a column with the suggestion.",
+)
 @json_option
-def connect(*, project_id: int, control: str | None, caption: bool, as_json: bool) -> None:
+def connect(*, project_id: int, control: str | None, caption: bool, improve: bool, as_json: bool) -> None:
     """Attach the backend to a project of a Label Studio that already runs, and caption its tasks.
 
     LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say which one; the key may be a legacy token or a personal access token.
@@ -40,7 +46,7 @@ def connect(*, project_id: int, control: str | None, caption: bool, as_json: boo
     \b
     Example:
         LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=… captionloop connect --project 3
-        captionloop connect --project 3 --control caption
+        captionloop connect --project 3 --control caption --improve
     """
     from captionloop.backend.label_studio.supported_versions import UPGRADE, too_old
     from captionloop.backend.local.services import attach
@@ -51,7 +57,7 @@ def connect(*, project_id: int, control: str | None, caption: bool, as_json: boo
         if said := too_old(context.label_studio.version()):
             print_line(f"Warning: Label Studio {said}. {UPGRADE}", err=True)
         context.label_studio.check_address()
-        connection = attach(context, project_id, control=control)
+        connection = attach(context, project_id, control=control, improves=improve)
         context.queue.request_sync(connection.project_row_id)  # earlier annotations are corrections as well
         if caption:
             context.queue.request(connection.project_row_id, RunKind.ANNOTATE, asked_by="connect")

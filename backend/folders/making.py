@@ -18,6 +18,7 @@ from captionloop.backend.folders.places import find_place
 from captionloop.backend.folders.tasks import FolderTasks, Progress
 from captionloop.backend.folders.wanted import Wanted
 from captionloop.backend.label_studio.client import BACKEND_TITLE, IMPORTED_VERSION, LabelStudio
+from captionloop.backend.label_studio.editor_style import with_editor_style
 from captionloop.backend.label_studio.label_config import caption_label_config
 from captionloop.backend.projects.project_texts import description_without_link
 from captionloop.errors import CaptionFileError, LabelStudioError, NotFoundError
@@ -204,7 +205,7 @@ def _find_or_create(context: Context, wanted: Wanted) -> tuple[int, bool]:
     found = None if wanted.is_new else _known(context, facts) or _left_by_a_crash(label_studio, wanted)
     made = found is None
     if found is None:
-        config = caption_label_config(wanted.control)
+        config = with_editor_style(caption_label_config(wanted.control))
         created = label_studio.create_project(wanted.project_title, config, description=wanted.description)
         found = int(created["id"])
     remember(home, facts | {"project_id": found})

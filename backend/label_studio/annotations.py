@@ -46,11 +46,12 @@ def to_prediction(target: CaptionTarget, caption: str, score: float, model_versi
 
 def caption_item(target: CaptionTarget, caption: str) -> dict[str, Any]:
     """A caption as an item of a prediction's or an annotation's `result`."""
+    # The text comes first: in its list of tasks Label Studio shows the beginning of this.
     item: dict[str, Any] = {
+        "value": {"text": [caption]},
+        "type": "textarea",
         "from_name": target.from_name,
         "to_name": target.to_name,
-        "type": "textarea",
-        "value": {"text": [caption]},
     }
     if target.per_item:
         item["item_index"] = 0

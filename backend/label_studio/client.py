@@ -375,6 +375,10 @@ class LabelStudio:
         body = {"project": project_id, "data": data}
         return self._api.send("POST", "/api/dm/views/", what=f"tabs of project {project_id}", json=body)
 
+    def update_view(self, project_id: int, view_id: int, data: Json) -> Json:
+        path, params = f"/api/dm/views/{view_id}/", {"project": project_id}
+        return self._api.send("PATCH", path, what=f"tab {view_id}", params=params, json={"data": data})
+
     def delete_view(self, project_id: int, view_id: int) -> None:
         self._api.delete(f"/api/dm/views/{view_id}/", what=f"tab {view_id}", params={"project": project_id})
 

@@ -142,7 +142,7 @@ def parse_label_config(xml: str) -> LabelConfig:
     Raises:
         LabelConfigError: it is not XML, or has no such pair.
     """
-    root = _parse(xml)
+    root = parse_xml(xml)
     try:
         elements = list(_outside_repeaters(root))
     except RecursionError as error:
@@ -185,7 +185,12 @@ def task_image(target: CaptionTarget, task_data: Mapping[str, Any]) -> str:
     raise ImageError(f"The task's field {field!r} holds {type(value).__name__}, not the address of an image.")
 
 
-def _parse(xml: str) -> Element:
+def parse_xml(xml: str) -> Element:
+    """The root of a label config.
+
+    Raises:
+        LabelConfigError: it is not XML.
+    """
     try:
         root: Element = fromstring(xml)
         return root

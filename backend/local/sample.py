@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_studio.client import LabelStudio
+from captionloop.backend.label_studio.editor_style import with_editor_style
 from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
 from captionloop.errors import NotFoundError
 from captionloop.home import Home, read_json, write_json
@@ -96,10 +97,11 @@ def scene_of_task(data: Mapping[str, Any]) -> "Scene":
 
 def _find_or_create(label_studio: LabelStudio) -> int:
     """The sample project, recognised by title and config if a crash left it without a manifest; else a new one."""
+    config = with_editor_style(SAMPLE_LABEL_CONFIG)
     for project in label_studio.projects():
-        if project["title"] == TITLE and project["label_config"].strip() == SAMPLE_LABEL_CONFIG.strip():
+        if project["title"] == TITLE and project["label_config"].strip() == config.strip():
             return int(project["id"])
-    return int(label_studio.create_project(TITLE, SAMPLE_LABEL_CONFIG, description=_DESCRIPTION)["id"])
+    return int(label_studio.create_project(TITLE, config, description=_DESCRIPTION)["id"])
 
 
 def _fill(label_studio: LabelStudio, project_id: int, progress: Progress) -> dict[str, str]:

@@ -113,7 +113,14 @@ def local_url(port: int) -> str:
     return f"http://localhost:{port}"
 
 
-def attach(context: "Context", project_id: int, *, control: str | None = None, is_sample: bool = False) -> "Connection":
+def attach(
+    context: "Context",
+    project_id: int,
+    *,
+    control: str | None = None,
+    is_sample: bool = False,
+    improves: bool = False,
+) -> "Connection":
     """Attach the backend of these settings to a project; see `projects.connect` for arguments and errors."""
     from captionloop.backend.projects.connect import connect
 
@@ -129,6 +136,7 @@ def attach(context: "Context", project_id: int, *, control: str | None = None, i
         password=settings.password.reveal() if settings.password else None,
         control=control,
         is_sample=is_sample,
+        improves=improves,
     )
 
 

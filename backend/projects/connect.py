@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.client import BACKEND_TITLE, IMPORTED_VERSION, LabelStudio
 from captionloop.backend.label_studio.controls import Control, take_label_config, target_of
+from captionloop.backend.label_studio.editor_style import with_editor_style
 from captionloop.backend.label_studio.label_config import CaptionTarget, parse_label_config
 from captionloop.backend.projects import webhook_secret
 from captionloop.backend.projects.project_rows import find_or_add
 from captionloop.backend.projects.project_texts import description_with_link, instructions_with_link
+from captionloop.backend.projects.suggestion_column import show_suggestions
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
 from captionloop.errors import BusyError, LabelStudioError
 from captionloop.model.database import SECRETS_LOCK, Database, Project, Version, wait_for_lock
@@ -62,6 +64,7 @@ def connect(
     password: str | None,
     control: str | None = None,
     is_sample: bool = False,
+    improves: bool = False,
 ) -> Connection:
     """Attach our backend, which must be running, to a project.
 
@@ -73,6 +76,7 @@ def connect(
         user, password: the backend's Basic auth, if it has one.
         control: the text box for captions; None: the stored one, else the likeliest.
         is_sample: True for the project that `captionloop up` creates.
+        improves: whether to give the label config our style, and tabs of the task list the suggestions.
 
     Raises:
         LabelConfigError: the project's label config has no text box for captions, or `control` is required.
@@ -82,6 +86,8 @@ def connect(
     """
     found = label_studio.project(project_id)
     config = parse_label_config(found["label_config"])
+    if improves and (styled := with_editor_style(found["label_config"])) != found["label_config"]:
+        found = label_studio.update_project(project_id, label_config=styled)
     # The row comes first, since Label Studio calls the backend, which needs the row, before the connection is complete.
     row = _remember(database, seal, server, found, control=control, is_sample=is_sample)
     target = target_of(row)
@@ -95,6 +101,7 @@ def connect(
         label_studio.update_project(
             project_id, **_project_settings(database, found, f"{access['url']}/projects/{project_id}/")
         )
+        show_suggestions(label_studio, project_id, in_all_tabs=improves)
     except LabelStudioError:
         if is_new:
             label_studio.delete_ml_backend(ml_backend_id)

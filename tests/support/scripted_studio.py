@@ -92,6 +92,7 @@ class ScriptedStudio:
     asked: list[str] = field(default_factory=list)  # method and path of each request
     backends: list[Json] = field(default_factory=list)
     webhooks: list[Json] = field(default_factory=list)
+    views: list[Json] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
     _numbers: int = 0
 
@@ -148,7 +149,8 @@ class ScriptedStudio:
                 return self._import(body)
             if path == "/api/predictions/" or path.startswith("/api/predictions/"):
                 return self._prediction(method, path)
-            for prefix, kept in (("/api/ml", self.backends), ("/api/webhooks", self.webhooks)):
+            attached = (("/api/ml", self.backends), ("/api/webhooks", self.webhooks), ("/api/dm/views", self.views))
+            for prefix, kept in attached:
                 if path.startswith(prefix):
                     return self._kept(kept, method, path, body)
             return 404, {"detail": "Not found."}

@@ -1,6 +1,7 @@
 """Connecting, tried on a real Label Studio: whatever was there before, the outcome is one working connection."""
 
 import base64
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -8,14 +9,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
+from tests.support.label_studio_pages import log_in_to_label_studio, open_task
 from tests.support.servers import LabelStudioServer
 
+from captionloop.backend.label_studio.annotations import to_prediction
 from captionloop.backend.label_studio.api_calls import Json
 from captionloop.backend.label_studio.client import BACKEND_TITLE, LabelStudio
-from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG
+from captionloop.backend.label_studio.label_config import SAMPLE_LABEL_CONFIG, CaptionTarget
 from captionloop.backend.projects import connect as connecting
 from captionloop.backend.projects.connect import Connection
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
@@ -24,6 +28,9 @@ from captionloop.home import Home
 from captionloop.model.database import Database, Project, Version
 from captionloop.seal import Seal, is_sealed
 from captionloop.settings import Secret
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 USER, PASSWORD = "someone", "correct-horse"
 SEAL = Seal(Home(Path("unused")), Secret("k" * 43 + "="))
@@ -134,6 +141,24 @@ def test_a_project_gets_backend_webhook_and_settings(
     assert (stored.is_connected, stored.label_studio_id, stored.title) == (True, project_id, "Connecting")
     assert (stored.ml_backend_id, stored.webhook_id) == (connection.ml_backend_id, connection.webhook_id)
     assert stored.label_config == project["label_config"]
+
+
+def test_only_with_improve_are_a_label_config_and_tabs_that_are_there_changed(
+    connect: Any, project_id: int, label_studio: LabelStudio
+) -> None:
+    theirs = {"title": "Mine", "hiddenColumns": {"explore": ["tasks:id", "tasks:predictions_results"]}, "gridWidth": 7}
+    label_studio.create_view(project_id, theirs)
+
+    connect(project_id)
+    assert "<Style>" not in label_studio.project(project_id)["label_config"]
+    assert [view["data"] for view in label_studio.views(project_id)] == [theirs]
+
+    for _ in range(2):
+        connect(project_id, improves=True)
+        assert label_studio.project(project_id)["label_config"].count("<Style>") == 1
+        (view,) = label_studio.views(project_id)
+        assert view["data"]["hiddenColumns"] == {"explore": ["tasks:id"]}
+        assert view["data"]["gridWidth"] == 7
 
 
 @pytest.mark.parametrize("smart", ['smart="true"', 'smartOnly="True"'])
@@ -268,3 +293,58 @@ def test_a_backend_that_label_studio_cannot_use_leaves_nothing_behind(
 def test_a_project_that_does_not_exist_is_named(connect: Any) -> None:
     with pytest.raises(LabelStudioError, match="has no project 99999999"):
         connect(99999999)
+
+
+# -- as an annotator sees it -------------------------------------------------------------------------------------
+
+_SUGGESTED = "a small boat to the left of a car"
+
+
+def test_a_caption_is_changed_by_keyboard_with_the_pencil_beside_it_and_nothing_empty_around(
+    connect: Any,
+    label_studio: LabelStudio,
+    label_studio_server: LabelStudioServer,
+    page: "Page",
+) -> None:
+    from playwright.sync_api import expect
+
+    project = int(label_studio.create_project("Editor", SAMPLE_LABEL_CONFIG)["id"])
+    picture = io.BytesIO()
+    Image.new("RGB", (480, 480), "teal").save(picture, "PNG")
+    (task,) = label_studio.upload_images(project, [("a.png", picture.getvalue())])
+    target = CaptionTarget("caption", "image", "image")
+    label_studio.import_predictions(project, [{"task": task} | to_prediction(target, _SUGGESTED, 0.9, "v1")])
+    connect(project, improves=True)
+    label_studio.update_project(project, model_version="v1")
+    studio = {"url": label_studio.url, "project_id": project}
+    studio |= {"email": label_studio_server.email, "password": label_studio_server.password}
+
+    log_in_to_label_studio(page, studio)
+    page.goto(f"{studio['url']}/projects/{project}/data")
+    expect(page.get_by_text("Prediction results")).to_be_visible()
+    expect(page.get_by_text(_SUGGESTED).first).to_be_visible()
+
+    open_task(page, studio, {"id": task})
+    text, pencil = page.get_by_test_id("htx-textbox-content"), page.get_by_test_id("htx-textbox-edit-button")
+    expect(text).to_have_text(_SUGGESTED)
+    expect(page.get_by_test_id("htx-textbox-delete-button")).to_be_hidden()
+    expect(page.get_by_text("Labeled regions will appear here")).to_be_hidden()
+    page.mouse.move(0, 0)
+    assert pencil.locator("xpath=..").evaluate("actions => getComputedStyle(actions).opacity") == "1"
+    beside, at = text.bounding_box(), pencil.bounding_box()
+    assert beside
+    assert at
+    assert beside["x"] + beside["width"] <= at["x"]
+    assert abs(beside["y"] - at["y"]) < 10
+    assert at["x"] + at["width"] > 1200  # of 1280: the panels' width is used
+
+    pencil.focus()
+    page.keyboard.press("Space")
+    page.get_by_test_id("htx-textbox-input").fill("a boat and a car")
+    page.keyboard.press("Shift+Enter")
+    expect(text).to_have_text("a boat and a car")
+    with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST") as saved:
+        page.keyboard.press("Control+Enter")
+    assert saved.value.status == 201
+    (annotation,) = label_studio.task(project, task)["annotations"]
+    assert annotation["result"][0]["value"]["text"] == ["a boat and a car"]

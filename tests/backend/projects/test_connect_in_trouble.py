@@ -50,7 +50,7 @@ def project(database: Database) -> Project | None:
 @pytest.mark.parametrize(
     "answer", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in ANSWERS]
 )
-@pytest.mark.parametrize("place", range(6))
+@pytest.mark.parametrize("place", range(8))
 def test_a_bad_answer_at_any_request_ends_in_one_connection(
     studio: ScriptedStudio, connected: Callable[[], Connection], database: Database, answer: str, place: int
 ) -> None:
@@ -70,6 +70,7 @@ def test_a_bad_answer_at_any_request_ends_in_one_connection(
 
     assert [backend["id"] for backend in studio.backends] == [made.ml_backend_id]
     assert [webhook["id"] for webhook in studio.webhooks] == [made.webhook_id]
+    assert len(studio.views) == 1
     row = project(database)
     assert row is not None
     assert (row.is_connected, row.ml_backend_id, row.webhook_id) == (True, made.ml_backend_id, made.webhook_id)

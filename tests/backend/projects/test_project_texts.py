@@ -23,7 +23,8 @@ def test_peoples_own_instructions_stay_and_end_with_the_link(own: str | None) ->
     once = instructions_with_link(own, ELSEWHERE)
     again = instructions_with_link(once, f"{HERE}?a&b")
 
-    assert again.startswith(own or "<p>Captionloop")
+    assert again.startswith(own or "<p>Captionloop:")
+    assert again.count("Shift") == 1
     assert f'<a href="{HERE}?a&amp;b"' in again
     assert ELSEWHERE not in again
     assert instructions_with_link(again, f"{HERE}?a&b") == again

@@ -2,7 +2,7 @@
 
 train-000000.tar     HASH.jpg   the picture, byte for byte
                      HASH.txt   its first caption
-                     HASH.json  {"captions": [all of them]}
+                     HASH.json  {"captions": [all of them]}, and "styles" likewise where they have some
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ _MODE = 0o644
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture with its file extension ("jpg") and captions."""
+    """A picture with its file extension ("jpg"), captions, and the style of each where there are several."""
 
     picture: Path
     kind: str
     captions: Sequence[str]
+    styles: Sequence[str | None] = ()
 
 
 def write_shards(
@@ -65,7 +66,8 @@ def _add(shard: tarfile.TarFile, sample: Sample) -> None:
     with sample.picture.open("rb") as file:
         picture = _member(f"{name}.{sample.kind}", sample.picture.stat().st_size)
         shard.addfile(picture, file)
-    texts = {"txt": sample.captions[0], "json": json.dumps({"captions": list(sample.captions)})}
+    styles = {"styles": list(sample.styles)} if sample.styles else {}
+    texts = {"txt": sample.captions[0], "json": json.dumps({"captions": list(sample.captions), **styles})}
     for kind, text in texts.items():
         data = text.encode()
         shard.addfile(_member(f"{name}.{kind}", len(data)), io.BytesIO(data))

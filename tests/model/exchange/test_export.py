@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import tarfile
 import tracemalloc
 import warnings
 from dataclasses import replace
@@ -120,6 +121,47 @@ def test_an_export_is_imported_as_it_was(
     assert importer(tmp_path / "out") == ImportResult(new=_COUNT + 1)
     assert importer.bad == []
     assert sorted((row.image_sha256, row.captions[0]) for row in importer.rows()) == expected(snapshot)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_each_caption_says_its_style_where_there_are_several(
+    snapshot: Snapshot, home: Home, tmp_path: Path, database: Database, form: Format
+) -> None:
+    *others, second = snapshot.examples
+    several = replace(snapshot, examples=(*others, replace(second, style="British")))
+    export(several, home, tmp_path / "out", form=form)
+    assert styles_read_back(tmp_path / "out", form) == {
+        **{example.caption: None for example in others},
+        second.caption: "British",
+    }
+    importer = Importer(database, Home(tmp_path / "elsewhere"))
+    assert importer(tmp_path / "out") == ImportResult(new=_COUNT + 1)
+    one = replace(snapshot, examples=tuple(replace(example, style="British") for example in snapshot.examples))
+    export(one, home, tmp_path / "one", form=form)
+    assert all(b"tyle" not in path.read_bytes() for path in (tmp_path / "one").glob("*.*"))
+
+
+def styles_read_back(directory: Path, form: str) -> dict[str, str | None]:
+    """Caption → its style."""
+    if form == "csv":
+        with (directory / "captions.csv").open(newline="", encoding="utf-8") as file:
+            return {row["caption"]: row["style"] or None for row in csv.DictReader(file)}
+    if form == "coco":
+        content = json.loads((directory / "captions.json").read_text())
+        return {note["caption"]: note["style"] for note in content["annotations"]}
+    if form == "imagefolder":
+        rows = [json.loads(line) for line in (directory / "metadata.jsonl").read_text().splitlines()]
+        return {row["text"]: row["style"] for row in rows}
+    if form == "jsonl":
+        rows = [json.loads(line) for line in (directory / "captions.jsonl").read_text().splitlines()]
+    else:
+        rows = [json.loads(text) for path in directory.glob("*.tar") for text in members(path, ".json")]
+    return {text: style for row in rows for text, style in zip(row["captions"], row["styles"], strict=True)}
+
+
+def members(shard: Path, kind: str) -> list[bytes]:
+    with tarfile.open(shard) as file:
+        return [file.extractfile(name).read() for name in file.getnames() if name.endswith(kind)]  # type: ignore[union-attr]
 
 
 def test_hugging_face_reads_an_imagefolder(snapshot: Snapshot, home: Home, tmp_path: Path) -> None:

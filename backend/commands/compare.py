@@ -63,11 +63,14 @@ def compare(
     from captionloop.backend.commands.evaluation_text import caption_set, figures_text
     from captionloop.backend.commands.models import open_dataset
     from captionloop.backend.python.comparing import compared, comparison_page
-    from captionloop.backend.python.loading import load_captioner
+    from captionloop.backend.python.loading import load_captioner, named
     from captionloop.backend.terminal.files import write_text_file
 
     settings = read_settings()
-    chosen = open_dataset(dataset, (first, second), settings, images=images, split=split, by_line=by_line)
+    chosen = open_dataset(
+        dataset, (first, second), settings, images=images, split=split, by_line=by_line,
+        served=named(second, settings)[1].style,
+    )  # fmt: skip
     limits = settings.image_limits
 
     def captions(source: str) -> tuple[str, dict[str, str]]:

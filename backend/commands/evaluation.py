@@ -57,6 +57,10 @@ _File = click.Path(path_type=Path)
     help="Images of a snapshot, or of a dataset that is divided (held-out is its test). Default: held-out, else all.",
 )  # fmt: skip
 @lines_option
+@click.option(
+    "--style", metavar="NAME",
+    help='Judge in this style (docs/styles.md); "" is the one without a name. Default: the one that V writes.',
+)  # fmt: skip
 @click.option("--meteor", is_flag=True, help="METEOR as well; it needs Java.")
 @click.option("--per-image", type=_File, metavar="FILE", help="Write the figures of each image to this JSON file.")
 @click.option("--coco-results", type=_File, metavar="FILE", help="Write the captions to this file, as COCO results.")
@@ -75,6 +79,7 @@ def evaluate(
     images: Path | None,
     split: "SplitName | None",
     by_line: bool,
+    style: str | None,
     meteor: bool,
     per_image: Path | None,
     coco_results: Path | None,
@@ -84,7 +89,8 @@ def evaluate(
     """Score captions: those in a file, or those that a version writes for a dataset.
 
     BLEU, ROUGE-L and CIDEr-D are pycocoevalcap's. For a snapshot CIDEr-D uses document frequencies of all its captions,
-    like the gate; for files those of the scored images' references, like papers.
+    like the gate; for files those of the scored images' references, like papers. Of a snapshot with several styles the
+    captions in one are what is compared with. A version that was not taught that style writes in its own.
 
     If --dataset has a .txt for each picture, its lines are one caption, unless --lines is given. Rows of it that cannot
     be used are named on standard error, and then the exit code is 6.
@@ -99,7 +105,7 @@ def evaluate(
         raise click.UsageError("Give --version or --model, not both.")
     version = version or model
     if references or captions:
-        if not (references and captions) or version or against or dataset or images:
+        if not (references and captions) or version or against or dataset or images or style is not None:
             raise click.UsageError("Give --references with --captions, or --version or --model with --dataset.")
         from captionloop.model.exchange.references import read_captions, read_references
 
@@ -116,15 +122,21 @@ def evaluate(
 
     if model and not is_model(model):
         raise click.UsageError(f"--model {model} is no directory and no hub id; --version names a project's version.")
-    facts = {"version": version, "dataset": dataset, "split": split}
     models = [name for name in (version, against) if name and is_model(name)]
-    chosen = open_dataset(dataset, models, read_settings(), images=images, split=split, by_line=by_line)
+    chosen = open_dataset(
+        dataset, models, read_settings(), images=images, split=split, by_line=by_line, style=style,
+        served=_served_style(version, project_id),
+    )  # fmt: skip
+    is_in_one = chosen.style is not None and chosen.style.is_chosen
+    facts = {"version": version, "dataset": dataset, "split": split}
+    facts |= {"style": chosen.style.name} if chosen.style and is_in_one else {}
+    told = [f"In {chosen.style}."] if is_in_one else []
     written = _caption(version, project_id, chosen)
     other = _caption(against, project_id, chosen) if against else None
     if against is None or other is None:
         evaluation = _evaluate(chosen.references, written, chosen.corpus, meteor=meteor)
         _write_files(evaluation, written, per_image=per_image, coco_results=coco_results)
-        _print_evaluation({**facts, "bad_rows": chosen.bad}, evaluation, as_json)
+        _print_evaluation({**facts, "bad_rows": chosen.bad}, evaluation, as_json, *told)
         ctx.exit(SOME_FAILED if chosen.bad else 0)
     from captionloop.backend.commands.evaluation_text import differences_data, differences_text
     from captionloop.model.metrics import compare_figures
@@ -140,7 +152,7 @@ def evaluate(
         "bad_rows": chosen.bad,
     }
     text = differences_text(found, first=against, second=version)
-    print_result(data, as_json, *text.split("\n"), *rest_note(chosen.bad))
+    print_result(data, as_json, *text.split("\n"), *told, *rest_note(chosen.bad))
     ctx.exit(SOME_FAILED if chosen.bad else 0)
 
 
@@ -204,6 +216,17 @@ def _captioner(version: str, project_id: int | None) -> "Captioner":
         return context.captioner(_version_info(context, version, project_id))
 
 
+def _served_style(version: str, project_id: int | None) -> str | None:
+    """The style that a model writes."""
+    from captionloop.backend.commands.models import is_model
+    from captionloop.backend.python.loading import named
+
+    if is_model(version):
+        return named(version, read_settings())[1].style
+    with ready_context() as context:
+        return context.versions.get(chosen_project(context, project_id).id, version).generation.style
+
+
 def _evaluate(references: Mapping[str, Any], captions: Mapping[str, str], corpus: Any, *, meteor: bool) -> "Evaluation":
     from captionloop.model.metrics import evaluate_captions
 
@@ -221,9 +244,11 @@ def _write_files(
         write_coco_results(coco_results, captions)
 
 
-def _print_evaluation(facts: Mapping[str, Any], evaluation: "Evaluation", as_json: bool) -> None:
+def _print_evaluation(facts: Mapping[str, Any], evaluation: "Evaluation", as_json: bool, *told: str) -> None:
     from captionloop.backend.commands.evaluation_text import evaluation_text
 
     figures, notes = evaluation.to_dict(), evaluation.notes
     data = {**facts, **figures} | ({"notes": notes} if notes else {})
-    print_result(data, as_json, *evaluation_text(figures).split("\n"), *notes, *rest_note(facts.get("bad_rows", 0)))
+    print_result(
+        data, as_json, *evaluation_text(figures).split("\n"), *told, *notes, *rest_note(facts.get("bad_rows", 0))
+    )

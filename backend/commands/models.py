@@ -30,14 +30,19 @@ def open_dataset(
     images: Path | None,
     split: SplitName | None,
     by_line: bool,
+    style: str | None = None,
+    served: str | None = None,
 ) -> EvaluationSet:
     """What models are to caption. Rows that cannot be used are named on standard error.
 
     Unless a split is asked for, no image of a dataset in files is among it that one of them was trained on, as far as
     their directories say.
 
+    Args:
+        style, served: as in `open_evaluation_set`.
+
     Raises:
-        NotFoundError: there is no such dataset, or no image is left.
+        NotFoundError: there is no such dataset, no image is left, or a snapshot has no captions in the style.
         CaptionFileError: the dataset is not what it should be, or no row of it can be used.
     """
     chosen = open_evaluation_set(
@@ -48,6 +53,8 @@ def open_dataset(
         images=images,
         split=split,
         by_line=by_line,
+        style=style,
+        served=served,
     )
     if split is not None or chosen.has_hashes:
         return chosen

@@ -62,7 +62,7 @@ def _compare(
     if known is not None and known.snapshot == snapshot.hash:
         return
     with context.database.reading() as session:
-        style = _compared_in(ProjectStyles.of(session, project_id).current, snapshot)
+        style = snapshot.judged_in(ProjectStyles.of(session, project_id).current)
     references = snapshot.references(style)
     images = [image for image in _held_out(context, project_id, snapshot, first, second) if image in references]
     if not images:
@@ -85,11 +85,6 @@ def _compare(
         corpus=references.values(),
         snapshot=snapshot.hash,
     )
-
-
-def _compared_in(current: str | None, snapshot: Snapshot) -> str | None:
-    """The project's style, or the latest that there are captions in."""
-    return current if current in snapshot.styles else snapshot.styles[-1]
 
 
 def _held_out(context: Context, project_id: int, snapshot: Snapshot, *versions: VersionInfo) -> Sequence[str]:

@@ -131,6 +131,10 @@ class Snapshot:
         """The styles that there are captions in, in the order of the examples."""
         return tuple(dict.fromkeys(example.style for example in self.examples))
 
+    def judged_in(self, style: str | None) -> str | None:
+        """The style in which captions in this one are judged: the same, or the latest that there are captions in."""
+        return style if style in self.styles or not self.styles else self.styles[-1]
+
     @property
     def split_with(self) -> dict[str, str]:
         """Image → the image whose side of the split it is on, if that is another one."""

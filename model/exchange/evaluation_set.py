@@ -28,6 +28,22 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
+class JudgedStyle:
+    """The style in which captions are judged.
+
+    Args:
+        name: None is the one without a name.
+        is_chosen: the dataset has others as well, or somebody named it.
+    """
+
+    name: str | None
+    is_chosen: bool
+
+    def __str__(self) -> str:
+        return "the style without a name" if self.name is None else f"the style {self.name!r}"
+
+
+@dataclass(frozen=True)
 class EvaluationSet:
     """Pictures with human captions.
 
@@ -37,6 +53,8 @@ class EvaluationSet:
         corpus: captions of further images, for CIDEr-D's document frequencies (see `evaluate_captions`).
         has_hashes: the image ids are content hashes, usable as keys of the feature cache.
         bad: how many rows of the dataset could not be used; nothing of them is here.
+        style: the one that the references are in, which a model writes in if it was taught it; None says nothing of
+            styles, and a model writes in its own.
     """
 
     pictures: Mapping[str, PictureBytes]
@@ -44,6 +62,7 @@ class EvaluationSet:
     corpus: Sequence[Sequence[str]] = ()
     has_hashes: bool = False
     bad: int = 0
+    style: JudgedStyle | None = None
 
     def without(self, hashes: Collection[str], *, limits: ImageLimits) -> EvaluationSet:
         """The same without some pictures.
@@ -70,11 +89,13 @@ class EvaluationSet:
     def caption(
         self, captioner: Captioner, *, limits: ImageLimits, on_progress: Callable[[int, int], None]
     ) -> dict[str, str]:
-        """Caption every picture, with one batch in memory at a time: image id → caption.
+        """Caption every picture in the set's style, with one batch in memory at a time: image id → caption.
 
         Raises:
             ImageError: a picture cannot be read; the message names it.
         """
+        if self.style is not None:
+            captioner = captioner.in_style(captioner.generation.written_in(self.style.name))
         captions: dict[str, str] = {}
         for batch in batches(self.pictures, _BATCH):
             pictures = [_open(self.pictures[image], limits) for image in batch]
@@ -93,6 +114,8 @@ def open_evaluation_set(
     images: Path | None = None,
     split: SplitName | None = None,
     by_line: bool = False,
+    style: str | None = None,
+    served: str | None = None,
 ) -> EvaluationSet:
     """Open an evaluation set by name. Each picture of a dataset in files is decoded once, to see whether it can be.
 
@@ -102,16 +125,22 @@ def open_evaluation_set(
         on_bad: told of each row of a dataset in files that cannot be used.
         images, by_line: as in `find_source`.
         split: which of the images; None is "held-out" if the dataset has such a part, else all.
+        style: to judge in; an empty one is the style without a name.
+        served: a snapshot is judged in this style if `style` is None; in its latest if it has no captions in that.
 
     Raises:
-        NotFoundError: the dataset does not exist, or no picture of it does.
+        NotFoundError: the dataset does not exist, no picture of it does, or a snapshot has no captions in the style.
         CaptionFileError: the format is not recognised, or no row can be used.
     """
     path = Path(dataset).expanduser()
     if path.exists():
         source = find_source(path, images=images, by_line=by_line)
-        return _from_files(source, split, str(path), limits, on_bad)
-    return _from_snapshot(find_snapshot(home, dataset), home, split)
+        found = _from_files(source, split, str(path), limits, on_bad)
+        return found if style is None else replace(found, style=JudgedStyle(style or None, is_chosen=True))
+    snapshot = find_snapshot(home, dataset)
+    judged_in = snapshot.judged_in(served) if style is None else style or None
+    is_chosen = style is not None or len(snapshot.styles) > 1
+    return _from_snapshot(snapshot, home, split, JudgedStyle(judged_in, is_chosen))
 
 
 def find_snapshot(home: Home, name: str) -> Snapshot:
@@ -130,23 +159,26 @@ def find_snapshot(home: Home, name: str) -> Snapshot:
     return read_snapshot(found[0])
 
 
-def _from_snapshot(snapshot: Snapshot, home: Home, split: SplitName | None) -> EvaluationSet:
-    """With document frequencies of the whole snapshot, as in the gate, so that its metrics are reproduced."""
-    references: dict[str, list[str]] = {}
-    for example in snapshot.examples:
-        references.setdefault(example.image, []).append(example.caption)
-    if not references:
+def _from_snapshot(snapshot: Snapshot, home: Home, split: SplitName | None, style: JudgedStyle) -> EvaluationSet:
+    """With document frequencies of all captions in the style, as in the gate, so that its metrics are reproduced."""
+    if not snapshot.examples:
         raise NotFoundError(f"The snapshot {snapshot.hash} is empty, so there is nothing to score.")
+    references = snapshot.references(style.name)
+    if not references:
+        known = ", ".join("the one without a name" if name is None else repr(name) for name in snapshot.styles)
+        raise NotFoundError(f"The snapshot {snapshot.hash[:12]} has no caption in {style}. Its styles: {known}.")
     divided = snapshot.split()
-    chosen = {"held-out": divided.held_out, "train": divided.train, "all": tuple(references)}[split or "held-out"]
+    part = {"held-out": divided.held_out, "train": divided.train, "all": tuple(references)}[split or "held-out"]
+    chosen = [image for image in part if image in references]
     return _checked(
         EvaluationSet(
             pictures={image: PictureBytes(home.image(image)) for image in chosen},
             references={image: references[image] for image in chosen},
             corpus=list(references.values()),
             has_hashes=True,
+            style=style,
         ),
-        f"The split {(split or 'held-out')!r} of snapshot {snapshot.hash}",
+        f"The split {(split or 'held-out')!r} of snapshot {snapshot.hash}" + f" in {style}" * style.is_chosen,
     )
 
 

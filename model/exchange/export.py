@@ -192,7 +192,7 @@ def _write_lines(path: Path, lines: map[str]) -> None:
         file.writelines(line + "\n" for line in lines)
 
 
-_WRITERS: Mapping[str, Callable[[Path, Captions, set[str]], None]] = {
+_WRITERS: Mapping[str, Callable[[Path, _Captions, set[str]], None]] = {
     "imagefolder": _imagefolder,
     "jsonl": _jsonl,
     "csv": _csv,

@@ -13,6 +13,8 @@ from PIL import Image
 from tests.support.versions import FinishedRun
 
 from captionloop.backend.cli import main
+from captionloop.model.database import Database
+from captionloop.model.dataset.styles import begin_style, move_corrections
 from captionloop.model.versions.manifest import read_manifest, verify_files
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "golden.json").read_text(encoding="utf-8"))
@@ -148,6 +150,24 @@ def test_a_version_is_scored_on_a_snapshot(call, run: FinishedRun) -> None:  # t
     assert (found["version"], found["images"]) == (name, len(run.held_out))
     every = data(call("evaluate", "--version", name, "--dataset", run.snapshot.hash, "--split", "all", "--json"))
     assert every["images"] == len(run.snapshot.examples)
+
+
+def test_a_snapshot_of_several_styles_is_judged_in_one(call, run: FinishedRun, database: Database) -> None:  # type: ignore[no-untyped-def]
+    with database.session() as session:
+        begin_style(session, run.project.id, "British")
+        moved = [example.correction for example in run.snapshot.examples[::2]]
+        move_corrections(session, run.project.id, moved, to="British")
+    call("dataset", "export", "--format", "csv", "--out", "exported")
+    newest = max(run.snapshot.path.parent.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    arguments = ("evaluate", "--version", run.version.version, "--dataset", newest.stem, "--split", "all")
+
+    found = data(call(*arguments, "--style", "British", "--json"))
+    assert (found["style"], found["images"]) == ("British", len(moved))
+    assert "In the style 'British'." in call(*arguments, "--style", "British", "--against", run.base.name)[1]
+    found = data(call(*arguments, "--json"))
+    assert (found["style"], found["images"]) == (None, len(run.snapshot.examples) - len(moved))
+    code, _, err = call(*arguments, "--style", "terse")
+    assert (code, "'British'" in err) == (4, True)
 
 
 def test_a_model_that_is_no_version_is_scored_on_files(call, run: FinishedRun, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -11,13 +11,19 @@ from tests.support.versions import COLOURS, human_caption, take_snapshot
 from captionloop.errors import CaptionFileError, CaptionloopError, NotFoundError
 from captionloop.home import Home
 from captionloop.image_limits import ImageLimits
+from captionloop.model.blip.checkpoint import load_checkpoint
+from captionloop.model.blip.generation_settings import GenerationSettings, TaughtStyle
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.captioning.feature_cache import FeatureCache
 from captionloop.model.database import Database
+from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot
+from captionloop.model.dataset.images import open_image
 from captionloop.model.dataset.split import split_images
-from captionloop.model.exchange.evaluation_set import EvaluationSet, find_snapshot, open_evaluation_set
+from captionloop.model.dataset.styles import begin_style, move_corrections
+from captionloop.model.exchange.evaluation_set import EvaluationSet, JudgedStyle, find_snapshot, open_evaluation_set
 from captionloop.model.exchange.reading import BadRow
+from captionloop.model.vocabulary.style_tokens import with_style_tokens
 
 
 def opened(dataset: str, *, home: Home, bad: list[BadRow] | None = None, **options: Any) -> EvaluationSet:
@@ -79,6 +85,61 @@ def test_the_held_out_images_of_a_snapshot_are_scored(snapshot: Snapshot, home: 
     assert tuple(found.pictures) == split_images(example.image for example in snapshot.examples).held_out
     assert found.references.keys() == found.pictures.keys()
     assert sorted(map(list, found.corpus)) == sorted([human_caption(colour)] for colour in COLOURS)
+
+
+@pytest.fixture
+def styled(database: Database, home: Home) -> Snapshot:
+    """Every other caption is in the style "British"; the style "terse" has none."""
+    project = add_project(database)
+    taken = take_snapshot(database, home, project)
+    with database.session() as session:
+        for name in ("terse", "British"):
+            begin_style(session, project.id, name)
+        move_corrections(session, project.id, [each.correction for each in taken.examples[1::2]], to="British")
+    with database.session() as session:
+        return corrections.snapshot(session, project.id, home)
+
+
+def of_style(snapshot: Snapshot, style: str | None) -> dict[str, list[str]]:
+    return {each.image: [each.caption] for each in snapshot.examples if each.style == style}
+
+
+@pytest.mark.parametrize(
+    ("asked", "style"),
+    [
+        ({}, None),
+        ({"served": "British"}, "British"),
+        ({"served": "terse"}, "British"),  # the latest that there are captions in
+        ({"style": "British"}, "British"),
+        ({"style": "", "served": "British"}, None),
+    ],
+)
+def test_a_snapshot_is_judged_in_one_of_its_styles(
+    styled: Snapshot, home: Home, asked: dict[str, Any], style: str | None
+) -> None:
+    found = opened(styled.hash, home=home, split="all", **asked)
+    assert found.style == JudgedStyle(style, is_chosen=True)
+    assert found.references == of_style(styled, style)
+    assert sorted(map(list, found.corpus)) == sorted(of_style(styled, style).values())
+    train = set(styled.split().train) & of_style(styled, style).keys()
+    assert opened(styled.hash, home=home, split="train", **asked).pictures.keys() == train
+
+
+def test_a_style_without_captions_is_named_with_those_that_have_some(styled: Snapshot, home: Home) -> None:
+    with pytest.raises(NotFoundError, match=r"no caption in the style 'terse'. Its styles: .*'British'"):
+        opened(styled.hash, home=home, style="terse")
+
+
+def test_a_model_writes_in_the_style_that_it_is_judged_in(styled: Snapshot, home: Home, tmp_path: Path) -> None:
+    checkpoint = with_style_tokens(load_checkpoint(tiny_base(tmp_path / "base").source), ["[style1]"])
+    generation = GenerationSettings(max_length=8, styles={"British": TaughtStyle("[style1]")})
+    captioner = Captioner(checkpoint, version="v", generation=generation)
+    for style in ("", "British"):
+        chosen = opened(styled.hash, home=home, split="all", style=style)
+        written = chosen.caption(captioner, limits=ImageLimits(), on_progress=lambda done, total: None)
+        pictures = [open_image(home.image(image).read_bytes()) for image in written]
+        expected = captioner.in_style(style or None).caption(pictures)
+        assert list(written.values()) == [found.caption for found in expected]
 
 
 @pytest.mark.parametrize(("split", "share"), [("train", "train"), ("held-out", "held_out")])

@@ -66,7 +66,7 @@ class Context:
             database=database,
             queue=Queue(settings.redis_url, Runs(database), Sweeps(database, home.runs)),
             versions=VersionStore(database, home.versions),
-            features=FeatureCache(home.features, max_bytes=settings.features_gb * 10**9),
+            features=FeatureCache(settings.features or home.features, max_bytes=settings.features_gb * 10**9),
         )
 
     @property

@@ -22,7 +22,7 @@ def base_of(source: str, settings: Settings) -> Base:
 
 def feature_cache(settings: Settings) -> FeatureCache:
     """The cache of image features in the home directory."""
-    return FeatureCache(Home(settings.home).features, max_bytes=settings.features_gb * 10**9)
+    return FeatureCache(settings.features or Home(settings.home).features, max_bytes=settings.features_gb * 10**9)
 
 
 def named(

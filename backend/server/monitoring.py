@@ -1,6 +1,7 @@
 """`/ready`, and `/metrics` for Prometheus. (`/health` is part of the protocol.)
 
-Both require an account, like everything except `/health`; the reader's suffices.
+`/ready` tells anybody whether by its status alone, since container engines and load balancers have no account. Why not,
+and the metrics, need one; the reader's suffices.
 """
 
 from typing import TYPE_CHECKING, cast
@@ -40,20 +41,24 @@ def add_watching(app: Flask, room: "Room") -> None:
     app.register_blueprint(watching)
 
 
-@watching.before_request
-def _admit() -> None:
+def _require_account() -> None:
     cast(Gatekeeper, current_app.extensions["captionloop_gatekeeper"]).require_account(request)
 
 
 @watching.get("/ready")
 def ready() -> tuple[Response, int]:
-    """200 if captions can be served now; else 503 with what is missing."""
-    found = cast(Readiness, current_app.extensions[_READINESS]).check()
+    """200 if captions can be served now; else 503, with what is missing for who has an account."""
+    readiness = cast(Readiness, current_app.extensions[_READINESS])
+    if request.authorization is None:
+        return Response(), 200 if readiness.recent().is_ready else 503
+    _require_account()
+    found = readiness.check()
     return jsonify(ready=found.is_ready, missing=found.missing), 200 if found.is_ready else 503
 
 
 @watching.get("/metrics")
 def metrics() -> Response:
     """All metrics, as text for Prometheus."""
+    _require_account()
     service = cast(CaptionService, current_app.extensions["captionloop"])
     return Response(generate_latest(service.metrics.registry), content_type=CONTENT_TYPE_LATEST)

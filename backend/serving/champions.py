@@ -19,6 +19,7 @@ from captionloop.backend.serving.batcher import Batcher, OnBatch, Retired
 from captionloop.backend.serving.version_checks import Signature, signature_of
 from captionloop.errors import CaptionloopError, CheckpointError, NotFoundError
 from captionloop.model.versions.base import Base
+from captionloop.model.versions.manifest import require_files
 from captionloop.model.versions.store import VersionInfo, VersionStore
 
 if TYPE_CHECKING:
@@ -157,9 +158,20 @@ class Champions:
         return problem.reason if problem else None
 
     def why_unserved(self, project_id: int) -> str | None:
-        """Why nothing can serve a project; None also if nothing was requested yet."""
+        """Why nothing can serve a project; None also if its champion is not loaded, but all its files are there."""
         with self._lock:
-            return None if project_id in self._serving else self.problem(project_id)
+            if project_id in self._serving:
+                return None
+        return self.problem(project_id) or self._why_not_loadable(project_id)
+
+    def _why_not_loadable(self, project_id: int) -> str | None:
+        try:
+            require_files(self._versions.champion(project_id).path)
+        except NotFoundError:  # the first request gives it the base
+            return None
+        except CheckpointError as error:
+            return str(error)
+        return None
 
     def waiting(self) -> int:
         """About how many pictures wait for the next batch, in all projects."""

@@ -1,5 +1,7 @@
 """Whether the backend can serve captions now, and if not, why."""
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,6 +10,9 @@ from captionloop.backend.serving.champions import Champions
 from captionloop.errors import ServiceError
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.model.database import Database
+
+# Anybody may ask, so that a check serves all who ask meanwhile.
+_KEPT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,17 @@ class Readiness:
         self._queue = queue
         self._projects = projects
         self._champions = champions
+        self._lock = threading.Lock()
+        self._last, self._looked_at = Found({"check": "The first one is not over yet."}), float("-inf")
+
+    def recent(self) -> Found:
+        """A check of the last seconds, or the one before while another is under way."""
+        if time.monotonic() > self._looked_at + _KEPT_S and self._lock.acquire(blocking=False):
+            try:
+                self._last, self._looked_at = self.check(), time.monotonic()
+            finally:
+                self._lock.release()
+        return self._last
 
     def check(self) -> Found:
         """Takes a few seconds at most, even if a part hangs."""

@@ -17,7 +17,9 @@ import os
 import re
 import threading
 import time
+import uuid
 import zlib
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,11 +33,16 @@ logger = logging.getLogger(__name__)
 
 _KEEP_AFTER_EVICTION = 0.9  # share of the bound that is left after eviction, so that not every write evicts
 _RECOUNT_AFTER = 1 / 16  # share of the bound that is written between two counts, which include other processes' writes
+_PART_BYTES = 2**30  # about the bytes of a part of the cache, which is counted and evicted by itself
+_MOST_PARTS = 256  # by the first two digits of an image's hash
 _ABANDONED_SECONDS = 3600  # a temporary file this old belongs to a process that was killed
 
 
 class FeatureCache:
     """A bounded cache of encoder outputs with least-recently-used eviction.
+
+    A large one has parts of about a gigabyte, each with its share of the bound: hashes fill them evenly, and nobody has
+    to list the whole cache to keep the bound.
 
     Args:
         directory: of the entries; created at the first write.
@@ -46,7 +53,9 @@ class FeatureCache:
         self.directory = Path(directory)
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._room: float = 0  # bytes that may still be written before the directory is counted again
+        self._parts = min(1 << max(max_bytes // _PART_BYTES, 1).bit_length() - 1, _MOST_PARTS)
+        # Of each part, the bytes that may still be written before it is counted again.
+        self._room: defaultdict[int, float] = defaultdict(float)
         self.hits = self.misses = 0  # of this process, for monitoring
 
     def get_many(self, hashes: Collection[str], encoder: str) -> dict[str, torch.Tensor]:
@@ -78,11 +87,11 @@ class FeatureCache:
             except OSError as error:
                 logger.warning("Cannot keep image features in %s: %s", self.directory, error)
                 return
-            self._make_room(size)
+            self._make_room(self._part(name), size)
 
     def total_bytes(self) -> int:
         """Size of all entries of all encoders together, counted on disk."""
-        return sum(entry.stat().st_size for entry in self._entries())
+        return sum(entry.stat().st_size for part in range(self._parts) for entry in self._entries(part))
 
     def _path(self, name: str, encoder: str) -> Path:
         for value in (name, encoder):
@@ -90,37 +99,43 @@ class FeatureCache:
                 raise ValueError(f"{value!r} is no hash; expected hexadecimal digits")
         return self.directory / encoder / name[:2] / f"{name}.safetensors"
 
-    def _make_room(self, written: int) -> None:
-        with self._lock:
-            self._room -= written
-            if self._room < 0:
-                free = self.max_bytes - self._evict()
-                self._room = min(free, self.max_bytes * _RECOUNT_AFTER)
+    def _part(self, name: str) -> int:
+        """The part of the cache that an image's hash, or the shard of these two digits, belongs to."""
+        return int(name[:2], 16) * self._parts // 256
 
-    def _evict(self) -> int:
-        """Delete the least recently used entries if the bound is exceeded; returns the bytes that remain."""
+    def _make_room(self, part: int, written: int) -> None:
+        bound = self.max_bytes / self._parts
+        with self._lock:
+            self._room[part] -= written
+            if self._room[part] < 0:
+                free = bound - self._evict(part, bound)
+                self._room[part] = min(free, bound * _RECOUNT_AFTER)
+
+    def _evict(self, part: int, bound: float) -> int:
+        """Delete a part's least recently used entries if its bound is exceeded; returns the bytes that remain."""
         entries = []
-        for entry in self._entries():
+        for entry in self._entries(part):
             try:
                 status = entry.stat()
             except FileNotFoundError:  # another process evicted it
                 continue
             entries.append((status.st_mtime_ns, status.st_size, entry.path))
         total = sum(size for _, size, _ in entries)
-        if total <= self.max_bytes:
+        if total <= bound:
             return total
         for _, size, path in sorted(entries):
             Path(path).unlink(missing_ok=True)
             total -= size
-            if total <= self.max_bytes * _KEEP_AFTER_EVICTION:
+            if total <= bound * _KEEP_AFTER_EVICTION:
                 break
         return total
 
-    def _entries(self) -> Iterator[os.DirEntry[str]]:
-        """All stored entries; partial files of killed processes are removed on the way."""
+    def _entries(self, part: int) -> Iterator[os.DirEntry[str]]:
+        """All entries of a part; partial files of killed processes are removed on the way."""
+        shards = [f"{number:02x}" for number in range(256) if self._part(f"{number:02x}") == part]
         for encoder in _scan(self.directory):
-            for shard in _scan(encoder.path):
-                for entry in _scan(shard.path):
+            for shard in shards:
+                for entry in _scan(os.path.join(encoder.path, shard)):
                     if entry.name.endswith(".safetensors"):
                         yield entry
                     else:
@@ -167,7 +182,7 @@ def _write(path: Path, tensor: torch.Tensor) -> int:
     tensor = tensor.detach().cpu().contiguous()
     data = save({"features": tensor}, metadata={"crc32": _checksum(tensor)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")  # numbers of processes repeat on other hosts
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from captionloop.errors import ServiceError, SettingsError
 from captionloop.model.database.tables import CorrectionRevision, Table
+from captionloop.package_version import __version__
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 # Which of our migrations a database has had. Alembic's usual table is left to Optuna, whose migrations use it and
@@ -78,7 +79,7 @@ class Database:
         """Migrate the schema to the latest revision; safe when several processes start at once.
 
         Raises:
-            ServiceError: the database does not answer, or refuses.
+            ServiceError: the database does not answer, or refuses, or a later release has migrated it.
         """
         from alembic import command
         from alembic.config import Config
@@ -89,11 +90,19 @@ class Database:
             with self.engine.connect() as connection, _unforced_references(connection), connection.begin():
                 wait_for_lock(connection, _SCHEMA_LOCK)
                 config.attributes["connection"] = connection
+                self._refuse_later(_revision(connection))
                 if revision := _give_up_alembic_table(connection):
                     command.stamp(config, revision)
                 command.upgrade(config, "head")
         except SQLAlchemyError as error:
             raise ServiceError(f"The database {self.shown_url} cannot be used: {_cause(error)}.") from error
+
+    def _refuse_later(self, revision: str | None) -> None:
+        if revision is not None and revision not in self.known_revisions():
+            raise ServiceError(
+                f"The database {self.shown_url} has schema {revision}, unknown to this release ({__version__}): "
+                "a later one has migrated it. Install that one here; there is no way back but a backup."
+            )
 
     def require_migrated(self) -> None:
         """Check that the schema is the latest one, and change nothing.
@@ -105,11 +114,10 @@ class Database:
 
         try:
             with self.engine.connect() as connection:
-                known = inspect(connection).has_table(SCHEMA_VERSION_TABLE)
-                chosen = select(column("version_num", String)).select_from(table(SCHEMA_VERSION_TABLE))
-                found = connection.scalar(chosen) if known else None
+                found = _revision(connection)
         except SQLAlchemyError as error:
             raise ServiceError(f"The database {self.shown_url} cannot be used: {_cause(error)}.") from error
+        self._refuse_later(found)
         wanted = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
         if found != wanted:
             raise ServiceError(
@@ -278,6 +286,14 @@ def _prepare_sqlite(engine: Engine) -> None:
     def _on_begin(connection: Any) -> None:
         reads = connection.get_execution_options().get(_READ_ONLY, False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _revision(connection: Connection) -> str | None:
+    """The schema that a database has; None without one of ours."""
+    if not inspect(connection).has_table(SCHEMA_VERSION_TABLE):
+        return None
+    chosen = select(column("version_num", String)).select_from(table(SCHEMA_VERSION_TABLE))
+    return connection.scalar(chosen)
 
 
 @contextmanager

@@ -55,18 +55,28 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"Version {path.name} has no readable {MANIFEST}. {_remedy(path, {})}") from error
 
 
+def require_files(path: Path) -> dict[str, Any]:
+    """The manifest of a version's directory, of which no file is missing; their contents are not looked at.
+
+    Raises:
+        CheckpointError: a file is missing, or the manifest is damaged.
+    """
+    manifest = read_manifest(path)
+    for name in manifest["files"]:
+        if not (path / name).is_file():
+            raise CheckpointError(f"Version {path.name} has lost its file {name}. {_remedy(path, manifest)}")
+    return manifest
+
+
 def verify_files(path: Path) -> None:
     """Compare each file of a version with its checksum in the manifest.
 
     Raises:
         CheckpointError: a file is missing or has changed.
     """
-    manifest = read_manifest(path)
+    manifest = require_files(path)
     for name, digest in manifest["files"].items():
-        file = path / name
-        if not file.is_file():
-            raise CheckpointError(f"Version {path.name} has lost its file {name}. {_remedy(path, manifest)}")
-        if sha256(file) != digest:
+        if sha256(path / name) != digest:
             raise CheckpointError(
                 f"The file {name} of version {path.name} is damaged (its checksum has changed). "
                 f"{_remedy(path, manifest)}"

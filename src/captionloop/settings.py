@@ -276,6 +276,12 @@ class Settings:
         Hosts.parse,
         default_factory=Hosts,
     )
+    features: Path | None = _setting(
+        "CAPTIONLOOP_FEATURES",
+        "Directory of the cache of image features, such as one on a disk of this host; unset: in the home directory.",
+        _path,
+        default=None,
+    )
     features_gb: int = _setting(
         "CAPTIONLOOP_FEATURES_GB", "Size limit of the cache of image features, in gigabytes.", _positive, default=20
     )

@@ -39,7 +39,7 @@ from captionloop.model.database import Database
 
 AUTH, READER = (USER, PASSWORD), ("reader", READER_PASSWORD)
 PICTURES = "127.0.0.2"  # the one host that CAPTIONLOOP_IMAGE_HOSTS names
-OPEN = {"/health", "/login", "/static/<path:filename>"}
+OPEN = {"/health", "/ready", "/login", "/static/<path:filename>"}
 HOLDS_MANY = 300
 _MANY_REQUESTS = 40
 

@@ -15,7 +15,7 @@ from captionloop.backend.access.failed_logins import MOST_FAILURES
 
 # Monitors ask whether the process lives. The form and what it looks like have to be there before anybody signs in. (A
 # webhook's event with the right secret is in test_protocol.py.)
-_OPEN_TO_ALL = {"/health", "/login", "/static/<path:filename>"}
+_OPEN_TO_ALL = {"/health", "/ready", "/login", "/static/<path:filename>"}
 _SIGN_IN = "/login"
 _REFUSED = {401, 403}
 

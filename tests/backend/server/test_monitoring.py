@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from flask import Flask
@@ -18,6 +20,7 @@ from tests.support.runs import attempt_at
 
 from captionloop import __version__
 from captionloop.backend.page_data.room import Room
+from captionloop.backend.serving import readiness
 from captionloop.home import Home
 from captionloop.model.database import CorrectionState, Database, Project, RunKind
 from captionloop.model.versions.base import Base
@@ -77,6 +80,23 @@ def test_with_everything_there_the_backend_is_ready(client: FlaskClient) -> None
     answer = client.get("/ready", auth=READER)
 
     assert (answer.status_code, answer.get_json()) == (200, {"ready": True, "missing": {}})
+
+
+def test_whoever_asks_is_told_whether_and_not_why(client: FlaskClient, room: Room, project: Project) -> None:
+    ready = client.get("/ready")
+    shutil.rmtree(room.versions.champion(project.id).path)
+    with mock.patch.object(readiness, "_KEPT_S", -1), mock.patch.dict(room.service.champions._serving, clear=True):
+        not_ready, why = client.get("/ready"), client.get("/ready", auth=READER)
+        wrong = client.get("/ready", auth=(USER, "wrong"))
+
+    assert [(answer.status_code, answer.data) for answer in (ready, not_ready)] == [(200, b""), (503, b"")]
+    assert (why.status_code, wrong.status_code) == (503, 401)
+    assert "has no readable captionloop.json" in why.get_json()["missing"]["champion"]
+
+
+def test_a_project_whose_model_made_room_for_others_can_be_served(client: FlaskClient, room: Room) -> None:
+    with mock.patch.dict(room.service.champions._serving, clear=True):
+        assert client.get("/ready", auth=READER).status_code == 200
 
 
 def test_before_the_champions_are_loaded_it_is_not_ready(
@@ -139,8 +159,14 @@ def test_health_asks_nothing_of_database_redis_or_model(home: Home, base: Base, 
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["/ready", "/metrics"])
-@pytest.mark.parametrize(("auth", "status"), [(None, 401), ((USER, "wrong"), 401), (READER, 200), (LEAD, 200)])
+@pytest.mark.parametrize(
+    ("path", "auth", "status"),
+    [
+        ("/metrics", None, 401),
+        *((path, (USER, "wrong"), 401) for path in ("/ready", "/metrics")),
+        *((path, account, 200) for path in ("/ready", "/metrics") for account in (READER, LEAD)),
+    ],
+)
 def test_monitoring_needs_an_account_and_the_readers_will_do(
     client: FlaskClient, path: str, auth: Any, status: int
 ) -> None:

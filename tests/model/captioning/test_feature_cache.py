@@ -1,13 +1,16 @@
 """Encoder outputs kept on disk: found again exactly, never stale, never too many, safe among processes."""
 
+import hashlib
 import multiprocessing
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 
+from captionloop.model.captioning import feature_cache
 from captionloop.model.captioning.feature_cache import FeatureCache
 
 ENCODER, OTHER_ENCODER = "e" * 64, "f" * 64
@@ -102,6 +105,38 @@ def test_the_bound_holds_over_all_encoders(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
+def test_a_large_cache_keeps_its_bound_by_looking_at_a_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = _size_of_one(tmp_path)
+    monkeypatch.setattr(feature_cache, "_PART_BYTES", 40 * size)
+    cache, entries = FeatureCache(tmp_path / "cache", max_bytes=640 * size), 2000
+    listed: Counter[str] = Counter()
+    scan = feature_cache._scan
+
+    def counted(directory: str | Path) -> list[os.DirEntry[str]]:
+        found = scan(directory)
+        listed["entries"] += len(found)
+        return found
+
+    monkeypatch.setattr(feature_cache, "_scan", counted)
+    for number in range(entries):
+        cache.put_many({hashlib.sha256(str(number).encode()).hexdigest(): features(number)}, ENCODER)
+
+    monkeypatch.setattr(feature_cache, "_scan", scan)
+    assert 640 * size * 0.75 < cache.total_bytes() <= 640 * size * 17 / 16
+    # Listing all of it each time that room has to be made would be more than 600 entries for each 40 written.
+    assert listed["entries"] < entries * 25
+    last = {hashlib.sha256(str(number).encode()).hexdigest() for number in range(entries - 100, entries)}
+    assert cache.get_many(last, ENCODER).keys() == last
+
+
+def _size_of_one(directory: Path) -> int:
+    alone = FeatureCache(directory / "one", max_bytes=10**9)
+    alone.put_many({name(1): features(1)}, ENCODER)
+    return alone.total_bytes()
+
+
 def test_what_a_killed_process_left_half_written_is_cleared_away(cache: FeatureCache) -> None:
     cache.put_many({name(1): features()}, ENCODER)
     folder = next(cache.directory.rglob("*.safetensors")).parent

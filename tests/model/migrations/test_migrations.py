@@ -2,6 +2,7 @@
 
 import ast
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 import captionloop.model.migrations
+from captionloop.backend.cli import main
+from captionloop.errors import ServiceError
 from captionloop.model.database import SCHEMA_VERSION_TABLE, Database, Table
 
 _CORRECTION = """INSERT INTO correction (id, project_id, annotation_id, task_id, image_sha256, captions, state,
@@ -155,3 +158,28 @@ def test_corrections_of_before_are_searched_without_accents(first_schema: Databa
     assert [found[number] for number in (100, 1100, 2199, 2200)] == [
         "\nelan 100", "\nelan 1100", "\nelan 2199", "\nigde ss\ufffd\nمحمد",
     ]  # fmt: skip
+
+
+@pytest.mark.faults
+def test_a_schema_of_a_later_release_is_named_and_left_alone(
+    either_database: Database, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with either_database.session() as session:
+        session.execute(text(f"UPDATE {SCHEMA_VERSION_TABLE} SET version_num = '9999'"))
+    monkeypatch.setenv("CAPTIONLOOP_DATABASE_URL", either_database.url)
+    monkeypatch.setenv("REDIS_URL", "redis://localhost:1")
+
+    for command_line in (["versions"], ["project", "show"], ["migrate"]):
+        monkeypatch.setattr(sys, "argv", ["captionloop", *command_line])
+        with pytest.raises(SystemExit) as ended:
+            main()
+
+        said = capfd.readouterr().err
+        assert (ended.value.code, "has schema 9999" in said, "Traceback" in said) == (3, True, False), (
+            command_line,
+            said,
+        )
+    with pytest.raises(ServiceError, match="a later one has migrated it"):
+        either_database.require_migrated()  # what `worker --no-migrate` does
+    with either_database.reading() as session:
+        assert session.scalar(text(f"SELECT version_num FROM {SCHEMA_VERSION_TABLE}")) == "9999"

@@ -100,6 +100,23 @@ class FailedLogins:
                 self._keep(self._right, pair, self._clock())
             return found
 
+    def attempt_elsewhere(
+        self, address: str | None, account: str, password: str, check: Callable[[], T | None]
+    ) -> T | None:
+        """The same with a check that takes its time, at another server: others need not wait for it.
+
+        Raises:
+            TooManyFailuresError: as above.
+        """
+        self.attempt(address, account, password, lambda: None)  # counts as wrong until it has turned out right
+        if (found := check()) is not None:
+            network = network_of(address or "")
+            with self._lock:
+                failures = self._of(self._digest(network, account))
+                failures.count = max(failures.count - 1, 0)
+                self._keep(self._right, self._digest(network, account, password), self._clock())
+        return found
+
     def _may_try(self, failures: _Failures, pair: bytes) -> bool:
         if failures.count < self._most_failures:
             return True

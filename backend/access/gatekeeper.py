@@ -4,16 +4,17 @@ Label Studio sends the Basic pair with every call to an ML backend except annota
 headers stored on the webhook itself (docs/label-studio.md). The same pair signs a person in to the pages as lead.
 """
 
-import enum
 import hmac
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from flask import Request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import TooManyRequests, Unauthorized
 
 from captionloop.backend.access.failed_logins import FailedLogins, TooManyFailuresError
+from captionloop.backend.access.roles import Role, Roles
 from captionloop.backend.projects import webhook_secret
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
 from captionloop.errors import LostKeyError
@@ -21,13 +22,8 @@ from captionloop.seal import Seal
 from captionloop.settings import Secret
 
 READER = "reader"  # the user who sees the pages and changes nothing
-
-
-class Role(enum.StrEnum):
-    """Permissions on the pages."""
-
-    READER = "reader"  # see everything
-    LEAD = "lead"  # and change it
+T = TypeVar("T")
+_NO_ROLES = Roles()
 
 
 class Gatekeeper:
@@ -44,13 +40,16 @@ class Gatekeeper:
         *,
         reader_password: Secret | None = None,
         seal: Seal | None = None,
+        roles: Roles = _NO_ROLES,
     ) -> None:
         """Without a password everybody may call the protocol, and nobody can sign in to the pages.
 
         Args:
             seal: decrypts webhook secrets; None if none is encrypted.
+            roles: of people who sign in with Label Studio.
         """
         self._seal = seal
+        self.roles = roles
         self._user = user or ""
         self._password = password
         self._reader_password = reader_password
@@ -87,14 +86,22 @@ class Gatekeeper:
         """
         return self._attempt(self._failed_on_form, request, user, password)
 
+    def is_own(self, user: str) -> bool:
+        """Whether an account's name is one of the two that this server has itself."""
+        return user in {self._user, READER}
+
+    def sign_in_elsewhere(self, request: Request, account: str, secret: str, check: Callable[[], T | None]) -> T | None:
+        """What a check at another server finds for an account and its password or token, if it was not wrong too often.
+
+        Raises:
+            TooManyRequests: as above.
+        """
+        with _explained():
+            return self._failed_on_form.attempt_elsewhere(request.remote_addr, account, secret, check)
+
     def _attempt(self, failed: FailedLogins, request: Request, user: str, password: str) -> Role | None:
-        try:
+        with _explained():
             return failed.attempt(request.remote_addr, user, password, lambda: self._role(user, password))
-        except TooManyFailuresError as error:
-            raise TooManyRequests(
-                f"There were too many wrong passwords from your address. Try again in {error.wait_s} seconds.",
-                retry_after=error.wait_s,
-            ) from error
 
     def _role(self, user: str, password: str) -> Role | None:
         accounts = ((self._user, self._password, Role.LEAD), (READER, self._reader_password, Role.READER))
@@ -142,6 +149,17 @@ class Gatekeeper:
         """Refuse requests without an account, the reader's included, if accounts are required."""
         if not self.is_open and self.basic(request) is None:
             raise _unauthorized("User and password are needed: the lead's, or those of the user `reader`.")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except TooManyFailuresError as error:
+        raise TooManyRequests(
+            f"There were too many wrong passwords from your address. Try again in {error.wait_s} seconds.",
+            retry_after=error.wait_s,
+        ) from error
 
 
 def _unauthorized(message: str) -> Unauthorized:

@@ -14,9 +14,14 @@ from captionloop.backend.pages.access import (
     current_gatekeeper,
     guard,
     require_lead,
+    require_pages,
+    require_reviewer,
     require_token,
     signed_in,
 )
+
+# The changes that are about captions.
+_REVIEWING = frozenset({"api.post_decision", "api.post_undo"})
 
 api.blueprint.after_request(guard)
 
@@ -32,8 +37,9 @@ def _admit() -> None:
         g.visitor = _of_session()
         if is_change:
             require_token()
+    require_pages(g.visitor)
     if is_change:
-        require_lead(g.visitor)
+        (require_reviewer if request.endpoint in _REVIEWING else require_lead)(g.visitor)
 
 
 def _of_basic_pair() -> Visitor:

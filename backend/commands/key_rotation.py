@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from captionloop.backend.access.people import seal_people_again
 from captionloop.backend.access.session_key import seal_session_key_again, session_key_in_home
 from captionloop.backend.local import services
 from captionloop.backend.projects import webhook_secret
@@ -25,10 +26,11 @@ class Rotated:
     logins: int  # of `captionloop up`: passwords and tokens
     session_keys: int
     webhooks: int
+    people: int  # what people who signed in with Label Studio are known by there
 
     @property
     def total(self) -> int:
-        return self.logins + self.session_keys + self.webhooks
+        return self.logins + self.session_keys + self.webhooks + self.people
 
 
 def rotate_key(settings: Settings, database: Database) -> Rotated:
@@ -53,10 +55,11 @@ def rotate_key(settings: Settings, database: Database) -> Rotated:
         session_keys = seal_session_key_again(home, seal)
         for row in projects:
             row.webhook_secret = seal.encrypt(plain[row.id])
+        people = seal_people_again(session, seal)
     with database.session() as session:
         wait_for_lock(session.connection(), SECRETS_LOCK)
         seal.end_rotation(old)
-    return Rotated(logins, session_keys, len(projects))
+    return Rotated(logins, session_keys, len(projects), people)
 
 
 def _secret_of(row: Project, seal: Seal) -> str:

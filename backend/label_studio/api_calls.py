@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from captionloop.backend.label_studio import messages
-from captionloop.backend.label_studio.authorization import Authorization
+from captionloop.backend.label_studio.authorization import Credentials
 from captionloop.backend.label_studio.transport import Transport, json_of
 from captionloop.errors import LabelStudioError
 
@@ -26,9 +26,9 @@ class ApiCalls:
     each raises a `LabelStudioError` when the server is unreachable, refuses, or sends an unexpected response.
     """
 
-    def __init__(self, transport: Transport, authorization: Authorization) -> None:
+    def __init__(self, transport: Transport, credentials: Credentials) -> None:
         self._transport = transport
-        self._authorization = authorization
+        self._credentials = credentials
 
     def call(self, method: str, path: str, *, what: str, **request: Any) -> Any:
         """The JSON of the response, of any type."""
@@ -72,8 +72,8 @@ class ApiCalls:
         return answer
 
     def _authorized(self, method: str, path: str, **request: Any) -> httpx.Response:
-        response = self._transport.send(method, path, authorization=self._authorization.header(), **request)
-        if response.status_code == 401 and self._authorization.forget():
+        response = self._transport.send(method, path, credentials=self._credentials.headers(), **request)
+        if response.status_code == 401 and self._credentials.forget():
             # The short-lived token may have ended between its check and its arrival.
-            response = self._transport.send(method, path, authorization=self._authorization.header(), **request)
+            response = self._transport.send(method, path, credentials=self._credentials.headers(), **request)
         return response

@@ -10,7 +10,8 @@ import base64
 import json
 import threading
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from captionloop.backend.label_studio.transport import Transport, json_of
 
@@ -18,8 +19,18 @@ from captionloop.backend.label_studio.transport import Transport, json_of
 _MARGIN_S = 20.0
 
 
+class Credentials(Protocol):
+    """What says to Label Studio who asks."""
+
+    def headers(self) -> Mapping[str, str]:
+        """The headers that the server accepts now."""
+
+    def forget(self) -> bool:
+        """Drop what the server refused; True if something new can be requested."""
+
+
 class Authorization:
-    """The credentials of one account. Thread-safe."""
+    """The credentials of one account, by a token. Thread-safe."""
 
     def __init__(self, api_key: str, transport: Transport) -> None:
         """Makes no request yet.
@@ -50,6 +61,10 @@ class Authorization:
                 self._exchange()
             return f"Bearer {self._access}"
 
+    def headers(self) -> Mapping[str, str]:
+        """As `header`, with its name."""
+        return {"Authorization": self.header()}
+
     def forget(self) -> bool:
         """Drop a short-lived token that the server refused; True if a new one can be requested."""
         with self._lock:
@@ -60,7 +75,7 @@ class Authorization:
         # Safe to retry: it only creates a token. The token's times are compared only with each other, since this
         # machine's clock may be wrong.
         path, body = "/api/token/refresh/", {"refresh": self._api_key}
-        response = self._transport.send("POST", path, authorization=None, json=body)
+        response = self._transport.send("POST", path, credentials={}, json=body)
         answer = json_of(self._transport.url, response, what="personal access token")
         access = str(answer.get("access", "")) if isinstance(answer, dict) else ""
         claims = _jwt_claims(access) or {}

@@ -25,6 +25,7 @@ from captionloop.backend.label_studio import messages
 from captionloop.backend.label_studio.annotations import read_moment
 from captionloop.backend.label_studio.api_calls import WITH_ID, ApiCalls, Json
 from captionloop.backend.label_studio.authorization import Authorization
+from captionloop.backend.label_studio.browser_session import BrowserSession
 from captionloop.backend.label_studio.transport import RETRY_DELAYS_S, TIMEOUT_S, Transport
 from captionloop.errors import LabelStudioError
 
@@ -89,6 +90,13 @@ class LabelStudio:
         self._transport = Transport(self.url, retry_delays_s=retry_delays_s)
         self._authorization = Authorization(api_key, self._transport)
         self._api = ApiCalls(self._transport, self._authorization)
+
+    @classmethod
+    def of_browser(cls, url: str, cookies: Mapping[str, str]) -> LabelStudio:
+        """The server as somebody who has signed in with a password (`browser_session.sign_in`). It retries nothing."""
+        made = cls(url, "", retry_delays_s=())
+        made._api = ApiCalls(made._transport, BrowserSession(made.url, cookies))
+        return made
 
     def close(self) -> None:
         """Close its connections. Idempotent; it can be used again."""
@@ -291,6 +299,38 @@ class LabelStudio:
         """Submit an annotation: `result`, and further fields of Label Studio's annotations."""
         path, what = f"/api/tasks/{task_id}/annotations/", f"task {task_id}"
         return self._api.send("POST", path, what=what, params={"project": project_id}, json=fields)
+
+    def annotations(self, task_id: int) -> list[Json]:
+        """The submitted annotations of a task, without the skipped."""
+        path = f"/api/tasks/{task_id}/annotations/"
+        return self._api.get_list(path, what=f"annotations of task {task_id}", fields={**WITH_ID, "updated_at": str})
+
+    def annotation(self, annotation_id: int) -> Json:
+        path = f"/api/annotations/{annotation_id}/"
+        return self._api.get(path, what=f"annotation {annotation_id}")
+
+    def update_annotation(self, annotation_id: int, **fields: Any) -> Json:
+        path = f"/api/annotations/{annotation_id}/"
+        return self._api.save("PATCH", path, what=f"annotation {annotation_id}", json=fields)
+
+    def delete_annotation(self, annotation_id: int) -> None:
+        self._api.delete(f"/api/annotations/{annotation_id}/", what=f"annotation {annotation_id}")
+
+    def postpone(self, task_id: int, result: Sequence[Json], *, draft: int | None = None) -> int:
+        """Put a task off, with a draft: `next_task` then serves another one, and the lock on this one stays.
+
+        Args:
+            draft: one that the account has for the task already; its result stays.
+
+        Returns:
+            The draft's id; an annotation that is submitted with it as `draft_id` takes its place.
+        """
+        what = f"draft of task {task_id}"
+        body: Json = {"was_postponed": True}
+        if draft is not None:
+            return int(self._api.save("PATCH", f"/api/drafts/{draft}/", what=what, json=body)["id"])
+        body |= {"result": list(result), "lead_time": 0.0}
+        return int(self._api.save("POST", f"/api/tasks/{task_id}/drafts", what=what, json=body)["id"])
 
     # --- predictions ----------------------------------------------------------------------------------------------
 

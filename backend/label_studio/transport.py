@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +63,14 @@ class Transport:
             self._before_retry = before
 
     def send(
-        self, method: str, path: str, *, authorization: str | None, timeout_s: float = TIMEOUT_S, **request: Any
+        self, method: str, path: str, *, credentials: Mapping[str, str], timeout_s: float = TIMEOUT_S, **request: Any
     ) -> httpx.Response:
         """Send a request, again and again while there is hope and it does no harm.
 
         Args:
-            authorization: the value of that header; None: it is not sent.
+            credentials: the headers that say who asks.
             timeout_s: how long the server may send nothing.
-            request: what httpx takes (`params`, `json`, `files`).
+            request: what httpx takes (`params`, `json`, `data`, `files`).
 
         Returns:
             The answer, whatever its status, read to its end.
@@ -82,9 +82,7 @@ class Transport:
 
         from captionloop.backend.label_studio.deadlines import until
 
-        request["headers"] = {"Accept": "application/json", "Accept-Encoding": "identity"} | (
-            {"Authorization": authorization} if authorization else {}
-        )
+        request["headers"] = {"Accept": "application/json", "Accept-Encoding": "identity", **credentials}
         request["timeout"] = httpx.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S)
         give_up_at = time.monotonic() + _PATIENCE * timeout_s
         for delay_s in (*self._retry_delays_s, None):

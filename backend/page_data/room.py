@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captionloop.backend.access.people import People
 from captionloop.backend.health.checkups import Checkups
 from captionloop.backend.label_studio.client import LabelStudio
 from captionloop.backend.projects.project_rows import Projects
@@ -70,6 +71,11 @@ class Room:
     @cached_property
     def checkups(self) -> Checkups:
         return Checkups(self.settings)
+
+    @cached_property
+    def people(self) -> People:
+        """Who has signed in with Label Studio."""
+        return People(self.database, self.context.seal, url=self.settings.label_studio_url)
 
     @property
     def runs(self) -> Runs:
@@ -301,6 +307,7 @@ class Room:
     def close(self) -> None:
         """Stop background threads; call it before closing the context."""
         self._problem_watch.close()
+        self.people.close()
 
     def label_studio_project(self, project: Project) -> str:
         """The address of the project's task list in Label Studio."""

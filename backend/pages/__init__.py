@@ -16,6 +16,7 @@ from captionloop.backend.pages.blueprint import pages
 def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
     """Add the pages to the app."""
     from captionloop.backend.pages import (  # noqa: F401 (their routes join the blueprint)
+        caption,
         compare,
         dataset,
         frame,

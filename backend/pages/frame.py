@@ -20,6 +20,7 @@ TO_REVIEW = {"words": "corrected", "reviewed": "no"}
 # Endpoint of each page, in the order of the tabs.
 TABS = (
     ("pages.overview", "Overview"),
+    ("pages.caption", "Caption"),
     ("pages.review", "Review"),
     ("pages.compare", "Compare"),
     ("pages.versions", "Versions"),
@@ -28,6 +29,8 @@ TABS = (
     ("pages.try_it", "Try"),
 )
 
+
+_TABS_OF_ANNOTATORS = tuple(tab for tab in TABS if tab[0] == "pages.caption")
 
 # Pages that people leave open while something happens elsewhere.
 WATCHED = frozenset({"pages.overview", "pages.runs", "pages.runs_one", "pages.versions"})
@@ -68,7 +71,7 @@ def render(template: str, project: Project, /, **content: Any) -> str:
     tabs = [
         _review_tab(title, project, here) if endpoint == "pages.review"
         else Tab(title, url_for(endpoint, number=project.label_studio_id), here.startswith(endpoint))
-        for endpoint, title in TABS
+        for endpoint, title in (TABS if g.visitor.role.sees_pages else _TABS_OF_ANNOTATORS)
     ]  # fmt: skip
     frame = Frame(
         project=project,
@@ -113,8 +116,10 @@ def pulse(number: int) -> Response:
 
 @pages.get("/")
 def start() -> Response | str:
-    """The overview of the only project, else a list of projects."""
+    """The overview of the only project, else a list of projects; for annotators the caption screen."""
+    if not g.visitor.role.sees_pages:
+        return redirect(url_for("pages.caption_start"))
     projects = current_room().projects.connected()
     if len(projects) == 1:
         return redirect(url_for("pages.overview", number=projects[0].label_studio_id))
-    return render_template("start.html", projects=projects, visitor=g.visitor)
+    return render_template("start.html", projects=projects, visitor=g.visitor, target="pages.overview")

@@ -7,6 +7,7 @@ import threading
 from functools import partial
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
+from captionloop.backend.access.roles import Roles
 from captionloop.backend.local.ports import listen
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.projects.project_rows import Projects
@@ -51,7 +52,11 @@ def serve(context: Context, *, migrates: bool = True, renews_bases: bool = False
     context.database.migrate() if migrates else context.database.require_migrated()
     service = build_service(context, renews_bases=renews_bases)
     gatekeeper = Gatekeeper(
-        settings.user, settings.password, reader_password=settings.reader_password, seal=context.seal
+        settings.user,
+        settings.password,
+        reader_password=settings.reader_password,
+        seal=context.seal,
+        roles=Roles(leads=settings.leads, reviewers=settings.reviewers),
     )
     room = Room(context, service)
     app = create_app(service, gatekeeper, room)

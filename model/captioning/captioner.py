@@ -215,6 +215,11 @@ class Captioner:
             known |= computed
         return torch.stack([known[name].to(self.device) for name in image_hashes])
 
+    def known_features(self, image_hash: str) -> torch.Tensor | None:
+        """The cached encoder output of one picture, (1, patches + 1, vision hidden); None: there is none."""
+        known = {} if self._features is None else self._features.get_many([image_hash], self.encoder_hash)
+        return known[image_hash][None].to(self.device) if image_hash in known else None
+
     def caption_features(self, features: torch.Tensor) -> list[ScoredCaption]:
         """Caption encoder outputs: (images, patches + 1, vision hidden), in any float dtype, on any device."""
         return [self._scored(captions[0]) for captions in self._search(features)]
@@ -231,6 +236,33 @@ class Captioner:
             [Beam(written.ids, self._scored(written), written.log_probabilities) for written in captions]
             for captions in self._search(features)
         ]
+
+    def write_on(
+        self, features: torch.Tensor, beginning: Sequence[int], *, openings: Sequence[int] = ()
+    ) -> tuple[int, ...]:
+        """The best caption with a forced beginning, as token ids after the prompt.
+
+        Args:
+            features: of one picture, (1, patches + 1, vision hidden), in any float dtype, on any device.
+            beginning: its token ids after the prompt.
+            openings: if any, the likeliest of these follows.
+
+        Returns:
+            The beginning and what follows; the beginning alone if the length limit leaves no room.
+        """
+        known = [*self._prompt, *beginning]
+        if len(known) + START_AND_END > self._rules.longest:
+            return tuple(beginning)
+        with self._lock, torch.inference_mode():
+            features = features.to(self.device, self.dtype)
+            if openings:
+                _, logits = self._decoder.begin(features, self._ids(known), beams=1, longest=self._rules.longest)
+                known.append(openings[int(logits[0, self._ids(openings)].argmax())])
+            written = search(self._decoder, features, self._ids(known), self._rules)[0][0]
+        return written.ids[len(self._prompt) :]
+
+    def _ids(self, ids: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(ids, device=self.device)
 
     @property
     def batch_size(self) -> int:
@@ -251,9 +283,8 @@ class Captioner:
     def _search(self, features: torch.Tensor) -> list[list[Hypothesis]]:
         if len(features) == 0:
             return []
-        prompt = torch.tensor(self._prompt, device=self.device)
         with self._lock, torch.inference_mode():
-            return search(self._decoder, features.to(self.device, self.dtype), prompt, self._rules)
+            return search(self._decoder, features.to(self.device, self.dtype), self._ids(self._prompt), self._rules)
 
     def _scored(self, written: Hypothesis) -> ScoredCaption:
         caption = decode_caption(self.checkpoint.tokenizer, written.ids[len(self._prompt) :])

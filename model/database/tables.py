@@ -12,6 +12,7 @@
        ├──< version         a model directory; the base has no project, since all projects share it
        ├──< promotion       every change of champion
        ├──< review_action   a reviewer's change of a correction, for undo
+       ├──< task_note       what an annotator says about a task
        ├──< choice          a blind verdict on two versions' captions of an image
        ├──< dismissal       a problem of the dataset that a person dismissed
        └── champion         decides what is served: changing it is the promotion
@@ -434,6 +435,34 @@ class SignedOut(Table):
     __tablename__ = "signed_out"
 
     session: Mapped[str] = mapped_column(primary_key=True)  # SHA-256 of its id: whoever reads this table gets no cookie
+    at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class PersonSession(Table):
+    """A session of somebody who has signed in with Label Studio."""
+
+    __tablename__ = "person_session"
+
+    session: Mapped[str] = mapped_column(primary_key=True)  # SHA-256 of its id, as above
+    email: Mapped[str]
+    number: Mapped[int]  # of the account in Label Studio
+    credential: Mapped[str]  # encrypted: what Label Studio accepts of that account
+    verified_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class TaskNote(Table):
+    """What an annotator says about a task on the caption screen."""
+
+    __tablename__ = "task_note"
+    __table_args__ = (UniqueConstraint("project_id", "task_id", "by"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    task_id: Mapped[int]
+    by: Mapped[str]
+    text: Mapped[str] = mapped_column(default="")
+    is_unclear: Mapped[bool] = mapped_column(default=False)  # skipped, since the person cannot tell what to write
     at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

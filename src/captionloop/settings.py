@@ -4,6 +4,7 @@ Each field has its variable, default and help, which a test compares with the ta
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -109,6 +110,31 @@ def _networks(value: str) -> Hosts:
     return found
 
 
+class Emails(frozenset[str]):
+    """E-mail addresses, in lower case. `str` gives a text that `parse` reads again."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Emails":
+        """Read `ada@example.org, bo@example.org`.
+
+        Raises:
+            ValueError: an entry is no e-mail address.
+        """
+        entries = text.lower().replace(",", " ").split()
+        if not all(name and host for name, _, host in (entry.partition("@") for entry in entries)):
+            raise ValueError("e-mail addresses such as ada@example.org, bo@example.org")
+        return cls(entries)
+
+    def __str__(self) -> str:
+        return ", ".join(sorted(self))
+
+
+def _header(value: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9-]+", value):
+        raise ValueError("the name of a header such as X-Forwarded-Email")
+    return value
+
+
 def _redis_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -211,6 +237,30 @@ class Settings:
         "Password of the user `reader`, who sees the pages and changes nothing; unset: no such user.",
         Secret,
         default=None,
+    )
+    leads: Emails = _setting(
+        "CAPTIONLOOP_LEADS",
+        "Who signs in with Label Studio as lead, by e-mail: `ada@example.org, bo@example.org`.",
+        Emails.parse,
+        default_factory=Emails,
+    )
+    reviewers: Emails = _setting(
+        "CAPTIONLOOP_REVIEWERS",
+        "Who signs in with Label Studio as reviewer, by e-mail; everybody else there is an annotator.",
+        Emails.parse,
+        default_factory=Emails,
+    )
+    user_header: str | None = _setting(
+        "CAPTIONLOOP_USER_HEADER",
+        "Header in which your own proxy names who has signed in, by e-mail: `X-Forwarded-Email`.",
+        _header,
+        default=None,
+    )
+    user_header_from: Hosts = _setting(
+        "CAPTIONLOOP_USER_HEADER_FROM",
+        "The addresses that this header is believed from: `10.0.0.5, 192.168.0.0/24`; from others never.",
+        _networks,
+        default_factory=Hosts,
     )
     key: Secret | None = _setting(
         "CAPTIONLOOP_KEY",
@@ -317,7 +367,16 @@ class Settings:
             for item in fields(cls)
             if item.metadata["variable"] in found
         }
-        return cls(**values | {name: value for name, value in given.items() if value is not None})
+        made = cls(**values | {name: value for name, value in given.items() if value is not None})
+        made._require_addresses_of_header()
+        return made
+
+    def _require_addresses_of_header(self) -> None:
+        if self.user_header and not self.user_header_from.networks:
+            raise SettingsError(
+                "CAPTIONLOOP_USER_HEADER is believed from named addresses only: set CAPTIONLOOP_USER_HEADER_FROM to "
+                "addresses or networks such as 10.0.0.5, 192.168.0.0/24."
+            )
 
     @property
     def server_name(self) -> str:

@@ -6,6 +6,8 @@ import httpx
 
 from tests.support.servers import LabelStudioServer
 
+PASSWORD = "let-me-in-123"
+
 
 def another_annotator(server: LabelStudioServer, email: str) -> httpx.Client:
     """Somebody who signs up by the owner's invitation; their own requests to Label Studio's API."""
@@ -14,7 +16,7 @@ def another_annotator(server: LabelStudioServer, email: str) -> httpx.Client:
         invitation = browser.get("/api/invite", headers=owner).raise_for_status().json()["invite_url"]
         form = f"/user/signup/?{urlsplit(invitation).query}"
         browser.get(form).raise_for_status()
-        fields = {"email": email, "password": "let-me-in-123", "allow_newsletters": "false"}
+        fields = {"email": email, "password": PASSWORD, "allow_newsletters": "false"}
         headers = {"X-CSRFToken": browser.cookies["csrftoken"], "Referer": server.url}
         browser.post(form, data=fields, headers=headers).raise_for_status()
         token = browser.get("/api/current-user/token").raise_for_status().json()["token"]

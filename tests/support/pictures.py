@@ -15,8 +15,8 @@ def picture(colour: str) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def picture_of_scene(scene: Scene, *, seed: int) -> str:
+def picture_of_scene(scene: Scene, *, seed: int, size: tuple[int, int] = (120, 90)) -> str:
     """A scene, drawn, as a PNG of 120 x 90 in a `data:` address."""
     buffer = io.BytesIO()
-    draw(scene, seed=seed).resize((120, 90)).save(buffer, "PNG")
+    draw(scene, seed=seed).resize(size).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from jinja2.bccache import Bucket, BytecodeCache
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
+from captionloop.backend.access.roles import Roles
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.server.app import create_app
 from captionloop.backend.server.serve import build_service
@@ -60,7 +61,8 @@ def opened_room(home: Home, redis_url: str, **settings: Any) -> Iterator[Room]:
 
 
 def app_of(room: Room) -> Flask:
-    gatekeeper = Gatekeeper(USER, Secret(PASSWORD), reader_password=Secret(READER_PASSWORD))
+    roles = Roles(leads=room.settings.leads, reviewers=room.settings.reviewers)
+    gatekeeper = Gatekeeper(USER, Secret(PASSWORD), reader_password=Secret(READER_PASSWORD), roles=roles)
     app = create_app(room.service, gatekeeper, room)
     app.jinja_env.bytecode_cache = _COMPILED
     return app

@@ -14,6 +14,7 @@ def page_paths(number: int, *, first: str, second: str, item: int) -> dict[str, 
     return {
         "overview": f"{here}/",
         "health": f"{here}/health",
+        "caption": f"{here}/caption",
         "review": f"{here}/review",
         "review of one": f"{here}/review?words=changed&item={item}",
         "review of none": f"{here}/review?text=nobody+wrote+this",

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 from tests.support.models import add_project
 
+from captionloop.backend.access.people import People, Person
 from captionloop.backend.access.session_key import session_key_in_home
 from captionloop.backend.cli import main
 from captionloop.backend.commands.key_rotation import Rotated, rotate_key
@@ -21,7 +22,7 @@ from captionloop.backend.local import services
 from captionloop.backend.projects import webhook_secret
 from captionloop.errors import CaptionloopError, LostKeyError
 from captionloop.home import Home
-from captionloop.model.database import Database, Project
+from captionloop.model.database import Database, PersonSession, Project
 from captionloop.seal import Seal, is_sealed
 from captionloop.settings import Secret, Settings
 
@@ -66,6 +67,8 @@ def fill(home: Home, database: Database, key: Secret | None = None) -> Secrets:
         with database.session() as session:
             row = session.get_one(Project, project.id)
             row.webhook_secret = webhook_secret.kept_or_new("", Seal(home, key))
+    people = People(database, Seal(home, key), url="http://localhost:9")
+    people.begin("a session", Person("ada@example.org", 1, {"token": "5" * 40}))
     return read(home, database, key)
 
 
@@ -76,13 +79,14 @@ def read(home: Home, database: Database, key: Secret | None = None) -> Secrets:
     seal = Seal(home, key)
     with database.reading() as session:
         hooks = [webhook_secret.read(row.webhook_secret, seal) for row in session.scalars(select(Project))]
+        hooks += [seal.decrypt(row.credential, what="", lost="") for row in session.scalars(select(PersonSession))]
     return login.token.reveal() + login.password.reveal(), password.reveal(), session_key_in_home(home, seal), hooks
 
 
 def test_everything_is_encrypted_anew_and_is_what_it_was(settings: Settings, home: Home, database: Database) -> None:
     before, old = fill(home, database), home.seal_keys.read_text()
     rotated = rotate_key(settings, database)
-    assert rotated == Rotated(logins=3, session_keys=1, webhooks=2)
+    assert rotated == Rotated(logins=3, session_keys=1, webhooks=2, people=1)
     assert read(home, database) == before
     assert old.strip() not in home.seal_keys.read_text()
 
@@ -203,7 +207,7 @@ def test_the_command_says_how_many(home: Home, database: Database, capsys: pytes
     fill(home, database)
     with pytest.raises(SystemExit):
         main(["key", "rotate"])
-    assert capsys.readouterr().out == "6 secrets are encrypted with a new key.\n"
+    assert capsys.readouterr().out == "7 secrets are encrypted with a new key.\n"
 
 
 def test_a_command_that_needs_a_login_says_that_its_key_is_lost(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

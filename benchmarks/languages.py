@@ -8,6 +8,9 @@ is done, so a benchmark that was stopped goes on from there.
 `--after ru` measures English styles instead: learnt by a version that has learnt that language before, and, to
 compare, by the starter model. `--times` measures what the extension of the vocabulary costs: the same number of
 corrections in the language and in an English style, learnt in turn.
+
+`--word-forms` trains nothing: of the unseen captions, the share with no word form that the corrections lack. A method
+that learns whole words cannot exceed it.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ import torch
 from benchmarks.house_style import Learner, Pool, captions_of
 
 from captionloop.model.captioning.captioner import Captioner
-from captionloop.model.captions.text import lower_case
+from captionloop.model.captions.text import is_word, lower_case, split_tokens
+from captionloop.model.dataset.split import split_images
 from captionloop.model.starter import STARTER_DIR
 from captionloop.model.starter.languages import LANGUAGES
+from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import Scene
 from captionloop.model.starter.styles import STYLES
 from captionloop.model.training.settings import FinetuneSettings
@@ -37,6 +42,7 @@ _LANGUAGE_FIRST = 60  # corrections in the language, before those in an English 
 _TIMED = 160  # corrections
 _ENGLISH = "new_words_and_order"  # 12.5 tokens a caption; German and Russian ones have about as many
 _AT_ONCE = 100
+_WITHOUT_SPACES = ("ja", "zh")
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,40 @@ def compare_times(measurements: Measurements, languages: Sequence[str], *, repea
         print(f"{language}: {statistics.median(ratios):.2f} times as long as in English ({each})", flush=True)
 
 
+def word_forms(cells: Sequence[Cell]) -> str:
+    """A line for each writer and number of corrections: the share of unseen captions whose every form was taught.
+
+    Without Chinese and Japanese, which have no spaces between words.
+    """
+    rows = [
+        "| captions in | corrections | word forms in them | captions without another | each seed |",
+        "|---" * 5 + "|",
+    ]
+    for group in dict.fromkeys(replace(cell, seed=0) for cell in cells):
+        some = [cell for cell in cells if replace(cell, seed=0) == group]
+        if group.writer in _WITHOUT_SPACES:
+            continue
+        unseen = [_forms(group.writer, "unseen", index) for index in range(group.unseen)]
+        taught = [_taught_forms(cell) for cell in some]
+        shares = [sum(forms <= known for forms in unseen) / len(unseen) for known in taught]
+        rows.append(
+            f"| {group.writer} | {group.corrections} | {statistics.mean(map(len, taught)):.0f} "
+            f"| {statistics.mean(shares):.3f} | {' '.join(f'{share:.3f}' for share in shares)} |"
+        )
+    return "\n".join(rows)
+
+
+def _taught_forms(cell: Cell) -> set[str]:
+    """Of the corrections that are not held out."""
+    split = split_images(f"{index:08x}" for index in range(cell.corrections))
+    return set().union(*(_forms(cell.writer, f"corrections-{cell.seed}", int(name, 16)) for name in split.train))
+
+
+def _forms(writer: str, series: str, index: int) -> set[str]:
+    scene, _ = example(series, index)
+    return set(filter(is_word, split_tokens(lower_case(_WRITERS[writer](scene)))))
+
+
 def _cells(options: argparse.Namespace) -> Iterator[Cell]:
     """In an order in which each seed is complete before the next one begins."""
     for seed in range(options.seeds):
@@ -190,9 +230,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("languages.jsonl"), help="default: languages.jsonl")
     parser.add_argument("--after", choices=sorted(LANGUAGES), help="measure English styles, after that language")
     parser.add_argument("--times", action="store_true", help=f"compare CPU time, with {_TIMED} corrections")
+    parser.add_argument("--word-forms", action="store_true", help="count captions whose word forms were all taught")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings other than the defaults")
     options = parser.parse_args(arguments)
+    if options.word_forms:
+        print(word_forms(list(_cells(options))))
+        return
     torch.set_num_threads(options.threads)
     most = _TIMED if options.times else max([*options.corrections, _LANGUAGE_FIRST])
     measurements = Measurements(options.model, FinetuneSettings.from_text(options.set), most=most)

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2.bccache import Bucket, BytecodeCache
+from werkzeug.routing import Rule
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
 from captionloop.backend.access.roles import Roles
@@ -40,6 +41,23 @@ class _Compiled(BytecodeCache):
 _COMPILED = _Compiled()
 
 
+class _CompiledRule(Rule):
+    """A route whose function that makes addresses is compiled once: those of an app serve the next one as well."""
+
+    _builders: ClassVar[dict[Any, Any]] = {}
+
+    def _compile_builder(self, append_unknown: bool = True) -> Any:
+        if self.defaults:
+            return super()._compile_builder(append_unknown)
+        key = (self.rule, tuple(self._trace), append_unknown)  # all that the function depends on
+        if key not in self._builders:
+            self._builders[key] = super()._compile_builder(append_unknown)
+        return self._builders[key]
+
+
+Flask.url_rule_class = _CompiledRule
+
+
 @contextmanager
 def opened_room(home: Home, redis_url: str, **settings: Any) -> Iterator[Room]:
     """A room on a home whose database is there already; closed at the end."""
@@ -51,6 +69,8 @@ def opened_room(home: Home, redis_url: str, **settings: Any) -> Iterator[Room]:
         server="local",
     )
     context = Context.open(replace(known, **settings))
+    if "label_studio_url" not in settings:
+        context.label_studio._transport._retry_delays_s = ()  # nobody answers there, however often it is asked
     room = Room(context, build_service(context), patience_s=_PATIENCE_S)
     try:
         yield room

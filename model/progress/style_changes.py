@@ -4,10 +4,12 @@ Each correction is compared with its suggestion. A habit is one way of correctin
 word, other capitals, another end, another order, a longer or shorter caption. A change is a habit that was rare at
 first and is usual from some correction on, and whose result was rare in what people wrote before. So what a base model
 never knew is no change (people wrote so from the beginning), nor is what a new champion does wrong (people write as
-they always did). A word for things that no picture showed before cannot be told from a new word for old ones.
+they always did). And people have to have given up what they wrote before: things that no picture showed before, which
+the champion takes for others, get another word again and again, but the others keep theirs.
 
 Where a habit begins is found by the likelihood ratio of two rates against one (Bernoulli), over the corrections in
-which it was possible.
+which it was possible. Whether the former manner was given up is the same ratio over what people wrote, in all
+corrections before that and all since.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ Kind = Literal["word", "opening", "capitals", "end", "order", "length"]
 
 _LATEST = 200  # corrections that are looked at
 _SURE = 9.0  # nats that two rates have to explain more than one
+_GIVEN_UP = 5.0  # the same of how often people write in the former manner
 _FEWEST_BEFORE = 8  # corrections in which a habit was possible, before it began
 _FEWEST_AFTER = 3
 _RARE, _USUAL = 0.15, 0.6  # share of the corrections in which it was possible: before, and from its beginning on
@@ -142,11 +145,15 @@ def style_changes(pairs: Sequence[Pair]) -> list[StyleChange]:
     """
     looked_at = [pair for pair in pairs[-_LATEST:] if are_comparable(pair.suggestion, pair.caption)]
     still = {pair.number for pair in looked_at[-_STILL:]}
-    found = (
+    found = [
         change
         for habit in _habits_of(looked_at)
         if (change := _change(habit, looked_at)) is not None and change.latest.number in still
-    )
+    ]
+    # Words that change together show it sooner than each alone.
+    words = [change for change in found if change.habit.kind == "word"]
+    sure = words if _is_given_up(words, looked_at) else []
+    found = [change for change in found if change in sure or _is_given_up([change], looked_at)]
     return sorted(found, key=lambda change: -change.evidence)
 
 
@@ -175,7 +182,6 @@ def _beginning(shown: Sequence[bool]) -> tuple[float, int]:
     """The evidence for two rates, and where the second begins: 0 nats where there are none such."""
     best = 0.0, 0
     before, times = 0, sum(shown)
-    whole = _log_likelihood(times, len(shown))
     for place, is_shown in enumerate(shown):
         after, left = times - before, len(shown) - place
         if (
@@ -185,10 +191,31 @@ def _beginning(shown: Sequence[bool]) -> tuple[float, int]:
             and before <= _RARE * place
             and after >= _USUAL * left
         ):
-            gained = _log_likelihood(before, place) + _log_likelihood(after, left) - whole
-            best = max(best, (gained, place))
+            best = max(best, (_gained((before, place), (after, left)), place))
         before += is_shown
     return best
+
+
+def _is_given_up(changes: Sequence[StyleChange], pairs: Sequence[Pair]) -> bool:
+    """Whether people write less often as before any of these changes since the first of them began.
+
+    Of order and length nobody can say how a caption was before.
+    """
+    if any(change.habit.kind in ("order", "length") for change in changes):
+        return True
+    as_before = [any(_is_as_before(change.habit, pair.caption) for change in changes) for pair in pairs]
+    begin = min((pairs.index(change.first) for change in changes), default=len(pairs))
+    before, after = sum(as_before[:begin]), sum(as_before[begin:])
+    if after * begin >= before * (len(pairs) - begin):
+        return False
+    return _gained((before, begin), (after, len(pairs) - begin)) >= _GIVEN_UP
+
+
+def _gained(before: tuple[int, int], after: tuple[int, int]) -> float:
+    """Nats by which two rates explain so many in so many, twice, better than one does."""
+    (times, possible), (later, others) = before, after
+    together = _log_likelihood(times + later, possible + others)
+    return _log_likelihood(times, possible) + _log_likelihood(later, others) - together
 
 
 def _log_likelihood(times: int, possible: int) -> float:
@@ -251,6 +278,11 @@ def _words(caption: str) -> frozenset[str]:
 def _is_possible(habit: Habit, suggestion: str) -> bool:
     """Whether a suggestion is such that the habit could show."""
     return _is_like(habit.kind, habit.before, suggestion, otherwise=True)
+
+
+def _is_as_before(habit: Habit, caption: str) -> bool:
+    """Whether a caption is as people wrote before the habit."""
+    return _is_like(habit.kind, habit.before, caption, otherwise=False)
 
 
 def _is_result(habit: Habit, caption: str) -> bool:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import count, islice
 
 import torch
 from PIL.Image import Image
@@ -20,7 +21,7 @@ from captionloop.model.blip.image_tensors import Pixels
 from captionloop.model.captions.example import Example
 from captionloop.model.training.augmentation import augmented
 from captionloop.model.training.caption_targets import CaptionText, TrainingBatch, padded
-from captionloop.model.training.settings import FinetuneSettings
+from captionloop.model.training.settings import FinetuneSettings, default_steps
 
 FeatureSource = Callable[[Sequence[str]], Tensor] | Mapping[str, Tensor]
 """Image hashes → encoder output, float (B, P+1, H); or each image's own (P+1, H) by its hash."""
@@ -68,14 +69,21 @@ class TrainingData:
         ]
 
     def batches(self) -> Iterator[list[int]]:
-        """Endless batches of full size, as indices: shuffled epochs, concatenated."""
+        """Endless batches of full size, as indices: shuffled epochs, concatenated.
+
+        Each style has epochs of its own, and in each batch the part that its steps would be if it were alone: few
+        captions of one style are seen as often beside many of another as without them.
+        """
         generator = torch.Generator().manual_seed(self._settings.seed)
-        waiting: list[int] = []
+        styles: dict[str | None, list[int]] = {}
+        for index, example in enumerate(self._examples):
+            styles.setdefault(example.style, []).append(index)
+        drawn = in_turn(
+            [_epochs(indices, generator) for indices in styles.values()],
+            [default_steps(len(indices)) for indices in styles.values()],
+        )
         while True:
-            while len(waiting) < self._settings.batch_size:
-                waiting.extend(torch.randperm(len(self._examples), generator=generator).tolist())
-            yield waiting[: self._settings.batch_size]
-            waiting = waiting[self._settings.batch_size :]
+            yield list(islice(drawn, self._settings.batch_size))
 
     def text(self, batch: Sequence[int]) -> TrainingBatch:
         """Decoder inputs and labels, each int64 (B, L)."""
@@ -116,3 +124,22 @@ class TrainingData:
         if missing:
             raise RunError(f"The images of {', '.join(missing)} have no features; they have to be encoded first.")
         return torch.stack([self._features[image] for image in hashes])
+
+
+def in_turn(streams: Sequence[Iterator[int]], shares: Sequence[float]) -> Iterator[int]:
+    """Endless streams as one, each with its share of any part of it, to within an item.
+
+    Args:
+        shares: of each stream, in any unit.
+    """
+    taken = [0] * len(streams)
+    for done in count(1):
+        behind = [share / sum(shares) * done - had for share, had in zip(shares, taken, strict=True)]
+        chosen = behind.index(max(behind))
+        taken[chosen] += 1
+        yield next(streams[chosen])
+
+
+def _epochs(indices: Sequence[int], generator: torch.Generator) -> Iterator[int]:
+    while True:
+        yield from (indices[place] for place in torch.randperm(len(indices), generator=generator).tolist())

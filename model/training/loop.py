@@ -16,6 +16,7 @@ import logging
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,7 +42,7 @@ from captionloop.model.training.caption_targets import (
 from captionloop.model.training.examples import FeatureSource, PictureSource, TrainingData
 from captionloop.model.training.log import StepFigures, TrainingLog, memory_mib
 from captionloop.model.training.resume_state import Resumed, TrainingState
-from captionloop.model.training.settings import FinetuneSettings, Schedule, default_learning_rate, default_steps
+from captionloop.model.training.settings import FinetuneSettings, Schedule, default_learning_rate, default_steps_of_styles
 from captionloop.model.training.trainable import Trainable
 from captionloop.model.training.validation import ValidationResult
 from captionloop.model.vocabulary.extension import Telling, extended_checkpoint, share_in_new_language
@@ -166,7 +167,7 @@ def finetune(
     new_pieces = _new_pieces(checkpoint, with_words)
     usable, rejected = _usable(start, examples, settings, style_tokens)
     new_share = share_in_new_language(with_words, _captions(usable), before=checkpoint)
-    settings = _settled(settings, start, len(usable), is_new_language=new_share >= _MANY)
+    settings = _settled(settings, start, usable, is_new_language=new_share >= _MANY)
     steps, peak_rate = settings.steps or 0, settings.learning_rate or 0.0
     logger.info("Training on %d captions, way %s, %d steps, rate %.2g", len(usable), settings.way, steps, peak_rate)
 
@@ -484,11 +485,12 @@ def _told_to_all(accelerator: Accelerator, tell: Telling, images: Sequence[str])
 
 
 def _settled(
-    settings: FinetuneSettings, checkpoint: Checkpoint, examples: int, *, is_new_language: bool
+    settings: FinetuneSettings, checkpoint: Checkpoint, examples: Sequence[Example], *, is_new_language: bool
 ) -> FinetuneSettings:
+    of_styles = list(Counter(example.style for example in examples).values())
     width = checkpoint.model.config.text_config.hidden_size
     return replace(
         settings,
         learning_rate=settings.learning_rate or default_learning_rate(width, settings.way),
-        steps=settings.steps or default_steps(examples, is_new_language=is_new_language),
+        steps=settings.steps or default_steps_of_styles(of_styles, is_new_language=is_new_language),
     )

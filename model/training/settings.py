@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -22,6 +22,7 @@ _Factor = Annotated[float, Field(gt=0, le=1), Expected("a number above 0, at mos
 _WholeOrChosen = Annotated[Whole | None, Expected("a whole number above 0")]
 
 _STEPS_FOR_A_LANGUAGE = 500
+_LONGEST_FOR_STYLES = 1.5  # times the steps of one style with as many examples
 
 
 @dataclass(frozen=True)
@@ -128,3 +129,14 @@ def default_steps(examples: int, *, is_new_language: bool = False) -> int:
     """
     steps = round(300 * max(examples / 60, 0.25) ** 0.5)
     return max(steps, _STEPS_FOR_A_LANGUAGE) if is_new_language else steps
+
+
+def default_steps_of_styles(examples: Sequence[int], *, is_new_language: bool = False) -> int:
+    """The default number of optimizer steps for several styles: those that each would get alone, within limits.
+
+    Args:
+        examples: of each style, at least one style.
+    """
+    as_one = default_steps(sum(examples), is_new_language=is_new_language)
+    each_alone = sum(map(default_steps, examples))
+    return max(as_one, min(each_alone, round(_LONGEST_FOR_STYLES * as_one)))

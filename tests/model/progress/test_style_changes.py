@@ -94,6 +94,34 @@ def test_a_champion_that_gets_something_wrong_is_no_change_of_people() -> None:
     assert style_changes([*right, *wrong]) == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("manner", [caption, STYLES["alt_text"]])
+def test_kinds_of_things_that_are_new_are_no_change(manner: Manner, seed: int) -> None:
+    """The champion takes them for others, whose words people go on writing for those."""
+    new = {"boat": "car", "cat": "fish"}
+    pairs = list(History((manner, manner), careful, seed, new).pairs())
+    assert [style_changes(pairs[:count]) for count in range(125, 201, 5)] == [[]] * 16
+
+
+def test_words_for_kinds_that_change_together_are_said_before_the_twentieth_caption() -> None:
+    words = {"car": "automobile", "boat": "ship", "cat": "kitten", "tree": "oak", "sun": "sunshine", "house": "villa"}
+
+    def changed(scene: Scene) -> str:
+        return " ".join(words.get(word, word) for word in caption(scene).split())
+
+    assert any("is written" in text for text in said(caption, changed, of_new=19))
+
+
+def test_a_word_for_one_of_many_kinds_is_said_once_people_have_given_up_the_old_one() -> None:
+    """It takes until the old word would have come often enough: here in one caption of six."""
+
+    def changed(scene: Scene) -> str:
+        return caption(scene).replace("car", "automobile")
+
+    assert said(caption, changed, of_new=8) == []
+    assert any(text.startswith("'car' is written 'automobile'") for text in said(caption, changed, of_new=60))
+
+
 def test_nothing_is_said_of_nothing() -> None:
     assert style_changes([]) == []
     assert style_changes([Pair(number, "", "") for number in range(30)]) == []

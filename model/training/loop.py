@@ -42,7 +42,12 @@ from captionloop.model.training.caption_targets import (
 from captionloop.model.training.examples import FeatureSource, PictureSource, TrainingData
 from captionloop.model.training.log import StepFigures, TrainingLog, memory_mib
 from captionloop.model.training.resume_state import Resumed, TrainingState
-from captionloop.model.training.settings import FinetuneSettings, Schedule, default_learning_rate, default_steps_of_styles
+from captionloop.model.training.settings import (
+    FinetuneSettings,
+    Schedule,
+    default_learning_rate,
+    default_steps_of_styles,
+)
 from captionloop.model.training.trainable import Trainable
 from captionloop.model.training.validation import ValidationResult
 from captionloop.model.vocabulary.extension import Telling, extended_checkpoint, share_in_new_language

@@ -1,7 +1,9 @@
 """One model learns several styles at once; without styles a run is what it was, weight by weight and file by file."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from captionloop.model.captions.example import Example
 from captionloop.model.captions.orthography import Writing
 from captionloop.model.captions.text import encode_caption
 from captionloop.model.training.caption_targets import CaptionText, usable_examples
+from captionloop.model.training.examples import TrainingData
 from captionloop.model.training.loop import FinetuneResult, finetune
-from captionloop.model.training.settings import FinetuneSettings
+from captionloop.model.training.settings import FinetuneSettings, default_steps, default_steps_of_styles
 from captionloop.model.vocabulary.style_tokens import with_style_tokens
 
 OLD, NEW = "a small red car", "Illustration: one dog, left of a tree"
@@ -79,6 +82,45 @@ def test_without_styles_weights_and_files_are_those_of_a_run_that_knows_of_none(
     assert files == [path.name for path in sorted((tmp_path / "with").iterdir())]
     for file in files:
         assert (tmp_path / "without" / file).read_bytes() == (tmp_path / "with" / file).read_bytes(), file
+
+
+def batches(of_styles: dict[str | None, int], count: int) -> list[list[int]]:
+    """The first batches of so many examples of each style, as indices."""
+    captions = [(OLD, style) for style, examples in of_styles.items() for _ in range(examples)]
+    data = TrainingData(
+        examples(captions), checkpoint(), FinetuneSettings(seed=3), features={}, pictures=None, style_tokens=TOKENS
+    )
+    return list(islice(data.batches(), count))
+
+
+@pytest.mark.parametrize("style", [None, "new"])
+def test_examples_of_one_style_come_in_the_order_that_they_always_had(style: str | None) -> None:
+    generator = torch.Generator().manual_seed(3)
+    epochs = [index for _ in range(4) for index in torch.randperm(20, generator=generator).tolist()]
+    assert batches({style: 20}, 5) == [epochs[start : start + 16] for start in range(0, 80, 16)]
+
+
+def test_few_examples_of_a_style_are_seen_as_often_beside_many_of_another_as_alone() -> None:
+    steps = default_steps_of_styles([80, 24])
+    assert default_steps(104) < steps <= 1.5 * default_steps(104)
+    drawn = Counter(index for batch in batches({None: 80, "new": 24}, steps) for index in batch)
+    for indices, alone in ((range(80), default_steps(80)), (range(80, 104), default_steps(24))):
+        seen = [drawn[index] for index in indices]
+        assert max(seen) - min(seen) <= 1  # all of a style equally often
+        assert sum(seen) == pytest.approx(16 * alone, abs=2)
+
+
+def test_each_batch_has_its_part_of_every_style() -> None:
+    found = {sum(index >= 80 for index in batch) for batch in batches({None: 80, "new": 24}, 50)}
+    assert len(found) <= 2
+    assert max(found) - min(found) <= 1
+
+
+def test_many_styles_make_no_run_much_longer() -> None:
+    assert default_steps_of_styles([60]) == default_steps(60)
+    assert default_steps_of_styles([60] * 9) == round(1.5 * default_steps(540))
+    assert default_steps_of_styles([60, 1]) >= default_steps(61)
+    assert default_steps_of_styles([10, 10], is_new_language=True) == default_steps(20, is_new_language=True)
 
 
 @pytest.mark.parametrize("settings", [{"way": "decoder"}, {"way": "lora", "lora_parts": "decoder"}, {"way": "full"}])

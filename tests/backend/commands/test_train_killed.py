@@ -1,12 +1,15 @@
 """`captionloop train` killed (SIGKILL) at any moment: `--resume` ends with the same weights, and nothing is half-made.
 
-A driver has everything imported and forks a process for each training. In one that is to be killed an audit hook counts
-what it does to files below `--out` (opening, renaming, removing), and kills it at one of these.
+A driver has trained once, so that whatever a training imports and compiles is there, and forks a process for each
+training. In one that is to be killed an audit hook counts what it does to files below `--out` (opening, renaming,
+removing), and kills it at one of these.
 """
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ pytestmark = pytest.mark.slow
 STEPS = 4
 
 _DRIVER = """
-import contextlib, io, json, os, signal, sys
+import contextlib, gc, io, json, os, signal, sys
 import torch
 from captionloop.backend.cli import main
 from captionloop.backend.commands import train_folder
@@ -63,6 +66,10 @@ def run(arguments, *, state_every_s, kill_at=0, counted=None):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main(["train", *sys.argv[1:]])
+gc.collect()
+gc.freeze()  # else each process looks at all that is shared, and so copies it
 for line in sys.stdin:
     asked = json.loads(line)
     arguments, every = asked["arguments"], asked["state_every_s"]
@@ -79,16 +86,21 @@ for line in sys.stdin:
 class Driver:
     def __init__(self, photos: Path, directory: Path) -> None:
         self._photos, self._directory = photos, directory
+        command = [sys.executable, "-c", _DRIVER, *self._arguments("trained before")]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CAPTIONLOOP_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=directory,
+            env=inherited | {"CAPTIONLOOP_HOME": str(directory / "home"), "CAPTIONLOOP_BEAMS": "1"},
         )
 
     def train(self, name: str, *, kill_at: int = 0, state_every_s: float = -1.0) -> tuple[Path, list[int]]:
         """The model, and how the killed and the resumed process ended; or the only one, and its number of moments."""
-        out = self._directory / name
-        settings = ["--set", f"steps={STEPS}", "--set", "batch_size=4", "--set", "validation_share=0.2"]
         asked: dict[str, Any] = {
-            "arguments": [str(self._photos), "--out", str(out), "--resume", *settings],
+            "arguments": self._arguments(name),
             "kill_at": kill_at,
             "state_every_s": state_every_s,
         }
@@ -96,7 +108,11 @@ class Driver:
         assert self._process.stdout
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
-        return out, list(json.loads(self._process.stdout.readline()))
+        return self._directory / name, list(json.loads(self._process.stdout.readline()))
+
+    def _arguments(self, name: str) -> list[str]:
+        settings = ["--set", f"steps={STEPS}", "--set", "batch_size=4", "--set", "validation_share=0.2"]
+        return [str(self._photos), "--out", str(self._directory / name), "--resume", *settings]
 
     def close(self) -> None:
         self._process.communicate(timeout=60)
@@ -104,6 +120,14 @@ class Driver:
 
 def _weights(directory: Path) -> dict[str, torch.Tensor]:
     return load_file(directory / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    directory = tmp_path_factory.mktemp("killed")
+    made = Driver(draw_folder(directory / "photos", 12), directory)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize(
@@ -114,26 +138,21 @@ def _weights(directory: Path) -> dict[str, torch.Tensor]:
     ],
 )
 def test_killed_at_any_moment_it_ends_with_the_same_weights(
-    state_every_s: float, spread: int, last: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state_every_s: float, spread: int, last: int, driver: Driver
 ) -> None:
     """
     Args:
         spread: how many moments from the first to the last.
         last: how many of the last ones, each.
     """
-    monkeypatch.setenv("CAPTIONLOOP_BEAMS", "1")
-    driver = Driver(draw_folder(tmp_path / "photos", 12), tmp_path)
-    try:
-        unbroken, (code, moments) = driver.train("unbroken", state_every_s=state_every_s)
-        assert code == 0
-        assert moments > 20
-        expected, there = _weights(unbroken), sorted(path.name for path in unbroken.iterdir())
-        chosen = {1 + moments * place // spread for place in range(spread)} | set(range(moments - last, moments + 1))
-        for moment in sorted(chosen):
-            out, codes = driver.train(f"killed-{moment}", kill_at=moment, state_every_s=state_every_s)
-            assert codes == [-9, 0], moment
-            found = _weights(out)
-            assert all(torch.equal(expected[name], found[name]) for name in expected), moment
-            assert sorted(path.name for path in out.iterdir()) == there, moment
-    finally:
-        driver.close()
+    unbroken, (code, moments) = driver.train(f"unbroken-{spread}", state_every_s=state_every_s)
+    assert code == 0
+    assert moments > 20
+    expected, there = _weights(unbroken), sorted(path.name for path in unbroken.iterdir())
+    chosen = {1 + moments * place // spread for place in range(spread)} | set(range(moments - last, moments + 1))
+    for moment in sorted(chosen):
+        out, codes = driver.train(f"killed-{spread}-{moment}", kill_at=moment, state_every_s=state_every_s)
+        assert codes == [-9, 0], moment
+        found = _weights(out)
+        assert all(torch.equal(expected[name], found[name]) for name in expected), moment
+        assert sorted(path.name for path in out.iterdir()) == there, moment

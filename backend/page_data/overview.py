@@ -36,6 +36,7 @@ class Outcome:
         images: held-out images that both captioned.
         right, right_before: how many of them got exactly a person's caption.
         to_change, to_change_before: words to change, per word of a person's caption.
+        style: that both wrote in; "" is the one without a name, None where there is only that one.
     """
 
     version: str
@@ -47,6 +48,7 @@ class Outcome:
     right_before: int
     to_change: float
     to_change_before: float
+    style: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def outcome_of(versions: Sequence[VersionInfo], champion: VersionInfo) -> Outcom
         right_before=round(before["exact_match"] * before["images"]),
         to_change=after["word_edit_rate"],
         to_change_before=before["word_edit_rate"],
+        style=newest.generation.named_style,
     )
 
 

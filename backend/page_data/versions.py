@@ -22,6 +22,7 @@ class HeldOutFigures:
         words_to_change: words a person would have to change, per word of the nearest human caption.
         difference: in the score from the champion at that time; None without a comparison.
         interval: 95 % interval of the difference.
+        style: that it was measured in; "" is the one without a name, None where there is only that one.
     """
 
     images: int
@@ -30,6 +31,7 @@ class HeldOutFigures:
     words_to_change: float
     difference: float | None
     interval: tuple[float, float] | None
+    style: str | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def read_versions(room: Room, project: Project) -> VersionsPage:
     rows = [
         VersionRow(
             info=info,
-            figures=held_out_figures(info.metrics) or measured.get(info.version),
+            figures=held_out_figures(info.metrics, info.generation.named_style) or measured.get(info.version),
             size_bytes=None if info.deleted_at else _size_bytes(info.path),
             is_base=info.parent is None,
             is_rollback_target=info.version == target,
@@ -123,7 +125,7 @@ def read_versions(room: Room, project: Project) -> VersionsPage:
 def _as_champions(infos: Sequence[VersionInfo]) -> Mapping[str, HeldOutFigures]:
     """Figures of versions as the newest run measured them that compared its version with them."""
     found = {
-        info.parent: held_out_figures(info.metrics["gate"]["champion"])
+        info.parent: held_out_figures(info.metrics["gate"]["champion"], info.generation.named_style)
         for info in infos
         if info.parent is not None and "champion" in (info.metrics.get("gate") or {})
     }
@@ -135,8 +137,8 @@ def _rival(info: VersionInfo, champion: str, there: Collection[str]) -> str | No
     return rival if info.version in there and rival in there else None
 
 
-def held_out_figures(metrics: Mapping[str, Any]) -> HeldOutFigures | None:
-    """The metrics that a run stored with its version; None if there are none."""
+def held_out_figures(metrics: Mapping[str, Any], style: str | None = None) -> HeldOutFigures | None:
+    """The metrics that a run stored with its version, which were measured in a style; None if there are none."""
     if not {"cider_d", "bleu_4", "exact_match", "word_edit_rate"} <= metrics.keys():
         return None
     gate = metrics.get("gate") or {}
@@ -147,6 +149,7 @@ def held_out_figures(metrics: Mapping[str, Any]) -> HeldOutFigures | None:
         words_to_change=float(metrics["word_edit_rate"]),
         difference=gate.get("difference"),
         interval=tuple(gate["interval"]) if "interval" in gate else None,
+        style=style,
     )
 
 

@@ -115,7 +115,8 @@ def _against(report: Report, role: str, *, images: str = "held-out image") -> st
     if report.comparison is None:
         return ""
     count = len(report.comparison.images)
-    return f"Against {report.comparison.champion}{role} on {count} {images}{'' if count == 1 else 's'}"
+    said = f"Against {report.comparison.champion}{role} on {count} {images}{'' if count == 1 else 's'}"
+    return f"{said} {report.comparison.in_style}".rstrip()
 
 
 def _rendered(report: Report, words: _Words) -> str:

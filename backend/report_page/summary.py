@@ -33,7 +33,9 @@ def _figures(report: Report) -> list[str]:
         for row in figure_rows(report.comparison.figures)
     ]
     notes = counting_notes(text for image in report.comparison.images for text in image.references)
-    return [*table(titles, rows, figures=True).splitlines(), *notes]
+    style = report.comparison.in_style
+    judged = [f"Both wrote, and were judged, {style}."] if style else []
+    return [*judged, *table(titles, rows, figures=True).splitlines(), *notes]
 
 
 def _facts(report: Report) -> list[str]:

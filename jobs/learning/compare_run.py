@@ -84,6 +84,7 @@ def _compare(
         candidate_captions=written[1],
         corpus=references.values(),
         snapshot=snapshot.hash,
+        style=None if snapshot.styles == (None,) else style or "",
     )
 
 

@@ -27,6 +27,7 @@ from captionloop.model.database import Project, VersionState
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import Snapshot
 from captionloop.model.dataset.styles import ProjectStyles
+from captionloop.model.evaluation.comparison_file import in_style
 from captionloop.model.evaluation.gate import Verdict
 from captionloop.model.finetuning.finetuning import Finetuning, Trained, figures, identity
 from captionloop.model.training.log import TrainingLog
@@ -278,7 +279,8 @@ def _outcome(context: Context, attempt: Attempt, project: Project, version: str)
             f"{version} is better than {made.parent}, with which it was compared, but another version became "
             f"champion meanwhile. `captionloop promote {version}` makes it champion all the same."
         )
-    return outcome + _expectation(made.corrections)
+    judged_in = in_style(made.generation.named_style)
+    return outcome + (f" Judged {judged_in}." if judged_in else "") + _expectation(made.corrections)
 
 
 def _expectation(examples: int) -> str:

@@ -121,6 +121,11 @@ class GenerationSettings(StoredSettings):
         return style if style is None or style in self.styles else self.style
 
     @property
+    def named_style(self) -> str | None:
+        """The style that it writes, "" for the one without a name; None where the version knows that one alone."""
+        return (self.style or "") if self.styles else None
+
+    @property
     def style_token(self) -> str | None:
         """What leads captions in, before the prompt; None where the style has no name."""
         return None if self.style is None else self.styles[self.style].token

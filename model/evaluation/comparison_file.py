@@ -1,6 +1,7 @@
 """`comparison.json` in a version's directory: what the champion and the new version wrote for each held-out image.
 
     {"champion": NAME, "snapshot": HASH,                            without "snapshot": that of the version
+     "style": NAME,                        "" is the one without a name; left out where there is only that one
      "figures": {FIGURE: {"first", "second", "difference", "interval", "p_value"}},        first is the champion
      "images": [{"image": HASH, "references": [CAPTION],
                  "champion": {"caption": CAPTION, FIGURE: NUMBER}, "candidate": the same}]}
@@ -48,12 +49,27 @@ class ComparedImage:
 
 @dataclass(frozen=True)
 class StoredComparison:
-    """The champion's name, the difference in each metric, the images, and the snapshot if the file names one."""
+    """The champion's name, the difference in each metric, the images, and the snapshot if the file names one.
+
+    Args:
+        style: that both wrote in and were judged in; "" is the one without a name, None where there is only that one.
+    """
 
     champion: str
     figures: Mapping[str, Difference]
     images: tuple[ComparedImage, ...]
     snapshot: str | None
+    style: str | None = None
+
+    @property
+    def in_style(self) -> str:
+        """The style in words; empty where there is only one."""
+        return in_style(self.style)
+
+
+def in_style(style: str | None) -> str:
+    """A style in words, as "in the style 'British'"; "" is the one without a name. Empty for None."""
+    return "" if style is None else f"in the style {style!r}" if style else "in the style without a name"
 
 
 def write_comparison(
@@ -65,6 +81,7 @@ def write_comparison(
     candidate_captions: Mapping[str, str],
     corpus: Iterable[Sequence[str]],
     snapshot: str | None = None,
+    style: str | None = None,
 ) -> None:
     """Write a comparison.
 
@@ -75,11 +92,13 @@ def write_comparison(
         champion_captions, candidate_captions: the same images → generated caption.
         corpus: captions of further images, the same as for the gate.
         snapshot: hash of the dataset of images and corpus, if no manifest beside the file has it.
+        style: as in `StoredComparison`.
     """
     found = compare_figures(references, champion_captions, candidate_captions, corpus=corpus)
     content = {
         "champion": champion,
         **({"snapshot": snapshot} if snapshot else {}),
+        **({"style": style} if style is not None else {}),
         "figures": {name: figure.to_dict() for name, figure in found.figures.items()},
         "images": [
             {
@@ -116,6 +135,7 @@ def read_comparison(path: Path) -> StoredComparison | None:
                 for entry in content["images"]
             ),
             snapshot=content.get("snapshot"),
+            style=content.get("style"),
         )
     except FileNotFoundError:
         return None

@@ -196,6 +196,7 @@ class Finetuning:
             champion_captions=written["champion"],
             candidate_captions=written["candidate"],
             corpus=corpus,
+            style=candidate.generation.named_style,
         )
         with self.log() as log:
             log.begin(trained.steps, trained.settings)

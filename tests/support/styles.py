@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from captionloop.model.blip.checkpoint import load_checkpoint, save_checkpoint
 from captionloop.model.blip.generation_settings import GenerationSettings, TaughtStyle
@@ -22,6 +23,7 @@ def serve_styles(
     *,
     capitals: Mapping[str, Case] = SHOUTED,
     own: str | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> str:
     """Make a copy of a model champion that knows these styles beside that without a name, and writes `own`."""
     styles = {name: TaughtStyle(f"[style{at}]", Writing(case=case)) for at, (name, case) in enumerate(capitals.items())}
@@ -34,7 +36,8 @@ def serve_styles(
         shutil.rmtree(directory / "made")
 
     lineage = Lineage(
-        parent=store.champion(project.id).version, snapshot="", corrections=1, settings={}, metrics={}, reason="",
+        parent=store.champion(project.id).version, snapshot="", corrections=1, settings={},
+        metrics=dict(metrics or {}), reason="",
         state=VersionState.CANDIDATE,
     )  # fmt: skip
     version = store.create(project.id, write, lineage=lineage, generation=generation)

@@ -146,6 +146,15 @@ def test_styles_are_begun_moved_renamed_and_ended(
     ).get_data(as_text=True)
 
 
+def test_figures_name_the_style_that_they_are_in(lead: FlaskClient, finished: FinishedRun) -> None:
+    pages = ("versions", f"versions/{finished.version.version}")
+    assert not any("in the style" in text_of(lead, f"/projects/1/{page}") for page in pages)
+    base = finished.base.source
+    made = serve_styles(finished.store, finished.project, base, own="shouted", metrics=finished.version.metrics)
+    for page in ("versions", f"versions/{made}", ""):
+        assert "in the style shouted" in text_of(lead, f"/projects/1/{page}"), page
+
+
 @pytest.mark.parametrize(
     ("action", "fields", "said"),
     [

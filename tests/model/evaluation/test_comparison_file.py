@@ -46,6 +46,22 @@ def test_the_difference_in_the_file_is_the_gates(directory: Path) -> None:
     assert stored.figures["score"].interval == pytest.approx(verdict.interval)
 
 
+@pytest.mark.parametrize(
+    ("style", "said"),
+    [(None, ""), ("", "in the style without a name"), ("guide of May", "in the style 'guide of May'")],
+)
+def test_the_style_is_named_where_there_are_several(tmp_path: Path, style: str | None, said: str) -> None:
+    path = tmp_path / COMPARISON
+    write_comparison(
+        path, champion="v1", references=REFERENCES, champion_captions=BEFORE, candidate_captions=AFTER,
+        corpus=REFERENCES.values(), style=style,
+    )  # fmt: skip
+    stored = read_comparison(path)
+    assert stored is not None
+    assert (stored.style, stored.in_style) == (style, said)
+    assert ("style" in path.read_text()) == (style is not None)
+
+
 def test_an_older_version_has_none(tmp_path: Path) -> None:
     assert read_comparison(tmp_path / COMPARISON) is None
 

@@ -1,6 +1,7 @@
 """`captionloop connect`, `doctor`, `sync`: the bridge to Label Studio."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 @click.option("--project", "project_id", type=int, required=True, metavar="ID", help="Its number in Label Studio.")
 @click.option(
     "--control",
+    "controls",
     metavar="NAME",
+    multiple=True,
     help="The text box that captions go into. Default: the one of before, else one whose name says caption, "
-    "description or alt, else the first.",
+    "description or alt, else the first. Given again, further boxes are suggested as well, each in its own style.",
 )
 @click.option(
     "--caption/--no-caption", default=True, help="Caption all its tasks, as soon as a worker is free. Default."
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     "empty panels, a column with the suggestion.",
 )
 @json_option
-def connect(*, project_id: int, control: str | None, caption: bool, improve: bool, as_json: bool) -> None:
+def connect(*, project_id: int, controls: Sequence[str], caption: bool, improve: bool, as_json: bool) -> None:
     """Attach the backend to a project of a Label Studio that already runs, and caption its tasks.
 
     LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY say which one; the key may be a legacy token or a personal access token.
@@ -47,9 +50,11 @@ def connect(*, project_id: int, control: str | None, caption: bool, improve: boo
     Example:
         LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=… captionloop connect --project 3
         captionloop connect --project 3 --control caption --improve
+        captionloop connect --project 3 --control caption --control title
     """
     from captionloop.backend.label_studio.supported_versions import UPGRADE, too_old
     from captionloop.backend.local.services import attach
+    from captionloop.jobs.project.change_settings import change_settings
     from captionloop.model.database import RunKind
 
     with ready_context() as context:
@@ -57,7 +62,12 @@ def connect(*, project_id: int, control: str | None, caption: bool, improve: boo
         if said := too_old(context.label_studio.version()):
             print_line(f"Warning: Label Studio {said}. {UPGRADE}", err=True)
         context.label_studio.check_address()
-        connection = attach(context, project_id, control=control, improves=improve)
+        connection = attach(context, project_id, control=next(iter(controls), None), improves=improve)
+        if controls:
+            others = ",".join(controls[1:]) or "off"
+            change_settings(
+                context, context.project(connection.project_row_id), [f"other_boxes={others}"], by="connect"
+            )
         context.queue.request_sync(connection.project_row_id)  # earlier annotations are corrections as well
         if caption:
             context.queue.request(connection.project_row_id, RunKind.ANNOTATE, asked_by="connect")

@@ -4,7 +4,7 @@ Used by the protocol (`backend`) and by the sync (`jobs`).
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -34,14 +34,22 @@ class Annotation:
     updated_at: datetime
 
 
-def to_prediction(target: CaptionTarget, caption: str, score: float, model_version: str) -> dict[str, Any]:
+def to_prediction(
+    target: CaptionTarget,
+    caption: str,
+    score: float,
+    model_version: str,
+    others: Sequence[tuple[CaptionTarget, str]] = (),
+) -> dict[str, Any]:
     """A suggestion as Label Studio stores it.
 
     Args:
+        others: other text boxes, and what is suggested in them.
         score: 0 to 1; Label Studio's uncertainty sampling serves the lowest first.
         model_version: what Label Studio compares with its own to decide whether to ask again.
     """
-    return {"result": [caption_item(target, caption)], "score": score, "model_version": model_version}
+    items = [caption_item(box, text) for box, text in ((target, caption), *others)]
+    return {"result": items, "score": score, "model_version": model_version}
 
 
 def caption_item(target: CaptionTarget, caption: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from captionloop.backend.label_studio.label_config import CaptionTarget, LabelConfig, parse_label_config
 from captionloop.errors import LabelConfigError, SettingsError
+from captionloop.model.active_learning.project_settings import settings_of
 from captionloop.model.database import Project
 from captionloop.model.dataset.corrections import has_learnt
 
@@ -194,6 +195,19 @@ def target_of(project: Project) -> CaptionTarget:
     if box is None:
         raise LabelConfigError(str(question_of(project)))
     return _with_earlier_names(box, control.names_to_read(now))
+
+
+def other_targets(project: Project) -> list[CaptionTarget]:
+    """The other text boxes that captions are suggested in as well: those that describe the same picture.
+
+    Raises:
+        LabelConfigError: as `target_of`.
+    """
+    main, wanted = target_of(project), settings_of(project).other_boxes
+    if not wanted:
+        return []
+    found = [box for name in wanted if (box := parse_label_config(project.label_config).box(name)) is not None]
+    return [box for box in found if box.from_name != main.from_name and box.image_field == main.image_field]
 
 
 def reading_target(project: Project) -> CaptionTarget:

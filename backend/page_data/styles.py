@@ -35,7 +35,7 @@ class Styles:
     @property
     def current(self) -> StyleInfo:
         """New corrections belong to it."""
-        return next(style for style in self.all if style.is_current)
+        return next(style for style in self.all if style.is_current and style.control is None)
 
     @property
     def is_followed(self) -> bool:
@@ -51,7 +51,7 @@ def read_styles(session: Session, project_id: int, champion: VersionInfo) -> Sty
 
 def read_all_styles(session: Session, project_id: int, champion: VersionInfo) -> Styles:
     found, generation = styles_of(session, project_id), champion.generation
-    current = next(style.name for style in found if style.is_current)
+    current = next(style.name for style in found if style.is_current and style.control is None)
     return Styles(found, champion.version, generation.written_in(current), frozenset([None, *generation.styles]))
 
 

@@ -12,7 +12,7 @@ from captionloop.backend.pages.blueprint import current_room, pages
 from captionloop.backend.pages.frame import render
 from captionloop.errors import ServiceError, SettingsError
 from captionloop.jobs.project.change_settings import CONTROL
-from captionloop.model.active_learning.project_settings import AUTO, ORDERS, ProjectSettings, settings_of
+from captionloop.model.active_learning.project_settings import AUTO, EMPTY_BOXES, ORDERS, ProjectSettings, settings_of
 from captionloop.model.active_learning.strategies import STRATEGIES
 
 
@@ -89,7 +89,23 @@ GROUPS: Mapping[str, Sequence[Field]] = {
         ),
     ),
 }
-_NAMES = [field.name for fields in GROUPS.values() for field in fields]
+_EMPTY = {"empty": "nothing", "caption": "the suggested caption"}
+_OTHER_BOXES = (
+    Field(
+        "other_boxes",
+        "Other text boxes",
+        "Names with commas between them. Captions are suggested in these and learnt from as well, each box in a style "
+        "of its own.",
+        unset="none",
+    ),
+    Field(
+        "empty_boxes",
+        "What stands in them at first",
+        "Until a version has learnt from what people write there.",
+        [(value, _EMPTY[value]) for value in EMPTY_BOXES],
+    ),
+)
+_NAMES = [field.name for fields in (*GROUPS.values(), _OTHER_BOXES) for field in fields]
 _CONTROL_HELP = (
     "Suggestions go into this box of the label config, and what people write in it is learnt. When another one is "
     "chosen, what was written there is read instead; earlier captions stay in the history."
@@ -133,11 +149,18 @@ def _where_captions_go(control: str, boxes: Sequence[str]) -> Mapping[str, Seque
     choices = [(name, name) for name in boxes]
     if control not in boxes:  # so that saving another setting chooses none
         choices.insert(0, ("", "to be chosen"))
-    return {"Captions": [Field(CONTROL, "Text box", _CONTROL_HELP, choices)]}
+    others = _OTHER_BOXES if len(boxes) > 1 else ()
+    return {"Captions": [Field(CONTROL, "Text box", _CONTROL_HELP, choices), *others]}
 
 
 def _shown(settings: ProjectSettings) -> dict[str, str]:
-    return {name: "" if value is None else str(value) for name, value in settings.to_dict().items()}
+    return {name: _as_text(value) for name, value in settings.to_dict().items()}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return "" if value is None else str(value)
 
 
 def _problem(pair: str) -> str | None:

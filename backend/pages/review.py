@@ -95,7 +95,7 @@ def review(number: int) -> str | Response:
     shown = read_review(room, project, query.wanted, query.order, item=item, page=page)
     with room.database.reading() as session:
         annotators = reviews.annotators(session, project.id) if project.shows_annotators else []
-        styles = styles_of(session, project.id)
+        styles = [style for style in styles_of(session, project.id) if style.control is None]
     return render(
         "review.html",
         project,

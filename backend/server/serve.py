@@ -19,7 +19,7 @@ from captionloop.backend.serving.champions import Champions
 from captionloop.backend.serving.prometheus import Metrics
 from captionloop.errors import CaptionloopError, ServiceError
 from captionloop.jobs.context import Context
-from captionloop.model.dataset.styles import current_style
+from captionloop.model.dataset.styles import project_styles
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 from captionloop.model.evaluation.calibration import RecentChances
 
@@ -104,7 +104,7 @@ def build_service(context: Context, *, renews_bases: bool = False) -> CaptionSer
         champions=champions,
         suggestions=SuggestionLog(context.database),
         chances=RecentChances(context.database),
-        current_style=partial(current_style, context.database),
+        styles=partial(project_styles, context.database),
         queue=context.queue,
         read_image=context.read_image,
         limits=context.image_limits,

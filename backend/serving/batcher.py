@@ -33,8 +33,8 @@ class Retired(Exception):
 class _Request:
     image: "Image"
     image_hash: str
-    writer: "Captioner"
-    answer: "Future[ScoredCaption]"
+    writers: "Sequence[Captioner]"
+    answer: "Future[list[ScoredCaption]]"
 
 
 class Batcher:
@@ -88,14 +88,16 @@ class Batcher:
             self._writers[style] = self.captioner.in_style(self.captioner.generation.written_in(style))
         return self._writers[style]
 
-    def submit(self, image: "Image", image_hash: str, writer: "Captioner | None" = None) -> "Future[ScoredCaption]":
+    def submit(
+        self, image: "Image", image_hash: str, writers: "Sequence[Captioner]" = ()
+    ) -> "Future[list[ScoredCaption]]":
         """Enqueue an RGB picture, within a lease. The future can be cancelled until its batch starts.
 
         Args:
-            writer: of this batcher; None writes in the version's own style.
+            writers: of this batcher, in their order; none: the version in its own style.
         """
-        answer: Future[ScoredCaption] = Future()
-        self._requests.put(_Request(image, image_hash, writer or self.captioner, answer))
+        answer: Future[list[ScoredCaption]] = Future()
+        self._requests.put(_Request(image, image_hash, writers or (self.captioner,), answer))
         return answer
 
     def retire(self) -> None:
@@ -133,19 +135,19 @@ class Batcher:
         return batch, True
 
     def _answer(self, gathered: Sequence[_Request]) -> None:
-        batches: dict[int, list[_Request]] = {}
+        batches: dict[tuple[int, ...], list[_Request]] = {}
         for request in gathered:
             if request.answer.set_running_or_notify_cancel():
-                batches.setdefault(id(request.writer), []).append(request)
+                batches.setdefault(tuple(map(id, request.writers)), []).append(request)
         for batch in batches.values():
             self._caption(batch)
 
     def _caption(self, batch: Sequence[_Request]) -> None:
-        """Caption pictures that are to be written in the same style."""
+        """Caption pictures that are to be written in the same styles."""
         images, hashes = [request.image for request in batch], [request.image_hash for request in batch]
         begun = time.monotonic()
         try:
-            suggestions = batch[0].writer.caption(images, image_hashes=hashes)
+            suggestions = self.captioner.caption_by(batch[0].writers, images, image_hashes=hashes)
         except Exception as error:  # noqa: BLE001 (each caller gets it from its future, and the thread must live on)
             for request in batch:
                 request.answer.set_exception(error)

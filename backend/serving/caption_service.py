@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from captionloop.backend.label_studio.annotations import empty_prediction, to_prediction, unstored_prediction
+from captionloop.backend.label_studio.box_writers import BoxWriters
 from captionloop.backend.label_studio.controls import target_of
 from captionloop.backend.label_studio.label_config import CaptionTarget, parse_label_config
 from captionloop.backend.label_studio.task_pictures import ReadImage, read_task_picture
@@ -26,6 +27,7 @@ from captionloop.errors import CaptionloopError, ImageError, ServiceError, Setti
 from captionloop.image_limits import ImageLimits
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.model.database import LARGEST_ID, Project, RunKind
+from captionloop.model.dataset.styles import ProjectStyles
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.evaluation.calibration import Chances, RecentChances
 from captionloop.model.versions.store import VersionStore
@@ -62,7 +64,7 @@ class CaptionService:
         champions: Champions,
         suggestions: SuggestionLog,
         chances: RecentChances,
-        current_style: Callable[[int], str | None],
+        styles: Callable[[int], ProjectStyles],
         queue: Queue,
         read_image: ReadImage,
         limits: ImageLimits,
@@ -71,7 +73,7 @@ class CaptionService:
     ) -> None:
         """
         Args:
-            current_style: by project, the style that its captions are suggested in (docs/styles.md).
+            styles: of a project, which say in what style captions are suggested (docs/styles.md).
             metrics: counters; None: its own.
             answer_within_s: time limit of `predict`, in seconds; remaining tasks are left to the worker.
         """
@@ -79,7 +81,7 @@ class CaptionService:
         self.versions = versions
         self.champions = champions
         self.chances = chances
-        self._current_style = current_style
+        self._styles = styles
         self.queue = queue
         self._suggestions = suggestions
         self._read_image = read_image
@@ -115,18 +117,21 @@ class CaptionService:
         give_up_at = time.monotonic() + self.answer_within_s
         project, target = self._project(label_studio_id, label_config)
         with self.champions.lease(project.id) as batcher, self._readers.of(project.id) as readers:
-            writer = batcher.writer(self._current_style(project.id))
-            answers = self._answers(readers, partial(self._ask, batcher, writer, target), tasks, give_up_at)
+            styles = self._styles(project.id)
+            boxes = BoxWriters.of(project, styles, batcher.captioner.generation)
+            writers = [batcher.writer(style) for style in (styles.current, *boxes.styles)]
+            ask = partial(self._ask, batcher, writers, target)
+            answers = self._answers(readers, ask, boxes, tasks, give_up_at)
             version = batcher.version
         chance = self.chances.of(project.id, version)
         for answer in answers.values():
             if answer.reason:
                 _log.warning("project %s, task %s: no suggestion: %s", label_studio_id, answer.task_id, answer.reason)
         self.metrics.suggestions.inc(sum(answer.suggestion is not None for answer in answers.values()))
-        self._keep(project.id, version, list(answers.values()), writer.generation.style)
+        self._keep(project.id, version, list(answers.values()), writers[0].generation.style)
         if len(answers) < len(tasks):
             self._hand_over(project, len(tasks) - len(answers))
-        return [_to_entry(target, answers.get(place, _LATE), chance, version) for place in range(len(tasks))]
+        return [_to_entry(target, boxes, answers.get(place, _LATE), chance, version) for place in range(len(tasks))]
 
     def _project(self, label_studio_id: int, label_config: str) -> tuple[Project, CaptionTarget]:
         """A project's updated row and its text box. An unusable label config creates no row."""
@@ -137,27 +142,29 @@ class CaptionService:
     def _answers(
         self,
         readers: Executor,
-        ask: "Callable[[Mapping[str, Any]], Future[ScoredCaption]]",
+        ask: "Callable[[Mapping[str, Any]], Future[list[ScoredCaption]]]",
+        boxes: BoxWriters,
         tasks: Sequence[Mapping[str, Any]],
         give_up_at: float,
     ) -> dict[int, Answer]:
         """The results of tasks captioned in time, by index."""
         answers: dict[int, Answer] = {}
-        asked: deque[tuple[int, Future[Future[ScoredCaption]]]] = deque()
+        asked: deque[tuple[int, Future[Future[list[ScoredCaption]]]]] = deque()
         for place, task in enumerate(tasks):
             if len(asked) == _AHEAD:
-                self._take(tasks, asked.popleft(), answers, give_up_at)
+                self._take(tasks, boxes, asked.popleft(), answers, give_up_at)
             if time.monotonic() >= give_up_at:
                 break
             asked.append((place, readers.submit(ask, task)))
         while asked:
-            self._take(tasks, asked.popleft(), answers, give_up_at)
+            self._take(tasks, boxes, asked.popleft(), answers, give_up_at)
         return answers
 
     def _take(
         self,
         tasks: Sequence[Mapping[str, Any]],
-        asked: "tuple[int, Future[Future[ScoredCaption]]]",
+        boxes: BoxWriters,
+        asked: "tuple[int, Future[Future[list[ScoredCaption]]]]",
         answers: dict[int, Answer],
         give_up_at: float,
     ) -> None:
@@ -165,7 +172,8 @@ class CaptionService:
         place, request = asked
         task_id = int(tasks[place]["id"])
         try:
-            answers[place] = Answer(task_id, _in_time(_in_time(request, give_up_at), give_up_at))
+            caption, *others = _in_time(_in_time(request, give_up_at), give_up_at)
+            answers[place] = Answer(task_id, caption, in_boxes=boxes.texts(caption, others))
         except _LateError:
             pass
         except CaptionloopError as error:
@@ -194,10 +202,10 @@ class CaptionService:
             _log.error("%s", error)
 
     def _ask(
-        self, batcher: "Batcher", writer: "Captioner", target: CaptionTarget, task: Mapping[str, Any]
-    ) -> "Future[ScoredCaption]":
+        self, batcher: "Batcher", writers: "Sequence[Captioner]", target: CaptionTarget, task: Mapping[str, Any]
+    ) -> "Future[list[ScoredCaption]]":
         found = read_task_picture(task, target, batcher.captioner, read=self._read_image, limits=self._limits)
-        return batcher.submit(found.image, found.hash, writer)
+        return batcher.submit(found.image, found.hash, writers)
 
     def close(self) -> None:
         self._readers.close()
@@ -217,11 +225,14 @@ def _in_time(future: "Future[T]", give_up_at: float) -> T:
     return future.result()
 
 
-def _to_entry(target: CaptionTarget, answer: Answer, chance: Chances, version: str) -> dict[str, Any]:
+def _to_entry(
+    target: CaptionTarget, boxes: BoxWriters, answer: Answer, chance: Chances, version: str
+) -> dict[str, Any]:
     if answer.suggestion is None:
         entry = unstored_prediction if answer.may_pass else empty_prediction
         return entry(version, answer.reason or "")
-    return to_prediction(target, answer.suggestion.caption, chance(answer.suggestion.score), version)
+    others = boxes.items(answer.in_boxes)
+    return to_prediction(target, answer.suggestion.caption, chance(answer.suggestion.score), version, others)
 
 
 def project_number(value: object) -> int:

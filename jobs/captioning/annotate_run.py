@@ -31,6 +31,7 @@ from captionloop.backend.label_studio.annotations import (
     to_prediction,
 )
 from captionloop.backend.label_studio.api_calls import Json
+from captionloop.backend.label_studio.box_writers import BoxWriters
 from captionloop.backend.label_studio.client import BACKEND_TITLE, IMPORTED_VERSION
 from captionloop.backend.label_studio.controls import take_label_config, target_of
 from captionloop.backend.label_studio.label_config import CaptionTarget
@@ -46,13 +47,13 @@ from captionloop.model.active_learning.diversity import FloatArray, pooled
 from captionloop.model.active_learning.project_settings import settings_of
 from captionloop.model.active_learning.task_vectors import TaskVectors
 from captionloop.model.database import Project, Run, RunKind
-from captionloop.model.dataset.styles import current_style
+from captionloop.model.dataset.styles import ProjectStyles, current_style
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.evaluation.calibration import chances
 from captionloop.model.finetuning.run_styles import writing_in
 
 if TYPE_CHECKING:
-    from captionloop.model.captioning.captioner import Captioner
+    from captionloop.model.captioning.captioner import Captioner, ScoredCaption
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +119,7 @@ class _Annotation:
         self.settings = settings_of(self.project)
         self.version, self.style = self.captioner.version, self.captioner.generation.style
         self.patience = Patience(self.attempt)
+        self.boxes = BoxWriters([], [])
         self.log = SuggestionLog(self.context.database)
         self.features = TaskVectors(self.context.database, self.project.id)
         with self.context.database.reading() as session:
@@ -162,6 +164,8 @@ class _Annotation:
         with self.context.database.session() as session:
             row = session.get_one(Project, self.project.id)
             take_label_config(session, row, label_config)
+            styles = ProjectStyles.of(session, row.id)
+        self.boxes = BoxWriters.of(row, styles, self.captioner.generation)
         return target_of(row)
 
     def _caption_all(self, target: CaptionTarget) -> _Scan:
@@ -234,23 +238,33 @@ class _Annotation:
     def _caption(self, target: CaptionTarget, tasks: Sequence[Json]) -> list[Answer]:
         images = TaskImages(self.context, target, tasks, captioner=self.captioner)
         made: list[Answer] = []
+        writers = [self.captioner, *map(self.captioner.in_style, self.boxes.styles)]
         vectors: dict[int, FloatArray] = {}
         for part in batches(images, self.captioner.batch_size):
             encoded = self.captioner.encode(
                 [image.image for image in part], image_hashes=[image.hash for image in part]
             )
             ids = [image.task_id for image in part]
-            made += map(Answer, ids, self.captioner.caption_features(encoded))
+            made += map(self._answer, ids, *(writer.caption_features(encoded) for writer in writers))
             vectors |= dict(zip(ids, pooled(encoded), strict=True))
         self.features.keep(self.captioner.encoder_hash, vectors)
         return made + [Answer(task_id, None, reason) for task_id, reason in images.reasons.items()]
+
+    def _answer(self, task_id: int, caption: "ScoredCaption", *others: "ScoredCaption") -> Answer:
+        return Answer(task_id, caption, in_boxes=self.boxes.texts(caption, others))
 
     def _push(self, target: CaptionTarget, answers: Sequence[Answer]) -> list[Answer]:
         """Store suggestions in Label Studio; returns those that it refused, with the reason."""
         predictions = {
             answer.task_id: {
                 "task": answer.task_id,
-                **to_prediction(target, answer.suggestion.caption, self.chance(answer.suggestion.score), self.version),
+                **to_prediction(
+                    target,
+                    answer.suggestion.caption,
+                    self.chance(answer.suggestion.score),
+                    self.version,
+                    self.boxes.items(answer.in_boxes),
+                ),
             }
             for answer in answers
             if answer.suggestion is not None
@@ -318,12 +332,15 @@ class _Annotation:
     def _is_shown(self, target: CaptionTarget) -> Callable[[int, Sequence[Json]], bool]:
         """Whether the newest of a task's predictions, by id, is the champion's, in the style that is written now."""
         if not self.captioner.generation.styles:
-            return lambda task_id, predictions: _shows(predictions, self.version, target)
+            return lambda task_id, predictions: self._shows(predictions, target)
         written = self.log.captions(self.project.id, self.version, self.style)
         return lambda task_id, predictions: (
-            _shows(predictions, self.version, target)
+            self._shows(predictions, target)
             and prediction_captions(target, predictions[-1]["result"]) == [clean_text(written.get(task_id, ""))]
         )
+
+    def _shows(self, predictions: Sequence[Json], target: CaptionTarget) -> bool:
+        return _shows(predictions, self.version, target) and self.boxes.are_in(predictions[-1]["result"])
 
     def _report(self, stage: str, step: int, steps: int, *, did: int, begun: float, share: tuple[float, float]) -> None:
         """Report progress.

@@ -15,13 +15,15 @@ from captionloop.backend.label_studio.annotations import (
     is_of_another_label_config,
     prediction_captions,
     read_annotation,
+    read_captions,
 )
 from captionloop.backend.label_studio.api_calls import Json
-from captionloop.backend.label_studio.controls import Control, reading_target
+from captionloop.backend.label_studio.controls import Control, other_targets, reading_target
 from captionloop.backend.label_studio.label_config import CaptionTarget, parse_label_config
 from captionloop.model.active_learning.strategies import RANDOM_CLUSTER
 from captionloop.model.database import Correction, CorrectionState, Project
 from captionloop.model.dataset.corrections import CorrectionRecord
+from captionloop.model.dataset.other_boxes import BoxText
 
 WAS_WITHOUT_A_BOX = "was_without_a_box"
 """In `Project.synced_by`: since the last sync that could read, the label config had no box for captions at all."""
@@ -89,6 +91,7 @@ class AnnotationReader:
         self._reads_all = reads_all
         self._was_without_a_box = bool(project.synced_by.get(WAS_WITHOUT_A_BOX))
         self.target = reading_target(project)
+        self._others = other_targets(project) if self._config.box(self._control.name or "") else []
         # An item says which Image it describes, though that may have another name now, or no text box any more.
         before: dict[str, str] = project.synced_by.get("images", {})
         self._images: Mapping[str, str] = before | dict(self._config.images)
@@ -105,6 +108,20 @@ class AnnotationReader:
         """The boxes and pictures used for reading, for `Project.synced_by`; `target` is the suggestions' (last) box."""
         if self._moved:
             self.goes_by["moved"] = sorted(self._moved)
+        if self._others:
+            self.goes_by["others"] = [box.from_name for box in self._others]
+
+    def read_boxes(self, task: Json) -> dict[int, list[BoxText]]:
+        """What the annotations of a task have in other text boxes, by the annotation's id."""
+        if not self._others:
+            return {}
+        predictions = {prediction["id"]: prediction for prediction in task["predictions"]}
+        return {
+            annotation["id"]: [
+                _in_box(box, annotation, predictions.get(annotation.get("parent_prediction"))) for box in self._others
+            ]
+            for annotation in task["annotations"]
+        }
 
     def read_task(
         self,
@@ -197,6 +214,12 @@ class _Suggestions:
         results = [prediction["result"] for prediction in self.predictions.values()]
         predicted = (text for result in results for text in prediction_captions(self._target, result))
         return frozenset((*predicted, *map(clean_text, self._suggested)))
+
+
+def _in_box(box: CaptionTarget, annotation: Json, prediction: Json | None) -> BoxText:
+    suggested = prediction_captions(box, prediction["result"]) if prediction else []
+    written = [] if annotation.get("was_cancelled") else read_captions(box, annotation.get("result"), suggested)
+    return BoxText(box.from_name, written, suggested[0] if suggested else None)
 
 
 def _without_a_prediction(known: Correction | None, suggestions: _Suggestions) -> Collection[str]:

@@ -1,10 +1,11 @@
 """Changes of a project's settings, with their effects in Label Studio."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from captionloop.backend.label_studio.controls import Control, boxes_of, take_label_config
 from captionloop.backend.label_studio.label_config import parse_label_config
+from captionloop.errors import SettingsError
 from captionloop.jobs.captioning.asking_order import stop_asking_in_order
 from captionloop.jobs.context import Context
 from captionloop.model.active_learning.project_settings import ProjectSettings, keep_settings, settings_of
@@ -37,6 +38,7 @@ def change_settings(context: Context, project: Project, pairs: Iterable[str], *,
     control, others = _apart(pairs)
     before = settings_of(project)
     after = before.changed(others)
+    _check_boxes(project, after.other_boxes)
     if control is not None:
         choose_control(context, project, None if control == "off" else control)
     with context.database.session() as session:
@@ -45,7 +47,22 @@ def change_settings(context: Context, project: Project, pairs: Iterable[str], *,
         stop_asking_in_order(context, project)
     if after.order != "off" and not after.asks_like(before):
         context.queue.request(project.id, RunKind.ANNOTATE, asked_by=f"{by}: another order")
+    if (after.other_boxes, after.empty_boxes) != (before.other_boxes, before.empty_boxes):
+        context.queue.request_sync(project.id)  # earlier annotations have texts in them
+        context.queue.request(project.id, RunKind.ANNOTATE, asked_by=f"{by}: other text boxes")
     return after
+
+
+def _check_boxes(project: Project, names: Sequence[str]) -> None:
+    """
+    Raises:
+        SettingsError: the label config, as far as it is known, has no such box.
+    """
+    known = boxes_of(project)
+    if known and (unknown := [name for name in names if name not in known]):
+        raise SettingsError(
+            f"Project setting other_boxes has {unknown[0]!r}; the label config's text boxes are {', '.join(known)}."
+        )
 
 
 def choose_control(context: Context, project: Project, name: str | None) -> None:

@@ -38,9 +38,7 @@ def begin_style(
 
     def begin(session: Session) -> int:
         began = since if from_correction is None else styles.moment_of(session, project.id, from_correction)
-        return styles.begin_style(
-            session, project.id, name, since=began, control=project.control, language=language
-        )  # fmt: skip
+        return styles.begin_style(session, project.id, name, since=began, language=language)
 
     return _renewing(context, project, begin)
 

@@ -32,6 +32,7 @@ from captionloop.model.database import CorrectionState, Project, RunKind, utc_no
 from captionloop.model.dataset import corrections, picture_names
 from captionloop.model.dataset.corrections import CorrectionRecord, Derived, StoredImage, UpsertResult
 from captionloop.model.dataset.near_duplicates import settle_all
+from captionloop.model.dataset.other_boxes import keep_box_texts
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 
 _log = logging.getLogger(__name__)
@@ -274,6 +275,9 @@ class _Sync:
             changes = self.new + self.changed + self.removed
             for one, figures in zip(found, prepared, strict=True):
                 self._count(corrections.upsert(session, self.project.id, _with_image(one, images), figures))
+            for task in tasks.values():
+                for annotation_id, texts in self.reader.read_boxes(task).items():
+                    self.changed += keep_box_texts(session, self.project.id, annotation_id, texts)
             for task_id in task_ids:
                 if task_id in tasks:
                     present = [annotation["id"] for annotation in tasks[task_id]["annotations"]]

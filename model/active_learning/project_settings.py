@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from sqlalchemy.orm import Session
 
 from captionloop.model.active_learning.strategies import DEFAULT_STRATEGY, FIRST_STRATEGY, MOST_RANDOM, STRATEGIES
@@ -16,9 +16,19 @@ from captionloop.setting_fields import Expected, StoredSettings, Whole, read_pai
 
 Order = Literal["off", "sampling", "view"]
 ORDERS: tuple[Order, ...] = get_args(Order)
+EmptyBoxes = Literal["empty", "caption"]
+EMPTY_BOXES: tuple[EmptyBoxes, ...] = get_args(EmptyBoxes)
 MOST_EARLIER = 10
 AUTO = "auto"
+_WITH_OFF = ("order", "other_boxes")  # "off" is a value of theirs
 _NAMES = (AUTO, *STRATEGIES)
+
+
+def _names_in(value: object) -> object:
+    """Names as people type them, with commas between them; "off" is none."""
+    if not isinstance(value, str):
+        return tuple(value) if isinstance(value, list) else value
+    return () if value == "off" else tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
 
 
 def _known_strategy(name: str) -> str:
@@ -37,6 +47,7 @@ def _time_of_day(text: str) -> str:
 _Strategy = Annotated[str, AfterValidator(_known_strategy), Expected(f"one of {', '.join(_NAMES)}")]
 _RandomShare = Annotated[float, Field(ge=0, le=MOST_RANDOM), Expected(f"a number from 0 to {MOST_RANDOM}")]
 _Earlier = Annotated[int, Field(ge=0, le=MOST_EARLIER), Expected(f"a whole number from 0 to {MOST_EARLIER}")]
+_Names = Annotated[tuple[str, ...], BeforeValidator(_names_in), Expected("names with commas between them")]
 _Share = Annotated[float, Field(gt=0, le=1)]
 _TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 
@@ -55,6 +66,10 @@ class ProjectSettings(StoredSettings):
         random_share: share of random picks, which keep evaluation unbiased.
         earlier_suggestions: how many suggestions of earlier versions a task keeps beside the champion's. With 0, a
             person who has an earlier one on the screen must open the task again.
+        other_boxes: text boxes of the label config that captions are suggested in and learnt from as well, each in a
+            style of its own.
+        empty_boxes: what stands in one of them whose style the champion was not taught yet: nothing, or the suggested
+            caption.
         train_after: start a run after this many new corrections; None: never for that reason.
         train_below: start a run when people keep a smaller share than this of the champion's captions unchanged; None:
             never for that reason.
@@ -72,6 +87,8 @@ class ProjectSettings(StoredSettings):
     strategy: _Strategy = AUTO
     random_share: _RandomShare = 0.1
     earlier_suggestions: _Earlier = 1
+    other_boxes: _Names = ()
+    empty_boxes: EmptyBoxes = "empty"
     train_after: Annotated[Whole | None, Expected("a whole number above 0, or off")] = None
     train_below: Annotated[_Share | None, Expected("a number above 0, at most 1, or off")] = None
     train_window: Whole = 50
@@ -102,7 +119,7 @@ class ProjectSettings(StoredSettings):
             SettingsError: no such pair, an unknown name, or a wrong value.
         """
         values = read_pairs(ProjectSettings, pairs, example="order=sampling")
-        unset = {name: None for name, value in values.items() if value == "off" and name != "order"}
+        unset = {name: None for name, value in values.items() if value == "off" and name not in _WITH_OFF}
         return ProjectSettings.from_dict(self.to_dict() | values | unset)
 
 

@@ -181,12 +181,33 @@ class Captioner:
             image_hashes: their content hashes, the keys of the feature cache.
             batch_size: pictures per batch; None is `self.batch_size`.
         """
+        return [
+            captions[0]
+            for captions in self.caption_by([self], images, image_hashes=image_hashes, batch_size=batch_size)
+        ]
+
+    def caption_by(
+        self,
+        writers: Sequence[Captioner],
+        images: Sequence[Image.Image],
+        *,
+        image_hashes: Sequence[str] | None = None,
+        batch_size: int | None = None,
+    ) -> list[list[ScoredCaption]]:
+        """Caption pictures in several styles, with one pass of the image encoder; each picture's by writer.
+
+        Args:
+            writers: this model in its styles, as `in_style` gives it.
+            images, image_hashes, batch_size: as in `caption`.
+        """
         batch_size = batch_size or self.batch_size
-        suggestions: list[ScoredCaption] = []
+        suggestions: list[list[ScoredCaption]] = []
         for start in range(0, len(images), batch_size):
             chunk = slice(start, start + batch_size)
             hashes = None if image_hashes is None else image_hashes[chunk]
-            suggestions += self.caption_features(self.encode(images[chunk], image_hashes=hashes))
+            features = self.encode(images[chunk], image_hashes=hashes)
+            by_writer = [writer.caption_features(features) for writer in writers]
+            suggestions += map(list, zip(*by_writer, strict=True))
         return suggestions
 
     def shrink(self, image: Image.Image) -> Image.Image:

@@ -16,6 +16,7 @@ from captionloop.model.database.engine import (
 from captionloop.model.database.tables import (
     LARGEST_ID,
     Better,
+    BoxCaption,
     Category,
     Choice,
     Correction,
@@ -53,6 +54,7 @@ __all__ = [
     "SCHEMA_VERSION_TABLE",
     "SECRETS_LOCK",
     "Better",
+    "BoxCaption",
     "Category",
     "Choice",
     "Correction",

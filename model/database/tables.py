@@ -1,6 +1,7 @@
 """The tables of the database.
 
     project ──< correction ──< correction_revision
+       │            ├── box_caption  what was written in other text boxes beside it
        │            └── image (by content hash)
        ├──< picture_name    the file names of images where they came from
        ├──< style           a manner of writing, from a moment on; corrections without one are of the unnamed style
@@ -342,6 +343,18 @@ class Correction(Table):
     revisions: Mapped[list["CorrectionRevision"]] = relationship(order_by="CorrectionRevision.id")
 
 
+class BoxCaption(Table):
+    """What a person wrote in another text box beside that for captions; see `model.dataset.other_boxes`."""
+
+    __tablename__ = "box_caption"
+
+    correction_id: Mapped[int] = mapped_column(ForeignKey("correction.id"), primary_key=True)
+    box: Mapped[str] = mapped_column(primary_key=True)  # its name in the label config
+    style_id: Mapped[int] = mapped_column(ForeignKey("style.id"))
+    captions: Mapped[list[str]] = mapped_column(default=list)
+    suggestion: Mapped[str | None]
+
+
 class Style(Table):
     """A manner of writing that a project's captions have from a moment on; see `model.dataset.styles`."""
 
@@ -351,7 +364,7 @@ class Style(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     name: Mapped[str]
-    control: Mapped[str | None]  # the text box that its captions go into; None: that of the project
+    control: Mapped[str | None]  # the other text box that its captions go into; None: that for captions
     since: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     language: Mapped[str | None]  # as somebody named it

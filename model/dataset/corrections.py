@@ -37,6 +37,7 @@ from captionloop.model.database import (
 from captionloop.model.dataset.category_guess import guess_category
 from captionloop.model.dataset.images import content_hash, open_image
 from captionloop.model.dataset.near_duplicates import fingerprint, settle
+from captionloop.model.dataset.other_boxes import examples_of_boxes
 from captionloop.model.dataset.split import Split, split_images
 from captionloop.model.dataset.styles import style_id_at
 from captionloop.model.metrics.word_changes import are_comparable, nearest_reference, word_edits
@@ -388,7 +389,7 @@ def teaching(project_id: int) -> list[ColumnElement[bool]]:
 
 
 def training_examples(session: Session, project_id: int) -> list[Example]:
-    """All captions of the active corrections that no reviewer left out, in order."""
+    """All captions of the active corrections that no reviewer left out, in order; then those of other text boxes."""
     rows = session.execute(
         select(Correction.id, Image.sha256, Image.split_with, Style.name, Correction.captions)
         .join(Image, Image.sha256 == Correction.image_sha256)
@@ -396,11 +397,12 @@ def training_examples(session: Session, project_id: int) -> list[Example]:
         .where(*teaching(project_id))
         .order_by(Correction.id)
     )
-    return [
+    of_captions = [
         Example(correction, image, caption, split_with if split_with != image else None, style)
         for correction, image, split_with, style, captions in rows
         for caption in captions
     ]
+    return of_captions + examples_of_boxes(session, teaching(project_id))
 
 
 def project_of(session: Session, examples: Sequence[Example]) -> int | None:

@@ -7,9 +7,10 @@ that was ended keeps its corrections, which go on teaching what pictures show.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -17,11 +18,12 @@ from sqlalchemy.orm import Session
 
 from captionloop.batches import batches
 from captionloop.errors import NotFoundError, SettingsError
-from captionloop.model.database import LARGEST_ID, Correction, Database, Project, Style, utc_now
+from captionloop.model.database import LARGEST_ID, BoxCaption, Correction, Database, Project, Style, utc_now
 
 LONGEST_NAME = 60  # characters
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE = 500  # corrections in one statement, of which SQLite limits the parameters
+_DIGITS = 8  # of what tells a name from others
 _NAMED = 10  # unknown corrections that a message names at most
 
 
@@ -34,10 +36,10 @@ class StyleInfo:
         name: None for that one, which every project begins with.
         since: None for that one.
         ended_at: when somebody ended it; corrections from then on belong to an earlier style.
-        control: the text box that its captions go into; None: that of the project.
+        control: the other text box that its captions go into; None: that for captions.
         language: as somebody named it.
         corrections: how many belong to it, in any state.
-        is_current: whether new corrections belong to it, and a new version writes it.
+        is_current: whether new captions of its box belong to it, and a new version writes it there.
     """
 
     id: int
@@ -65,7 +67,15 @@ def styles_of(session: Session, project_id: int) -> list[StyleInfo]:
         ).all()
     )
     latest_first = _latest_first(session, project_id)
-    current = _at(latest_first, utc_now())
+    of_boxes = dict(
+        session.execute(
+            select(BoxCaption.style_id, func.count())
+            .join(Correction, Correction.id == BoxCaption.correction_id)
+            .where(Correction.project_id == project_id)
+            .group_by(BoxCaption.style_id)
+        ).all()
+    )
+    current = _at(_of_captions(latest_first), utc_now())
     unnamed = StyleInfo(0, None, None, None, None, None, counts.get(None, 0), is_current=current is None)
     return [unnamed] + [
         StyleInfo(
@@ -75,8 +85,8 @@ def styles_of(session: Session, project_id: int) -> list[StyleInfo]:
             style.ended_at,
             style.control,
             style.language,
-            counts.get(style.id, 0),
-            is_current=style is current,
+            counts.get(style.id, 0) + of_boxes.get(style.id, 0),
+            is_current=style is current or style.control is not None,
         )
         for style in reversed(latest_first)
     ]
@@ -89,28 +99,56 @@ class ProjectStyles:
     Args:
         current: new corrections belong to it, and a new version writes it.
         open: those that nobody has ended: a new version is not to forget them.
+        of_boxes: other text box → its style.
     """
 
     current: str | None = None
     open: Sequence[str | None] = (None,)
+    of_boxes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, session: Session, project_id: int) -> ProjectStyles:
         latest_first = _latest_first(session, project_id)
         named = [style.name for style in reversed(latest_first) if style.ended_at is None]
-        return cls(_name(_at(latest_first, utc_now())), (None, *named))
+        of_boxes = {style.control: style.name for style in latest_first if style.control is not None}
+        return cls(_name(_at(_of_captions(latest_first), utc_now())), (None, *named), of_boxes)
+
+
+def project_styles(database: Database, project_id: int) -> ProjectStyles:
+    """The styles of a project now."""
+    with database.reading() as session:
+        return ProjectStyles.of(session, project_id)
+
+
+def _names_for(box: str) -> Iterator[str]:
+    """Possible names for the style of a box, which are without end."""
+    name = box.strip()[:LONGEST_NAME].strip()
+    yield name
+    yield from (f"{name[: LONGEST_NAME - _DIGITS]} ({number})" for number in count(2))
 
 
 def current_style(database: Database, project_id: int) -> str | None:
     """The name of a project's current style."""
-    with database.reading() as session:
-        return ProjectStyles.of(session, project_id).current
+    return project_styles(database, project_id).current
 
 
 def style_id_at(session: Session, project_id: int, moment: datetime) -> int | None:
     """The id of the style that a correction made at this moment belongs to; None is the one without a name."""
-    style = _at(_latest_first(session, project_id), moment)
+    style = _at(_of_captions(_latest_first(session, project_id)), moment)
     return style.id if style else None
+
+
+def style_of_box(session: Session, project_id: int, box: str) -> int:
+    """The id of the style of another text box, which begins with the box's first use and has its name."""
+    styles = _latest_first(session, project_id)
+    if (known := next((style for style in styles if style.control == box), None)) is not None:
+        return known.id
+    taken = {style.name for style in styles}
+    name = next(name for name in _names_for(box) if name not in taken)
+    style = Style(project_id=project_id, name=name, control=box, since=utc_now())
+    session.add(style)
+    session.flush()
+    return style.id
 
 
 def moment_of(session: Session, project_id: int, correction: int) -> datetime:
@@ -132,7 +170,6 @@ def begin_style(
     name: str,
     *,
     since: datetime | None = None,
-    control: str | None = None,
     language: str | None = None,
 ) -> int:
     """Begin a style; the corrections made from its beginning on belong to it.
@@ -154,12 +191,12 @@ def begin_style(
         raise SettingsError(
             f"A style cannot begin on {since:%Y-%m-%d %H:%M}; expected a moment from {_EARLIEST:%Y} to now."
         )
-    style = Style(project_id=project_id, name=name, since=since, control=control, language=language)
+    style = Style(project_id=project_id, name=name, since=since, language=language)
     session.add(style)
     session.flush()
     later = [Correction.project_id == project_id, Correction.annotated_at >= since]
     # Those of a style that began later still are not of this one.
-    following = [each.since for each in _latest_first(session, project_id) if each.since > since]
+    following = [each.since for each in _of_captions(_latest_first(session, project_id)) if each.since > since]
     if following:
         later.append(Correction.annotated_at < min(following))
     return _moved(session, later, style.id)
@@ -173,15 +210,17 @@ def end_style(session: Session, project_id: int, name: str) -> str | None:
 
     Raises:
         NotFoundError: the project has no such style.
-        SettingsError: it has ended already.
+        SettingsError: it has ended already, or is that of another text box.
     """
     _lock(session, project_id)
     style = _named(session, project_id, name)
+    if style.control is not None:
+        raise SettingsError(f"The style {name!r} is that of the text box {style.control!r}, and lasts as long as that.")
     if style.ended_at is not None:
         raise SettingsError(f"The style {name!r} ended on {style.ended_at:%Y-%m-%d %H:%M} UTC.")
     style.ended_at = utc_now()
     session.flush()
-    return _name(_at(_latest_first(session, project_id), utc_now()))
+    return _name(_at(_of_captions(_latest_first(session, project_id)), utc_now()))
 
 
 def rename_style(session: Session, project_id: int, name: str, *, to: str) -> None:
@@ -207,9 +246,15 @@ def move_corrections(session: Session, project_id: int, corrections: Collection[
 
     Raises:
         NotFoundError: the project has no such style, or no such correction; nothing is moved then.
+        SettingsError: the style is that of another text box.
     """
     _lock(session, project_id)
-    style_id = _named(session, project_id, to).id if to is not None else None
+    style = _named(session, project_id, to) if to is not None else None
+    if style is not None and style.control is not None:
+        raise SettingsError(
+            f"The style {to!r} is that of the text box {style.control!r}, which has captions of its own."
+        )
+    style_id = style.id if style is not None else None
     possible = sorted(number for number in set(corrections) if 0 < number <= LARGEST_ID)
     chosen = [[Correction.project_id == project_id, Correction.id.in_(some)] for some in batches(possible, _AT_ONCE)]
     known = {number for some in chosen for number in session.scalars(select(Correction.id).where(*some))}
@@ -228,6 +273,11 @@ def _moved(session: Session, which: Sequence[Any], style_id: int | None) -> int:
 def _latest_first(session: Session, project_id: int) -> list[Style]:
     chosen = select(Style).where(Style.project_id == project_id).order_by(Style.since.desc(), Style.id.desc())
     return list(session.scalars(chosen))
+
+
+def _of_captions(styles: Sequence[Style]) -> list[Style]:
+    """Those of the text box for captions."""
+    return [style for style in styles if style.control is None]
 
 
 def _at(latest_first: Sequence[Style], moment: datetime) -> Style | None:

@@ -1,7 +1,7 @@
 """The log of suggestions: the caption of each task by each version, or the reason why there is none."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -26,12 +26,14 @@ class Answer:
 
     Args:
         may_pass: whether the reason is temporary.
+        in_boxes: what is suggested in other text boxes, by their names. It is not logged.
     """
 
     task_id: int
     suggestion: "ScoredCaption | None"
     reason: str | None = None
     may_pass: bool = False
+    in_boxes: Mapping[str, str] = field(default_factory=dict)
 
 
 class SuggestionLog:

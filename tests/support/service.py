@@ -22,7 +22,7 @@ from captionloop.jobs.queue.runs import Runs
 from captionloop.jobs.queue.sweeps import Sweeps
 from captionloop.model.captioning.captioner import Captioner
 from captionloop.model.database import Database
-from captionloop.model.dataset.styles import current_style
+from captionloop.model.dataset.styles import project_styles
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 from captionloop.model.evaluation.calibration import RecentChances
 from captionloop.model.versions.base import Base
@@ -56,7 +56,7 @@ def caption_service(database: Database, redis_url: str, directory: Path, base: B
         champions=Champions(versions, base=base, load=load),
         suggestions=SuggestionLog(database),
         chances=RecentChances(database),
-        current_style=partial(current_style, database),
+        styles=partial(project_styles, database),
         queue=Queue(redis_url, Runs(database), Sweeps(database, directory)),
         read_image=read_image,
         limits=ImageLimits(max_pixels=10_000),

@@ -21,12 +21,14 @@ class Recorder:
         self.may_go.set()
         self.fail = False
 
-    def caption(self, images: Sequence[Image.Image], *, image_hashes: Sequence[str]) -> list[ScoredCaption]:
+    def caption_by(
+        self, writers: Sequence[object], images: Sequence[Image.Image], *, image_hashes: Sequence[str]
+    ) -> list[list[ScoredCaption]]:
         self.may_go.wait()
         self.batches.append(len(images))
         if self.fail:
             raise RuntimeError("out of memory")
-        return [ScoredCaption(f"caption of {digest}", 0.5) for digest in image_hashes]
+        return [[ScoredCaption(f"caption of {digest}", 0.5) for _ in writers] for digest in image_hashes]
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def test_each_picture_gets_its_own_caption(model: Recorder) -> None:
     with batcher.lease():
         answers = [batcher.submit(PICTURE, name) for name in "abc"]
 
-    assert [answer.result().caption for answer in answers] == ["caption of a", "caption of b", "caption of c"]
+    assert [answer.result()[0].caption for answer in answers] == ["caption of a", "caption of b", "caption of c"]
 
 
 def test_pictures_that_come_while_a_batch_runs_are_captioned_together(model: Recorder) -> None:
@@ -69,7 +71,7 @@ def test_a_picture_that_nobody_waits_for_any_more_is_not_captioned(model: Record
         model.may_go.set()
         waited_for.result()
 
-    assert first.result().caption == "caption of first"
+    assert first.result()[0].caption == "caption of first"
     assert model.batches == [1, 1]
 
 
@@ -81,7 +83,7 @@ def test_a_failure_reaches_whoever_asked_and_the_next_request_is_served(model: R
             batcher.submit(PICTURE, "a").result()
         model.fail = False
 
-        assert batcher.submit(PICTURE, "b").result().caption == "caption of b"
+        assert batcher.submit(PICTURE, "b").result()[0].caption == "caption of b"
 
 
 def test_a_retired_batcher_gives_no_new_lease(model: Recorder) -> None:
@@ -97,7 +99,7 @@ def test_a_lease_outlives_the_retirement(model: Recorder) -> None:
     with batcher.lease():
         batcher.retire()
 
-        assert batcher.submit(PICTURE, "late").result().caption == "caption of late"
+        assert batcher.submit(PICTURE, "late").result()[0].caption == "caption of late"
 
 
 def test_a_retired_batcher_stops_when_its_last_lease_ends(model: Recorder) -> None:

@@ -97,7 +97,7 @@ def test_one_that_renews_bases_does_so_when_it_first_serves_a_project(
 
 def test_a_champion_serves(champions: Champions, project: Project, base: Base) -> None:
     with champions.lease(project.id) as batcher:
-        suggestion = batcher.submit(PICTURE, "").result()
+        (suggestion,) = batcher.submit(PICTURE, "").result()
 
     assert (batcher.version, 0 <= suggestion.score <= 1) == (base.name, True)
 

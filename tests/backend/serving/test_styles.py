@@ -78,6 +78,6 @@ def test_each_project_gets_its_own_style_from_the_same_model(
         begin_style(session, project.id, "shouted")
     with service.champions.lease(project.id) as batcher:
         image = Image.new("RGB", (32, 32), "red")
-        asked = [batcher.submit(image, "", batcher.writer(style)) for style in (None, "shouted", None, "shouted")]
-        texts = [answer.result().caption for answer in asked]
+        asked = [batcher.submit(image, "", [batcher.writer(style)]) for style in (None, "shouted", None, "shouted")]
+        texts = [answer.result()[0].caption for answer in asked]
     assert texts[0] == texts[2] != texts[1] == texts[3] == texts[1].upper()

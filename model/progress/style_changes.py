@@ -164,7 +164,7 @@ def _habits_of(pairs: Sequence[Pair]) -> list[Habit]:
 
 
 def _change(habit: Habit, pairs: Sequence[Pair]) -> StyleChange | None:
-    possible = [pair for pair in pairs if _is_possible(habit, pair.suggestion)]
+    possible = [pair for pair in pairs if _is_possible(habit, pair)]
     shown = [habit in _shown(pair.suggestion, pair.caption) for pair in possible]
     evidence, begin = _beginning(shown)
     if evidence < _SURE:
@@ -275,9 +275,14 @@ def _words(caption: str) -> frozenset[str]:
     return frozenset(words_of(caption))
 
 
-def _is_possible(habit: Habit, suggestion: str) -> bool:
-    """Whether a suggestion is such that the habit could show."""
-    return _is_like(habit.kind, habit.before, suggestion, otherwise=True)
+def _is_possible(habit: Habit, pair: Pair) -> bool:
+    """Whether the habit could show: the suggestion is such, or people wrote as before it of their own accord.
+
+    The latter tells of the time of an earlier champion, which did not write as people do.
+    """
+    if _is_like(habit.kind, habit.before, pair.suggestion, otherwise=True):
+        return True
+    return _is_like(habit.kind, habit.before, pair.caption, otherwise=False)
 
 
 def _is_as_before(habit: Habit, caption: str) -> bool:

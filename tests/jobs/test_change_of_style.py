@@ -124,7 +124,7 @@ def test_a_change_of_manner_is_said_before_the_20th_followed_by_a_press_and_lear
     sync(loop.context, loop.project.id)
 
     page = lead.get(overview).get_data(as_text=True)
-    assert "captions begin with &#39;one&#39; instead of &#39;illustration&#39;" in page
+    assert "captions begin with &#39;one&#39; instead of &#39;illustration:&#39;" in page
     first = page.partition('name="from_correction" value="')[2].partition('"')[0]
     for name, value in loop.variables.items():
         monkeypatch.setenv(name, value)

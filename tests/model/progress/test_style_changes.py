@@ -13,6 +13,7 @@ from tests.support.models import add_project
 from captionloop.model.database import Database, utc_now
 from captionloop.model.dataset.styles import begin_style
 from captionloop.model.progress.style_changes import Habit, Pair, StyleChange, changes_of, style_changes
+from captionloop.model.starter.pool import example
 from captionloop.model.starter.scenes import Scene, caption
 from captionloop.model.starter.styles import STYLES
 
@@ -86,6 +87,21 @@ def test_a_change_that_the_champion_has_learnt_is_not_said_any_more() -> None:
     learnt = [Pair(number, pair.caption, pair.caption) for number, pair in enumerate(pairs[-20:], start=140)]
     assert style_changes(pairs) != []
     assert style_changes([*pairs, *learnt]) == []
+
+
+def test_a_change_is_said_although_the_champion_is_new() -> None:
+    """The first one wrote as no person did, and the second one as people did until they changed their manner."""
+    scenes = [example("a new champion", number)[0] for number in range(80)]
+    first = [Pair(number, caption(scene), STYLES["alt_text"](scene)) for number, scene in enumerate(scenes[:60])]
+    then = [
+        Pair(number, STYLES["alt_text"](scene), STYLES["met_words"](scene))
+        for number, scene in enumerate(scenes[60:], start=60)
+    ]
+    assert style_changes(first) == []
+    asked = (style_changes([*first, *then[:count]]) for count in range(1, 20))
+    found = next(changes for changes in asked if changes)
+    assert "captions begin with 'one' instead of 'illustration:'" in {str(change.habit) for change in found}
+    assert min(change.first.number for change in found) == 60
 
 
 def test_a_champion_that_gets_something_wrong_is_no_change_of_people() -> None:

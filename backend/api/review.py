@@ -135,8 +135,7 @@ def post_undo(number: int) -> ReviewItem | None:
     """Undo your own last decision in this project; returns its correction, or null if there was none."""
     room = current_room()
     project = room.project(number)
-    with room.database.session() as session:
-        action = review.undo(session, project.id, by=visitor().name)
+    action = room.undo_review(project, by=visitor().name)
     return _item(room, project, action.correction_id) if action else None
 
 

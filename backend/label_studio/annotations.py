@@ -66,6 +66,36 @@ def caption_item(target: CaptionTarget, caption: str) -> dict[str, Any]:
     return item
 
 
+def with_other_texts(result: Any, *, control: str, texts: Mapping[str, str]) -> list[Any] | None:
+    """An annotation's `result` with some captions exchanged; all else in it stays.
+
+    Args:
+        control: the name of the box that they are in.
+        texts: of each caption, as `read_captions` reads it, the other one.
+
+    Returns:
+        None where one of them is no longer there.
+    """
+    left, changed = set(texts), []
+    for item in result if isinstance(result, list) else []:
+        if not isinstance(item, Mapping) or item.get("from_name") != control:
+            changed.append(item)
+            continue
+        before = _texts_of(control, item)
+        found = {clean_text(text.text) for text in before} & texts.keys()
+        left -= found
+        changed.append(_with_texts(item, texts) if found else item)
+    return None if left else changed
+
+
+def _with_texts(item: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    value = item["value"]
+    given = [value["text"]] if isinstance(value["text"], str) else value["text"]
+    made = [texts.get(clean_text(text), text) if isinstance(text, str) else text for text in given]
+    origin = "prediction-changed" if item.get("origin") == "prediction" else item.get("origin", "manual")
+    return {**item, "value": {**value, "text": made}, "origin": origin}
+
+
 def empty_prediction(model_version: str, reason: str) -> dict[str, Any]:
     """The entry of a task without a suggestion: Label Studio requires one entry per task, and stores it as empty.
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.page_data.tables import DataTable
 from captionloop.model.database import Category, Correction, Project
@@ -17,6 +19,15 @@ PAGE = 12  # rows that fit beside the picture without scrolling
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A reviewer's change of captions."""
+
+    before: Sequence[str]
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class ReviewItem:
     """A correction under review.
 
@@ -25,6 +36,9 @@ class ReviewItem:
         captions: the human captions; `caption` is the one nearest to the suggestion, with `changes` between them.
         words_changed: None without a suggestion; then `changes` are empty.
         guess: our rules' guess of the category; `category` is the reviewer's.
+        sent_back: what its annotator is asked to change; empty: nothing.
+        edits: captions that there were before reviewers changed them, the latest first; of the opened item only.
+        may_be_edited: whether it is in an annotation of Label Studio.
         annotator: None also if the project does not show annotators.
         style: None is the one without a name.
     """
@@ -43,6 +57,9 @@ class ReviewItem:
     category: Category | None
     left_out: bool
     note: str
+    sent_back: str
+    edits: Sequence[Edit]
+    may_be_edited: bool
     annotator: str | None
     annotated_at: datetime
     lead_time_s: float | None
@@ -110,13 +127,20 @@ def read_review(
             total=total,
             position=place.position,
             rows=[_item(correction, styles, shows_annotators=shows) for correction in listed],
-            item=_item(opened, styles, shows_annotators=shows),
+            item=_item(opened, styles, shows_annotators=shows, edits=_edits(session, opened)),
             previous=place.previous,
             following=place.following,
         )
 
 
-def _item(correction: Correction, styles: Mapping[int, str | None], *, shows_annotators: bool) -> ReviewItem:
+def _edits(session: Session, correction: Correction) -> list[Edit]:
+    actions = review.edits(session, correction)
+    return [Edit(action.before[review.CAPTIONS], action.by, action.at) for action in actions]
+
+
+def _item(
+    correction: Correction, styles: Mapping[int, str | None], *, shows_annotators: bool, edits: Sequence[Edit] = ()
+) -> ReviewItem:
     suggestion, captions = correction.suggestion, correction.captions
     nearest = nearest_reference(suggestion, captions) if suggestion and captions else "".join(captions[:1])
     return ReviewItem(
@@ -134,6 +158,9 @@ def _item(correction: Correction, styles: Mapping[int, str | None], *, shows_ann
         category=correction.category,
         left_out=correction.left_out,
         note=correction.note,
+        sent_back=correction.sent_back,
+        edits=edits,
+        may_be_edited=correction.annotation_id is not None and bool(captions),
         annotator=correction.annotator if shows_annotators else None,
         annotated_at=correction.annotated_at,
         lead_time_s=correction.lead_time_s,

@@ -18,10 +18,10 @@ from captionloop.backend.serving.version_checks import VersionChecks
 from captionloop.errors import LabelStudioError, NotFoundError
 from captionloop.home import Home
 from captionloop.jobs.context import Context
-from captionloop.jobs.project import change_styles, promotion
+from captionloop.jobs.project import change_styles, edit_caption, promotion
 from captionloop.jobs.project.change_settings import change_settings, choose_control
 from captionloop.jobs.queue.runs import Requested, Runs
-from captionloop.model.database import Database, NamedSettings, Project, Run, RunKind
+from captionloop.model.database import Correction, Database, NamedSettings, Project, ReviewAction, Run, RunKind
 from captionloop.model.dataset.near_duplicates import near_duplicates
 from captionloop.model.dataset.problem_watch import PATIENCE_S, KnownProblems, ProblemWatch
 from captionloop.model.training import named_settings
@@ -37,6 +37,14 @@ if TYPE_CHECKING:
 
 _RUNS_LOOKED_AT = 20
 _COUNT_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class TaskCounts:
+    """A project's tasks in Label Studio: all, and those with a submitted annotation."""
+
+    all: int
+    annotated: int
 
 
 @dataclass(frozen=True)
@@ -229,6 +237,14 @@ class Room:
         """Give a style another name; see `change_styles.rename_style` for errors."""
         change_styles.rename_style(self.context, project, name, to=to)
 
+    def edit_captions(self, project: Project, correction: int, captions: Sequence[str], *, by: str) -> Correction:
+        """Write other captions to Label Studio; see `edit_caption.edit_captions` for arguments, result and errors."""
+        return edit_caption.edit_captions(self.context, project, correction, captions, by=by)
+
+    def undo_review(self, project: Project, *, by: str) -> ReviewAction | None:
+        """Undo a reviewer's last decision; see `edit_caption.undo` for the result and errors."""
+        return edit_caption.undo(self.context, project, by=by)
+
     def start_again(self, project: Project, run: Run, *, by: str) -> Requested:
         """Request a run of the same kind with the same settings as a finished one.
 
@@ -292,13 +308,18 @@ class Room:
 
     def unlabelled_tasks(self, project: Project) -> int | None:
         """Label Studio's count of tasks without annotation; None if it is slow or does not answer."""
+        counts = self.task_counts(project)
+        return None if counts is None else max(counts.all - counts.annotated, 0)
+
+    def task_counts(self, project: Project) -> TaskCounts | None:
+        """Label Studio's counts of a project's tasks; None if it is slow or does not answer."""
         url, key = self.settings.label_studio_url, self.settings.label_studio_api_key
         if url is None or key is None:
             return None
         studio = LabelStudio(url, key.reveal(), retry_delays_s=())
         try:
             found = studio.project(project.label_studio_id, timeout_s=_COUNT_WITHIN_S)
-            return max(int(found["task_number"]) - int(found["num_tasks_with_annotations"]), 0)
+            return TaskCounts(int(found["task_number"]), int(found["num_tasks_with_annotations"]))
         except (LabelStudioError, KeyError):
             return None
         finally:

@@ -23,6 +23,7 @@ def add_pages(app: Flask, room: Room, gatekeeper: Gatekeeper) -> None:
         health,
         images,
         overview,
+        progress,
         project_settings,
         review,
         runs,

@@ -61,6 +61,9 @@ class ReviewQuery:
             until=day_of(given, "until"),
             is_reviewed=one_of(given, "reviewed", YES_NO),
             is_left_out=one_of(given, "left_out", YES_NO),
+            is_sent_back=one_of(given, "sent_back", YES_NO),
+            length_from=number_in(given, "length_from"),
+            length_to=number_in(given, "length_to"),
             text=search_of(given, "text"),
             style=number_in(given, "style"),
             numbers=numbers_of(given, "numbers"),
@@ -76,7 +79,7 @@ class ReviewQuery:
 
 _ARGUMENTS = (
     "text", "words", "category", "version", "annotator", "score_from", "score_to", "since", "until", "reviewed",
-    "left_out", "style", "numbers", "sort",
+    "left_out", "sent_back", "length_from", "length_to", "style", "numbers", "sort",
 )  # fmt: skip
 
 
@@ -119,22 +122,35 @@ def decide(number: int, item: int) -> Response:
     query = _query(project)
     category = one_of(request.form, "category", {category.value: category for category in Category})
     left_out = one_of(request.form, "left_out", YES_NO)
-    note = request.form.get("note")
-    if category is None and left_out is None and note is None:
-        raise BadRequest("Nothing was decided; expected a category, left_out or a note.")
-    if note is not None and len(note) > reviews.LONGEST_NOTE:
-        raise BadRequest(f"The note has {len(note)} characters; there is room for {reviews.LONGEST_NOTE}.")
+    note, sent_back = request.form.get("note"), request.form.get("sent_back")
+    if category is None and left_out is None and note is None and sent_back is None:
+        raise BadRequest("Nothing was decided; expected a category, left_out, a note or sent_back.")
+    for text in (note, sent_back):
+        if text is not None and len(text) > reviews.LONGEST_NOTE:
+            raise BadRequest(f"The note has {len(text)} characters; there is room for {reviews.LONGEST_NOTE}.")
     with room.database.session() as session:
         correction = reviews.get(session, project.id, item)
         # Looked up before the decision, which may take the correction out of the list.
         place = reviews.neighbours(session, project.id, query.wanted, query.order, correction)
         reviews.decide(
-            session, project.id, item, by=visitor().name, category=category, left_out=left_out, note=note
+            session, project.id, item, by=visitor().name, category=category, left_out=left_out, note=note,
+            sent_back=sent_back,
         )  # fmt: skip
         caption = "".join(correction.captions[:1])
-    flash(f"{_said(category, left_out)}: {_shortened(caption)}")
+    flash(f"{_said(category, left_out, sent_back)}: {_shortened(caption)}")
     stays = category is None and left_out is None
     return redirect(query.address(number, item=item if stays else place.following or item))
+
+
+@pages.post("/projects/<int:number>/review/<int:item>/captions")
+def edit(number: int, item: int) -> Response:
+    """Write other captions to Label Studio, and show the same item."""
+    room = current_room()
+    project = room.project(number)
+    query = _query(project)
+    changed = room.edit_captions(project, item, request.form.getlist("caption"), by=visitor().name)
+    flash(f"Written to Label Studio: {_shortened(''.join(changed.captions[:1]))}")
+    return redirect(query.address(number, item=item))
 
 
 @pages.post("/projects/<int:number>/review/undo")
@@ -142,8 +158,7 @@ def undo(number: int) -> Response:
     """Undo the visitor's last decision, and show its item."""
     room = current_room()
     project = room.project(number)
-    with room.database.session() as session:
-        action = reviews.undo(session, project.id, by=visitor().name)
+    action = room.undo_review(project, by=visitor().name)
     flash("Taken back." if action else "There is nothing of yours to take back.")
     item = action.correction_id if action else number_in(request.args, "item")
     return redirect(_query(project).address(number, **({"item": item} if item is not None else {})))
@@ -153,11 +168,13 @@ def _query(project: Project) -> ReviewQuery:
     return ReviewQuery.read(request.args, shows_annotators=project.shows_annotators)
 
 
-def _said(category: Category | None, left_out: bool | None) -> str:
+def _said(category: Category | None, left_out: bool | None, sent_back: str | None) -> str:
     if category is not None:
         return category.value.capitalize()
     if left_out is not None:
         return "Left out of training" if left_out else "Kept for training"
+    if sent_back is not None:
+        return "Sent back" if sent_back else "Not sent back any more"
     return "Noted"
 
 

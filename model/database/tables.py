@@ -338,6 +338,7 @@ class Correction(Table):
     category: Mapped[Category | None]
     left_out: Mapped[bool] = mapped_column(default=False)  # of training
     note: Mapped[str] = mapped_column(default="")
+    sent_back: Mapped[str] = mapped_column(default="")  # what its annotator is asked to change; empty: nothing
     reviewed_by: Mapped[str | None]
     reviewed_at: Mapped[datetime | None]
     revisions: Mapped[list["CorrectionRevision"]] = relationship(order_by="CorrectionRevision.id")

@@ -203,11 +203,23 @@ def upsert(
         return UpsertResult.NONE
     if differing.keys() & {"captions", "state"}:
         _keep_revision(session, known)
+        known.sent_back = ""  # whoever was asked to change it has done so
     for name, value in (differing | _derived_once(prepared, values)).items():
         setattr(known, name, value)
     session.flush()
     # Another wording of the same failure, or another box for the same caption, is not a change.
     return UpsertResult.NONE if differing.keys() <= {"reason", "control"} else UpsertResult.CHANGED
+
+
+def rewrite(session: Session, correction: Correction, captions: Sequence[str], *, updated_at: datetime) -> None:
+    """Give a correction other captions, which its annotation has already; its earlier state becomes a revision."""
+    if list(captions) != list(correction.captions):
+        _keep_revision(session, correction)
+        correction.captions, correction.sent_back = list(captions), ""
+        for name, value in derived(correction.suggestion, captions).items():
+            setattr(correction, name, value)
+    correction.updated_at = max(correction.updated_at, updated_at)
+    session.flush()
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,13 @@ from sqlalchemy.orm import Session
 from captionloop.errors import NotFoundError
 from captionloop.model.captions.search import search_form
 from captionloop.model.database import Category, Correction, CorrectionState, ReviewAction, utc_now
+from captionloop.model.dataset.corrections import rewrite
 
 # Above it a tab shows "999+": counting all would slow down every page.
 MOST_COUNTED = 999
 LONGEST_NOTE = 2000  # characters
+CAPTIONS = "captions"
+"""In a `ReviewAction`: the captions that a reviewer changed, in Label Studio as well."""
 # Sorts after every score and every number of changed words: corrections without one come last.
 _NO_SCORE = 2.0
 _NO_CHANGE = -1
@@ -54,6 +57,8 @@ class ReviewFilter:
         since, until: days (UTC) of the annotation, both included.
         is_reviewed: whether a reviewer decided anything.
         is_left_out: of training.
+        is_sent_back: to its annotator, who has not changed it since.
+        length_from, length_to: characters of the suggestion, both included.
         text: in the suggestion or a caption, ignoring case and accents.
         style: number of the correction's; 0 is the one without a name.
         numbers: of the corrections.
@@ -70,6 +75,9 @@ class ReviewFilter:
     until: date | None = None
     is_reviewed: bool | None = None
     is_left_out: bool | None = None
+    is_sent_back: bool | None = None
+    length_from: int | None = None
+    length_to: int | None = None
     text: str = ""
     style: int | None = None
     numbers: Sequence[int] = ()
@@ -99,6 +107,12 @@ class ReviewFilter:
             found.append(Correction.reviewed_at.is_not(None) if self.is_reviewed else Correction.reviewed_at.is_(None))
         if self.is_left_out is not None:
             found.append(Correction.left_out.is_(self.is_left_out))
+        if self.is_sent_back is not None:
+            found.append(Correction.sent_back != "" if self.is_sent_back else Correction.sent_back == "")
+        if self.length_from is not None:
+            found.append(func.length(Correction.suggestion) >= self.length_from)
+        if self.length_to is not None:
+            found.append(func.length(Correction.suggestion) <= self.length_to)
         if self.text:
             found.append(contains(self.text))
         if self.style is not None:
@@ -198,47 +212,99 @@ def decide(
     category: Category | None = None,
     left_out: bool | None = None,
     note: str | None = None,
+    sent_back: str | None = None,
 ) -> ReviewAction:
     """Store a reviewer's decision; fields that are None stay unchanged.
+
+    Args:
+        sent_back: what its annotator is asked to change; empty: nothing any more.
 
     Raises:
         NotFoundError: the project has no such correction.
     """
     correction = _locked(session, project_id, correction_id)
-    chosen = {"category": category, "left_out": left_out, "note": note}
+    chosen = {"category": category, "left_out": left_out, "note": note, "sent_back": sent_back}
     values: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     values |= {"reviewed_by": by, "reviewed_at": utc_now()}
-    action = ReviewAction(
-        project_id=project_id,
-        correction_id=correction.id,
-        before={name: _to_json(getattr(correction, name)) for name in values},
-        after={name: _to_json(value) for name, value in values.items()},
-        by=by,
-    )
-    session.add(action)
+    action = _remember(session, correction, values, by=by)
     for name, value in values.items():
         setattr(correction, name, value)
     session.flush()
     return action
 
 
-def undo(session: Session, project_id: int, *, by: str) -> ReviewAction | None:
-    """Undo a reviewer's last decision in a project that is not undone yet; None when there is none.
+def edit(
+    session: Session, project_id: int, correction_id: int, captions: Sequence[str], *, updated_at: datetime, by: str
+) -> Correction:
+    """Keep a reviewer's change of captions that Label Studio has already; the earlier ones stay as a revision.
 
-    Fields that another reviewer has set since keep that reviewer's value.
+    Args:
+        updated_at: of the annotation, by Label Studio's clock.
+
+    Raises:
+        NotFoundError: the project has no such correction.
     """
-    action = session.scalars(
+    correction = _locked(session, project_id, correction_id)
+    now = utc_now()
+    _remember(
+        session, correction, {CAPTIONS: list(captions), "sent_back": "", "reviewed_by": by, "reviewed_at": now}, by=by
+    )
+    correction.reviewed_by, correction.reviewed_at = by, now
+    rewrite(session, correction, captions, updated_at=updated_at)
+    return correction
+
+
+def _remember(session: Session, correction: Correction, values: dict[str, Any], *, by: str) -> ReviewAction:
+    action = ReviewAction(
+        project_id=correction.project_id,
+        correction_id=correction.id,
+        before={name: _to_json(getattr(correction, name)) for name in values},
+        after={name: _to_json(value) for name, value in values.items()},
+        by=by,
+    )
+    session.add(action)
+    return action
+
+
+def last_action(session: Session, project_id: int, *, by: str) -> ReviewAction | None:
+    """A reviewer's last decision in a project that is not undone yet; None when there is none."""
+    return session.scalars(
         select(ReviewAction)
         .where(ReviewAction.project_id == project_id, ReviewAction.by == by, ReviewAction.undone.is_(False))
         .order_by(ReviewAction.id.desc())
         .limit(1)
         .with_for_update()
     ).first()
+
+
+def edits(session: Session, correction: Correction) -> list[ReviewAction]:
+    """Reviewers' changes of a correction's captions that were not undone, the latest first."""
+    chosen = select(ReviewAction).where(ReviewAction.correction_id == correction.id, ReviewAction.undone.is_(False))
+    return [action for action in session.scalars(chosen.order_by(ReviewAction.id.desc())) if CAPTIONS in action.before]
+
+
+def forget(session: Session, action_id: int) -> None:
+    """Take a decision for undone that cannot be undone any more."""
+    session.get_one(ReviewAction, action_id).undone = True
+
+
+def undo(session: Session, project_id: int, *, by: str, updated_at: datetime | None = None) -> ReviewAction | None:
+    """Undo a reviewer's last decision in a project that is not undone yet; None when there is none.
+
+    Fields that another reviewer has set since keep that reviewer's value.
+
+    Args:
+        updated_at: of the annotation, where Label Studio has the captions of before the decision again.
+    """
+    action = last_action(session, project_id, by=by)
     if action is None:
         return None
     correction = _locked(session, project_id, action.correction_id)
     for name, value in action.before.items():
-        if _to_json(getattr(correction, name)) == action.after[name]:
+        if name == CAPTIONS:
+            if updated_at is not None:
+                rewrite(session, correction, value, updated_at=updated_at)
+        elif _to_json(getattr(correction, name)) == action.after[name]:
             setattr(correction, name, _from_json(name, value))
     action.undone = True
     session.flush()

@@ -13,6 +13,7 @@ def page_paths(number: int, *, first: str, second: str, item: int) -> dict[str, 
     pair = f"first={first}&second={second}"
     return {
         "overview": f"{here}/",
+        "progress": f"{here}/progress",
         "health": f"{here}/health",
         "caption": f"{here}/caption",
         "review": f"{here}/review",

@@ -3,6 +3,7 @@
 //   data-key="j"        this link or button is pressed by that key (data-says tells what it does in the list of keys)
 //   data-live="URL"     server-sent events: `run` exchanges the content, `over` fetches the page anew
 //   data-pulse="URL"     asked every ten seconds; when the answer is another than data-known, the page is fetched anew
+//   data-sends          a field whose form is sent by Ctrl+Enter
 //   data-at-once         a form that is sent as soon as one of its fields has changed
 //   data-drop           a form whose .drop takes a dropped picture and sends it
 //   <time datetime>     shown as "12 min ago", with data-since as "since 14:05"; exact on hover
@@ -45,6 +46,8 @@ const nameOf = (key) => ({ ArrowLeft: "←", ArrowRight: "→", ArrowDown: "↓"
 
 function press(event) {
   if (event.key === "Escape") each(".confirm[open], .menu[open]", (details) => (details.open = false));
+  const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.closest("[data-sends]");
+  if (sends) sends.form.requestSubmit();
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
   if (document.querySelector("dialog[open]")) return;
   const wanted = [...document.querySelectorAll("[data-key]")].find((item) => item.dataset.key.split(" ").includes(event.key));

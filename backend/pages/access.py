@@ -37,7 +37,8 @@ UPLOAD = "pages.try_it_with"
 _FOR_ALL = frozenset({"pages.logout", UPLOAD})
 # The changes that are about captions.
 _REVIEWING = frozenset({
-    "pages.decide", "pages.edit", "pages.undo", "pages.choose", "pages.set_training", "pages.dismiss", "pages.take_back",
+    "pages.decide", "pages.edit", "pages.undo", "pages.choose", "pages.set_training", "pages.dismiss",
+    "pages.take_back",
 })  # fmt: skip
 _CAPTIONING = "pages.caption"  # begins the names of all that an annotator needs
 _ANNOTATING = frozenset({"pages.start", "pages.image", "pages.logout"})

@@ -1,20 +1,18 @@
-"""The notebooks in `examples/` run from top to bottom, and what is committed is what their code gave."""
+"""The notebooks in `examples/` run from top to bottom, and what is committed is what their code gave.
+
+`the_loop.ipynb` is run in the instance of `tests/backend/local/test_up.py`.
+"""
 
 import json
 import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 import pytest
-from tools.notebooks import EXAMPLES, FINETUNE, THE_LOOP, code_checksum, kept_checksum
+from tools.notebooks import EXAMPLES, FINETUNE, code_checksum, kept_checksum
 
-from tests.support.person import newcomer
+from tests.support.notebooks import printed_by
 
 _LARGEST_BYTES = 1_500_000
 _OF_A_MACHINE = re.compile(
@@ -55,48 +53,9 @@ def test_it_says_what_it_does(path: Path) -> None:
     assert kinds.count("markdown") >= kinds.count("code") / 2
 
 
-def _printed_by(notebook: Path, directory: Path, environment: Mapping[str, str]) -> str:
-    """What its cells print when it is run in an empty directory."""
-    directory.mkdir()
-    copy = Path(shutil.copy(notebook, directory))
-    path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
-    subprocess.run(
-        [sys.executable, "-m", "tools.notebooks", str(copy)],
-        cwd=Path(__file__).parent.parent,
-        env={
-            **environment,
-            "PATH": path,
-            "HF_HUB_OFFLINE": "1",
-            "CUDA_VISIBLE_DEVICES": "",
-            "TMPDIR": str(directory.parent),
-        },
-        check=True,
-    )
-    assert list(directory.iterdir()) == [copy]
-    done = nbformat.read(copy, as_version=4)
-    assert kept_checksum(done) == code_checksum(done)
-    outputs = [output for cell in done["cells"] for output in cell.get("outputs", [])]
-    return "\n".join(output["text"] for output in outputs if output["output_type"] == "stream")
-
-
 @pytest.mark.slow
 def test_the_fine_tuning_runs_from_top_to_bottom(tmp_path: Path) -> None:
-    printed = _printed_by(FINETUNE, tmp_path / "empty", {**os.environ, "CAPTIONLOOP_HOME": str(tmp_path / "home")})
+    printed = printed_by(FINETUNE, tmp_path / "empty", {**os.environ, "CAPTIONLOOP_HOME": str(tmp_path / "home")})
 
     assert "100% exactly right" in printed
     assert "captionloop:        One " in printed
-
-
-@pytest.mark.slow
-def test_the_loop_is_gone_around_in_a_running_instance(tmp_path: Path, cache: Path) -> None:
-    somebody = newcomer(tmp_path, cache=cache)
-    up = somebody.starts()
-    try:
-        somebody.waits_until_ready(up, within_s=1200)
-        printed = _printed_by(THE_LOOP, tmp_path / "empty", somebody.environment)
-    finally:
-        up.send_signal(signal.SIGINT)
-        up.wait(60)
-
-    assert "40 corrections are kept" in printed
-    assert "is the champion now" in printed

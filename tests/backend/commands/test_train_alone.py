@@ -1,4 +1,4 @@
-"""A newcomer's folder of 785 pictures as they come, in an environment in which nothing runs and nothing is set."""
+"""A newcomer's folder of 400 pictures as they come, in an environment in which nothing runs and nothing is set."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from captionloop.model.starter.styles import STYLES
 
 pytestmark = pytest.mark.slow
 
-PICTURES = 785
+PICTURES = 400
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
+from tests.support.backend import Backend
 from tests.support.modes import open_to_others
+from tests.support.notebooks import printed_by
 from tests.support.person import CLI, Person, newcomer
 from tests.support.servers import descendants
+from tools.notebooks import THE_LOOP
 
 from captionloop.backend.local import services
 from captionloop.backend.local.ports import is_free
@@ -22,6 +26,7 @@ from captionloop.backend.local.processes import sole_owner
 pytestmark = pytest.mark.slow
 
 _FIRST_START_WITHIN_S = 600
+_RENEWED_WITHIN_S = 600
 # On an idle machine. One that is busy with other things shows nothing about us.
 _SECOND_START_WITHIN_S = 30
 _SECOND_START_WITHIN_S_WHEN_BUSY = 240
@@ -158,6 +163,20 @@ def test_no_secret_is_in_any_processs_arguments(person: Person, running: "subpro
     for pid in descendants(running.pid):
         arguments = Path(f"/proc/{pid}/cmdline").read_text()
         assert not any(value in arguments for value in values)
+
+
+def test_the_loop_is_gone_around_in_a_notebook(
+    person: Person, running: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    printed = printed_by(THE_LOOP, tmp_path / "empty", person.environment)
+    assert "40 corrections are kept" in printed
+    assert "is the champion now" in printed
+
+    status = person.asks("status")
+    backend, project = status["backend"], status["label_studio"]["project_id"]
+    address = f"{backend['url']}/api/v1/projects/{project}"
+    with httpx.Client(base_url=address, auth=(backend["user"], backend["password"])) as client:
+        Backend(client).waits_until_idle(within_s=_RENEWED_WITHIN_S)  # no test after it meets what it has begun
 
 
 @pytest.mark.faults

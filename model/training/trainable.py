@@ -88,25 +88,31 @@ class Trainable:
         return self._model.config.text_config.hidden_size >= _WIDE
 
     def groups(self, peak_rate: float) -> list[dict[str, Any]]:
-        """Parameter groups for AdamW, each with its own `peak_rate`.
+        """Parameter groups for AdamW, each with its own `peak_rate`; `of_words` tells those of embedding and head.
 
         No weight decay on biases, norms (both 1-D) and position embeddings, nor, with LoRA, on the word embedding,
         whose old rows are frozen; with `layer_decay` lower rates for lower layers.
         """
-        depths = self._depths()
-        groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+        depths, words = self._depths(), self._words()
+        groups: dict[tuple[int, bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
             is_free = parameter.ndim < 2 or "position_embedding" in name
             is_free |= self._lora is not None and "word_embedding" in name
-            groups.setdefault((depths[name], is_free), []).append(parameter)
+            groups.setdefault((depths[name], is_free, id(parameter) in words), []).append(parameter)
         return [
             {
                 "params": parameters,
                 "weight_decay": 0.0 if is_free else self._settings.weight_decay,
                 "peak_rate": peak_rate * self._settings.layer_decay**depth,
+                "of_words": of_words,
             }
-            for (depth, is_free), parameters in groups.items()
+            for (depth, is_free, of_words), parameters in groups.items()
         ]
+
+    def _words(self) -> frozenset[int]:
+        """The tokens' rows, in the embedding and the head that is tied to it, and their biases; by `id`."""
+        text = self._model.text_decoder
+        return frozenset(map(id, (text.get_input_embeddings().weight, text.get_output_embeddings().bias)))
 
     def _depths(self) -> dict[str, int]:
         """The number of layers above each parameter within its part: 0 for the head and the last layer."""

@@ -107,6 +107,40 @@ def test_english_captions_train_without_any_of_it() -> None:
     assert result.checkpoint.tokenizer is base.tokenizer
 
 
+@pytest.mark.parametrize("settings", WAYS)
+def test_the_words_of_a_new_language_are_learnt_before_the_other_weights(settings: dict[str, Any]) -> None:
+    assert first_change_of_other_weights(RUSSIAN, **settings) == 4
+
+
+def test_english_captions_train_all_weights_from_the_first_step() -> None:
+    assert first_change_of_other_weights(["a red car", "two blue fish", "the sun"]) == 1
+
+
+def first_change_of_other_weights(texts: Sequence[str], **settings: Any) -> int:
+    """Of eight steps, the first after which another weight than one of embedding and head is not as before."""
+    chosen = FinetuneSettings(**{"steps": 8, "batch_size": 3, "learning_rate": 3e-3, "augment": False, **settings})
+    base, seen = checkpoint(), []
+
+    def watch(share: float, present: Checkpoint) -> None:
+        old, new = (dict(each.model.named_parameters()) for each in (base, present))
+        assert not torch.equal(rows(present)[: len(rows(base))], rows(base)) or chosen.way == "lora"
+        seen.append(any(not torch.equal(old[name], new[name]) for name in old if not of_words(name)))
+
+    finetune(
+        base,
+        examples(texts),
+        settings=chosen,
+        features=None if chosen.trains_encoder else pictures(len(texts)),
+        pictures=picture if chosen.trains_encoder else None,
+        watch=watch,
+    )
+    return 1 + seen.index(True)
+
+
+def of_words(name: str) -> bool:
+    return "word_embeddings" in name or name.endswith(("predictions.bias", "decoder.bias"))
+
+
 def test_a_new_language_takes_its_time() -> None:
     assert default_steps(10, is_new_language=True) > default_steps(10)
     assert default_steps(5_000, is_new_language=True) == default_steps(5_000)

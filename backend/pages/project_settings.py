@@ -90,7 +90,7 @@ GROUPS: Mapping[str, Sequence[Field]] = {
     ),
 }
 _EMPTY = {"empty": "nothing", "caption": "the suggested caption"}
-_OTHER_BOXES = (
+OTHER_BOXES = (
     Field(
         "other_boxes",
         "Other text boxes",
@@ -105,7 +105,7 @@ _OTHER_BOXES = (
         [(value, _EMPTY[value]) for value in EMPTY_BOXES],
     ),
 )
-_NAMES = [field.name for fields in (*GROUPS.values(), _OTHER_BOXES) for field in fields]
+_NAMES = [field.name for fields in (*GROUPS.values(), OTHER_BOXES) for field in fields]
 _CONTROL_HELP = (
     "Suggestions go into this box of the label config, and what people write in it is learnt. When another one is "
     "chosen, what was written there is read instead; earlier captions stay in the history."
@@ -149,7 +149,7 @@ def _where_captions_go(control: str, boxes: Sequence[str]) -> Mapping[str, Seque
     choices = [(name, name) for name in boxes]
     if control not in boxes:  # so that saving another setting chooses none
         choices.insert(0, ("", "to be chosen"))
-    others = _OTHER_BOXES if len(boxes) > 1 else ()
+    others = OTHER_BOXES if len(boxes) > 1 else ()
     return {"Captions": [Field(CONTROL, "Text box", _CONTROL_HELP, choices), *others]}
 
 

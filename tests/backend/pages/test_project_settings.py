@@ -8,7 +8,7 @@ from tests.support.versions import FinishedRun
 
 from captionloop.backend.label_studio.controls import take_label_config
 from captionloop.backend.page_data.room import Room
-from captionloop.backend.pages.project_settings import GROUPS
+from captionloop.backend.pages.project_settings import GROUPS, OTHER_BOXES
 from captionloop.model.active_learning.project_settings import ProjectSettings, settings_of
 from captionloop.model.database import Database, Project, RunKind
 
@@ -16,8 +16,23 @@ _PAGE = "/projects/1/settings"
 
 
 def test_every_setting_has_a_field() -> None:
-    named = [field.name for fields in GROUPS.values() for field in fields]
+    named = [field.name for fields in (*GROUPS.values(), OTHER_BOXES) for field in fields]
     assert sorted(named) == sorted(ProjectSettings().to_dict())
+
+
+def test_other_text_boxes_are_chosen_where_there_are_several(
+    lead: FlaskClient, room: Room, finished: FinishedRun, database: Database
+) -> None:
+    assert "Other text boxes" not in lead.get(_PAGE).get_data(as_text=True)
+    with database.session() as session:
+        take_label_config(session, session.get_one(Project, finished.project.id), label_config("title", "caption"))
+    assert "Other text boxes" in lead.get(_PAGE).get_data(as_text=True)
+    post(lead, _PAGE, other_boxes=" title ", empty_boxes="caption")
+    assert settings_of(room.project(1)) == ProjectSettings(other_boxes=("title",), empty_boxes="caption")
+    assert 'value="title"' in lead.get(_PAGE).get_data(as_text=True)
+    refused = post(lead, _PAGE, other_boxes="subtitle").get_data(as_text=True)
+    assert "has &#39;subtitle&#39;; the label config&#39;s text boxes are title, caption" in refused
+    assert settings_of(room.project(1)).other_boxes == ("title",)
 
 
 def test_typed_settings_are_kept(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:

@@ -30,7 +30,7 @@ class RunFacts:
         asked_by: who requested it.
         settings: as requested; the others have their defaults.
         progress: from 0 to 1.
-        detail: while it runs: the stage and its figures (step, steps, loss, seconds_left).
+        detail: while it runs: stage, worker and figures (step, steps, loss, seconds_left, examples_per_second).
         message: the outcome, or what went wrong, for people.
         version: the version that it made.
         attempts: more than one after a worker was killed.

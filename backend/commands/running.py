@@ -151,8 +151,12 @@ def _kinds_of_work(ctx: click.Context, parameter: click.Parameter, value: str) -
     help="The kinds of work to take: `sync` reads annotations, `cpu` works on tasks, `gpu` computes with models.",
 )  # fmt: skip
 @click.option("--gpus", type=click.Choice(["all"]), help="Run a worker on each of this machine's GPUs.")
+@click.option(
+    "--metrics-port", type=PORT,
+    help="Tell Prometheus of this worker at this port of CAPTIONLOOP_HOST.",
+)  # fmt: skip
 @_no_migrate_option
-def worker(*, taken: "Sequence[Work]", gpus: str | None, no_migrate: bool) -> None:
+def worker(*, taken: "Sequence[Work]", gpus: str | None, metrics_port: int | None, no_migrate: bool) -> None:
     """Run one worker, which fine-tunes, re-captions and syncs. Start several to work on more projects at a time.
 
     \b
@@ -161,6 +165,10 @@ def worker(*, taken: "Sequence[Work]", gpus: str | None, no_migrate: bool) -> No
         captionloop worker --queues sync,cpu
         captionloop worker --queues gpu --gpus all
     """
+    if gpus is not None and metrics_port is not None:
+        raise click.UsageError(
+            "With --gpus all workers would want the same --metrics-port. Start one for each CUDA_VISIBLE_DEVICES."
+        )
     if gpus is not None:
         _work_on_each_gpu(["--queues", ",".join(taken), *(["--no-migrate"] if no_migrate else [])])
         return
@@ -169,7 +177,7 @@ def worker(*, taken: "Sequence[Work]", gpus: str | None, no_migrate: bool) -> No
     context = open_context()
     log_to_stderr(context.settings)
     context.database.require_migrated() if no_migrate else context.database.migrate()
-    work(context, taken)
+    work(context, taken, metrics_port=metrics_port)
 
 
 def _work_on_each_gpu(options: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ from captionloop.backend.projects.project_rows import Projects
 from captionloop.backend.projects.webhook_secret import SECRET_HEADER
 from captionloop.errors import CaptionloopError, LabelConfigError, LostKeyError, ServiceError
 from captionloop.home import Home
+from captionloop.jobs.queue.presence import differences
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import Runs
 from captionloop.jobs.queue.sweeps import Sweeps
@@ -216,6 +217,7 @@ class _Patient:
                     leads_on=True,
                 ),
                 _Link("worker", self._worker, start),
+                _Link("processes", self._processes),
             ],
             [
                 _Link("backend", self._backend, "Start it: `captionloop up`, or `captionloop serve`.", leads_on=True),
@@ -365,6 +367,19 @@ class _Patient:
                 f"Start one with `captionloop worker --queues {','.join(idle)}`.",
             )
         return f"{len(names)} {'listens' if len(names) == 1 else 'listen'}"
+
+    def _processes(self) -> str:
+        there = self._queue().present()
+        different = differences(there)
+        for process in there:
+            if process.id in different:
+                said = ", ".join(f"{name} {value!r}" for name, value in different[process.id].items())
+                raise _BrokenError(
+                    f"the {process.kind} {process.id} differs from the others: {said}",
+                    "Give all backends and workers the same release and settings.",
+                )
+        listed = (f"{process.kind} {process.id} ({process.release}, {process.computes_on})" for process in there)
+        return "; ".join(listed) or "none says that it is there"
 
     def _backend(self) -> str:
         answer = self._ask_backend("GET", "/health")

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from socket import gethostname
 from typing import Any
 
 from captionloop.backend.health.worker_log import WorkerLog
 from captionloop.backend.page_data.room import Room
 from captionloop.backend.page_data.tables import DataTable
+from captionloop.jobs.queue.attempt import WORKER_OF_RUN
 from captionloop.model.database import LARGEST_ID, Project, Run, RunState
 from captionloop.model.training.log import LoggedEvaluation, read_steps
 from captionloop.model.training.settings_help import Group, Setting
@@ -64,6 +66,13 @@ class RunShown:
     evaluations: Sequence[LoggedEvaluation]
     log: Sequence[str]
     log_path: str | None
+    worker_elsewhere: str | None
+
+
+def worker_elsewhere(run: Run) -> str | None:
+    """HOST:PID of a run's worker, if that is on another host, whose log is not here."""
+    worker = str(run.detail.get(WORKER_OF_RUN, ""))
+    return worker if worker and worker.rpartition(":")[0] != gethostname() else None
 
 
 def read_runs(room: Room, project: Project, *, page: int = 1, state: RunState | None = None) -> RunsShown:
@@ -77,7 +86,9 @@ def read_runs(room: Room, project: Project, *, page: int = 1, state: RunState | 
     return RunsShown(
         unfinished=unfinished,
         over=over,
-        logs={run.id: log.between(run.started_at, run.finished_at) for run in failed} if log else {},
+        logs={run.id: [] if worker_elsewhere(run) else log.between(run.started_at, run.finished_at) for run in failed}
+        if log
+        else {},
         count=room.runs.count_over(project.id, state=state),
         page=page,
         state=state,
@@ -92,7 +103,7 @@ def read_run(room: Room, project: Project, run_id: str) -> RunShown:
     """
     run = room.run(project, run_id)
     report = _report(room, project, run)
-    log = WorkerLog.read(room.worker_log)
+    log, elsewhere = WorkerLog.read(room.worker_log), worker_elsewhere(run)
     return RunShown(
         run=run,
         asked=run.settings,
@@ -100,8 +111,9 @@ def read_run(room: Room, project: Project, run_id: str) -> RunShown:
         losses=losses_of(room, run, report.version if report else None),
         version=report.version if report else None,
         evaluations=report.evaluations if report else (),
-        log=log.between(run.started_at, run.finished_at),
+        log=[] if elsewhere else log.between(run.started_at, run.finished_at),
         log_path=str(log.path) if log.exists else None,
+        worker_elsewhere=elsewhere,
     )
 
 

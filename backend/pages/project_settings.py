@@ -84,9 +84,10 @@ GROUPS: Mapping[str, Sequence[Field]] = {
         Field(
             "train_at",
             "Each day at",
-            "By the worker's clock, such as 03:00, if there are new corrections.",
+            "Such as 03:00, if there are new corrections.",
             unset="off",
         ),
+        Field("time_zone", "… of this time zone", "Such as Europe/Berlin or UTC.", unset="that of the backend"),
     ),
 }
 _EMPTY = {"empty": "nothing", "caption": "the suggested caption"}

@@ -9,7 +9,14 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response as AnyResponse
 
 from captionloop.backend.page_data.room import Room
-from captionloop.backend.page_data.runs import losses_of, read_run, read_runs, runs_table, settings_used
+from captionloop.backend.page_data.runs import (
+    losses_of,
+    read_run,
+    read_runs,
+    runs_table,
+    settings_used,
+    worker_elsewhere,
+)
 from captionloop.backend.pages.access import visitor
 from captionloop.backend.pages.arguments import number_in
 from captionloop.backend.pages.blueprint import current_room, pages
@@ -79,7 +86,13 @@ def runs(number: int) -> str | Response:
         return wanted
     shown = read_runs(room, project, page=number_in(request.args, "page") or 1, state=state)
     return render(
-        "runs.html", project, shown=shown, ends=_ENDS, curves=_curves(room, shown.unfinished), log_path=room.worker_log
+        "runs.html",
+        project,
+        shown=shown,
+        ends=_ENDS,
+        curves=_curves(room, shown.unfinished),
+        log_path=room.worker_log,
+        elsewhere=worker_elsewhere,
     )
 
 

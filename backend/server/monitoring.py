@@ -7,11 +7,11 @@ and the metrics, need one; the reader's suffices.
 from typing import TYPE_CHECKING, cast
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from werkzeug.exceptions import BadRequest
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
-from captionloop.backend.serving.caption_service import CaptionService
-from captionloop.backend.serving.prometheus import StateCollector
+from captionloop.backend.serving.prometheus import BackendCollector, InstallationCollector
 from captionloop.backend.serving.readiness import Readiness
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 watching = Blueprint("watching", __name__)
 
-_READINESS = "captionloop_readiness"
+_READINESS, _REGISTRIES = "captionloop_readiness", "captionloop_registries"
 
 
 def add_watching(app: Flask, room: "Room") -> None:
@@ -29,7 +29,7 @@ def add_watching(app: Flask, room: "Room") -> None:
         database=context.database, queue=context.queue, projects=service.projects, champions=service.champions
     )
     service.metrics.registry.register(
-        StateCollector(
+        BackendCollector(
             projects=service.projects,
             database=context.database,
             queue=context.queue,
@@ -38,6 +38,11 @@ def add_watching(app: Flask, room: "Room") -> None:
             port=context.settings.port,
         )
     )
+    installation = CollectorRegistry()
+    installation.register(
+        InstallationCollector(projects=service.projects, database=context.database, queue=context.queue)
+    )
+    app.extensions[_REGISTRIES] = {"process": service.metrics.registry, "installation": installation}
     app.register_blueprint(watching)
 
 
@@ -58,7 +63,11 @@ def ready() -> tuple[Response, int]:
 
 @watching.get("/metrics")
 def metrics() -> Response:
-    """All metrics, as text for Prometheus."""
+    """All metrics, for Prometheus; `?of=process`: those of this process alone, `?of=installation`: the others."""
     _require_account()
-    service = cast(CaptionService, current_app.extensions["captionloop"])
-    return Response(generate_latest(service.metrics.registry), content_type=CONTENT_TYPE_LATEST)
+    registries = cast(dict[str, CollectorRegistry], current_app.extensions[_REGISTRIES])
+    wanted = request.args.get("of")
+    if wanted is not None and wanted not in registries:
+        raise BadRequest(f"`of` is {wanted!r:.60}, but must be one of {', '.join(registries)}.")
+    chosen = registries.values() if wanted is None else [registries[wanted]]
+    return Response(b"".join(map(generate_latest, chosen)), content_type=CONTENT_TYPE_LATEST)

@@ -4,6 +4,7 @@ import logging
 import resource
 import signal
 import threading
+from collections.abc import Callable
 from functools import partial
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
@@ -19,6 +20,7 @@ from captionloop.backend.serving.champions import Champions
 from captionloop.backend.serving.prometheus import Metrics
 from captionloop.errors import CaptionloopError, ServiceError
 from captionloop.jobs.context import Context
+from captionloop.jobs.queue.presence import BACKEND, Presence
 from captionloop.model.dataset.styles import project_styles
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 from captionloop.model.evaluation.calibration import RecentChances
@@ -155,13 +157,24 @@ def _follow_announcements(context: Context, service: CaptionService, stop: threa
 def _poll(context: Context, service: CaptionService, gatekeeper: Gatekeeper, stop: threading.Event) -> None:
     """Poll for lost announcements, and restore what Redis has lost."""
     _learn_events(gatekeeper, service)
+    this = Presence.of_this_process(BACKEND, context.settings)
+    _say(context.queue.say_present, this)
     while not stop.wait(_POLL_S):
+        _say(context.queue.say_present, this)
         service.champions.refresh_all()
         _learn_events(gatekeeper, service)
         try:
             context.queue.keep_moving()
         except ServiceError as error:
             _log.error("%s", error)
+    _say(context.queue.say_absent, this)
+
+
+def _say(what: Callable[[Presence], None], this: Presence) -> None:
+    try:
+        what(this)
+    except ServiceError as error:
+        _log.error("%s", error)
 
 
 def _learn_events(gatekeeper: Gatekeeper, service: CaptionService) -> None:

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +172,11 @@ class Champions:
         except CheckpointError as error:
             return str(error)
         return None
+
+    def serving(self) -> Mapping[int, str]:
+        """The version that is loaded here for each project that was asked for."""
+        with self._lock:
+            return {project_id: batcher.version for project_id, batcher in self._serving.items()}
 
     def waiting(self) -> int:
         """About how many pictures wait for the next batch, in all projects."""

@@ -1,10 +1,11 @@
-"""Prometheus metrics: counted as events happen, or collected at a scrape (`StateCollector`).
+"""Prometheus metrics: counted as events happen, or collected at a scrape.
 
 docs/grafana/captionloop.json displays them; docs/watching.md explains each.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from socket import gethostname
 from typing import TYPE_CHECKING
 
@@ -83,29 +84,19 @@ def _reason(error: BaseException) -> str:
     return next((reason for kind, reason in kinds.items() if isinstance(error, kind)), "unexpected")
 
 
-class StateCollector(Collector):
-    """Metrics from the database, Redis and the backend's memory, collected at each scrape.
-
-    A part that does not answer has `captionloop_up` 0 and no other metrics: a gap in a curve is true, a 0 is not.
-    """
+class BackendCollector(Collector):
+    """Metrics of this process beside its counters; those of several backends can be summed."""
 
     def __init__(
-        self,
-        *,
-        projects: Projects,
-        database: Database,
-        queue: Queue,
-        champions: Champions,
-        features: "FeatureCache",
+        self, *, projects: Projects, database: Database, queue: Queue, champions: Champions, features: "FeatureCache",
         port: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """
         Args:
             port: that this backend listens on; it tells backends of one machine apart.
         """
         self._projects = projects
-        self._database = database
-        self._queue = queue
+        self._parts: dict[str, Callable[[], None]] = {"database": database.check, "redis": queue.check}
         self._champions = champions
         self._features = features
         self._port = port
@@ -115,21 +106,69 @@ class StateCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics; those of a part that does not answer are missing, and `captionloop_up` is 0."""
         process = (__version__, gethostname(), str(self._port), str(os.getpid()))
         yield _gauge(
             "captionloop_info", "The process whose own figures these are.", ["version", "host", "port", "pid"],
             [(process, 1)],
         )  # fmt: skip
-        up: list[tuple[tuple[str, ...], float]] = []
-        for part, collect in (("database", self._in_database), ("redis", self._in_redis)):
-            try:
+        up = {part: _answers(check) for part, check in self._parts.items()}
+        yield _gauge(
+            "captionloop_up", "1: this part answers this process; 0: it does not.", ["part"],
+            [((part,), int(answers)) for part, answers in up.items()],
+        )  # fmt: skip
+        if up["database"]:
+            yield from self._champions_here()
+        yield _gauge(
+            "captionloop_pictures_waiting", "Pictures that wait for the next batch.", [],
+            [((), self._champions.waiting())],
+        )  # fmt: skip
+        for name, help, value in (
+            ("hits", "Images whose encoding was known.", self._features.hits),
+            ("misses", "Images that had to be encoded.", self._features.misses),
+        ):
+            yield CounterMetricFamily(f"captionloop_feature_cache_{name}", help, value=value)
+
+    def _champions_here(self) -> Iterator[Metric]:
+        numbers = {project.id: str(project.label_studio_id) for project in self._projects.connected()}
+        serving = self._champions.serving()
+        yield _gauge(
+            "captionloop_serving", "1 for the version that this process serves a project with.", ["project", "version"],
+            [((numbers[project], version), 1) for project, version in serving.items() if project in numbers],
+        )  # fmt: skip
+        yield _gauge(
+            "captionloop_champion_damaged", "1: a project's champion cannot be loaded; the one before it may serve.",
+            ["project"],
+            [((number,), int(bool(self._champions.problem(project)))) for project, number in numbers.items()],
+        )  # fmt: skip
+
+
+def _answers(check: Callable[[], None]) -> bool:
+    try:
+        check()
+    except ServiceError:
+        return False
+    return True
+
+
+class InstallationCollector(Collector):
+    """Metrics from the database and Redis, the same whichever backend is asked.
+
+    A part that does not answer has no metrics: a gap in a curve is true, a 0 is not.
+    """
+
+    def __init__(self, *, projects: Projects, database: Database, queue: Queue) -> None:
+        self._projects = projects
+        self._database = database
+        self._queue = queue
+
+    def describe(self) -> list[Metric]:
+        """Empty, as above."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        for collect in (self._in_database, self._in_redis):
+            with suppress(ServiceError):  # `captionloop_up` says so
                 yield from list(collect())
-                up.append(((part,), 1))
-            except ServiceError:
-                up.append(((part,), 0))
-        yield _gauge("captionloop_up", "1: this part answers; 0: it does not.", ["part"], up)
-        yield from self._in_memory()
 
     def _in_database(self) -> Iterator[Metric]:
         with self._database.reading() as session:
@@ -169,11 +208,6 @@ class StateCollector(Collector):
                 if project.champion_since
             ],
         )  # fmt: skip
-        yield _gauge(
-            "captionloop_champion_damaged", "1: a project's champion cannot be loaded; the one before it may serve.",
-            ["project"],
-            [((numbers[project.id],), int(bool(self._champions.problem(project.id)))) for project in with_champion],
-        )  # fmt: skip
 
     def _in_redis(self) -> Iterator[Metric]:
         yield _gauge(
@@ -181,17 +215,6 @@ class StateCollector(Collector):
             [((name,), length) for name, length in self._queue.lengths().items()],
         )  # fmt: skip
         yield _gauge("captionloop_workers", "Workers that listen.", [], [((), len(self._queue.workers()))])
-
-    def _in_memory(self) -> Iterator[Metric]:
-        yield _gauge(
-            "captionloop_pictures_waiting", "Pictures that wait for the next batch.", [],
-            [((), self._champions.waiting())],
-        )  # fmt: skip
-        for name, help, value in (
-            ("hits", "Images whose encoding was known.", self._features.hits),
-            ("misses", "Images that had to be encoded.", self._features.misses),
-        ):
-            yield CounterMetricFamily(f"captionloop_feature_cache_{name}", help, value=value)
 
 
 def _gauge(name: str, help: str, labels: list[str], values: list[tuple[tuple[str, ...], float]]) -> Metric:

@@ -232,6 +232,7 @@ class _Reporter:
                 steps=progress.steps,
                 loss=progress.loss,
                 seconds_left=progress.seconds_left,
+                examples_per_second=progress.examples_per_second,
             )
         except (RunCancelled, RunLost) as reason:
             self._reason = reason

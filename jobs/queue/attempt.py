@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+WORKER_OF_RUN = "worker"  # in a run's detail: HOST:PID of the worker that has, or had, its latest attempt
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -53,7 +55,8 @@ class Attempt:
         with self.database.session() as session:
             run = self._held(session)
             _refuse_if_cancelled(run)
-            run.detail, run.heartbeat_at = detail, database_time(session)
+            kept = {WORKER_OF_RUN: run.detail[WORKER_OF_RUN]} if WORKER_OF_RUN in run.detail else {}
+            run.detail, run.heartbeat_at = detail | kept, database_time(session)
             if progress is not None:
                 run.progress = progress
 

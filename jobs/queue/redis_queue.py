@@ -3,6 +3,7 @@
 Redis carries plain ids and can be emptied at any moment: `keep_moving` restores it from the database.
 """
 
+import json
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from captionloop.errors import ServiceError
+from captionloop.jobs.queue.presence import Presence
 from captionloop.jobs.queue.runs import Requested, Runs
 from captionloop.jobs.queue.sweeps import Sweeps
 from captionloop.jobs.queue.work import RUNS, SYNCS, TRIALS, Work, queues_of
@@ -35,6 +37,8 @@ _SYNCS_OWED = "captionloop:syncs-owed"
 _OWED_SYNC_TRIED = "captionloop:owed-sync-tried"
 # Interval of retries: one while Label Studio is unreachable blocks a worker for some seconds.
 _OWED_SYNC_EVERY_S = 60
+_PRESENT = "captionloop:process:{}"
+_PRESENT_S = 60
 _TIMEOUT_S = 5
 # No timeout: a run or a sync may take any time, or be paused.
 _NO_JOB_TIMEOUT = -1
@@ -200,6 +204,35 @@ class Queue:
                 for name in queues_of(taking)
                 for worker in rq.Worker.all(queue=self._queues[name], serializer=JSONSerializer)
             }
+
+    def say_present(self, process: Presence) -> None:
+        """Say that a process is there; said for a minute, by the clock of Redis.
+
+        Raises:
+            ServiceError: Redis does not answer.
+        """
+        with _explained(self.url):
+            self.redis.set(_PRESENT.format(process.id), json.dumps(process.to_dict()), ex=_PRESENT_S)
+
+    def say_absent(self, process: Presence) -> None:
+        """
+        Raises:
+            ServiceError: Redis does not answer.
+        """
+        with _explained(self.url):
+            self.redis.delete(_PRESENT.format(process.id))
+
+    def present(self) -> list[Presence]:
+        """All that have said within a minute that they are there; backends first.
+
+        Raises:
+            ServiceError: Redis does not answer.
+        """
+        with _explained(self.url):
+            keys = list(self.redis.scan_iter(match=_PRESENT.format("*")))
+            said = cast("list[bytes | None]", self.redis.mget(keys)) if keys else []
+        found = [Presence(**json.loads(text)) for text in said if text is not None]
+        return sorted(found, key=lambda process: (process.kind, process.host, process.pid))
 
     def close(self) -> None:
         self.redis.close()

@@ -10,6 +10,7 @@ Each attempt at a run has a fencing token (`attempt`), so that one that was take
 Unique indexes allow a project at most one run of a kind in each of the first three states.
 """
 
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from sqlalchemy.orm import Session
 
 from captionloop.errors import NotFoundError
 from captionloop.jobs.queue.annotate_settings import AnnotateSettings
-from captionloop.jobs.queue.attempt import Attempt
+from captionloop.jobs.queue.attempt import WORKER_OF_RUN, Attempt
 from captionloop.jobs.queue.last_look import LastLook
+from captionloop.jobs.queue.presence import process_id
 from captionloop.model.database import Database, Project, Run, RunKind, RunState, database_time, utc_now
 
 # A running run without a heartbeat for this long was killed. Heartbeats come every `HEARTBEAT_S`.
@@ -98,7 +100,8 @@ class Runs:
                 return None
             run.state, run.attempts, run.fence = RunState.RUNNING, run.attempts + 1, run.fence + 1
             run.started_at, run.heartbeat_at = utc_now(), database_time(session)
-            run.progress, run.detail, run.message = 0.0, {}, ""
+            worker = process_id(os.getppid())  # a job is a child of its worker
+            run.progress, run.detail, run.message = 0.0, {WORKER_OF_RUN: worker}, ""
             return Attempt(self._database, run, run.fence)
 
     def attempt(self, run_id: str, number: int) -> Attempt:

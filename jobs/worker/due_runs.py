@@ -1,7 +1,6 @@
 """Automatic runs by a project's settings, checked periodically by each worker."""
 
 import logging
-from datetime import datetime
 
 from sqlalchemy import select
 
@@ -9,7 +8,7 @@ from captionloop.errors import CaptionloopError
 from captionloop.jobs.context import Context
 from captionloop.model.active_learning.project_settings import settings_of
 from captionloop.model.active_learning.when_to_train import reason_to_train
-from captionloop.model.database import Project, RunKind
+from captionloop.model.database import Project, RunKind, database_time
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +33,8 @@ def _start_if_due(context: Context, project: Project) -> None:
     if not settings.trains_by_itself:
         return
     with context.database.reading() as session:
-        reason = reason_to_train(session, project, settings, now=datetime.now().astimezone())
+        now = database_time(session).astimezone()
+        reason = reason_to_train(session, project, settings, now=now)
     if reason is None:
         return
     run = context.queue.request_if_idle(project.id, RunKind.FINETUNE, asked_by=f"itself: {reason}")

@@ -22,11 +22,13 @@ from rq.utils import current_timestamp
 from captionloop.errors import ServiceError
 from captionloop.jobs.context import Context, hand_on
 from captionloop.jobs.processes.end_with_parent import end_with
+from captionloop.jobs.queue.presence import WORKER, Presence
 from captionloop.jobs.queue.redis_queue import attempt_of
 from captionloop.jobs.queue.runs import DEAD_AFTER_S
 from captionloop.jobs.queue.work import Work, queues_of
 from captionloop.jobs.worker.due_runs import start_due_runs
 from captionloop.jobs.worker.own_job import OwnJob
+from captionloop.jobs.worker.worker_metrics import WorkerCollector, serve_metrics
 from captionloop.memory import keep_freed_memory
 
 _log = logging.getLogger(__name__)
@@ -111,12 +113,20 @@ class _Worker(Worker):
                 os.kill(self.horse_pid, signal.SIGKILL)
 
 
-def work(context: Context, taken: Collection[Work] = tuple(Work)) -> None:
+def work(context: Context, taken: Collection[Work] = tuple(Work), *, metrics_port: int | None = None) -> None:
     """Work until SIGINT or SIGTERM: a sync is finished, a run is left; a second signal ends at once.
 
     Args:
         taken: the kinds of work to take.
+        metrics_port: where Prometheus is told of this worker; None: nowhere.
+
+    Raises:
+        BusyError: that port cannot be listened on.
     """
+    if metrics_port is not None:
+        this = Presence.of_this_process(WORKER, context.settings)
+        collector = WorkerCollector(context, this, queues_of(taken), _uses_database)
+        serve_metrics(collector, host=context.settings.host, port=metrics_port)
     hand_on(context.settings)
     _import_ahead()
     stop = threading.Event()
@@ -177,13 +187,17 @@ def _watch(context: Context, stop: threading.Event) -> None:
 
     Also removes what killed processes left of versions.
     """
+    this = Presence.of_this_process(WORKER, context.settings)
     while True:
         try:
             with _uses_database:
+                context.queue.say_present(this)
                 context.queue.keep_moving()
                 start_due_runs(context)
                 context.versions.remove_leftovers()
         except (ServiceError, OSError) as error:
             _log.error("%s", error)
         if stop.wait(DEAD_AFTER_S / 4):
-            return
+            break
+    with suppress(ServiceError):  # it is forgotten in a minute
+        context.queue.say_absent(this)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import time
+from dataclasses import dataclass, replace
+from datetime import time, tzinfo
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from captionloop.model.active_learning.strategies import DEFAULT_STRATEGY, FIRST_STRATEGY, MOST_RANDOM, STRATEGIES
 from captionloop.model.database import Project
 from captionloop.setting_fields import Expected, StoredSettings, Whole, read_pairs
+from captionloop.time_zones import local_zone, time_zone
 
 Order = Literal["off", "sampling", "view"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -44,11 +45,17 @@ def _time_of_day(text: str) -> str:
     return text
 
 
+def _known_zone(name: str) -> str:
+    time_zone(name)
+    return name
+
+
 _Strategy = Annotated[str, AfterValidator(_known_strategy), Expected(f"one of {', '.join(_NAMES)}")]
 _RandomShare = Annotated[float, Field(ge=0, le=MOST_RANDOM), Expected(f"a number from 0 to {MOST_RANDOM}")]
 _Earlier = Annotated[int, Field(ge=0, le=MOST_EARLIER), Expected(f"a whole number from 0 to {MOST_EARLIER}")]
 _Names = Annotated[tuple[str, ...], BeforeValidator(_names_in), Expected("names with commas between them")]
 _Share = Annotated[float, Field(gt=0, le=1)]
+_Zone = Annotated[str, AfterValidator(_known_zone)]
 _TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 
 
@@ -74,8 +81,10 @@ class ProjectSettings(StoredSettings):
         train_below: start a run when people keep a smaller share than this of the champion's captions unchanged; None:
             never for that reason.
         train_window: the number of latest corrections for that share, and the least number of new ones.
-        train_at: start a run each day at this time of the worker's clock, such as 03:00, if there are new corrections;
-            None: never for that reason.
+        train_at: start a run each day at this time, such as 03:00, if there are new corrections; None: never for that
+            reason.
+        time_zone: of that time, such as Europe/Berlin. Where `train_at` is set without one, it becomes that of the
+            process which sets it, so that workers in several zones agree; None: each worker's own.
 
     Raises:
         SettingsError: a value that cannot be used; the message names setting, value and what is expected.
@@ -93,6 +102,7 @@ class ProjectSettings(StoredSettings):
     train_below: Annotated[_Share | None, Expected("a number above 0, at most 1, or off")] = None
     train_window: Whole = 50
     train_at: Annotated[_TimeOfDay | None, Expected("a time such as 03:00, or off")] = None
+    time_zone: Annotated[_Zone | None, Expected("a time zone such as Europe/Berlin or UTC")] = None
 
     def strategy_of(self, *, has_learnt: bool) -> str:
         """The name of the strategy while the champion has, or has not, learnt from corrections."""
@@ -103,6 +113,11 @@ class ProjectSettings(StoredSettings):
     @property
     def daily_time(self) -> time | None:
         return None if self.train_at is None else time.fromisoformat(self.train_at)
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The time zone of `daily_time`; None: the worker's own."""
+        return None if self.time_zone is None else time_zone(self.time_zone)
 
     @property
     def trains_by_itself(self) -> bool:
@@ -120,7 +135,10 @@ class ProjectSettings(StoredSettings):
         """
         values = read_pairs(ProjectSettings, pairs, example="order=sampling")
         unset = {name: None for name, value in values.items() if value == "off" and name not in _WITH_OFF}
-        return ProjectSettings.from_dict(self.to_dict() | values | unset)
+        found = ProjectSettings.from_dict(self.to_dict() | values | unset)
+        if found.train_at is None or found.time_zone is not None:
+            return found
+        return replace(found, time_zone=local_zone())
 
 
 def settings_of(project: Project) -> ProjectSettings:

@@ -20,7 +20,7 @@ def reason_to_train(session: Session, project: Project, settings: ProjectSetting
     repeated until there are further corrections.
 
     Args:
-        now: with the time zone that `train_at` is meant in.
+        now: with the time zone that `train_at` is meant in where the settings name none.
     """
     asked = session.scalar(
         select(func.max(Run.created_at)).where(Run.project_id == project.id, Run.kind == RunKind.FINETUNE)
@@ -36,9 +36,12 @@ def reason_to_train(session: Session, project: Project, settings: ProjectSetting
                 f"less than {settings.train_below:.0%}"
             )
     if settings.daily_time is not None and new:
+        now = now.astimezone(settings.zone) if settings.zone else now
         due = now.replace(hour=settings.daily_time.hour, minute=settings.daily_time.minute, second=0, microsecond=0)
         if due <= now < due + _LATE_BY and (asked is None or asked < due):
-            return f"it is {settings.train_at}, and there are {new} new corrections"
+            return (
+                f"it is {settings.train_at} ({settings.time_zone or now.tzname()}), and there are {new} new corrections"
+            )
     return None
 
 

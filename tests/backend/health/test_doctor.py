@@ -26,7 +26,7 @@ _NAMES = [
     "Label Studio", "Label Studio's version", "token", "project", "label config", "backend attached", "webhook",
     "images",
     "database", "versions",
-    "Redis", "worker",
+    "Redis", "worker", "processes",
     "backend", "backend's password", "champion",
 ]  # fmt: skip
 

@@ -203,6 +203,23 @@ def test_pictures_batches_cache_and_failures_are_counted(client: FlaskClient) ->
     assert found["captionloop_pictures_waiting", ()] == 0
 
 
+def test_what_each_process_does_and_what_all_share_can_be_asked_for_apart(client: FlaskClient, room: Room) -> None:
+    predict(client, picture("red"))
+    names = {}
+    for of in ("process", "installation"):
+        text = client.get(f"/metrics?of={of}", auth=READER).get_data(as_text=True)
+        names[of] = {family.name for family in text_string_to_metric_families(text)}
+
+    assert names["process"] & names["installation"] == set()
+    assert names["process"] | names["installation"] == {
+        family.name for family in text_string_to_metric_families(client.get("/metrics", auth=READER).text)
+    }
+    assert names["process"] >= {"captionloop_serving", "captionloop_batch_size", "captionloop_feature_cache_hits"}
+    assert names["installation"] >= {"captionloop_corrections", "captionloop_champion", "captionloop_workers"}
+    assert figures(client)["captionloop_serving", ("7", room.context.base.name)] == 1
+    assert client.get("/metrics?of=all", auth=READER).status_code == 400
+
+
 def test_corrections_runs_and_the_champion_are_those_of_the_database(
     client: FlaskClient, room: Room, database: Database, project: Project, base: Base
 ) -> None:

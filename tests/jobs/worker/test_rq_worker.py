@@ -56,7 +56,10 @@ def test_no_job_is_forked_while_another_thread_is_in_the_database(
     monkeypatch.setattr(os, "fork", fork)
     monkeypatch.setattr(worker_module, "start_due_runs", lambda context: None)
     versions = SimpleNamespace(remove_leftovers=lambda: [])
-    context = SimpleNamespace(queue=SimpleNamespace(keep_moving=keep_moving), versions=versions)
+    queue_of_context = SimpleNamespace(
+        keep_moving=keep_moving, say_present=lambda this: None, say_absent=lambda this: None
+    )
+    context = SimpleNamespace(queue=queue_of_context, versions=versions, settings=Settings())
     watcher = threading.Thread(target=worker_module._watch, args=(context, stop))
     with Redis.from_url(redis_url) as connection:
         queue = rq.Queue("test", connection=connection, serializer=JSONSerializer)

@@ -54,6 +54,20 @@ def test_off_unsets_and_the_other_settings_stay() -> None:
     assert (changed.train_after, changed.train_at, changed.order) == (None, "03:00", "off")
 
 
+def test_a_time_is_said_with_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    settings = ProjectSettings().changed(["train_at=03:00"])
+    monkeypatch.setenv("TZ", "UTC")
+
+    assert settings.time_zone == "Asia/Tokyo"
+    assert settings.changed(["train_after=5"]).time_zone == "Asia/Tokyo"  # also by a backend elsewhere
+    assert settings.changed(["time_zone=Europe/Berlin"]).time_zone == "Europe/Berlin"
+    assert settings.changed(["time_zone=off"]).time_zone == "UTC"
+    assert ProjectSettings().changed(["train_after=5"]).time_zone is None
+    with pytest.raises(SettingsError, match="expected a time zone such as Europe/Berlin or UTC"):
+        settings.changed(["time_zone=Berlin"])
+
+
 def test_settings_are_kept_with_the_project(database: Database) -> None:
     project = add_project(database)
     wanted = ProjectSettings(order="view", train_below=0.7)

@@ -1,7 +1,8 @@
 """When an automatic run is due."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.support.corrections import correct
@@ -104,8 +105,22 @@ def test_a_daily_run_begins_within_an_hour_of_its_time(
 ) -> None:
     corrected(database, project, 1)
     now = NOON + timedelta(minutes=minutes)
-    expected = "it is 12:00, and there are 1 new corrections" if is_due else None
+    expected = "it is 12:00 (UTC), and there are 1 new corrections" if is_due else None
     assert reason(now=now, train_at="12:00") == expected
+
+
+@pytest.mark.parametrize("hours", [-11, 0, 9])
+def test_a_daily_run_begins_by_one_time_zone_wherever_the_worker_is(
+    reason: Reason, database: Database, project: Project, hours: int
+) -> None:
+    corrected(database, project, 1)
+    elsewhere = NOON.astimezone(timezone(timedelta(hours=hours)))
+    of_place = NOON.astimezone(ZoneInfo("Asia/Tokyo")).strftime("%H:%M")
+
+    found = reason(now=elsewhere, train_at=of_place, time_zone="Asia/Tokyo")
+
+    assert found == f"it is {of_place} (Asia/Tokyo), and there are 1 new corrections"
+    assert reason(now=elsewhere + timedelta(hours=2), train_at=of_place, time_zone="Asia/Tokyo") is None
 
 
 def test_a_daily_run_begins_once_a_day(reason: Reason, database: Database, project: Project) -> None:

@@ -173,6 +173,7 @@ def report(*, version: str, as_html: bool, out: Path | None, project_id: int | N
         captionloop report v4-9c41f2 --html --out report.html
     """
     from captionloop.backend.report_page import report_html, report_text
+    from captionloop.model.dataset.styles import current_style_id
     from captionloop.model.evaluation.calibration import chances
     from captionloop.model.versions.report import read_report
 
@@ -180,7 +181,8 @@ def report(*, version: str, as_html: bool, out: Path | None, project_id: int | N
         project = chosen_project(context, project_id)
         info = context.versions.get(project.id, version)
         with context.database.reading() as session:
-            known = chances(session, project.id, info.version)
+            style_id = current_style_id(session, project.id)
+            known = chances(session, project.id, info.version, style_id=style_id)
         gathered = read_report(info, context.home, chances=known)
     text = report_html(gathered) if as_html else report_text(gathered) + "\n"
     if out is None and as_html and sys.stdout.isatty():

@@ -61,6 +61,10 @@ if TYPE_CHECKING:
     "--images", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
     help="Where the pictures lie that the file --dataset names.",
 )  # fmt: skip
+@click.option(
+    "--style", metavar="NAME",
+    help='Of a snapshot with several styles replay this one; "" is the one without a name. Default: the model\'s own.',
+)  # fmt: skip
 @click.option("--easy", type=float, default=0.8, help="Share of easy scenes among the 400 drawn ones. Default: 0.8.")
 @click.option("--model", metavar="DIR|HUB_ID", help="The BLIP to begin with. Default: CAPTIONLOOP_MODEL.")
 @click.option(
@@ -88,6 +92,7 @@ def simulate(
     gate: str | None,
     dataset: str | None,
     images: Path | None,
+    style: str | None,
     easy: float,
     model: str | None,
     pairs: Sequence[str],
@@ -109,6 +114,8 @@ def simulate(
     if through_label_studio:
         _work_in_label_studio(rounds, per_round, language)
         return
+    if style is not None and dataset is None:
+        raise click.UsageError("--style belongs to --dataset.")
     if language is not None:
         raise click.UsageError("--language belongs to --through-label-studio.")
     from captionloop.backend.drawing.plot_style import check_format
@@ -121,7 +128,7 @@ def simulate(
 
     if plot is not None:
         check_format(plot)
-    base, materials, bad = _prepared(dataset, images, model, easy)
+    base, materials, bad = _prepared(dataset, images, model, easy, style)
     plan = Plan(
         strategies=strategies or list(STRATEGIES),
         rounds=rounds,
@@ -175,7 +182,7 @@ def _work_in_label_studio(rounds: int, per_round: int, language: str | None) -> 
 
 
 def _prepared(
-    dataset: str | None, images: Path | None, model: str | None, easy: float
+    dataset: str | None, images: Path | None, model: str | None, easy: float, style: str | None
 ) -> "tuple[Captioner, Callable[[int], Material], int]":
     """The model, what it works on, and how many rows of the dataset could not be used."""
     from captionloop.home import Home
@@ -188,16 +195,17 @@ def _prepared(
 
     settings = Settings.read(model=model)
     limits = settings.image_limits
-    chosen = (
-        open_evaluation_set(
-            dataset, home=Home(settings.home), limits=limits, on_bad=print_bad_row, images=images, split="all"
-        )
-        if dataset
-        else None
-    )
     name, generation = name_and_generation(
         Base(settings.model, GenerationSettings(num_beams=settings.beams, prompt=settings.prompt))
     )
+    chosen = (
+        open_evaluation_set(
+            dataset, home=Home(settings.home), limits=limits, on_bad=print_bad_row, images=images, split="all",
+            style=style, served=generation.style,
+        )
+        if dataset
+        else None
+    )  # fmt: skip
     captioner = Captioner.load(
         settings.model, version=name, generation=generation, precision="fp32", device=settings.device
     )

@@ -101,6 +101,7 @@ def read_overview(room: Room, project: Project) -> Overview:
     versions = room.versions.all_of(project.id, with_deleted=True)
     with room.database.reading() as session:
         figures = loop_figures(session, project.id, versions)
+        in_style = loop_figures(session, project.id, versions, in_current_style=True)
         notes = counting_notes(_newest_captions(session, project.id))
         styles = read_styles(session, project.id, champion)
         news = read_style_news(session, project)
@@ -113,7 +114,7 @@ def read_overview(room: Room, project: Project) -> Overview:
         training=_training_beside(room, project, run),
         outcome=outcome_of(versions, champion),
         previous=earlier[-1] if earlier else None,
-        outlook=outlook_of(stands(versions, figures.versions), corrections=figures.corrections),
+        outlook=outlook_of(stands(versions, in_style.versions), corrections=figures.corrections),
         question=question_of(project),
         notes=notes,
         styles=styles,

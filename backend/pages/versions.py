@@ -14,6 +14,7 @@ from captionloop.backend.pages.frame import render
 from captionloop.backend.pages.lineage import lineage
 from captionloop.backend.report_page import kept_report
 from captionloop.errors import CheckpointError
+from captionloop.model.dataset.styles import current_style_id
 from captionloop.model.evaluation.calibration import chances
 from captionloop.model.versions.export import zip_of
 from captionloop.model.versions.manifest import read_manifest
@@ -77,7 +78,7 @@ def report(number: int, name: str) -> Response:
     project = room.project(number)
     info = room.versions.get(project.id, name)
     with room.database.reading() as session:
-        known = chances(session, project.id, name)
+        known = chances(session, project.id, name, style_id=current_style_id(session, project.id))
     response = Response(kept_report(info, room.home, chances=known), mimetype="text/html")
     response.headers["Content-Security-Policy"] = _REPORT_POLICY
     if "download" in request.args:

@@ -21,7 +21,7 @@ from captionloop.backend.serving.prometheus import Metrics
 from captionloop.errors import CaptionloopError, ServiceError
 from captionloop.jobs.context import Context
 from captionloop.jobs.queue.presence import BACKEND, Presence
-from captionloop.model.dataset.styles import project_styles
+from captionloop.model.dataset.styles import current_style_id, project_styles
 from captionloop.model.dataset.suggestion_log import SuggestionLog
 from captionloop.model.evaluation.calibration import RecentChances
 
@@ -105,7 +105,7 @@ def build_service(context: Context, *, renews_bases: bool = False) -> CaptionSer
         versions=context.versions,
         champions=champions,
         suggestions=SuggestionLog(context.database),
-        chances=RecentChances(context.database),
+        chances=RecentChances(context.database, current_style=current_style_id),
         styles=partial(project_styles, context.database),
         queue=context.queue,
         read_image=context.read_image,

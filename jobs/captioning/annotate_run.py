@@ -47,7 +47,7 @@ from captionloop.model.active_learning.diversity import FloatArray, pooled
 from captionloop.model.active_learning.project_settings import settings_of
 from captionloop.model.active_learning.task_vectors import TaskVectors
 from captionloop.model.database import Project, Run, RunKind
-from captionloop.model.dataset.styles import ProjectStyles, current_style
+from captionloop.model.dataset.styles import ProjectStyles, current_style, current_style_id
 from captionloop.model.dataset.suggestion_log import Answer, SuggestionLog
 from captionloop.model.evaluation.calibration import chances
 from captionloop.model.finetuning.run_styles import writing_in
@@ -123,7 +123,9 @@ class _Annotation:
         self.log = SuggestionLog(self.context.database)
         self.features = TaskVectors(self.context.database, self.project.id)
         with self.context.database.reading() as session:
-            self.chance = chances(session, self.project.id, self.version)
+            self.chance = chances(
+                session, self.project.id, self.version, style_id=current_style_id(session, self.project.id)
+            )
 
     def carry_out(self) -> str:
         with self.context.label_studio.telling_of_retries(self.patience.say_waiting):

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from captionloop.model.active_learning.project_settings import ProjectSettings
 from captionloop.model.database import Correction, CorrectionState, Project, Run, RunKind
 from captionloop.model.dataset.corrections import teaching
+from captionloop.model.dataset.styles import current_style_id
 
 # A daily run begins this late at most: a worker that starts in the afternoon should not catch up with the night.
 _LATE_BY = timedelta(hours=1)
@@ -51,7 +52,10 @@ def _count_new(session: Session, project: Project, asked: datetime | None) -> in
 
 
 def _share_unchanged(session: Session, project: Project, window: int) -> float | None:
-    """Unchanged share of the last `window` corrections of the champion's suggestions; None if there are fewer."""
+    """Unchanged share of the last `window` corrections of the champion's suggestions, in the project's current style.
+
+    None if there are fewer: what people wrote in another style says nothing of how this one is suggested.
+    """
     last = session.scalars(
         select(Correction.words_changed)
         .where(
@@ -59,6 +63,7 @@ def _share_unchanged(session: Session, project: Project, window: int) -> float |
             Correction.state == CorrectionState.ACTIVE,
             Correction.suggestion_version == project.champion,
             Correction.words_changed.is_not(None),
+            Correction.style_id.is_not_distinct_from(current_style_id(session, project.id)),
         )
         .order_by(Correction.annotated_at.desc(), Correction.id.desc())
         .limit(window)

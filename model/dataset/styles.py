@@ -151,6 +151,11 @@ def style_of_box(session: Session, project_id: int, box: str) -> int:
     return style.id
 
 
+def current_style_id(session: Session, project_id: int) -> int | None:
+    """The id of the style that is current: what people change is judged by its corrections."""
+    return style_id_at(session, project_id, utc_now())
+
+
 def moment_of(session: Session, project_id: int, correction: int) -> datetime:
     """When a correction was made.
 

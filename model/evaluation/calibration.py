@@ -3,7 +3,8 @@
 A score of 0.9 does not mean 90 %: before a version has learnt the house style its scores are high and its captions
 hardly ever right. So a logistic curve is fitted to score and outcome of the judged suggestions (Platt 1999), and its
 reliability is measured by cross-validation. Asking about low scores first does not bias it, since the curve is
-conditional on the score.
+conditional on the score. But in another style people would have changed what they left unchanged, so the corrections of
+one style alone count.
 """
 
 from __future__ import annotations
@@ -89,13 +90,14 @@ class Chances:
         return self.curve is not None
 
 
-def chances(session: Session, project_id: int, version: str) -> Chances:
+def chances(session: Session, project_id: int, version: str, *, style_id: int | None = None) -> Chances:
     """Calibrate a version's scores in a project.
 
     Args:
         version: its own suggestions are used, and if too few those of earlier versions as well, the latest first.
+        style_id: of the project's current style; None is the one without a name.
     """
-    return calibrate(judged_suggestions(session, project_id, version))
+    return calibrate(judged_suggestions(session, project_id, version, style_id=style_id))
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,19 @@ class _Learnt:
 class RecentChances:
     """A cache of `chances`, renewed at most once a minute for each project. Thread-safe."""
 
-    def __init__(self, database: Database, *, kept_s: float = _KEPT_S) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        current_style: Callable[[Session, int], int | None] = lambda session, project_id: None,
+        kept_s: float = _KEPT_S,
+    ) -> None:
         """
         Args:
+            current_style: the id of a project's style; None is the one without a name.
             kept_s: lifetime of an entry, in seconds.
         """
+        self._current_style = current_style
         self._database = database
         self._kept_s = kept_s
         self._lock = Lock()  # held while fitting, so that concurrent requests fit once
@@ -124,19 +134,25 @@ class RecentChances:
             last = self._learnt.get(project_id)
             if last is None or last.version != version or time.monotonic() - last.at >= self._kept_s:
                 with self._database.reading() as session:
-                    judged = judged_suggestions(session, project_id, version)
+                    style_id = self._current_style(session, project_id)
+                    judged = judged_suggestions(session, project_id, version, style_id=style_id)
                 last = self._learnt[project_id] = _Learnt(version, time.monotonic(), calibrate(judged))
             return last.chances
 
 
-def judged_suggestions(session: Session, project_id: int, version: str) -> list[Judged]:
-    """The suggestions to fit to: of this version, then of others until they suffice; at most the newest 2,000."""
+def judged_suggestions(session: Session, project_id: int, version: str, *, style_id: int | None = None) -> list[Judged]:
+    """The suggestions to fit to: of this version, then of others until they suffice; at most the newest 2,000.
+
+    Args:
+        style_id: that their corrections belong to; None is the one without a name.
+    """
     of_project = (
         Correction.project_id == project_id,
         Correction.state == CorrectionState.ACTIVE,
         Correction.suggestion_version.is_not(None),
         Correction.suggestion_score.is_not(None),
         Correction.words_changed.is_not(None),
+        Correction.style_id.is_not_distinct_from(style_id),
     )
     latest = func.max(Correction.annotated_at)
     versions = session.scalars(

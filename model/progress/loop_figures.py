@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from captionloop.model.database import Correction, CorrectionState, Suggestion
 from captionloop.model.dataset import corrections
+from captionloop.model.dataset.styles import current_style_id
 from captionloop.model.metrics.estimate import Estimate, mean_of_counts, wilson
 from captionloop.model.versions.store import VersionInfo
 
@@ -60,14 +61,18 @@ class LoopFigures:
         return next((figures for figures in self.versions if figures.version == version), None)
 
 
-def loop_figures(session: Session, project_id: int, versions: Sequence[VersionInfo]) -> LoopFigures:
+def loop_figures(
+    session: Session, project_id: int, versions: Sequence[VersionInfo], *, in_current_style: bool = False
+) -> LoopFigures:
     """The figures of a project, from its rows.
 
     Args:
         versions: all of the project's, oldest first (`VersionStore.all_of`).
+        in_current_style: only what people did in the project's current style counts as corrected.
     """
     suggested = _suggested(session, project_id)
-    corrected = _corrected(session, project_id)
+    style = [Correction.style_id.is_not_distinct_from(current_style_id(session, project_id))]
+    corrected = _corrected(session, project_id, style if in_current_style else [])
     shown = [
         VersionFigures(
             version=info.version,
@@ -110,7 +115,7 @@ def _suggested(session: Session, project_id: int) -> dict[str, int]:
     return dict(rows.all())
 
 
-def _corrected(session: Session, project_id: int) -> dict[str, _Corrected]:
+def _corrected(session: Session, project_id: int, further: Sequence[ColumnElement[bool]]) -> dict[str, _Corrected]:
     words, at_random = Correction.words_changed, Correction.asked_at_random.is_(True)
     rows: Iterable[Any] = session.execute(
         select(
@@ -127,6 +132,7 @@ def _corrected(session: Session, project_id: int) -> dict[str, _Corrected]:
             Correction.state == CorrectionState.ACTIVE,
             Correction.suggestion_version.is_not(None),
             words.is_not(None),
+            *further,
         )
         .group_by(Correction.suggestion_version)
     )

@@ -120,3 +120,10 @@ def test_a_language_is_for_the_annotator_in_label_studio(call: Call) -> None:
 
     assert code != 0
     assert "--language belongs to --through-label-studio" in err
+
+
+def test_a_style_is_one_of_a_dataset(call: Call) -> None:
+    code, _, err = call("--style", "British")
+
+    assert code != 0
+    assert "--style belongs to --dataset" in err

@@ -10,9 +10,11 @@ from tests.support.models import add_project
 
 from captionloop.model.active_learning.project_settings import ProjectSettings
 from captionloop.model.active_learning.when_to_train import reason_to_train
-from captionloop.model.database import Database, Project, Run, RunKind, RunState
+from captionloop.model.database import Correction, Database, Project, Run, RunKind, RunState
+from captionloop.model.dataset.styles import begin_style
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 YESTERDAY = NOON - timedelta(days=1)
 
 Reason = Callable[..., str | None]
@@ -82,6 +84,18 @@ def test_a_share_of_kept_captions_that_is_too_small_is_a_reason(
         reason(train_below=0.7, train_window=10)
         == "60% of the last 10 captions of v3 were kept unchanged, less than 70%"
     )
+
+
+def test_the_share_is_that_of_the_current_style(reason: Reason, database: Database, project: Project) -> None:
+    """Else a manner that people have just begun would be a reason to train again and again, or never one."""
+    corrected(database, project, 10, kept=10, at=YESTERDAY)
+    corrected(database, project, 10)
+    assert reason(train_below=0.4, train_window=20) is None  # 10 of 20 were kept
+    with database.session() as session:
+        begin_style(session, project.id, "British", since=LONG_AGO)
+        session.query(Correction).filter(Correction.annotated_at < NOON - timedelta(hours=1)).update({"style_id": None})
+    assert reason(train_below=0.4, train_window=10) is not None
+    assert reason(train_below=0.4, train_window=11) is None  # there are not so many in it
 
 
 def test_a_small_share_is_no_reason_again_until_as_many_corrections_came(

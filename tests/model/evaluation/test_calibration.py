@@ -1,9 +1,12 @@
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from tests.support.judged import add_judged, over_confident
 from tests.support.models import add_project
 
-from captionloop.model.database import Correction, CorrectionState, Database
+from captionloop.model.database import Correction, CorrectionState, Database, utc_now
+from captionloop.model.dataset.styles import begin_style, current_style_id, end_style, move_corrections
 from captionloop.model.evaluation.calibration import (
     Chances,
     Judged,
@@ -116,6 +119,23 @@ def test_corrections_of_other_projects_or_without_score_do_not_count(database: D
 
     with database.reading() as session:
         assert len(judged_suggestions(session, project, "v1")) == 1
+
+
+def test_only_what_people_did_in_the_current_style_counts(database: Database) -> None:
+    project = add_project(database).id
+    add_judged(database, project, "v1", over_confident(80), days_ago=3)
+    with database.session() as session:
+        begin_style(session, project, "British", since=utc_now() - timedelta(days=2))
+    recent = RecentChances(database, current_style=current_style_id, kept_s=0.0)
+    assert not recent.of(project, "v1").is_calibrated
+    add_judged(database, project, "v1", over_confident(60, seed=1), days_ago=1)
+    with database.session() as session:
+        of_style = [each.id for each in session.query(Correction).order_by(Correction.id.desc()).limit(60)]
+        move_corrections(session, project, of_style, to="British")
+    assert recent.of(project, "v1").judged == 60
+    with database.session() as session:
+        end_style(session, project, "British")
+    assert recent.of(project, "v1").judged == 80
 
 
 def test_recent_chances_are_not_learnt_again_for_each_who_asks(database: Database) -> None:

@@ -9,6 +9,7 @@ from tests.support.models import add_project
 
 from captionloop.model.blip.generation_settings import GenerationSettings
 from captionloop.model.database import Correction, CorrectionState, Database, Project, utc_now
+from captionloop.model.dataset.styles import begin_style
 from captionloop.model.metrics.estimate import wilson
 from captionloop.model.progress.loop_figures import LoopFigures, loop_figures
 from captionloop.model.versions.store import VersionInfo
@@ -59,6 +60,21 @@ def test_what_was_kept_is_counted_for_the_version_that_suggested_it(database: Da
         ("v1", 2, 0.5),
         ("v2", 1, 1.0),
     ]
+
+
+def test_figures_of_the_current_style_are_of_its_corrections(database: Database, project: Project) -> None:
+    at = utc_now() - timedelta(hours=1)
+    correct(database, project, version="v1", suggestion="a dog", caption="a dog", at=at)
+    correct(database, project, version="v1", suggestion="a dog", caption="one dog")
+    with database.session() as session:
+        begin_style(session, project.id, "counting", since=at + timedelta(minutes=1))
+    with database.reading() as session:
+        made = [version("v1", made=0)]
+        every = loop_figures(session, project.id, made).of("v1")
+        current = loop_figures(session, project.id, made, in_current_style=True).of("v1")
+    assert every is not None
+    assert current is not None
+    assert (every.kept, current.kept) == (wilson(1, 2), wilson(0, 1))
 
 
 def test_what_chance_chose_to_ask_about_is_counted_apart(database: Database, project: Project) -> None:

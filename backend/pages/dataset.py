@@ -19,6 +19,7 @@ from captionloop.model.database import Project
 from captionloop.model.dataset import gallery, review
 from captionloop.model.dataset.gallery import HELD_OUT, STATES, TRAIN
 from captionloop.model.dataset.problems import ProblemKind
+from captionloop.model.dataset.task_notes import newest_notes
 
 _KINDS = {kind.value: kind for kind in ProblemKind}
 
@@ -66,9 +67,12 @@ def dataset(number: int) -> str | Response:
         table = dataset_table(room, project, query)
     if wanted := download(table, request.args.get("format"), name=name):
         return wanted
+    with room.database.reading() as session:
+        notes = newest_notes(session, project.id)
     return render(
         "dataset.html",
         project,
+        notes=notes,
         dataset=read_dataset(room, project, query, page=number_in(request.args, "page") or 1),
         query=query,
         states=STATES,

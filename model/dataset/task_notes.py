@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from captionloop.model.database import TaskNote, utc_now
+
+MOST_SHOWN = 50
 
 
 def note_of(session: Session, project_id: int, task_id: int, by: str) -> str:
@@ -14,14 +16,11 @@ def note_of(session: Session, project_id: int, task_id: int, by: str) -> str:
     return found.text if found else ""
 
 
-def notes_of_task(session: Session, project_id: int, task_id: int) -> Sequence[TaskNote]:
-    """All that say something, the oldest first."""
-    rows = session.scalars(
-        select(TaskNote)
-        .where(TaskNote.project_id == project_id, TaskNote.task_id == task_id)
-        .order_by(TaskNote.at, TaskNote.id)
-    )
-    return [row for row in rows if row.text or row.is_unclear]
+def newest_notes(session: Session, project_id: int) -> Sequence[TaskNote]:
+    """The newest notes and unclear tasks of a project, the newest first."""
+    says_something = or_(TaskNote.text != "", TaskNote.is_unclear)
+    rows = select(TaskNote).where(TaskNote.project_id == project_id, says_something)
+    return session.scalars(rows.order_by(TaskNote.at.desc(), TaskNote.id.desc()).limit(MOST_SHOWN)).all()
 
 
 def keep_note(

@@ -75,9 +75,17 @@ class ScreenPerson:
         self.presses("Tab")
 
     def waits_until_all_is_sent(self) -> None:
+        self._waits_until("stored.outbox.length === 0")
+
+    def waits_until_next_are_ready(self) -> None:
+        """All is sent, and two further pictures can be captioned whatever happens to the backend."""
+        self._waits_until("stored.outbox.length === 0 && stored.queue.length === 3")
+
+    def _waits_until(self, condition: str) -> None:
+        """Until something holds of what the page has stored."""
         self.page.wait_for_function(
             "() => { const key = Object.keys(localStorage).find((name) => /^captionloop:\\d+:[^:]+$/.test(name));"
-            " return JSON.parse(localStorage.getItem(key)).outbox.length === 0; }"
+            f" const stored = JSON.parse(localStorage.getItem(key)); return {condition}; }}"
         )
 
     def times_ms(self) -> list[float]:

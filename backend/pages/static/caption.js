@@ -199,7 +199,7 @@ function changed() {
   const isModels = Boolean(task?.suggestion) && field.value === task.suggestion;
   field.classList.toggle("of-model", isModels);
   field.classList.toggle("with-rest", typed !== null);
-  part("origin").textContent = !task?.suggestion ? "" : isModels ? `as ${task.version} suggests` : `${task.version} suggests: ${task.suggestion}`;
+  part("origin").textContent = !task?.suggestion ? "" : isModels ? `suggested by ${task.version}` : `suggested: ${task.suggestion}`;
   if (task && !shown.decision) {
     if (field.value === task.text) delete state.drafts[task.task];
     else state.drafts[task.task] = field.value;
@@ -348,12 +348,12 @@ function take(caption) {
 }
 
 function takeBack() {
-  if (typed !== null) {
+  if (document.activeElement === part("note")) note();
+  else if (typed !== null) {
     const place = typed;
     put(before);
     field.setSelectionRange(place, place);
-  } else if (!part("note-form").hidden) note();
-  else if (shown?.decision) show();
+  } else if (shown?.decision) show();
   else if (before !== null) put(before);
   else if (current() && field.value !== current().suggestion) {
     put(current().suggestion);

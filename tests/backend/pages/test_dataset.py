@@ -24,6 +24,7 @@ from captionloop.home import Home
 from captionloop.model.database import Correction, CorrectionState, Dismissal, Project, utc_now
 from captionloop.model.dataset import corrections
 from captionloop.model.dataset.corrections import CorrectionRecord
+from captionloop.model.dataset.task_notes import keep_note
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -53,6 +54,21 @@ def text_of(client: FlaskClient, address: str = DATASET) -> str:
     answer = client.get(address)
     assert answer.status_code == 200, answer.get_data(as_text=True)
     return html.unescape(answer.get_data(as_text=True))
+
+
+def test_what_people_say_while_they_caption_stands_there(lead: FlaskClient, room: Room, finished: FinishedRun) -> None:
+    with room.database.session() as session:
+        keep_note(session, finished.project.id, 7, "ada@example.org", text="is it <b>one</b> ship?")
+        keep_note(session, finished.project.id, 8, "bo@example.org", is_unclear=True)
+        keep_note(session, finished.project.id, 9, "bo@example.org", text="")
+
+    shown = text_of(lead).partition("What people say")[2]
+    assert [f"Task {task} ↗" in shown for task in (7, 8, 9)] == [True, True, False]
+    assert "is it <b>one</b> ship?" in shown  # as text: what was read is unescaped
+    assert "ada@example.org" in shown
+
+    post(lead, f"{DATASET}/annotators", page=DATASET, shows="no")
+    assert "ada@example.org" not in text_of(lead)
 
 
 def test_every_correction_is_in_the_gallery_with_its_split(lead: FlaskClient, finished: FinishedRun) -> None:

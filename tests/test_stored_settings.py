@@ -45,7 +45,7 @@ STORED = {
     ProjectSettings: """{
         "order": "view", "strategy": "random", "random_share": 0.2, "earlier_suggestions": 0, "train_after": 50,
         "train_below": 0.7, "train_window": 20, "train_at": "03:00", "time_zone": "Europe/Berlin",
-        "other_boxes": ["alt"], "empty_boxes": "empty"
+        "other_boxes": ["alt"], "empty_boxes": "caption"
     }""",
     AnnotateSettings: """{"only_missing": true, "limit": 5}""",
 }

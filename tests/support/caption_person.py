@@ -47,8 +47,9 @@ class ScreenPerson:
     def waits_for_task(self, *, other_than: int | None = None) -> int:
         """The task on the screen, when there is one."""
         self.page.wait_for_function(
-            "([other]) => /^Task \\d/.test(place.textContent) && !place.textContent.startsWith(`Task ${other}`)"
-            " && !document.getElementById('caption').disabled",
+            "([other]) => { const place = document.getElementById('place')?.textContent ?? '';"
+            " return /^Task \\d/.test(place) && !RegExp(`^Task ${other}\\\\b`).test(place)"
+            " && !document.getElementById('caption').disabled; }",
             arg=[other_than],
         )
         found = re.search(r"\d+", self.page.locator("#place").inner_text())

@@ -208,7 +208,7 @@ def test_a_run_is_started_and_its_progress_moves_without_reloading(lead: Lead, m
     lead.page.keyboard.press("n")
     lead.page.get_by_label("Training steps", exact=True).fill(str(_STEPS))
     lead.page.get_by_role("button", name="Start the run").click()
-    expect(lead.page.get_by_text("The run is queued")).to_be_visible()
+    expect(lead.page.locator("[data-live] [data-state]").first).to_be_visible()
     lead.page.evaluate(_REMEMBER_PROGRESS)
 
     (run,) = (run for run in lead.told("/runs")["unfinished"] if run["kind"] == "finetune")

@@ -89,7 +89,7 @@ def test_an_annotator_gets_no_page_but_the_own_one(app: Flask, email: str, ada: 
     for path in ("/projects/1/", "/projects/1/review", "/projects/1/dataset", "/api/v1/projects"):
         answer = client.get(path)
         assert (answer.status_code, "writes captions" in answer.get_data(as_text=True)) == (403, True), path
-    assert client.get("/").status_code == 200
+    assert client.get("/").location == "/caption"
 
 
 def test_a_reviewer_decides_and_a_lead_changes_everything(
@@ -115,7 +115,7 @@ def test_a_reviewer_decides_and_a_lead_changes_everything(
 def test_the_session_ends_with_the_token(app: Flask, ada: httpx.Client, room: Room) -> None:
     client, _ = _sign_in(app, token=_token_of(ada))
     ada.post("/api/current-user/reset-token/").raise_for_status()
-    assert client.get("/").status_code == 200  # Label Studio is asked every few minutes
+    assert client.get("/").location == "/caption"  # Label Studio is asked every few minutes
 
     with room.database.session() as session:
         session.scalars(select(PersonSession)).one().verified_at = utc_now() - 2 * ASK_AGAIN_AFTER
@@ -137,7 +137,7 @@ def test_a_label_studio_that_is_away_ends_no_session(
         cookie = client.get_cookie("captionloop")
         assert cookie is not None
         later.set_cookie("captionloop", cookie.value)
-        assert later.get("/").status_code == 200
+        assert later.get("/").location == "/caption"
         _, status = _by_password(app_of(room), "ada@example.org")
         assert status == 503
 

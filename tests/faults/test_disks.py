@@ -55,7 +55,7 @@ def files(directory: Path) -> dict[str, str]:
     return {
         path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in directory.rglob("*")
-        if path.is_file() and path.name != ".filling"
+        if path.is_file() and path.name not in {".filling", ".lock"}
     }
 
 

@@ -29,6 +29,7 @@ from captionloop.jobs.project.sync import sync
 from captionloop.jobs.queue.redis_queue import Queue
 from captionloop.jobs.queue.runs import DEAD_AFTER_S, Runs
 from captionloop.jobs.queue.sweeps import Sweeps
+from captionloop.jobs.queue.work import Work, queues_of
 from captionloop.model.captioning.captioner import Captioner, ScoredCaption
 from captionloop.model.database import (
     Correction,
@@ -88,7 +89,7 @@ def queue_on(database: Database, redis_url: str) -> Queue:
 
 def jobs_in(redis_url: str) -> int:
     with Redis.from_url(redis_url) as client:
-        return int(client.llen("rq:queue:captionloop"))
+        return sum(int(client.llen(f"rq:queue:{name}")) for name in queues_of(list(Work)))
 
 
 # The button -----------------------------------------------------------------------------------------------------------

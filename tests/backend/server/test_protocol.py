@@ -16,6 +16,7 @@ from tests.support.service import AUTH, CONFIG, caption_service, client_of, pred
 
 from captionloop.backend.serving.caption_service import CaptionService
 from captionloop.home import Home
+from captionloop.jobs.queue.work import SYNCS
 from captionloop.model.database import Database, Project, Run, RunKind, Suggestion
 from captionloop.model.evaluation.calibration import chances
 from captionloop.model.versions.base import Base
@@ -271,7 +272,7 @@ def test_an_event_with_the_secret_asks_for_a_sync(
 
     assert answer.status_code == 200
     with Redis.from_url(redis_url) as redis:
-        assert redis.llen("rq:queue:captionloop") == 1
+        assert redis.llen(f"rq:queue:{SYNCS}") == 1
 
 
 @pytest.mark.parametrize("kept", ["", "sealed:with-a-key-that-is-lost"])

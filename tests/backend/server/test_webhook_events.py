@@ -19,6 +19,7 @@ from tests.support.service import caption_service, client_of
 from captionloop.backend.serving.caption_service import CaptionService
 from captionloop.home import Home
 from captionloop.jobs.project.sync import sync
+from captionloop.jobs.queue.work import SYNCS
 from captionloop.model.database import Correction, Database, Project
 
 RECORDED = Path(__file__).parents[2] / "data" / "label-studio"
@@ -51,7 +52,7 @@ class Loop:
         return int(self._client.post("/webhook", json=body, headers=headers).status_code)
 
     def work(self) -> None:
-        while self._redis.lpop("rq:queue:captionloop"):
+        while self._redis.lpop(f"rq:queue:{SYNCS}"):
             self.asked += 1
             self._work()
 

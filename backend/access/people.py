@@ -81,7 +81,7 @@ class People:
 
     def with_token(self, token: str) -> Person | None:
         """The person of an access token, legacy or personal; None if it is not accepted. Raises as above."""
-        if not (token.isascii() and token.isprintable()):  # no header can carry it
+        if not (token and token.isascii() and token.isprintable()):  # no header can carry it
             return None
         with _one_of(self._signing_in):
             return self._verified({"token": token}) if self._url else None

@@ -102,6 +102,14 @@ def status(client: FlaskClient, method: str, path: str, **sent: Any) -> int:
     return int(answer.status_code)
 
 
+_ASK_LABEL_STUDIO = {"pages.sign_in", "pages.caption_account", "pages.edit", "pages.undo"}
+
+
+def is_fault(call: Call, answer: int) -> bool:
+    """Whether a status is one. What asks Label Studio, which is not there, says 503."""
+    return answer >= 500 and not (answer == 503 and call.rule.endpoint in _ASK_LABEL_STUDIO)
+
+
 @CHECKED
 @given(data=st.data())
 def test_addresses(app: Flask, lead: FlaskClient, data: st.DataObject) -> None:
@@ -146,7 +154,7 @@ def test_forms(app: Flask, data: st.DataObject) -> None:
     form["csrf_token"] = token_in(lead, "/projects/1/")
     body = urlencode([(as_bytes(name), as_bytes(value)) for name, value in form.items()])
     sent = {"data": body, "content_type": "application/x-www-form-urlencoded"}
-    assert status(lead, call.method, call.path(iter("11111")), **sent) < 500, (call, form)
+    assert not is_fault(call, status(lead, call.method, call.path(iter("11111")), **sent)), (call, form)
 
 
 @CHECKED

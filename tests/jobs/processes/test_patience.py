@@ -88,7 +88,7 @@ def test_the_run_says_what_it_waits_for_and_stays_where_it_was(runs: Runs, attem
 
     said = runs.get(attempt.run.id)
     assert said is not None
-    assert (said.progress, said.detail) == (0.25, {"stage": WAITING})
+    assert (said.progress, said.detail["stage"]) == (0.25, WAITING)
 
 
 def test_a_run_that_is_cancelled_waits_no_longer(runs: Runs, attempt: Attempt) -> None:

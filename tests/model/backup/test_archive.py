@@ -98,7 +98,7 @@ def hashes(root: Path) -> dict[str, str]:
 
 def is_kept(name: str) -> bool:
     top = name.split("/")[0]
-    return top not in PASSING and top not in SECRET
+    return top not in PASSING and top not in SECRET and name != "versions/.lock"
 
 
 # There and back ------------------------------------------------------------------------------------------------------

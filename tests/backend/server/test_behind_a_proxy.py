@@ -11,6 +11,7 @@ import pytest
 from tests.support.models import add_project, tiny_base
 from tests.support.nginx import nginx_before
 from tests.support.room import PASSWORD, USER, app_of, opened_room
+from tests.support.served import running
 
 from captionloop.backend.server.graceful_server import GracefulServer
 from captionloop.backend.server.large_bodies import may_send_much
@@ -48,13 +49,8 @@ def _served(app: object, kind: type[BehindProxies], trusted: Hosts) -> Iterator[
         wrapped, listening=[socket.create_server(("127.0.0.1", 0))], threads=4, stop=stop,
         may_send_much=may_send_much(app, wrapped.seen_through),  # type: ignore[arg-type]
     )  # fmt: skip
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        stop.set()
-        thread.join()
+    with running(server, stop) as address:
+        yield address
 
 
 def ask(address: str, password: str, *, client: str, forwarded: str | None = None) -> int:

@@ -13,6 +13,7 @@ from tests.support.contexts import opened_context
 from tests.support.models import tiny_base
 from tests.support.picture_server import pictures_answered
 from tests.support.scripted_studio import Reply
+from tests.support.served import running
 from tests.support.servers import LabelStudioServer
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
@@ -37,13 +38,8 @@ def served(context: Context) -> Iterator[str]:
         server = GracefulServer(
             app, listening=[socket.create_server(("127.0.0.1", 0))], threads=4, stop=stop, may_send_much=bool
         )
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.port}"
-        finally:
-            stop.set()
-            thread.join()
+        with running(server, stop) as address:
+            yield address
 
 
 @pytest.mark.parametrize(

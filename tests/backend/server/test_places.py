@@ -17,6 +17,7 @@ import pytest
 from tests.support.models import tiny_base
 from tests.support.pictures import picture
 from tests.support.processes import until
+from tests.support.served import running
 from tests.support.service import AUTH, CONFIG, caption_service
 
 from captionloop.backend.access.gatekeeper import Gatekeeper
@@ -51,13 +52,8 @@ def served(service: CaptionService) -> Iterator[str]:
         app, listening=[socket.create_server(("127.0.0.1", 0), backlog=256)], threads=THREADS, stop=stop,
         may_send_much=bool, finish_within_s=1,
     )  # fmt: skip
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        stop.set()
-        thread.join()
+    with running(server, stop) as address:
+        yield address
 
 
 @dataclass

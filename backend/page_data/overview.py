@@ -101,9 +101,9 @@ def read_overview(room: Room, project: Project) -> Overview:
     versions = room.versions.all_of(project.id, with_deleted=True)
     with room.database.reading() as session:
         figures = loop_figures(session, project.id, versions)
-        in_style = loop_figures(session, project.id, versions, in_current_style=True)
-        notes = counting_notes(_newest_captions(session, project.id))
         styles = read_styles(session, project.id, champion)
+        in_style = loop_figures(session, project.id, versions, in_current_style=True) if styles else figures
+        notes = counting_notes(_newest_captions(session, project.id))
         news = read_style_news(session, project)
     earlier = [found for found in figures.versions if found.version != champion.version and found.kept]
     run = room.runs.current(project.id)

@@ -243,7 +243,7 @@ function stop(why) {
 // Decisions ------------------------------------------------------------------------------------------------------
 
 const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-const seconds = () => Math.round((performance.now() - since) / 100) / 10;
+const seconds = () => Math.ceil(performance.now() - since) / 1000;
 
 function decide(what, more) {
   const { task, draft, prediction, suggestion, overlap, picture, problem, version, note, others } = current();

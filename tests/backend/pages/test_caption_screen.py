@@ -283,6 +283,14 @@ def test_enter_alone_keeps_when_that_was_chosen_and_it_is_remembered(screen: Scr
     assert screen.texts()[:2] == [[suggested(0)], [suggested(1)]]
 
 
+def test_what_every_page_has_works_here_as_well(person: ScreenPerson) -> None:
+    person.page.get_by_role("button", name="Keys").click()
+    expect(person.page.get_by_role("dialog")).to_contain_text("skip this picture")
+    person.page.get_by_role("button", name="Close").click()
+    person.page.get_by_role("button", name="Light or dark").click()
+    expect(person.page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
 def test_a_second_tab_takes_over(screen: Screen, person: ScreenPerson) -> None:
     other = person.page.context.new_page()
     other.goto(f"{screen.address}/projects/{screen.project.number}/caption")
